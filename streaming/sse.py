@@ -1,0 +1,140 @@
+"""Server-Sent Events as values: messages to bytes, bytes to messages.
+
+Pure: no clock, no socket, no Django. The format is that of the WHATWG HTML Standard, section 9.2
+"Server-sent events"; quoted sentences below are from its section 9.2.6.
+"""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+
+# The longest reconnection time that is taken in: a longer run of digits is a joke, or an attack on int().
+_MAX_RETRY_DIGITS = 18
+
+
+class StreamError(Exception):
+    """The peer's bytes cannot be read as an event stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event of a stream. A message that could not be written, or would be read differently, cannot be made.
+
+    ``id`` is, of a message that was parsed, the last event ID in force when it was dispatched.
+    ``retry`` is the reconnection time in milliseconds.
+    """
+
+    data: str
+    event: str = "message"
+    id: str | None = None
+    retry: int | None = None
+
+    def __post_init__(self) -> None:
+        if "\r" in self.data:
+            raise ValueError("data may not hold a CR: its reader would get a LF")
+        if not self.event:
+            raise ValueError("an empty event is read as 'message'")
+        if "\r" in self.event or "\n" in self.event:
+            raise ValueError("an event's name may not hold CR or LF")
+        if self.id is not None and any(c in self.id for c in "\r\n\0"):
+            raise ValueError("an id may not hold CR, LF or NUL")
+        if self.retry is not None and (self.retry < 0 or self.retry >= 10**_MAX_RETRY_DIGITS):
+            raise ValueError(f"retry is out of range: {self.retry} ms")
+        try:
+            f"{self.data}{self.event}{self.id or ''}".encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("surrogates cannot be written as UTF-8") from error
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of a message, ended by the blank line that dispatches it."""
+    lines = []
+    if message.retry is not None:
+        lines.append(f"retry: {message.retry}\n")
+    if message.id is not None:
+        lines.append(f"id: {message.id}\n")
+    if message.event != "message":
+        lines.append(f"event: {message.event}\n")
+    lines.append(f"data: {message.data.replace(chr(10), chr(10) + 'data: ')}\n\n")
+    return "".join(lines).encode()
+
+
+class Parser:
+    """Reads an event stream, however it is cut. ``feed`` returns the messages that are complete.
+
+    A message whose data is longer than ``max_message_chars`` characters is a StreamError, and so is an unfinished
+    line that would make it so, a comment included: no peer can make us keep more than that. ``last_event_id`` is
+    what a reconnect must send, ``retry`` the reconnection time in milliseconds that the peer asked for last.
+    """
+
+    def __init__(self, last_event_id: str = "", max_message_chars: int = 1 << 20) -> None:
+        # One stdlib decoder covers split UTF-8, "one leading U+FEFF BYTE ORDER MARK", and malformed bytes.
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")("replace").decode
+        self._max = max_message_chars
+        self._after_cr = False
+        self._line: list[str] = []  # the pieces of a line whose end has not come
+        self._line_chars = 0
+        self._data: list[str] = []
+        self._data_chars = 0
+        self._event = ""
+        self._id = last_event_id
+        self.last_event_id = last_event_id
+        self.retry: int | None = None
+
+    def feed(self, chunk: bytes) -> list[Message]:
+        """The messages that this chunk completes. A CR ends its line at once; a LF after it belongs to it."""
+        text = self._decode(chunk)
+        if self._after_cr and text:
+            self._after_cr = False
+            text = text.removeprefix("\n")
+        if "\r" in text:
+            self._after_cr = text.endswith("\r")
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        *lines, rest = text.split("\n")
+        messages: list[Message] = []
+        if lines:
+            lines[0] = "".join(self._line) + lines[0]
+            self._line, self._line_chars = [], 0
+            for line in lines:
+                if line:
+                    self._take(line)
+                elif message := self._dispatch():
+                    messages.append(message)
+        self._keep(rest)
+        return messages
+
+    def _keep(self, piece: str) -> None:
+        if piece:
+            self._line.append(piece)
+            self._line_chars += len(piece)
+            self._refuse_more_than(self._data_chars + self._line_chars - len("data: "))
+
+    def _take(self, line: str) -> None:
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "data":
+            self._data.append(value)
+            self._data_chars += len(value) + 1
+            self._refuse_more_than(self._data_chars - 1)
+        elif name == "event":
+            self._event = value
+        elif name == "id":
+            # "If the field value does not contain U+0000 NULL"
+            if "\0" not in value:
+                self._id = value
+        elif name == "retry" and value.isascii() and value.isdigit():
+            self.retry = int(value[:_MAX_RETRY_DIGITS])
+
+    def _dispatch(self) -> Message | None:
+        # "Set the last event ID string of the event source to the value of the last event ID buffer", data or not.
+        self.last_event_id = self._id
+        event, self._event = self._event, ""
+        if not self._data:
+            return None
+        data, self._data, self._data_chars = "\n".join(self._data), [], 0
+        return Message(data, event or "message", self._id)
+
+    def _refuse_more_than(self, chars: int) -> None:
+        if chars > self._max:
+            raise StreamError(f"a message is longer than {self._max:,} characters")

@@ -1,0 +1,163 @@
+"""The codec: what the standard says, in every cut (the facts stand in sse-vectors.json, shared with tests/js)."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.sse import Message, Parser, StreamError, encode
+
+VECTORS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("sse-vectors.json").read_text("utf-8"))
+
+
+def spelled_out(chunk: str | dict[str, Any]) -> list[bytes]:
+    if isinstance(chunk, str):
+        return [chunk.encode()]
+    if "hex" in chunk:
+        return [bytes.fromhex(chunk["hex"])]
+    data = (chunk["text"] * chunk["times"]).encode()
+    size = chunk.get("split") or len(data)
+    return [data[i : i + size] for i in range(0, len(data), size)]
+
+
+def as_given(vector: dict[str, Any]) -> list[bytes]:
+    return [piece for chunk in vector["chunks"] for piece in spelled_out(chunk)]
+
+
+def expected(vector: dict[str, Any]) -> list[Message]:
+    messages = []
+    for item in vector["expect"]:
+        data = item["data"]
+        if isinstance(data, dict):
+            data = data.get("prefix", "") + data.get("join", "").join([data["text"]] * data["times"])
+        messages += [Message(data, item["event"], item["id"])] * item.get("times", 1)
+    return messages
+
+
+def check(vector: dict[str, Any], chunks: list[bytes]) -> None:
+    parser = Parser(last_event_id=vector.get("seedId", ""), max_message_chars=1 << 26)
+
+    messages = [message for chunk in chunks for message in parser.feed(chunk)]
+
+    assert messages == expected(vector)
+    assert parser.last_event_id == vector["lastEventId"]
+    if vector.get("retry") == "any":
+        assert parser.retry is not None
+    else:
+        assert parser.retry == vector.get("retry")
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+class TestEveryVector:
+    def test_as_given(self, vector: dict[str, Any]) -> None:
+        check(vector, as_given(vector))
+
+    def test_joined(self, vector: dict[str, Any]) -> None:
+        check(vector, [b"".join(as_given(vector))])
+
+    def test_byte_by_byte(self, vector: dict[str, Any]) -> None:
+        check(vector, [bytes([byte]) for byte in b"".join(as_given(vector))])
+
+    def test_in_random_cuts(self, vector: dict[str, Any]) -> None:
+        whole, dice = b"".join(as_given(vector)), random.Random(vector["name"])
+        for _ in range(3 if len(whole) > 10_000 else 20):
+            cuts = sorted(dice.choices(range(len(whole) + 1), k=dice.randint(1, 20)))
+            check(vector, [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)])
+
+    def test_dispatches_as_soon_as_it_is_due(self, vector: dict[str, Any]) -> None:
+        parser = Parser(last_event_id=vector.get("seedId", ""), max_message_chars=1 << 26)
+        count, counts = 0, []
+
+        for chunk in vector["chunks"]:
+            count += sum(len(parser.feed(piece)) for piece in spelled_out(chunk))
+            counts.append(count)
+
+        assert counts == vector.get("dispatchedAfter", counts)
+
+
+text = st.text(st.characters(exclude_categories=["Cs"]))
+messages = st.builds(
+    Message,
+    data=text.map(lambda s: s.replace("\r", "")),
+    event=text.map(lambda s: s.replace("\r", "").replace("\n", "") or "message"),
+    id=st.none() | text.map(lambda s: "".join(c for c in s if c not in "\r\n\0")),
+    retry=st.none() | st.integers(0, 10**18 - 1),
+)
+
+
+@given(st.lists(messages, max_size=5), st.data())
+def test_what_was_encoded_is_parsed_back_in_any_cut(sent: list[Message], data: st.DataObject) -> None:
+    wire = b"".join(map(encode, sent))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
+    parser = Parser()
+
+    got = [m for a, b in zip([0, *cuts], [*cuts, len(wire)], strict=True) for m in parser.feed(wire[a:b])]
+
+    last = ""
+    for message, parsed in zip(sent, got, strict=True):
+        last = message.id if message.id is not None else last
+        assert parsed == Message(message.data, message.event, last)
+    assert parser.retry == next((m.retry for m in reversed(sent) if m.retry is not None), None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"data": "a\rb"}, "CR"),
+        ({"data": "a", "event": ""}, "empty event"),
+        ({"data": "a", "event": "x\ny"}, "CR or LF"),
+        ({"data": "a", "event": "x\ry"}, "CR or LF"),
+        ({"data": "a", "id": "x\ny"}, "id"),
+        ({"data": "a", "id": "x\0y"}, "id"),
+        ({"data": "a", "id": "x\ry"}, "id"),
+        ({"data": "a", "retry": -1}, "retry"),
+        ({"data": "\ud800"}, "surrogates"),
+        ({"data": "", "id": "\udfff"}, "surrogates"),
+    ],
+)
+def test_a_message_that_would_be_read_differently_cannot_be_made(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Message(**fields)
+
+
+@given(st.text(), st.text(), st.none() | st.text())
+def test_a_message_is_either_refused_or_survives(data: str, event: str, identity: str | None) -> None:
+    try:
+        message = Message(data, event, identity)
+    except ValueError:
+        assert (
+            {"\r", "\n", "\0"} & set(data + event + (identity or ""))
+            or not event
+            or not encodable(data + event + (identity or ""))
+        )
+    else:
+        assert Parser().feed(encode(message)) == [Message(data, event, identity or "")]
+
+
+def encodable(text: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+@pytest.mark.parametrize("line", ["data: ", ": comment ", "unknown: "])
+def test_no_peer_can_make_it_keep_more_than_the_ceiling(line: str) -> None:
+    parser = Parser(max_message_chars=1000)
+    parser.feed(line.encode())
+
+    with pytest.raises(StreamError, match=r"1,000 characters"):
+        for _ in range(1020):
+            parser.feed(b"x")
+
+
+def test_many_short_lines_count_together() -> None:
+    parser = Parser(max_message_chars=1000)
+
+    with pytest.raises(StreamError):
+        parser.feed(b"data: 0123456789\n" * 100)
+
+
+def test_a_message_of_just_the_ceiling_is_read() -> None:
+    assert Parser(max_message_chars=1000).feed(b"data: " + b"x" * 1000 + b"\n\n") == [Message("x" * 1000, id="")]
