@@ -1,0 +1,136 @@
+"""The way in: few threads for many streams, back-pressure on Daphne, and a clean goodbye.
+
+Run it with ``daphne ssesite.asgi:application``; any ASGI server will do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any
+
+from asgiref.sync import ThreadSensitiveContext
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ssesite.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from ssesite import daphne_flow
+from streaming import registry
+from streaming.requests import BODY_IN_SCOPE
+from streaming.upstreams import UpstreamError
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+LANES = 8
+"""Threads for all synchronous work. Each request keeps to one of them, which it shares with others.
+
+Left to itself asgiref gives every request a thread of its own, until its response ends: 2,000 streams, 2,000 threads.
+The price is that a slow synchronous call holds up the others in its lane.
+"""
+
+_lanes = itertools.cycle([ThreadPoolExecutor(1, thread_name_prefix=f"lane-{number}") for number in range(LANES)])
+
+daphne_flow.install()
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "http":
+        # Refused in so many words: of "lifespan" servers take it for "not supported", and go on.
+        raise ValueError(f"this site does not speak {scope['type']}")
+    _goodbye.install()
+    if scope["path"].removeprefix(scope.get("root_path", "")).startswith("/proxy") and _has_body(scope):
+        receive = _arriving(scope, receive)
+    try:
+        async with ThreadSensitiveContext(executor=next(_lanes)):
+            await django_application(scope, receive, send)
+    except UpstreamError:
+        # A relayed body broke off, which its response has logged. Its reader must not take it for whole: Daphne is
+        # told to break the connection, other servers do so when an exception reaches them.
+        if not daphne_flow.abort(send):
+            raise
+
+
+def _has_body(scope: Scope) -> bool:
+    """By RFC 9112, section 6.3: a request has a body when one of these headers says so."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b" 0"))
+        for name, value in scope["headers"]
+    )
+
+
+def _arriving(scope: Scope, receive: Receive) -> Receive:
+    """Hands the view a body that is still arriving, where Django would read it whole before it calls the view."""
+    read, told = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        while not read.is_set():
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                read.set()
+                raise ConnectionResetError("the reader left in the middle of its request")
+            if not message.get("more_body", False):
+                read.set()
+            if message.get("body"):
+                yield message["body"]
+
+    async def receive_after_body() -> dict[str, Any]:
+        if not told.is_set():
+            told.set()
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await read.wait()
+        return await receive()
+
+    scope[BODY_IN_SCOPE] = body()
+    return receive_after_body
+
+
+class _Goodbye:
+    """On SIGTERM and Ctrl-C every stream says its last words; then the server's own handler is called."""
+
+    def __init__(self) -> None:
+        self._installed = self._leaving = False
+
+    def install(self) -> None:
+        """At the first request: by then the server has installed its own handlers."""
+        if self._installed:
+            return
+        self._installed = True
+        # Under runserver's reloader the site is in another thread, where Python sets no handlers.
+        if threading.current_thread() is threading.main_thread():
+            self._loop = asyncio.get_running_loop()
+            self._servers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+            for number in self._servers:
+                signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._leaving:  # who asks twice does not want to wait
+            self._pass_on(number, frame)
+        else:
+            self._leaving = True
+            self._loop.call_soon_threadsafe(self._drain, number)
+
+    def _drain(self, number: int) -> None:
+        self._task = self._loop.create_task(registry.drain())
+        self._task.add_done_callback(lambda _: self._pass_on(number, None))
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        server = self._servers[signal.Signals(number)]
+        if callable(server):
+            server(number, frame)
+        elif server == signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+
+_goodbye = _Goodbye()

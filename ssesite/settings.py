@@ -1,0 +1,146 @@
+"""Everything that differs between machines, read from the environment. Every setting has a default that works on one.
+
+The README's table "Settings" explains each to the person who sets it.
+"""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from environs import Env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+# An installed wheel has no folder of its own to keep a database or a key in: then it is the one it is started from.
+STATE_DIR = BASE_DIR if (BASE_DIR / "manage.py").exists() else Path.cwd()
+
+env = Env()
+
+
+def kept_secret_key(path: Path) -> str:
+    """The key in this file, which is made once and which only its owner may read."""
+    try:
+        if not path.exists():
+            # Written aside and linked: of several workers that start at once, one makes the key and all read it whole.
+            aside = path.with_name(f"{path.name}.{os.getpid()}")
+            aside.touch(0o600)
+            aside.write_text(secrets.token_urlsafe(50), "ascii")
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(aside)
+            aside.unlink()
+        return path.read_text("ascii")
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"SECRET_KEY is not set, and none can be kept in {path} ({error.strerror}). Set SECRET_KEY."
+        ) from error
+
+
+SECRET_KEY = env.str("SECRET_KEY", "") or kept_secret_key(STATE_DIR / ".secret-key")
+DEBUG = env.bool("DEBUG", False)
+
+LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", []) or LOCAL_HOSTS
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+
+# Who may use /stream, /transfer and /proxy: streaming/access.py carries it out.
+STREAMING_ACCESS = env.str("STREAMING_ACCESS", "local" if ALLOWED_HOSTS is LOCAL_HOSTS else "login")
+if STREAMING_ACCESS not in ("local", "login", "public"):
+    raise ImproperlyConfigured(f"STREAMING_ACCESS is {STREAMING_ACCESS!r}. It may be local, login or public.")
+STREAMING_ALLOWED_ORIGINS: list[str] = env.list("STREAMING_ALLOWED_ORIGINS", [])
+
+# In the manner of DATABASES; streaming/upstreams.py reads it. Empty: "default" is this site's own /stream.
+STREAMING_UPSTREAMS: dict[str, dict[str, Any]] = {}
+if url := env.str("UPSTREAM_URL", ""):
+    STREAMING_UPSTREAMS["default"] = {"URL": url, "FORMAT": env.str("UPSTREAM_FORMAT", "native")}
+    if key := env.str("UPSTREAM_API_KEY", ""):
+        STREAMING_UPSTREAMS["default"]["HEADERS"] = {"Authorization": f"Bearer {key}"}
+
+INSTALLED_APPS = [
+    "daphne",  # first: runserver then serves ASGI, and streams
+    "servestatic.runserver_nostatic",  # so that static files come the same way in development
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "streaming",
+]
+
+# Each of these is async or costs a thread hop at a request's start and end, none per event. None is sync only:
+# one such would put every streaming request in a thread.
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "streaming.middleware.UnmigratedMiddleware",
+]
+
+ROOT_URLCONF = "ssesite.urls"
+ASGI_APPLICATION = "ssesite.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# CONN_MAX_AGE stays 0: under ASGI a kept connection belongs to a thread, not to a request.
+DATABASES = {"default": env.dj_db_url("DATABASE_URL", f"sqlite:///{STATE_DIR / 'db.sqlite3'}", conn_max_age=0)}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # Readers do not wait for a writer, and a writer waits for its turn instead of failing.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 10,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "page"
+LOGOUT_REDIRECT_URL = "page"
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# Found where the apps keep them and served under their plain names, DEBUG or not, with no collectstatic.
+STATIC_URL = "/static/"
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_AUTOREFRESH = False  # it would look every request up on the disk, in a thread
+SERVESTATIC_USE_MANIFEST = False
+SERVESTATIC_USE_STATIC_ROOT = False
+SERVESTATIC_MAX_AGE = 0 if DEBUG else 60
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {
+        "streaming": {"handlers": ["console"], "level": "INFO", "propagate": False},
+        "httpx": {"level": "WARNING"},  # it would log each upstream request, its query included
+    },
+}

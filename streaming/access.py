@@ -1,0 +1,140 @@
+"""Who may come in, and from where: ``STREAMING_ACCESS``, other sites' pages, CSRF; and how errors are answered."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import ipaddress
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware.csrf import CsrfViewMiddleware
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.csrf import csrf_exempt
+
+from streaming import upstreams
+from streaming.requests import BadRequest
+from streaming.responses import failure_of, problem
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
+FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
+
+View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
+
+
+class Denied(Exception):
+    """This request may not come in. ``response`` says why."""
+
+    def __init__(self, status: HTTPStatus, detail: str, **more: Any) -> None:
+        super().__init__(detail)
+        self.response = problem(status, detail, **more)
+
+
+def guarded(*methods: str) -> Callable[[View], View]:
+    """A view for those who may stream, by these methods only (none named: any). Its errors become problems."""
+
+    def decorate(view: View) -> View:
+        @csrf_exempt  # it is checked below, and only when a session is what lets a request in
+        @functools.wraps(view)
+        async def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            try:
+                origin = _allowed_origin(request)
+                if origin and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+                    return _with_cors(HttpResponse(status=HTTPStatus.NO_CONTENT), request, origin)
+                _check_method(request, methods)
+                await _check_access(request)
+                response = await view(request, *args, **kwargs)
+            except Denied as denied:
+                response = denied.response
+            except BadRequest as bad:
+                response = problem(bad.status, str(bad), **({"errors": bad.errors} if bad.errors else {}))
+            except upstreams.UpstreamError as error:
+                failure = failure_of(error)
+                response = problem(failure.status, failure.detail)
+            return _with_cors(response, request, origin) if "Origin" in request.headers else response
+
+        return guard
+
+    return decorate
+
+
+def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:
+    if methods and request.method not in methods:
+        allowed = ", ".join(methods)
+        detail = f"{request.method} is not possible here, but {allowed}"
+        raise Denied(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
+
+
+async def _check_access(request: HttpRequest) -> None:
+    if settings.STREAMING_ACCESS == "public" or upstreams.is_signed(request):
+        return
+    if settings.STREAMING_ACCESS == "local" and is_local(request):
+        return
+    user = await request.auser()
+    if not user.is_active:  # the anonymous user is not
+        login = reverse(settings.LOGIN_URL)
+        raise Denied(
+            HTTPStatus.UNAUTHORIZED,
+            f"log in at {login} first",
+            login=login,
+            headers={"WWW-Authenticate": f'Cookie realm="streams", form-action="{login}"'},
+        )
+    if request.method not in SAFE_METHODS and not has_csrf_token(request):
+        raise Denied(HTTPStatus.FORBIDDEN, "the X-CSRFToken header is missing or wrong: reload the page")
+
+
+def is_local(request: HttpRequest) -> bool:
+    """Whether who connects sits at this machine: a loopback address, and no proxy that speaks for somebody else."""
+    if any(header in request.headers for header in FORWARDED):
+        return False
+    try:
+        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
+
+
+def has_csrf_token(request: HttpRequest) -> bool:
+    """Django's own check, by the header alone: for the token in a form it would have to consume the body."""
+    shadow = copy.copy(request)
+    shadow.method = "PUT"  # of which Django knows that it has no form
+    check = CsrfViewMiddleware(lambda _: HttpResponse())
+    check.process_request(shadow)
+    return check.process_view(shadow, _no_view, (), {}) is None
+
+
+def _no_view(request: HttpRequest) -> HttpResponse:
+    return HttpResponse()
+
+
+def _allowed_origin(request: HttpRequest) -> str | None:
+    """The other site that a request comes from and may come from. Denied if it may not; None if it is this one."""
+    origin = request.headers.get("Origin")
+    if origin in settings.STREAMING_ALLOWED_ORIGINS:
+        return origin
+    # The browser says itself whose page made the request. Where it does not (plain HTTP), Origin has to do.
+    site = request.headers.get("Sec-Fetch-Site")
+    if site not in (None, "same-origin", "none"):
+        raise Denied(HTTPStatus.FORBIDDEN, "another site's page may not use this address")
+    if site is None and origin is not None and urlsplit(origin).netloc.lower() != request.get_host().lower():
+        raise Denied(HTTPStatus.FORBIDDEN, f"pages of {origin} may not use this address")
+    return None
+
+
+def _with_cors(response: HttpResponseBase, request: HttpRequest, origin: str | None) -> HttpResponseBase:
+    patch_vary_headers(response, ["Origin"])
+    if origin:
+        response["Access-Control-Allow-Origin"] = origin
+        response["Access-Control-Expose-Headers"] = "*"
+        if "Access-Control-Request-Method" in request.headers:
+            response["Access-Control-Allow-Methods"] = request.headers["Access-Control-Request-Method"]
+            # "*" does not cover all of them in every browser; Last-Event-ID has to be among them.
+            asked = request.headers.get("Access-Control-Request-Headers", "")
+            response["Access-Control-Allow-Headers"] = ", ".join(filter(None, ["Last-Event-ID", asked]))
+            response["Access-Control-Max-Age"] = "600"
+    return response

@@ -1,0 +1,98 @@
+"""``manage.py demo``: from a fresh clone to a site that can be looked at, in one command."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from argparse import ArgumentParser
+from contextlib import closing
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import BaseCommand, CommandError, call_command
+from django.db import DatabaseError, transaction
+
+from streaming.models import ModerationRule
+
+ADMIN = "admin"
+
+# Words of documents/tour.md, so that the first stream shows what moderation does. None of them blocks it.
+SAMPLE_RULES = [
+    {"pattern": "darn", "action": "mask", "category": "profanity", "note": "A sample: mild, but it shows."},
+    {"pattern": "secret-project", "action": "mask", "category": "internal", "note": "A sample: a code name."},
+    {"pattern": "内部代号", "action": "mask", "category": "internal", "note": "示例：内部用语。"},
+    {"pattern": "垃圾广告", "action": "mask", "category": "spam", "note": "示例：广告。"},
+    {"pattern": "stop-the-stream-here", "action": "block", "category": "test", "note": "A sample: ends the answer."},
+]
+
+
+class Command(BaseCommand):
+    help = "Prepares the database, an admin and a few sample rules, once; then serves the site with Daphne."
+    requires_system_checks = "__all__"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+        parser.add_argument("--port", type=int, default=8000, help="the port to listen on (default: %(default)s)")
+
+    def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
+        self._check_port(host, port)
+        password = self._prepare()
+        shown = f"[{host}]" if ":" in host else host
+        site = f"http://{'localhost' if host in ('0.0.0.0', '::') else shown}:{port}"  # noqa: S104 (only compared)
+        self.stdout.write(f"The page:   {site}/")
+        self.stdout.write(f"The rules:  {site}/admin/streaming/moderationrule/")
+        if password:
+            self.stdout.write(f"Log in as {ADMIN!r} with the password {password} (it is shown this once).")
+        else:
+            self.stdout.write(f"Log in as {ADMIN!r}; 'manage.py changepassword {ADMIN}' sets a new password.")
+        self.stdout.write(f"By hand:    curl -N {site}/stream")
+        self.stdout.write("Ctrl-C ends it.")
+        self.stdout.flush()
+        serve(host, port)
+
+    def _check_port(self, host: str, port: int) -> None:
+        """Asks for the port before anything is made: Daphne itself would go on without it."""
+        if not 0 < port < 65536:
+            raise CommandError(f"There is no port {port}: it is a number from 1 to 65535.")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with closing(socket.socket(family)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except (OSError, UnicodeError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise CommandError(
+                    f"Cannot listen on {host}, port {port} ({reason}). Another program may have it: try --port."
+                ) from error
+
+    def _prepare(self) -> str | None:
+        """The database with its tables, an admin and the sample rules; the admin's password if it is new."""
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+            with transaction.atomic():
+                return self._make_admin_and_rules()
+        except DatabaseError as error:
+            name = settings.DATABASES["default"]["NAME"]
+            raise CommandError(f"The database {name} cannot be prepared: {error}.") from error
+
+    def _make_admin_and_rules(self) -> str | None:
+        users = get_user_model().objects
+        if users.filter(is_superuser=True).exists():
+            return None  # somebody has been here before: what there is, is theirs
+        password = secrets.token_urlsafe(9)
+        users.create_superuser(ADMIN, password=password)
+        if not ModerationRule.objects.exists():
+            for fields in SAMPLE_RULES:
+                ModerationRule.objects.create(**fields)
+        return password
+
+
+def serve(host: str, port: int) -> None:
+    """Daphne with this site, until a signal ends it."""
+    from daphne.endpoints import build_endpoint_description_strings
+    from daphne.server import Server
+
+    from ssesite.asgi import application
+
+    Server(application, endpoints=build_endpoint_description_strings(host=host, port=port), verbosity=1).run()

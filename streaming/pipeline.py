@@ -1,0 +1,165 @@
+"""The joints between a stream's source and its response: each takes a stream and gives one.
+
+A step passes a batch: what was ready together stays together, so that the cost of an async step is paid per batch.
+Each joint closes what it reads, so that when a reader goes away everything behind it goes quiet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from streaming import formats, sse
+from streaming.formats import Delta, End, Failure, Notice, Part, Whole
+from streaming.moderation import Blocked, Finding, Moderator, RuleSet, Text
+from streaming.responses import failure_of
+from streaming.sources import Playback, play
+from streaming.upstreams import UpstreamError
+
+Parts = AsyncGenerator[list[Part]]
+
+
+async def parse(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[list[sse.Message]]:
+    """Bytes to messages."""
+    parser = sse.Parser()
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if messages := parser.feed(chunk):
+                yield messages
+
+
+async def read(batches: AsyncGenerator[list[sse.Message]], reader: formats.Reader) -> Parts:
+    """Messages to parts. What fails on the way is the last part; so is the end."""
+    try:
+        async with aclosing(batches):
+            async for batch in batches:
+                parts: list[Part] = []
+                try:
+                    for message in batch:
+                        parts += reader.feed(message)
+                except formats.FormatError as error:
+                    parts.append(failure_of(error))
+                if parts:
+                    yield _until_the_end(parts)
+                    if _is_last(parts):
+                        return
+        yield reader.finish()
+    except (UpstreamError, sse.StreamError) as error:
+        yield [failure_of(error)]
+
+
+async def moderate(batches: Parts, rule_set: RuleSet) -> Parts:
+    """Parts whose text the rules have seen. A block is the end: the source is closed at once."""
+    deltas: dict[tuple[int, str], _Deltas] = {}
+    whole = _Wholes(rule_set)
+    async with aclosing(batches):
+        async for batch in batches:
+            out: list[Part] = []
+            for part in batch:
+                match part:
+                    case Delta(text, channel, choice):
+                        if (choice, channel) not in deltas:
+                            deltas[choice, channel] = _Deltas(rule_set, channel, choice)
+                        out += deltas[choice, channel].feed(text)
+                    case Whole(text):
+                        out += whole.feed(text)
+                    case Failure() | End():
+                        # What is held leaves before the end; it has not become a match.
+                        out += [held for channel in deltas.values() for held in channel.finish()]
+                        out += [*whole.finish(), part]
+                    case Notice():
+                        out.append(part)
+            if out:
+                out = _until_the_end(out)
+                yield out
+                if _is_last(out):
+                    return
+
+
+async def write(batches: Parts, writer: formats.Writer) -> AsyncGenerator[list[sse.Message]]:
+    """Parts to messages, from the first to the one that ends the stream."""
+    async with aclosing(batches):
+        yield writer.begin()
+        async for batch in batches:
+            yield [message for part in batch for message in writer.write(part)]
+            if _is_last(batch):
+                return
+
+
+async def played(playback: Playback, *, full: bool = False) -> Parts:
+    """A document as deltas, or as the whole text so far each time; and its end."""
+    text = ""
+    async with aclosing(play(playback)) as pieces:
+        async for piece in pieces:
+            text += piece
+            yield [Whole(text) if full else Delta(piece)]
+    yield [End()]
+
+
+def _is_last(parts: list[Part]) -> bool:
+    return isinstance(parts[-1], End | Failure)
+
+
+def _until_the_end(parts: list[Part]) -> list[Part]:
+    """Nothing follows an end, whatever an upstream sends after it."""
+    for index, part in enumerate(parts):
+        if isinstance(part, End | Failure):
+            return parts[: index + 1]
+    return parts
+
+
+class _Deltas:
+    """The moderation of one channel whose text comes bit by bit."""
+
+    def __init__(self, rule_set: RuleSet, channel: str, choice: int) -> None:
+        self._moderator = Moderator(rule_set)
+        self._channel = channel
+        self._choice = choice
+
+    def feed(self, text: str) -> list[Part]:
+        return self._told(self._moderator.feed(text))
+
+    def finish(self) -> list[Part]:
+        return self._told(self._moderator.finish())
+
+    def _told(self, outcomes: list[Text | Finding | Blocked]) -> list[Part]:
+        text, notices = _sorted_out(outcomes)
+        return [*([Delta(text, self._channel, self._choice)] if text else []), *notices]
+
+
+class _Wholes:
+    """The moderation of a text that comes whole each time. Only what is new is looked at, unless it was rewritten."""
+
+    def __init__(self, rule_set: RuleSet) -> None:
+        self._rule_set = rule_set
+        self._moderator = Moderator(rule_set)
+        self._seen = self._shown = self._sent = ""
+
+    def feed(self, text: str) -> list[Part]:
+        if not text.startswith(self._seen):
+            self._moderator, self._seen, self._shown = Moderator(self._rule_set), "", ""
+        new, self._seen = text[len(self._seen) :], text
+        return self._told(self._moderator.feed(new))
+
+    def finish(self) -> list[Part]:
+        return self._told(self._moderator.finish())
+
+    def _told(self, outcomes: list[Text | Finding | Blocked]) -> list[Part]:
+        text, notices = _sorted_out(outcomes)
+        self._shown += text
+        changed, self._sent = self._shown != self._sent, self._shown
+        return [*([Whole(self._shown)] if changed else []), *notices]
+
+
+def _sorted_out(outcomes: list[Text | Finding | Blocked]) -> tuple[str, list[Part]]:
+    """The text to show, and what to tell about it."""
+    text, notices = "", list[Part]()
+    for outcome in outcomes:
+        match outcome:
+            case Text(shown):
+                text += shown
+            case Finding(rule):
+                notices.append(Notice(rule.action, rule.category))
+            case Blocked(rule):
+                notices += [Notice("block", rule.category), End("blocked")]
+    return text, notices

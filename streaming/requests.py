@@ -1,0 +1,124 @@
+"""What readers send, checked in words that name what is wrong: parameters, bodies, paths."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterable
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote
+
+from django import forms
+from django.http import HttpRequest
+
+from streaming.sources import DOCUMENTS, Playback
+
+MAX_BODY_BYTES = 1_000_000
+"""Of a request that is read whole. ``/proxy`` passes bodies on as they come."""
+
+BODY_IN_SCOPE = "streaming.body"
+"""Where ssesite/asgi.py leaves a body that is still arriving, as an async iterable of bytes."""
+
+
+class BadRequest(ValueError):
+    """What the reader sent cannot be carried out. ``errors`` names each field that is wrong."""
+
+    def __init__(
+        self, detail: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST, errors: dict[str, list[str]] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.errors = errors or {}
+
+
+class PlaybackForm(forms.Form):
+    """The parameters of ``/stream``; each may be left out."""
+
+    document = forms.ChoiceField(choices=[(name, name) for name in DOCUMENTS], required=False)
+    mode = forms.ChoiceField(choices=[("delta", "delta"), ("full", "full")], required=False)
+    interval = forms.FloatField(min_value=0, max_value=60, required=False)
+    step = forms.IntegerField(min_value=1, max_value=10_000, required=False)
+    seed = forms.IntegerField(required=False)
+    format = forms.ChoiceField(choices=[("native", "native"), ("openai", "openai")], required=False)
+
+    def clean(self) -> dict[str, Any]:
+        fields = self.cleaned_data
+        if fields.get("mode") == "full" and fields.get("format") == "openai":
+            self.add_error("mode", "Chat completion chunks are deltas: mode=full goes with format=native only.")
+        return fields
+
+    @property
+    def playback(self) -> Playback:
+        given = {key: self.cleaned_data[key] for key in ("document", "interval", "step", "seed")}
+        return Playback(**{key: value for key, value in given.items() if value not in (None, "")})
+
+    @property
+    def is_full(self) -> bool:
+        return bool(self.cleaned_data["mode"] == "full")
+
+    @property
+    def is_openai(self) -> bool:
+        return bool(self.cleaned_data["format"] == "openai")
+
+
+def read_playback(request: HttpRequest) -> PlaybackForm:
+    """The form as the query fills it, and on POST a JSON object too. BadRequest names what is wrong."""
+    form = PlaybackForm({**request.GET.dict(), **_json_fields(request)})
+    if not form.is_valid():
+        errors = {name: [str(message) for message in messages] for name, messages in form.errors.items()}
+        raise BadRequest("; ".join(f"{name}: {' '.join(said)}" for name, said in errors.items()), errors=errors)
+    return form
+
+
+def _json_fields(request: HttpRequest) -> dict[str, str]:
+    if request.method != "POST" or not (body := read_body(request)):
+        return {}
+    if request.content_type != "application/json":
+        detail = f"the body is {request.content_type or 'of no type'}; it has to be application/json"
+        raise BadRequest(detail, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("the body is not JSON") from error
+    if not isinstance(fields, dict):
+        raise BadRequest("the body is not a JSON object")
+    # As text, as in a query: the form then knows one kind of input. null is a field left out.
+    return {key: _as_text(value) for key, value in fields.items() if value is not None}
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def read_body(request: HttpRequest) -> bytes:
+    """The whole body, which may be MAX_BODY_BYTES long: ``request.body`` would fail at a limit made for forms."""
+    body = request.read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        limit = f"the body is longer than {MAX_BODY_BYTES:,} bytes"
+        raise BadRequest(limit, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return bytes(body)
+
+
+def arriving_body(request: HttpRequest) -> AsyncIterable[bytes] | bytes:
+    """The body as it arrives, of any length; none if the request has none."""
+    body: AsyncIterable[bytes] | bytes = request.scope.get(BODY_IN_SCOPE, b"")  # type: ignore[attr-defined]
+    return body
+
+
+def is_a_return(request: HttpRequest) -> bool:
+    """Whether an EventSource comes back. It would start, and pay for, the same stream anew, for ever."""
+    return request.method == "GET" and "Last-Event-ID" in request.headers
+
+
+def raw_path_after(request: HttpRequest, path: str) -> str:
+    """The last part of the request's path, ``path`` to Django, as it was quoted when it came.
+
+    BadRequest if a slash before it was quoted, so that the two do not say the same.
+    """
+    scope: dict[str, Any] = request.scope  # type: ignore[attr-defined]
+    raw = scope["raw_path"].partition(b"?")[0].decode("latin-1")
+    slashes = request.path.removesuffix(path).count("/") if path else raw.count("/") + 1
+    rest = "/".join(raw.split("/")[slashes:])
+    if unquote(rest) != path:
+        raise BadRequest("the path before the upstream's own may not have quoted slashes in it")
+    return rest

@@ -1,0 +1,29 @@
+"""The compiled rules in force, swapped in whole: a stream keeps the snapshot that it began with."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from streaming.models import ModerationRule
+from streaming.moderation import RuleSet
+
+_lock = threading.Lock()
+_snapshot: tuple[tuple[Any, ...] | None, RuleSet] = (None, RuleSet([]))
+
+
+async def current() -> RuleSet:
+    """The rules as they stand now in the database, compiled off the event loop and only when they have changed."""
+    return await sync_to_async(_load)()
+
+
+def _load() -> RuleSet:
+    global _snapshot
+    # The version is read before the rules: rules that change in between are read again next time.
+    version = ModerationRule.objects.version()
+    with _lock:
+        if _snapshot[0] != version:
+            _snapshot = (version, RuleSet(ModerationRule.objects.in_force()))
+        return _snapshot[1]

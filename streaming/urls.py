@@ -1,0 +1,19 @@
+"""The addresses."""
+
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path, re_path
+
+from streaming import views
+
+urlpatterns = [
+    path("", views.page, name="page"),
+    path("ping", views.ping, name="ping"),
+    path("stream", views.stream, name="stream"),
+    path("transfer", views.transfer, name="transfer"),
+    path("transfer/<str:name>", views.transfer, name="transfer"),
+    path("proxy", views.proxy, name="proxy"),
+    # Not <path:...>: what is below an upstream may be empty, or hold any character.
+    re_path(r"\Aproxy/(?P<name>[^/]+)(?:/(?P<path>[\s\S]*))?\Z", views.proxy, name="proxy"),
+    path("login/", LoginView.as_view(template_name="streaming/login.html"), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+]

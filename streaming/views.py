@@ -1,0 +1,69 @@
+"""Each address as a sentence. The words are functions that can be opened."""
+
+from __future__ import annotations
+
+import re
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_safe
+
+from streaming import formats, pipeline, registry, rulebook, sources, upstreams
+from streaming.access import guarded
+from streaming.requests import arriving_body, is_a_return, raw_path_after, read_body, read_playback
+from streaming.responses import EventStreamResponse, RelayResponse
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        *(f"{kind}-src 'self'" for kind in ("script", "style", "img", "connect")),
+        *("base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'"),
+        "require-trusted-types-for 'script'",
+    ]
+)
+
+
+@require_safe
+@ensure_csrf_cookie
+def page(request: HttpRequest) -> HttpResponse:
+    context = {"documents": sources.DOCUMENTS, "upstreams": upstreams.names()}
+    response = render(request, "streaming/index.html", context)
+    response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    return response
+
+
+@guarded("GET")
+async def ping(request: HttpRequest) -> HttpResponseBase:
+    last = re.fullmatch(r"-1|[0-9]{1,18}", request.headers.get("Last-Event-ID", ""))
+    ticks = sources.ticks(after=int(last[0]) if last else None)
+    return registry.watch(EventStreamResponse(request, ticks, farewell=lambda *_: b"retry: 1000\n\n"))
+
+
+@guarded("GET", "POST")
+async def stream(request: HttpRequest) -> HttpResponseBase:
+    if is_a_return(request):
+        return HttpResponse(status=204)
+    form = read_playback(request)
+    writer = formats.OpenAIWriter(form.playback.document) if form.is_openai else formats.NativeWriter()
+    messages = pipeline.write(pipeline.played(form.playback, full=form.is_full), writer)
+    return registry.watch(EventStreamResponse(request, messages, farewell=writer.farewell))
+
+
+@guarded("GET", "POST")
+async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseBase:
+    if is_a_return(request):
+        return HttpResponse(status=204)
+    rules = await rulebook.current()
+    upstream = await upstreams.connect(name, request, read_body(request))
+    parts = pipeline.read(pipeline.parse(upstream.chunks), formats.READERS[upstream.format]())
+    writer = formats.NativeWriter()
+    messages = pipeline.write(pipeline.moderate(parts, rules), writer)
+    return registry.watch(EventStreamResponse(request, messages, farewell=writer.farewell, close=upstream.aclose))
+
+
+@guarded()
+async def proxy(request: HttpRequest, name: str = "default", path: str = "") -> HttpResponseBase:
+    upstream = await upstreams.relay(name, raw_path_after(request, path), request, arriving_body(request))
+    return RelayResponse(request, upstream)
