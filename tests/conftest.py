@@ -1,0 +1,243 @@
+"""What tests stand on: the real site on a real port, and an upstream that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PASSWORD = "a-password-for-tests"
+DEADLINE = 20.0
+"""Seconds that anything may take before a test fails; nothing waits for them to pass."""
+
+
+def eventually(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
+    """Polls until the condition holds."""
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, f"after {deadline:g} s: {what}"
+        threading.Event().wait(0.01)
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """A machine of its own: a database and a key in this folder, and nothing from the one that runs the tests."""
+    inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "SYSTEMROOT") if key in os.environ}
+    own = {"SECRET_KEY": "for-tests", "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}", "PYTHONUNBUFFERED": "1"}
+    return {**inherited, **own, **more}
+
+
+def manage(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+    env = environment(folder, **more)
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+class Site:
+    """The site in a process of its own, on a port that was free, by default under Daphne.
+
+    A command of another server has ``{port}`` where its port belongs.
+    """
+
+    def __init__(self, folder: Path, command: list[str] | None = None, **env: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = folder / "server.log"
+        command = command or ["-m", "daphne", "-p", "{port}", "ssesite.asgi:application"]
+        command = [sys.executable, *(word.format(port=self.port) for word in command)]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(command, env=environment(folder, **env), cwd=ROOT, stderr=log, stdout=log)
+        eventually(lambda: self._listens() or self.process.poll() is not None, "the server listens")
+        assert self.process.poll() is None, self.log
+
+    def _listens(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE):
+            return True
+        return False
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text("utf-8", "replace")
+
+    @property
+    def ps(self) -> psutil.Process:
+        return psutil.Process(self.process.pid)
+
+    def connect(self, request: str, body: bytes = b"") -> socket.socket:
+        """A socket on which this request was sent: ``GET /ping``, with further lines for headers."""
+        line, *headers = request.split("\n")
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE)
+        length = [f"Content-Length: {len(body)}"] if body else []
+        head = "\r\n".join([f"{line} HTTP/1.1", f"Host: 127.0.0.1:{self.port}", *length, *headers, "", ""])
+        connection.sendall(head.encode() + body)
+        return connection
+
+    def stop(self) -> None:
+        """Ends it, and what it started: runserver's reloader has a child."""
+        with suppress(psutil.NoSuchProcess):
+            family = [self.ps, *self.ps.children(recursive=True)]
+            self.process.send_signal(signal.SIGTERM)
+            for process in psutil.wait_procs(family, timeout=10)[1]:
+                process.kill()
+        self.process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def read_until(connection: socket.socket, end: bytes) -> bytes:
+    """What comes until ``end`` does, or the connection closes."""
+    data = b""
+    while end not in data and (piece := connection.recv(65536)):
+        data += piece
+    return data
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a database that was migrated and has an admin."""
+    folder = tmp_path_factory.mktemp("migrated")
+    assert manage(folder, "migrate", "-v0").returncode == 0
+    made = manage(
+        folder, "createsuperuser", "--noinput", "--username=admin", "--email=", DJANGO_SUPERUSER_PASSWORD=PASSWORD
+    )
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.fixture
+def make_site(migrated: Path, tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Starts sites with settings of their own: ``make_site(UPSTREAM_URL=...)``."""
+    sites: list[Site] = []
+
+    def make(command: list[str] | None = None, **env: str) -> Site:
+        folder = tmp_path / f"site-{len(sites)}"
+        shutil.copytree(migrated, folder)
+        sites.append(Site(folder, command, **env))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.stop()
+
+
+@pytest.fixture(scope="session")
+def site(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The site as it comes, for tests that leave it as it was."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(migrated, folder, dirs_exist_ok=True)
+    site = Site(folder)
+    yield site
+    site.stop()
+
+
+Script = Callable[["Connection"], Awaitable[None]]
+
+
+class Connection:
+    """One request that the scripted upstream got, and the way to answer it."""
+
+    def __init__(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.head = head.decode("latin-1")
+        self.request_line, *self.header_lines = self.head.strip().split("\r\n")
+        self.headers = {key: value for key, _, value in (line.partition(": ") for line in self.header_lines)}
+        self.reader = reader
+        self.closed = asyncio.Event()
+        self._writer = writer
+
+    async def body(self) -> bytes:
+        """The request's body, sent with a length or in chunks."""
+        lower = {key.lower(): value for key, value in self.headers.items()}
+        if "content-length" in lower:
+            return await self.reader.readexactly(int(lower["content-length"]))
+        return b"".join([piece async for piece in self.body_chunks()]) if "transfer-encoding" in lower else b""
+
+    async def body_chunks(self) -> AsyncIterator[bytes]:
+        while size := int(await self.reader.readline(), 16):
+            yield (await self.reader.readexactly(size + 2))[:-2]
+        await self.reader.readline()
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def begin(self, status: str = "200 OK", *headers: str, kind: str = "text/event-stream") -> None:
+        lines = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", "Connection: close", *headers, "", ""]
+        await self.send("\r\n".join(lines).encode("latin-1"))
+
+    async def until_left(self) -> None:
+        """Returns when the peer has closed its side."""
+        with suppress(ConnectionError):
+            while await self.reader.read(65536):
+                pass
+        self.closed.set()
+
+
+class ScriptedUpstream:
+    """An HTTP server on loopback, in a thread of its own, that answers each request as ``script`` says."""
+
+    def __init__(self) -> None:
+        self.requests: list[Connection] = []
+        self.left = threading.Event()
+        """Set once a peer has closed a connection whose script awaited ``until_left``."""
+        self.accepted = 0
+        self.script: Script = _answer_nothing
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(DEADLINE)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    async def _start(self) -> asyncio.Server:
+        return await asyncio.start_server(self._serve, "127.0.0.1", 0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            connection = Connection(await reader.readuntil(b"\r\n\r\n"), reader, writer)
+            self.requests.append(connection)
+            await self.script(connection)
+            if connection.closed.is_set():
+                self.left.set()
+        writer.close()
+
+    def stop(self) -> None:
+        async def close() -> None:
+            self._server.close()
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(close(), self._loop).result(DEADLINE)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(DEADLINE)
+        self._loop.close()
+
+
+async def _answer_nothing(connection: Connection) -> None:
+    await connection.until_left()
+
+
+@pytest.fixture
+def upstream() -> Iterator[ScriptedUpstream]:
+    upstream = ScriptedUpstream()
+    yield upstream
+    upstream.stop()

@@ -1,0 +1,242 @@
+"""The whole site in a real Daphne, read from real sockets: who leaves, who reads nothing, who must go down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+
+from tests.conftest import Connection, ScriptedUpstream, Site, eventually, read_until
+
+DELTA = b'data: {"delta": "%s"}\n\n'
+
+
+async def speak_until_left(connection: Connection) -> None:
+    await connection.begin()
+    await connection.send(DELTA % b"hello")
+    await connection.until_left()
+
+
+async def never_stop(connection: Connection) -> None:
+    await connection.begin()
+    while True:
+        await connection.send(DELTA % (b"x" * 10_000))
+
+
+class TestAReaderThatLeaves:
+    """Everything behind it goes quiet, the upstream first: it is what costs money."""
+
+    @pytest.mark.parametrize("address", ["/transfer", "/proxy"])
+    @pytest.mark.parametrize(
+        ("request_line", "body"),
+        [("GET", b""), ("POST", b'{"prompt": "hi"}')],
+        ids=["after a GET", "after a POST with a body"],
+    )
+    def test_closes_the_upstream(
+        self, make_site: Callable[..., Site], upstream: ScriptedUpstream, address: str, request_line: str, body: bytes
+    ) -> None:
+        upstream.script = speak_until_left
+        site = make_site(UPSTREAM_URL=upstream.url)
+        reader = site.connect(f"{request_line} {address}\nContent-Type: application/json", body)
+        assert b"hello" in read_until(reader, b"hello")
+
+        reader.close()
+
+        assert upstream.left.wait(5)
+        eventually(lambda: f"{request_line} {address} ended (left)" in site.log, "the end is logged")
+
+    @pytest.mark.parametrize("address", ["/transfer", "/proxy"])
+    def test_closes_the_upstream_while_a_send_waits(
+        self, make_site: Callable[..., Site], upstream: ScriptedUpstream, address: str
+    ) -> None:
+        upstream.script = never_stop
+        site = make_site(UPSTREAM_URL=upstream.url)
+        reader = site.connect(f"GET {address}")
+        read_until(reader, b"xxx")
+        eventually(lambda: stands_still(lambda: upstream_bytes(site)), "the server waits for the reader")
+
+        reader.close()
+
+        eventually(lambda: f"GET {address} ended (left)" in site.log, "the end is logged", 5)
+        eventually(lambda: not connections_to(site, upstream.port), "the upstream's connection is closed", 5)
+
+    def test_frees_the_server_of_a_stream_that_never_waits(self, make_site: Callable[..., Site]) -> None:
+        site = make_site()
+        reader = site.connect("GET /stream?document=handbook&interval=0&step=1&mode=full")
+        read_until(reader, b"data")
+
+        reader.close()
+
+        eventually(lambda: "GET /stream ended (left)" in site.log, "the end is logged", 5)
+        assert b"200 OK" in read_until(site.connect("GET /stream?interval=0\nConnection: close"), b"done")
+
+
+def stands_still(figure: Callable[[], int]) -> bool:
+    before = figure()
+    threading.Event().wait(0.2)
+    return figure() == before > 0
+
+
+def upstream_bytes(site: Site) -> int:
+    return int(site.ps.io_counters().read_chars)
+
+
+def connections_to(site: Site, port: int) -> list[object]:
+    return [c for c in site.ps.net_connections("tcp") if c.raddr and c.raddr.port == port and c.status == "ESTABLISHED"]
+
+
+@pytest.mark.parametrize("address", ["/transfer", "/proxy"])
+def test_a_reader_that_reads_nothing_costs_no_memory(
+    make_site: Callable[..., Site], upstream: ScriptedUpstream, address: str
+) -> None:
+    upstream.script = never_stop
+    site = make_site(UPSTREAM_URL=upstream.url)
+    read_until(site.connect("GET /stream?interval=0\nConnection: close"), b"done")  # it is warm
+    before = site.ps.memory_info().rss
+
+    with site.connect(f"GET {address}") as reader:
+        read_until(reader, b"xxx")
+        eventually(lambda: stands_still(lambda: upstream_bytes(site)), "the server waits for the reader")
+        grown = site.ps.memory_info().rss - before
+
+    assert grown < 20e6
+
+
+def test_an_upstream_that_dies_in_the_middle_is_an_error_event_of_a_transfer(
+    make_site: Callable[..., Site], upstream: ScriptedUpstream
+) -> None:
+    async def die(connection: Connection) -> None:
+        await connection.begin("200 OK", "Content-Length: 1000")
+        await connection.send(DELTA % b"hello")
+
+    upstream.script = die
+    site = make_site(UPSTREAM_URL=upstream.url)
+
+    answer = read_until(site.connect("GET /transfer\nConnection: close"), b"never")
+
+    assert b'{"delta": "hello"}' in answer
+    assert b'event: error\ndata: {"status": 502, "title": "Bad Gateway"' in answer
+    assert answer.endswith(b'event: done\ndata: {"reason": "error"}\n\n\r\n0\r\n\r\n')
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+def test_an_upstream_that_dies_in_the_middle_breaks_the_connection_of_a_proxy(
+    make_site: Callable[..., Site], upstream: ScriptedUpstream, framing: str
+) -> None:
+    async def die(connection: Connection) -> None:
+        await connection.begin("200 OK", framing)
+        await connection.send(b"5\r\nhello\r\n" if "chunked" in framing else b"hello")
+
+    upstream.script = die
+    site = make_site(UPSTREAM_URL=upstream.url)
+
+    answer = read_until(site.connect("GET /proxy"), b"0\r\n\r\n")
+
+    assert b"200 OK" in answer
+    assert b"hello" in answer
+    assert not answer.endswith(b"0\r\n\r\n")  # the connection closed with the body unfinished
+    eventually(lambda: "ended (error: the upstream 'default' broke off" in site.log, "the end is logged")
+    assert "Traceback" not in site.log
+    # Daphne's housekeeping goes on: later readers that leave are still noticed.
+    with site.connect("GET /ping") as reader:
+        read_until(reader, b"connect")
+    eventually(lambda: "GET /ping ended (left)" in site.log, "the server goes on")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_says_goodbye_to_every_stream_before_it_goes_down(make_site: Callable[..., Site], number: int) -> None:
+    site = make_site()
+    addresses = ["/stream", "/transfer"] * 4 + ["/ping"] * 2
+    readers = [site.connect(f"GET {address}") for address in addresses]
+    for reader in readers:
+        read_until(reader, b"\n\n")
+
+    began = time.monotonic()
+    site.process.send_signal(number)
+    ends = [read_until(reader, b"\r\n0\r\n\r\n") for reader in readers]
+    site.process.wait(10)
+    seconds = time.monotonic() - began
+
+    for address, end in zip(addresses, ends, strict=True):
+        last = b"retry: 1000\n\n" if address == "/ping" else b'event: done\ndata: {"reason": "drained"}\n\n'
+        assert end.endswith(last + b"\r\n0\r\n\r\n"), end
+    assert seconds < 1
+    assert site.process.returncode == 0
+    assert "Traceback" not in site.log
+
+
+def test_500_idle_streams_take_few_threads_and_no_database_handle(make_site: Callable[..., Site]) -> None:
+    site = make_site()
+    with ExitStack() as stack:
+        for number in range(500):
+            address = "/transfer?interval=60" if number % 50 == 0 else "/ping"
+            reader = stack.enter_context(site.connect(f"GET {address}"))
+            assert b"200 OK" in reader.recv(65536)
+
+        assert site.ps.num_threads() <= 20
+        assert not [file.path for file in site.ps.open_files() if "db.sqlite3" in file.path]
+
+    eventually(lambda: site.log.count("ended (left)") >= 500, "all are noticed to have left")
+
+
+def test_a_body_reaches_the_upstream_of_a_proxy_whole(
+    make_site: Callable[..., Site], upstream: ScriptedUpstream
+) -> None:
+    bodies = []
+
+    async def take(connection: Connection) -> None:
+        bodies.append(await connection.body())
+        await connection.begin("200 OK", "Content-Length: 2")
+        await connection.send(b"ok")
+
+    upstream.script = take
+    site = make_site(UPSTREAM_URL=upstream.url)
+    body = os.urandom(5_000_000)
+
+    answer = read_until(site.connect("PUT /proxy\nConnection: close", body), b"ok")
+
+    assert b"200 OK" in answer
+    assert bodies == [body]
+
+
+SERVERS = {
+    "runserver": ["manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
+    "runserver with its reloader": ["manage.py", "runserver", "127.0.0.1:{port}"],
+    "daphne": ["-m", "daphne", "-p", "{port}", "ssesite.asgi:application"],
+}
+
+
+@pytest.mark.parametrize("debug", ["0", "1"])
+@pytest.mark.parametrize("command", SERVERS.values(), ids=SERVERS)
+def test_serves_streams_and_static_files_however_it_is_started(
+    make_site: Callable[..., Site], command: list[str], debug: str
+) -> None:
+    site = make_site(command, DEBUG=debug)
+
+    stream = read_until(site.connect("GET /stream?interval=60"), b'"delta"')
+    module = read_until(site.connect("GET /static/streaming/sse.js\nConnection: close"), b"never")
+    admin = read_until(site.connect("GET /static/admin/css/base.css\nConnection: close"), b"never")
+
+    assert b'"delta"' in stream
+    assert b"200 OK" in module
+    assert b"text/javascript" in module
+    assert b"200 OK" in admin
+
+
+def test_check_warns_when_daphne_is_not_first(tmp_path: object) -> None:
+    code = (
+        "from django.conf import settings; settings.INSTALLED_APPS.remove('daphne');"
+        "import django; django.setup(); from django.core.management import call_command; call_command('check')"
+    )
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "ssesite.settings", "SECRET_KEY": "x"}
+
+    run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    assert "streaming.W001" in run.stderr
