@@ -1,0 +1,460 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { afterEach, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { CutError, FetchEventSource, fetchEvents, RefusedError, StreamError } from "../../streaming/static/streaming/event-source.js";
+import { StreamError as ParserError } from "../../streaming/static/streaming/sse.js";
+
+const STREAM = { "Content-Type": "text/event-stream" };
+const quick = { from: 1, to: 2 };
+const servers = [];
+
+afterEach(async () => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    await new Promise((closed) => server.close(closed));
+  }
+});
+
+// --- what is a stream
+
+test("yields the messages of the answer and stops at done", async () => {
+  const { url } = await serve((_, response) => stream(response, "id: 1\ndata: a\n\n", "event: done\ndata: {}\n\ndata: late\n\n"));
+
+  assert.deepEqual(await all(fetchEvents(url)), [
+    { event: "message", data: "a", id: "1" },
+    { event: "done", data: "{}", id: "1" },
+  ]);
+});
+
+for (const type of ["text/event-stream", "TEXT/Event-Stream", "text/event-stream; charset=utf-8", "text/event-stream ;x=y"])
+  test(`${type} is an event stream`, async () => {
+    const { url } = await serve((_, response) => stream(response.setHeader("Content-Type", type), DONE));
+    assert.equal((await all(fetchEvents(url))).length, 1);
+  });
+
+for (const type of ["text/event-streamish", "text/plain", "application/json"])
+  test(`${type} is not an event stream`, async () => {
+    const { url, requests } = await serve((_, response) => response.setHeader("Content-Type", type).end(DONE));
+    await assert.rejects(all(fetchEvents(url)), (error) => error instanceof StreamError && error.status === 200 && error.body === DONE);
+    assert.equal(requests.length, 1);
+  });
+
+test("204 to the first request is the end, and no failure", async () => {
+  const { url, requests } = await serve((_, response) => response.writeHead(204).end());
+  assert.deepEqual(await all(fetchEvents(url)), []);
+  assert.equal(requests.length, 1);
+});
+
+test("204 to a reconnect is a failure: the stream was not done", async () => {
+  const { url, requests } = await serve((_, response) => (requests.length === 1 ? stream(response, "id: 1\ndata: a\n\n") : response.writeHead(204).end()));
+  await assert.rejects(all(fetchEvents(url, { retry: quick })), (error) => error instanceof RefusedError && error.status === 204);
+  assert.equal(requests.length, 2);
+});
+
+for (const status of [201, 400, 401, 403, 404, 429, 500, 502, 503])
+  test(`${status} is an error with status, headers and body, and is not asked again`, async () => {
+    const { url, requests } = await serve((_, response) => response.writeHead(status, { ...STREAM, "X-Reason": "because" }).end("text"));
+
+    const error = await failure(fetchEvents(url));
+
+    assert.ok(error instanceof RefusedError && error instanceof ParserError);
+    assert.deepEqual([error.status, error.headers.get("x-reason"), error.body, error.problem], [status, "because", "text", null]);
+    assert.equal(requests.length, 1);
+  });
+
+test("problem details are parsed, and speak for the error", async () => {
+  const problem = { title: "Bad Gateway", status: 502, detail: "upstream: connection refused" };
+  const { url } = await serve((_, response) => response.writeHead(502, { "Content-Type": "application/problem+json" }).end(JSON.stringify(problem)));
+
+  const error = await failure(fetchEvents(url));
+
+  assert.deepEqual(error.problem, problem);
+  assert.equal(error.message, problem.detail);
+});
+
+test("a problem that is not JSON is only text", async () => {
+  const { url } = await serve((_, response) => response.writeHead(502, { "Content-Type": "application/problem+json" }).end("{"));
+  const error = await failure(fetchEvents(url));
+  assert.deepEqual([error.problem, error.body], [null, "{"]);
+});
+
+test("onOpen sees the response before anything is parsed, and what it throws is what the reader gets", async () => {
+  const refusal = new Error("no, thank you");
+  const { url, requests } = await serve((_, response) => stream(response, DONE));
+
+  const error = await failure(fetchEvents(url, { onOpen: (response) => { assert.equal(response.status, 200); throw refusal; } }));
+
+  assert.equal(error, refusal);
+  assert.equal(requests.length, 1);
+});
+
+test("a message over the limit is an error, and is not asked for again", async () => {
+  const { url, requests } = await serve((_, response) => stream(response, `data: ${"x".repeat(100)}\n\n`));
+  const error = await failure(fetchEvents(url, { maxMessageChars: 50, retry: quick }));
+  assert.ok(error instanceof StreamError);
+  assert.equal(requests.length, 1);
+});
+
+// --- what is sent
+
+test("sends method, headers and body, and asks for an event stream", async () => {
+  const { url, requests } = await serve((_, response) => stream(response, DONE));
+
+  await all(fetchEvents(url, { method: "POST", headers: { "X-Mine": "yes" }, body: '{"a":1}' }));
+
+  const [{ method, headers, body }] = requests;
+  assert.deepEqual([method, headers["x-mine"], headers.accept, body], ["POST", "yes", "text/event-stream", '{"a":1}']);
+  assert.equal(headers["last-event-id"], undefined);
+});
+
+test("headers may be an async function, called for each attempt", async () => {
+  let token = 0;
+  const { url, requests } = await serve((_, response) => stream(response, requests.length < 3 ? "data: a\n\n" : DONE));
+
+  await all(fetchEvents(url, { headers: async () => ({ Authorization: `Bearer ${++token}` }), retry: quick }));
+
+  assert.deepEqual(requests.map(({ headers }) => headers.authorization), ["Bearer 1", "Bearer 2", "Bearer 3"]);
+});
+
+test("an error in that function is the caller's, not a lost connection", async () => {
+  let calls = 0;
+  const error = await failure(fetchEvents("http://127.0.0.1:1/", { headers: () => { calls++; throw new TypeError("no token"); }, retry: quick }));
+  assert.deepEqual([error.message, calls], ["no token", 1]);
+});
+
+// --- coming back
+
+test("a GET that was cut comes back with the last event id, and that of a block without data counts", async () => {
+  const { url, requests } = await serve((_, response) => stream(response, requests.length === 1 ? "id: 1\ndata: a\n\nid: 2\n\nid: 3\ndata: lost" : DONE));
+
+  const messages = await all(fetchEvents(url, { retry: quick }));
+
+  assert.deepEqual(messages.map(({ event, id }) => [event, id]), [["message", "1"], ["done", "2"]]);
+  assert.deepEqual(requests.map(({ headers }) => headers["last-event-id"]), [undefined, "2"]);
+});
+
+test("the id is sent as UTF-8 bytes", async () => {
+  const { url, requests } = await serve((_, response) => stream(response, requests.length === 1 ? "id: 第七段 é\ndata: a\n\n" : DONE));
+
+  await all(fetchEvents(url, { retry: quick }));
+
+  assert.equal(Buffer.from(requests[1].headers["last-event-id"], "latin1").toString("utf8"), "第七段 é");
+});
+
+test("a POST is never sent twice: that it was cut is an error", async () => {
+  const { url, requests } = await serve((_, response) => stream(response, "id: 1\ndata: a\n\n"));
+  const seen = [];
+
+  const error = await failure(fetchEvents(url, { method: "POST", body: "{}", retry: quick }), seen);
+
+  assert.ok(error instanceof CutError);
+  assert.equal(seen.length, 1);
+  assert.equal(requests.length, 1);
+});
+
+test("nor when the connection is torn in the middle of a chunk", async () => {
+  const { url, requests } = await serve((_, response) => { response.writeHead(200, STREAM).write("id: 1\ndata: a\n\n", () => response.destroy()); });
+  assert.ok((await failure(fetchEvents(url, { method: "POST", body: "{}", retry: quick }))) instanceof CutError);
+  assert.equal(requests.length, 1);
+});
+
+test("nor when the server is gone before it answers", async () => {
+  const { url, requests } = await serve((_, response) => response.destroy());
+  assert.ok((await failure(fetchEvents(url, { method: "POST", body: "{}", retry: quick }))) instanceof CutError);
+  assert.equal(requests.length, 1);
+});
+
+test("a POST that was cut is read on with a GET, where there is an address for it", async () => {
+  const { url, requests } = await serve((_, response) => stream(response, requests.length === 1 ? "id: s:1\ndata: a\n\n" : "id: s:2\ndata: b\n\n" + DONE));
+
+  const messages = await all(fetchEvents(url, { method: "POST", body: "{}", retry: quick, resume: (id) => `${url}streams/${id.split(":")[0]}` }));
+
+  assert.deepEqual(messages.map(({ data }) => data), ["a", "b", "{}"]);
+  assert.deepEqual(requests.map(({ method, path, body }) => [method, path, body]), [["POST", "/", "{}"], ["GET", "/streams/s", ""]]);
+  assert.equal(requests[1].headers["last-event-id"], "s:1");
+});
+
+test("a POST that may happen twice is sent again when it is told to", async () => {
+  const { url, requests } = await serve((_, response) => stream(response, requests.length === 1 ? "data: a\n\n" : DONE));
+  await all(fetchEvents(url, { method: "POST", body: "{}", retry: { ...quick, resend: true } }));
+  assert.deepEqual(requests.map(({ method, body }) => [method, body]), [["POST", "{}"], ["POST", "{}"]]);
+});
+
+test("a server that is just starting again is asked again, when the stream had begun", async () => {
+  const { url, requests } = await serve((_, response) => {
+    if (requests.length === 1) stream(response, "data: a\n\n");
+    else if (requests.length === 2) response.writeHead(503).end();
+    else stream(response, DONE);
+  });
+  assert.equal((await all(fetchEvents(url, { retry: quick }))).length, 2);
+  assert.equal(requests.length, 3);
+});
+
+test("gives up after as many failures in a row as it may have; a message starts the count again", async () => {
+  const { url, requests } = await serve((_, response) => (requests.length === 3 ? stream(response, "data: a\n\n") : response.destroy()));
+
+  const error = await failure(fetchEvents(url, { retry: { ...quick, attempts: 3 } }));
+
+  assert.ok(error instanceof CutError);
+  assert.equal(requests.length, 3 + 3);
+});
+
+test("with `retry: false` a cut is an error at once", async () => {
+  const { url, requests } = await serve((_, response) => stream(response, "data: a\n\n"));
+  assert.ok((await failure(fetchEvents(url, { retry: false }))) instanceof CutError);
+  assert.equal(requests.length, 1);
+});
+
+test("waits twice as long after each failure, with full jitter, up to a longest wait", async (t) => {
+  const { url } = await serve((_, response) => response.destroy());
+  const delays = [];
+  const retry = { from: 10, to: 40, attempts: 5, random: () => 0.5 };
+
+  await failure(fetchEvents(url, { retry, onCut: (_, delay) => delays.push(delay) }));
+
+  assert.deepEqual(delays, [5, 10, 20, 20, 20]);
+});
+
+test("waits as long as the server asks", async () => {
+  const { url, requests } = await serve((_, response) => stream(response, requests.length === 1 ? "retry: 150\ndata: a\n\n" : DONE));
+  const delays = [];
+  await all(fetchEvents(url, { onCut: (_, delay) => delays.push(delay) }));
+  assert.deepEqual(delays, [150]);
+});
+
+test("a wait of 99999999999 ms is no wait of none", async () => {
+  const { url, requests } = await serve((_, response) => stream(response, "retry: 99999999999\ndata: a\n\n"));
+  const abort = new AbortController();
+  const delays = [];
+
+  const reading = failure(fetchEvents(url, { signal: abort.signal, onCut: (_, delay) => delays.push(delay) }));
+  await until(() => delays.length);
+  await pause(50);
+  abort.abort();
+  await reading;
+
+  assert.deepEqual(delays, [2 ** 31 - 1]);
+  assert.equal(requests.length, 1);
+});
+
+test("waits while offline", async (t) => {
+  const network = new EventTarget();
+  const navigator = { onLine: false };
+  const original = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  Object.defineProperty(globalThis, "navigator", { value: navigator, configurable: true });
+  globalThis.addEventListener = network.addEventListener.bind(network);
+  globalThis.removeEventListener = network.removeEventListener.bind(network);
+  t.after(() => {
+    delete globalThis.navigator;
+    if (original) Object.defineProperty(globalThis, "navigator", original);
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  });
+  const { url, requests } = await serve((_, response) => stream(response, requests.length === 1 ? "data: a\n\n" : DONE));
+
+  const reading = all(fetchEvents(url, { retry: quick }));
+  await until(() => requests.length);
+  await pause(60);
+  assert.equal(requests.length, 1);
+  navigator.onLine = true;
+  network.dispatchEvent(new Event("online"));
+  await reading;
+
+  assert.equal(requests.length, 2);
+});
+
+test("a connection without a byte for `idleTimeout` counts as cut; a heartbeat is a byte", async () => {
+  const { url, requests } = await serve(async (_, response) => {
+    if (requests.length > 1) return stream(response, DONE);
+    response.writeHead(200, STREAM);
+    for (let n = 0; n < 6; n++) await pause(50).then(() => response.write(":\n"));
+    response.write("data: a\n\n");
+  });
+
+  const messages = await all(fetchEvents(url, { idleTimeout: 150, retry: quick }));
+
+  assert.deepEqual(messages.map(({ data }) => data), ["a", "{}"]);
+  assert.equal(requests.length, 2);
+});
+
+// --- stopping
+
+test("an aborted signal sends nothing, and its reason reaches the caller", async () => {
+  const { url, requests } = await serve((_, response) => stream(response, DONE));
+  const reason = new Error("never mind");
+  assert.equal(await failure(fetchEvents(url, { signal: AbortSignal.abort(reason) })), reason);
+  assert.equal(requests.length, 0);
+});
+
+test("after an abort nothing more is delivered, not even the rest of the chunk", async () => {
+  const { url } = await serve((_, response) => stream(response, "data: a\n\ndata: b\n\n" + DONE));
+  const abort = new AbortController();
+  const reason = new Error("enough");
+  const seen = [];
+
+  const error = await failure(fetchEvents(url, { signal: abort.signal }), seen, () => abort.abort(reason));
+
+  assert.equal(error, reason);
+  assert.deepEqual(seen.map(({ data }) => data), ["a"]);
+});
+
+test("an abort during the wait for the next attempt ends it at once", async () => {
+  const { url, requests } = await serve((_, response) => stream(response, "retry: 60000\ndata: a\n\n"));
+  const abort = new AbortController();
+  const reason = new Error("enough");
+  const begun = performance.now();
+
+  const error = await failure(fetchEvents(url, { signal: abort.signal, onCut: () => setTimeout(() => abort.abort(reason), 10) }));
+
+  assert.equal(error, reason);
+  assert.equal(requests.length, 1);
+  assert.ok(performance.now() - begun < 5000);
+});
+
+test("an abort while the server is silent closes the connection", async () => {
+  const { url, requests } = await serve((_, response) => { response.writeHead(200, STREAM).write("data: a\n\n"); });
+  const abort = new AbortController();
+
+  const error = await failure(fetchEvents(url, { signal: abort.signal }), [], () => setTimeout(() => abort.abort(), 10));
+
+  assert.equal(error.name, "AbortError");
+  await requests[0].closed;
+});
+
+test("`break` closes the connection", async () => {
+  const { url, requests } = await serve((_, response) => { response.writeHead(200, STREAM).write("data: a\n\ndata: b\n\n"); });
+
+  for await (const message of fetchEvents(url)) {
+    assert.equal(message.data, "a");
+    break;
+  }
+
+  await requests[0].closed;
+});
+
+test("reads when it is asked: a reader who waits holds the server back", async () => {
+  let written = 0;
+  const { url } = await serve(async (_, response) => {
+    response.writeHead(200, STREAM);
+    const piece = `data: ${"x".repeat(1 << 16)}\n\n`;
+    while (written < 64 << 20 && !response.destroyed) {
+      written += piece.length;
+      if (!response.write(piece)) await Promise.race([once(response, "drain"), once(response, "close")]);
+    }
+  });
+
+  const messages = fetchEvents(url);
+  await messages.next();
+  await pause(200);
+  const held = written;
+  await messages.return();
+
+  assert.ok(held < 32 << 20, `${held} bytes were taken`);
+});
+
+test("fetch can be passed in", async () => {
+  const fetch = async (url) => new Response(`data: ${url}\n\n${DONE}`, { headers: STREAM });
+  assert.equal((await all(fetchEvents("/here", { fetch })))[0].data, "/here");
+});
+
+// --- FetchEventSource
+
+test("FetchEventSource speaks as EventSource does", async () => {
+  const { url } = await serve((_, response) => stream(response, "id: 1\ndata: a\n\nevent: named\ndata: b\n\n" + DONE));
+  const source = new FetchEventSource(url, { method: "POST", body: "{}" });
+  const seen = [];
+  assert.equal(source.readyState, FetchEventSource.CONNECTING);
+
+  source.onopen = () => seen.push(["open", source.readyState]);
+  source.onmessage = (event) => seen.push([event.type, event.data, event.lastEventId, event.origin]);
+  source.addEventListener("named", (event) => seen.push([event.type, event.data, event.lastEventId, event.origin]));
+  await once(source, "done");
+  await until(() => source.readyState === FetchEventSource.CLOSED);
+
+  const { origin } = new URL(url);
+  assert.deepEqual(seen, [["open", 1], ["message", "a", "1", origin], ["named", "b", "1", origin]]);
+  assert.equal(source.lastEventId, "1");
+});
+
+test("after close() nothing more is delivered, not even the rest of the chunk", async () => {
+  const { url } = await serve((_, response) => stream(response, "data: a\n\ndata: b\n\n"));
+  const source = new FetchEventSource(url);
+  const seen = [];
+
+  source.onmessage = ({ data }) => { seen.push(data); source.close(); };
+  source.onerror = () => seen.push("error");
+  await until(() => seen.length);
+  await pause(30);
+
+  assert.deepEqual(seen, ["a"]);
+  assert.equal(source.readyState, FetchEventSource.CLOSED);
+});
+
+test("a cut is an error event and a connection to come; a refusal closes", async () => {
+  const { url, requests } = await serve((_, response) => (requests.length === 1 ? stream(response, "data: a\n\n") : response.writeHead(404).end()));
+  const states = [];
+  const source = new FetchEventSource(url, { retry: quick });
+
+  source.onerror = ({ error }) => states.push([source.readyState, error.status]);
+  await until(() => states.length === 2);
+
+  assert.deepEqual(states, [[0, undefined], [2, 404]]);
+});
+
+test("fromReadableStream reads bytes that are here already", async () => {
+  const source = FetchEventSource.fromReadableStream(new Blob(["data: a\n\n"]).stream());
+  const [event] = await once(source, "message");
+  assert.equal(event.data, "a");
+  source.close();
+});
+
+// --- tools
+
+const DONE = "event: done\ndata: {}\n\n";
+
+async function serve(handler) {
+  const requests = [];
+  const server = createServer(async (request, response) => {
+    let body = "";
+    for await (const chunk of request.setEncoding("latin1")) body += chunk;
+    requests.push({ method: request.method, path: request.url, headers: request.headers, body, closed: once(response, "close") });
+    await handler(request, response);
+  });
+  servers.push(server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return { url: `http://127.0.0.1:${server.address().port}/`, requests };
+}
+
+function stream(response, ...pieces) {
+  if (!response.hasHeader("Content-Type")) response.setHeader("Content-Type", "text/event-stream");
+  for (const piece of pieces) response.write(piece);
+  response.end();
+}
+
+async function all(messages) {
+  const seen = [];
+  for await (const message of messages) seen.push(message);
+  return seen;
+}
+
+async function failure(messages, seen = [], onMessage = () => {}) {
+  try {
+    for await (const message of messages) {
+      seen.push(message);
+      onMessage(message);
+    }
+  } catch (error) {
+    return error;
+  }
+  assert.fail("it ended without an error");
+}
+
+async function until(condition, deadline = performance.now() + 5000) {
+  while (!condition()) {
+    assert.ok(performance.now() < deadline, "it took too long");
+    await pause(5);
+  }
+}

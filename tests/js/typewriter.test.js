@@ -1,0 +1,120 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Typewriter } from "../../streaming/static/streaming/typewriter.js";
+
+const FRAME = 1000 / 60;
+
+// The ways text arrives: [characters, gap in ms] for each push.
+const arrivals = {
+  "5 characters each 12 ms": Array.from({ length: 500 }, () => [5, 12]),
+  "30 characters each 500 ms": Array.from({ length: 20 }, () => [30, 500]),
+  "400 characters each 2 s": Array.from({ length: 6 }, () => [400, 2000]),
+  "20 characters each 0 to 300 ms": Array.from({ length: 100 }, (_, n) => [20, (n * 7919) % 301]),
+};
+
+for (const [name, steps] of Object.entries(arrivals)) {
+  test(`${name}: everything is shown, in order, within 500 ms of the end`, () => {
+    const { shown, text, lastShown, end } = play(steps);
+
+    assert.equal(shown, text);
+    assert.ok(lastShown - end <= 500, `${lastShown - end} ms after the end`);
+  });
+
+  test(`${name}: no pause over 150 ms while text waits`, () => {
+    assert.ok(play(steps).longestPause <= 150, `${play(steps).longestPause} ms`);
+  });
+
+  test(`${name}: a character waits no longer than about as long as the next takes to come`, () => {
+    const { lags } = play(steps);
+    assert.ok(percentile(lags, 0.95) <= 1050, `${percentile(lags, 0.95)} ms`);
+  });
+}
+
+test("a fast stream is followed closely: p95 lag under 300 ms", () => {
+  const { lags } = play(arrivals["5 characters each 12 ms"]);
+  assert.ok(percentile(lags, 0.95) < 300, `${percentile(lags, 0.95)} ms`);
+});
+
+test("a slow even stream looks like writing: once the rhythm is known, no still spell over 150 ms", () => {
+  const { frames } = play(arrivals["30 characters each 500 ms"]);
+  const times = frames.filter(({ time, text }) => text && time > 2000 && time < 9500).map(({ time }) => time);
+
+  const longest = Math.max(...times.slice(1).map((time, n) => time - times[n]));
+  assert.ok(longest <= 150, `${longest} ms`);
+});
+
+test("a cut never falls inside a grapheme, however the text arrives", () => {
+  const text = "👨‍👩‍👧 e\u0301 🇫🇷🇨🇳 नमस्ते 👍🏽 ❤️ 한국 ok 👩‍🚀";
+  const segments = [...new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(text)];
+  const boundaries = new Set([text.length, ...segments.map(({ index }) => index)]);
+
+  for (const size of [1, 2, 3, 5, 100]) {
+    const typewriter = new Typewriter();
+    let shown = 0, now = 0;
+    for (let from = 0; from < text.length; from += size) {
+      typewriter.push(text.slice(from, from + size), now);
+      for (const until = now + 60; now < until; now += 5) assert.ok(boundaries.has(shown += typewriter.take(now).length), `${shown}`);
+    }
+    typewriter.finish(now);
+    for (const until = now + 500; now < until; now += 5) assert.ok(boundaries.has(shown += typewriter.take(now).length), `${shown}`);
+    assert.equal(shown, text.length);
+  }
+});
+
+test("half of an emoji waits for the other half, however long it takes", () => {
+  const typewriter = new Typewriter();
+
+  typewriter.push("hi 👨\u200d", 0);
+  assert.equal(typewriter.take(60_000), "hi ");
+  typewriter.push("👩", 60_001);
+  typewriter.finish(60_002);
+  assert.equal(typewriter.take(61_000), "👨\u200d👩");
+});
+
+test("a stall of the main thread is caught up in one frame", () => {
+  const typewriter = new Typewriter();
+  for (let now = 0; now < 3000; now += 12) typewriter.push("12345", now);
+
+  const first = typewriter.take(3000);
+
+  assert.ok(first.length > 1250 - 100, `${first.length} characters`);
+});
+
+test("flush gives what is left, at once", () => {
+  const typewriter = new Typewriter();
+  typewriter.push("some text", 0);
+  const begun = typewriter.take(100);
+
+  assert.equal(begun + typewriter.flush(), "some text");
+  assert.equal(typewriter.pending, "");
+});
+
+function play(steps) {
+  const typewriter = new Typewriter();
+  const frames = [], arrived = [], lags = [];
+  let text = "", shown = "", time = 0, longestPause = 0, still = 0;
+  let n = 0, next = 0, end = Infinity;
+  for (; time < 60_000 && (n < steps.length || shown.length < text.length); time += FRAME) {
+    while (n < steps.length && next <= time) {
+      const [size, gap] = steps[n++];
+      const piece = Array.from({ length: size }, (_, i) => "abcdefghij"[(text.length + i) % 10]).join("");
+      for (let i = 0; i < size; i++) arrived.push(next);
+      text += piece;
+      typewriter.push(piece, next);
+      if (n === steps.length) typewriter.finish(end = next);
+      next += gap;
+    }
+    const waits = typewriter.pending !== "";
+    const piece = typewriter.take(time);
+    for (let i = 0; i < piece.length; i++) lags.push(time - arrived[shown.length + i]);
+    shown += piece;
+    frames.push({ time, text: piece });
+    still = piece || !waits ? 0 : still + FRAME;
+    longestPause = Math.max(longestPause, still);
+  }
+  return { shown, text, frames, lags, longestPause, lastShown: time - FRAME, end };
+}
+
+function percentile(values, share) {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length * share)];
+}
