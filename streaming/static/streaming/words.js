@@ -1,0 +1,11 @@
+// The words that scripts say stand in the page, beside all the others, where a translator finds them.
+
+/**
+ * @param {string} name
+ * @param {Record<string, string | number>} [values]  for the places in braces
+ */
+export function word(name, values = {}) {
+  const words = /** @type {HTMLTemplateElement} */ (document.getElementById("words"));
+  const text = words.content.querySelector(`[data-word="${name}"]`)?.textContent ?? name;
+  return text.replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? ""));
+}

@@ -1,0 +1,121 @@
+"""What browser tests stand on: a real Chromium, and pages that may not complain."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+NODE_TESTS = Path(__file__).parent.parent / "js"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+# A deadline, not a wait: a machine may be busy with other tests.
+expect.set_options(timeout=15_000)
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    # It is stopped with the package: its event loop must not be there when others want one.
+    with sync_playwright() as playwright:
+        path = chromium()
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def chromium() -> str | None:
+    """Where Chromium is; None is playwright's own."""
+    if path := shutil.which("chromium"):
+        return path
+    if os.geteuid() == 0 and "debian" in platform.freedesktop_os_release().get("ID", ""):
+        install = ["apt-get", "install", "--yes", "chromium"]
+    else:
+        install = [sys.executable, "-m", "playwright", "install", "chromium"]
+    if subprocess.run(install, check=False, capture_output=True).returncode != 0:
+        pytest.exit(f"The browser tests need Chromium. To get it: {' '.join(install)}", returncode=1)
+    return shutil.which("chromium")
+
+
+class Visit:
+    """Pages of one visitor, and whatever they complained of."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._browser = browser
+        self._url = url
+        self._contexts: list[BrowserContext] = []
+        self.complaints: list[str] = []
+
+    def __call__(self, path: str = "/", **options: Any) -> Page:
+        self._contexts.append(self._browser.new_context(**options))
+        page = self._contexts[-1].new_page()
+        page.on("console", self._listen)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(self._url + path)
+        return page
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        # A violation of the content security policy is an error on the console too.
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def end(self) -> None:
+        for context in self._contexts:
+            context.close()
+        assert not self.complaints
+
+
+@pytest.fixture
+def open_page(browser: Browser, site: Any) -> Iterator[Visit]:
+    """Opens the page as a visitor has it: ``open_page(color_scheme="dark")``. Complaints fail the test."""
+    visit = Visit(browser, site.url)
+    yield visit
+    visit.end()
+
+
+@pytest.fixture
+def page(open_page: Visit) -> Page:
+    return open_page()
+
+
+@pytest.fixture(scope="module")
+def workbench(browser: Browser, site: Any) -> Iterator[Page]:
+    """One page for tests that bring their own script and leave nothing behind that others mind."""
+    visit = Visit(browser, site.url)
+    yield visit(reduced_motion="reduce")
+    visit.end()
+
+
+@pytest.fixture(scope="package")
+def commonmark_examples() -> list[str]:
+    """The examples of the CommonMark specification, from the npm package that the Node tests install."""
+    spec = NODE_TESTS / "node_modules" / "commonmark-spec" / "spec.txt"
+    if not spec.exists():
+        npm = shutil.which("npm", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+        if npm is None or subprocess.run([npm, "ci"], cwd=NODE_TESTS, check=False, capture_output=True).returncode != 0:
+            pytest.fail("The specification's examples are missing. To get them: npm ci, in tests/js")
+    found = re.findall(r"^`{32} example[^\n]*\n(.*?)^\.\n.*?^`{32}$", spec.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return [example.replace("→", "\t") for example in found]
+
+
+def wait_until(page: Page, condition: str, argument: object = None, seconds: float = 15) -> None:
+    """Polls a JavaScript function until it gives true. The page forbids the eval that wait_for_function needs."""
+    end = time.monotonic() + seconds
+    next_frame = "() => new Promise(resolve => setTimeout(resolve, 10))"
+    while not page.evaluate(condition, argument):
+        assert time.monotonic() < end, f"after {seconds:g} s: {condition}"
+        page.evaluate(next_frame)
+
+
+@pytest.fixture(name="wait_until")
+def wait_until_fixture() -> Callable[..., None]:
+    return wait_until

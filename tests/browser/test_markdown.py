@@ -1,0 +1,380 @@
+"""Markdown while it arrives: right at every prefix, calm while it grows, and harmless."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+ROOT = Path(__file__).parent.parent.parent
+DOCUMENTS = {path.stem: path.read_text("utf-8") for path in sorted((ROOT / "streaming" / "documents").glob("*.md"))}
+
+# Where blocks end, and which of them may change what came before, is where a renderer of pieces goes wrong.
+SAMPLES = {
+    "a list that turns loose": "- a\n- b\n- c\n\n- d\n- e\n\nend [x]\n\n[x]: /u 'late'\n\nend\n",
+    "a list that turns loose inside": "1. a\n2. b\n\n   more\n3. c\n4. d\n- x\n- y\n  - z\n\n  q\n- w\n\n\n# end\n",
+    "lists side by side": "* a\n* b\n+ c\n+ d\n1) e\n2) f\n1. g\n2. h\n   - i\n   - j\n\n     k\n",
+    "items without paragraphs": "- # h\n- # g\n- ```\n  x\n  ```\n- a\n\n- b\n-\n\n-\n- c\n",
+    "items that drift": "- a\n - b\n  - c\n   - d\n    - e\n- f\n",
+    "blank lines and code in items": "- a\n- b\n\n\n\n- c\n  \n      code\n- d\n---\n- e\n- f\n\n    code\n",
+    "a table": "| a | b |\n|:-|-:|\n| 1 | 2 |\n| 3 | [x] |\n| 5 |\n| 6 | 7 | 8 |\npara\n\n[x]: /y\n",
+    "a table under text": "text\n| a | b |\n|---|---|\n| c | d |\n| e | f |\n# end\n",
+    "tasks": "- [ ] todo\n- [x] done\n- [ ] *more*\n- [] none\n\n[x]\n",
+    "definitions that come late": "[a]: /1\n[b]\n\n- [b] x\n- y [a]\n- z\n\n[b]: /2\n[c]\n\n> [c]\n\n[c]: /3",
+    "every line ending": "- a\r\n- b\r\n\r\n- c\r\nd\r\re\n",
+    "strikethrough and bare links": "~~s~~ https://a.b/c www.x.org a@b.cc **重要：**请 2*3 snake_case\n",
+}
+# Of these nothing that is shown may be taken back: they define no links.
+WITHOUT_DEFINITIONS = [
+    name for name, text in SAMPLES.items() if not re.search(r"^\[.*\]:", text, re.MULTILINE) and name != "tasks"
+]
+
+TOOLS = """
+const { MarkdownView } = await import("/static/streaming/markdown/view.js");
+const { createMarkdown } = await import("/static/streaming/markdown/dialect.js");
+const { patch } = await import("/static/streaming/markdown/patch.js");
+const md = createMarkdown();
+const makeRoot = () => document.body.appendChild(document.createElement("div"));
+const whole = (text) => {
+  const root = document.createElement("div");
+  patch(root, null, md.parse(text, {}));
+  return root;
+};
+"""
+
+
+def run(page: Page, script: str, argument: object = None):
+    return page.evaluate(f"async (given) => {{ {TOOLS} {script} }}", argument)
+
+
+FIRST_WRONG_PREFIX = """
+for (const text of given) {
+  const root = document.createElement("div");
+  const view = new MarkdownView(root, { heal: false, cursor: false });
+  for (let end = 1; end <= text.length; end++) {
+    view.append(text[end - 1]);
+    view.flush();
+    const right = whole(text.slice(0, end));
+    if (!root.isEqualNode(right)) return [text.slice(0, end), root.innerHTML, right.innerHTML];
+  }
+}
+return null;
+"""
+
+FIRST_WRONG_END = """
+for (const text of given) {
+  const root = document.createElement("div");
+  const view = new MarkdownView(root);
+  for (const character of text) {
+    view.append(character);
+    view.flush();
+  }
+  view.end();
+  const right = whole(text);
+  if (!root.isEqualNode(right) || view.source !== text) return [text, root.innerHTML, right.innerHTML];
+}
+return null;
+"""
+
+
+# --- the same as a whole rendering
+
+
+def test_at_every_prefix_of_all_commonmark_examples_it_is_as_rendered_whole(workbench, commonmark_examples):
+    assert len(commonmark_examples) == 652
+    assert run(workbench, FIRST_WRONG_PREFIX, commonmark_examples) is None
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_at_every_prefix_of_this_sample_it_is_as_rendered_whole(workbench, name):
+    assert run(workbench, FIRST_WRONG_PREFIX, [SAMPLES[name]]) is None
+
+
+def test_healing_leaves_no_trace_in_what_is_finished(workbench, commonmark_examples):
+    assert run(workbench, FIRST_WRONG_END, [*commonmark_examples, *SAMPLES.values(), *DOCUMENTS.values()]) is None
+
+
+def test_how_the_text_is_cut_does_not_matter(workbench):
+    script = """
+    for (const text of given) for (const size of [2, 3, 7, 20, 100, 1000]) {
+      const root = document.createElement("div");
+      const view = new MarkdownView(root, { heal: false, cursor: false });
+      for (let from = 0; from < text.length; from += size) {
+        view.append(text.slice(from, from + size));
+        if (from % 3) view.flush();
+      }
+      view.end();
+      if (!root.isEqualNode(whole(text))) return [size, text];
+    }
+    return null;
+    """
+    assert run(workbench, script, [*SAMPLES.values(), *DOCUMENTS.values()]) is None
+
+
+# --- calm while it grows
+
+
+def test_nothing_that_is_shown_is_taken_back(workbench):
+    script = """
+    const losses = [];
+    for (const text of given) {
+      const root = document.createElement("div");
+      const view = new MarkdownView(root);
+      let shown = "";
+      for (const [n, character] of [...text].entries()) {
+        view.append(character);
+        view.flush();
+        const typed = [...text].slice(Math.max(0, n - 40), n + 1).join("");
+            if (root.textContent.length < shown.length) losses.push([typed, shown.slice(-30)]);
+        shown = root.textContent;
+      }
+    }
+    return losses;
+    """
+    definitions = re.compile(r"^\[\w+\]:.*\n?|\[([^]]*)\]\[\w+\]", re.MULTILINE)
+    plain = [definitions.sub(r"\1", text) for text in DOCUMENTS.values()]
+    assert run(workbench, script, [*plain, *(SAMPLES[name] for name in WITHOUT_DEFINITIONS)]) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "html"),
+    [
+        ("some **bo", "<p>some <strong>bo</strong></p>"),
+        ("some *it", "<p>some <em>it</em></p>"),
+        ("some ~~st", "<p>some <s>st</s></p>"),
+        ("some `co", "<p>some <code>co</code></p>"),
+        ("a [li", "<p>a <a>li</a></p>"),
+        ("a [li](http://ex", "<p>a <a>li</a></p>"),
+        ("an ![ima", "<p>an </p>"),
+        ("**重要：**请", "<p><strong>重要：</strong>请</p>"),
+        ("text\n-", "<p>text\n</p>"),
+        ("- one\n  -", "<ul><li>one</li></ul>"),
+        ("1. one\n2.", "<ol><li>one</li></ol>"),
+        ("text\n\n1. ", "<p>text</p>"),
+        ("| a | b", "<table><thead><tr><th>a</th><th>b</th></tr></thead></table>"),
+        ("2*3", "<p>2*3</p>"),
+    ],
+)
+def test_half_typed_syntax_looks_as_it_will_look(workbench, typed, html):
+    script = """
+    const root = document.createElement("div");
+    const view = new MarkdownView(root, { cursor: false });
+    for (const character of given) { view.append(character); view.flush(); }
+    return root.innerHTML;
+    """
+    shown = run(workbench, script, typed).replace(' dir="auto"', "")
+    assert re.sub(r"\s+</p>", "</p>", shown) == re.sub(r"\s+</p>", "</p>", html)
+
+
+def test_a_selection_survives_200_flushes_and_the_end(workbench):
+    script = """
+    const root = makeRoot();
+    const view = new MarkdownView(root);
+    view.append("# Earlier words\\n\\nA paragraph.\\n\\n- an item that grows, word by word");
+    view.flush();
+    const select = (selector) => {
+      const text = root.querySelector(selector).firstChild;
+      getSelection().setBaseAndExtent(text, 3, text, 8);
+    };
+    const results = [];
+    for (const selector of ["h1", "li"]) {
+      select(selector);
+      const before = String(getSelection()), node = getSelection().anchorNode;
+      for (let n = 0; n < 200; n++) { view.append(n % 9 ? " word" : " **bold** *and*\\n- item"); view.flush(); }
+      results.push([before, String(getSelection()), node.isConnected && node === getSelection().anchorNode]);
+    }
+    select("li:last-child");
+    const before = String(getSelection());
+    view.end();
+    results.push([before, String(getSelection()), true]);
+    return results;
+    """
+    for before, after, same in run(workbench, script):
+        assert before == after != ""
+        assert same
+
+
+def test_text_grows_by_appending_to_the_nodes_that_are_there(workbench):
+    script = """
+    const root = makeRoot();
+    const view = new MarkdownView(root);
+    view.append("some"); view.flush();
+    const node = root.querySelector("p").firstChild, records = [];
+    const observer = new MutationObserver(() => {});
+    observer.observe(root, { childList: true, characterData: true, subtree: true });
+    for (let n = 0; n < 20; n++) { view.append(" more"); view.flush(); }
+    const grew = observer.takeRecords().every(({ type }) => type === "characterData");
+    return [grew, node === root.querySelector("p").firstChild, node.data.length];
+    """
+    assert run(workbench, script) == [True, True, 104]
+
+
+@pytest.mark.parametrize(
+    ("typed", "place"),
+    [
+        ("", "DIV"),
+        ("text", "P"),
+        ("- a\n  - b", "LI"),
+        ("| a | b |\n|---|---|\n| c | d", "TD"),
+        ("```\ncode", "CODE"),
+        ("> quote", "P"),
+        ("text **bold** more", "P"),
+        ("text **bold", "STRONG"),
+    ],
+)
+def test_there_is_one_cursor_and_it_is_after_the_last_character(workbench, typed, place):
+    script = """
+    const root = makeRoot();
+    const view = new MarkdownView(root);
+    for (const character of given) { view.append(character); view.flush(); }
+    const marked = [...document.querySelectorAll("[data-cursor]")].filter((node) => root.contains(node));
+    const content = getComputedStyle(marked[0], "::after").content;
+    const result = [marked.length, marked[0].tagName, marked[0].textContent.trim().at(-1) ?? "", content !== "none"];
+    view.end();
+    return [...result, root.querySelectorAll("[data-cursor]").length];
+    """
+    last = re.sub(r"\W", "", typed)[-1:]
+    assert run(workbench, script, typed) == [1, place, last, True, 0]
+
+
+# --- harmless
+
+
+HOSTILE = [
+    "[a](javascript:alert(1))",
+    "[a](JaVaScRiPt:alert(1))",
+    "[a](\tjavascript:alert(1))",
+    "[a](java\nscript:alert(1))",
+    "[a](&#106;avascript:alert(1))",
+    "[a](data:text/html;base64,PHNjcmlwdD4=)",
+    "![a](data:image/png;base64,AAAA)",
+    "[a](vbscript:x) <javascript:alert(1)> <data:text/html,x>",
+    "[a](blob:http://x/y) [b](file:///etc/passwd) [c](about:blank)",
+    "[a]\n\n[a]: javascript:alert(1)\n",
+    "<script>alert(1)</script><img src=x onerror=alert(1)>\n\n<div onclick=alert(1)>x</div>\n",
+    '[a](http://x "onclick=alert(1)") ```js" onclick="alert(1)\n',
+]
+
+
+def test_no_step_of_any_cut_makes_a_link_that_could_do_harm(workbench, commonmark_examples):
+    script = """
+    const harmless = ["http:", "https:", "mailto:", "tel:"];
+    const names = "href title rel target dir class data-cursor style type disabled checked start";
+    const allowed = new Set(names.split(" "));
+    const bad = [];
+    for (const text of given) {
+      const root = makeRoot();
+      const view = new MarkdownView(root);
+      const look = () => {
+        for (const node of root.querySelectorAll("*")) {
+          if (node.href && !harmless.includes(node.protocol)) bad.push(node.outerHTML);
+          if (/^(script|img|iframe|style|object|svg)$/.test(node.localName)) bad.push(node.outerHTML);
+          for (const name of node.getAttributeNames()) if (!allowed.has(name)) bad.push(name);
+        }
+      };
+      for (const character of text) { view.append(character); view.flush(); look(); }
+      view.end();
+      look();
+    }
+    return bad;
+    """
+    assert run(workbench, script, [*HOSTILE, "\n\n".join(HOSTILE), *commonmark_examples]) == []
+
+
+def test_links_open_elsewhere_and_tell_nothing(workbench):
+    script = """
+    const root = makeRoot();
+    const view = new MarkdownView(root);
+    view.append("[a](https://example.org/) https://example.com/");
+    view.end();
+    return [...root.querySelectorAll("a")].map(({ rel, target }) => [rel, target]);
+    """
+    assert run(workbench, script) == [["noopener noreferrer", "_blank"]] * 2
+
+
+def test_images_are_never_requested_but_named(workbench):
+    asked = []
+    workbench.on("request", lambda request: asked.append(request.url))
+    script = """
+    const root = makeRoot();
+    const view = new MarkdownView(root);
+    view.append("![a cat](https://example.org/cat.png) [![badge](https://example.org/b.svg)](https://example.org/)");
+    view.end();
+    await new Promise(requestAnimationFrame);
+    return root.innerHTML;
+    """
+    shown = run(workbench, script)
+    assert '<a href="https://example.org/cat.png" rel="noopener noreferrer" target="_blank">a cat</a>' in shown
+    assert ">badge</a>" in shown
+    assert not [url for url in asked if "example.org" in url]
+
+
+def test_columns_are_aligned_without_a_style_attribute_in_the_source(workbench):
+    script = """
+    const root = makeRoot();
+    const set = [];
+    const original = Element.prototype.setAttribute;
+    Element.prototype.setAttribute = function (name, value) {
+      set.push(name);
+      original.call(this, name, value);
+    };
+    const view = new MarkdownView(root);
+    view.append("| a | b | c | d |\\n|:-|-:|:-:|--|\\n| 1 | 2 | 3 | 4 |\\n");
+    view.end();
+    Element.prototype.setAttribute = original;
+    return [set.includes("style"), [...root.querySelectorAll("td")].map((cell) => cell.style.textAlign)];
+    """
+    assert run(workbench, script) == [False, ["left", "right", "center", ""]]
+
+
+# --- cheap
+
+FILL = {
+    "documents": "\n\n".join([*DOCUMENTS.values()] * 4)[:100_000],
+    "one list": "".join(f"- item {n} with **bold** and `code` in it\n" for n in range(2500))[:100_000],
+    "one loose list": "".join(f"- item {n} with **bold**\n\n  and more\n\n" for n in range(2600))[:100_000],
+    "one table": "| a | b |\n|---|---|\n" + "".join(f"| cell {n} | **bold** {n} |\n" for n in range(3500))[:100_000],
+}
+
+
+@pytest.mark.parametrize(
+    "text", ["a" + " " * 20_000 + "b", "`" + " " * 20_000 + "x", "`" * 5000 + "x ", "[" * 5000, "**a " * 3000]
+)
+def test_text_that_is_made_to_be_slow_is_not(workbench, text):
+    script = """
+    const view = new MarkdownView(document.createElement("div"));
+    view.append("text\\n\\n" + given);
+    const begun = performance.now();
+    view.flush();
+    return performance.now() - begun;
+    """
+    assert run(workbench, script, text) < 500
+
+
+@pytest.mark.parametrize("name", FILL)
+def test_100_kb_in_pieces_of_20_cost_a_thirtieth_of_rendering_all_each_time(workbench, name):
+    script = """
+    const view = new MarkdownView(makeRoot(), { cursor: false });
+    let longest = 0;
+    const begun = performance.now();
+    for (let from = 0; from < given.length; from += 20) {
+      const before = performance.now();
+      view.append(given.slice(from, from + 20));
+      view.flush();
+      longest = Math.max(longest, performance.now() - before);
+    }
+    const inPieces = performance.now() - begun;
+    // What it would cost to render all of it for each piece, from the cost of five prefixes.
+    const parts = [0.1, 0.3, 0.5, 0.7, 0.9].map((share) => {
+      const text = given.slice(0, given.length * share), before = performance.now();
+      whole(text);
+      return performance.now() - before;
+    });
+    return { inPieces, longest, again: parts.reduce((sum, part) => sum + part) / parts.length * (given.length / 20) };
+    """
+    cost = run(workbench, script, FILL[name])
+    assert cost["inPieces"] * 30 <= cost["again"], json.dumps(cost)
+    assert cost["longest"] <= 50, json.dumps(cost)
