@@ -129,7 +129,7 @@ USE_TZ = True
 # Found where the apps keep them and served under their plain names, DEBUG or not, with no collectstatic.
 STATIC_URL = "/static/"
 SERVESTATIC_USE_FINDERS = True
-SERVESTATIC_AUTOREFRESH = False  # it would look every request up on the disk, in a thread
+SERVESTATIC_AUTOREFRESH = DEBUG  # looks each file up anew, so that an edit is seen at once
 SERVESTATIC_USE_MANIFEST = False
 SERVESTATIC_USE_STATIC_ROOT = False
 SERVESTATIC_MAX_AGE = 0 if DEBUG else 60
