@@ -1,0 +1,77 @@
+"""The house stays a house: imports go down the stairs, and every file has its place on the floor plan."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def tracked() -> list[str]:
+    """What git tracks, or would: the files of the project, whatever else lies around."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def plan() -> set[str]:
+    """The names that the README's floor plan draws."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    drawing = re.search(r"## The floor plan\n.*?```text\n(.*?)```", readme, re.DOTALL)
+    assert drawing, "README.md has a floor plan"
+    return set(re.findall(r"[\w.-]+\.\w+|[\w-]+(?=/)", drawing[1]))
+
+
+def test_imports_go_down_the_stairs() -> None:
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
+
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_every_file_of_the_site_is_drawn_on_the_floor_plan() -> None:
+    drawn = plan()
+    rooms = [path for path in tracked() if path.startswith(("ssesite/", "streaming/", "templates/"))]
+    rooms = [path for path in rooms if not path.endswith("__init__.py") and (ROOT / path).exists()]
+
+    def is_drawn(path: str) -> bool:
+        name, folders = Path(path).name, {parent.name for parent in Path(path).parents}
+        return name in drawn or bool(folders & drawn & {"documents", "vendor", "migrations", "commands", "locale"})
+
+    assert [path for path in rooms if not is_drawn(path)] == []
+
+
+def test_the_floor_plan_draws_nothing_that_is_not_there() -> None:
+    there = {part for path in tracked() if (ROOT / path).exists() for part in Path(path).parts}
+
+    assert plan() - there == set()
+
+
+def test_the_top_level_is_what_it_was() -> None:
+    top = {path.split("/")[0] for path in tracked() if (ROOT / path).exists()}
+
+    allowed = {"manage.py", "pyproject.toml", "README.md", "ssesite", "streaming", "templates", "tests", "LICENSE"}
+    assert {name for name in top if not name.startswith(".")} <= allowed
+
+
+def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:
+    # Spelled so that this file is not one of them.
+    words = [
+        "py" + r"pi\.org",
+        "python" + "hosted",
+        r"registry\.np" + "mjs",
+        r"registry\.ya" + "rnpkg",
+        r"deb\.deb" + "ian",
+    ]
+    pattern = re.compile("|".join([*words, r"/(?:wo" + "rk|ro" + "ot|fa" + r"rm)/"]))
+
+    found = []
+    for path in tracked():
+        file = ROOT / path
+        if file.is_file() and file.suffix not in (".png", ".ico"):
+            found += [f"{path}: {m[0]}" for m in pattern.finditer(file.read_text("utf-8", "replace"))]
+
+    assert found == []

@@ -1,0 +1,156 @@
+"""``manage.py demo``: the first thing that anybody runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import Site, environment, eventually, free_port, manage, read_until
+
+DEMO = ["manage.py", "demo", "--port", "{port}"]
+
+
+@pytest.fixture
+def make_demo(tmp_path: Path) -> Callable[[], Site]:
+    """Starts the demo in a folder of its own; again in the same folder when asked again."""
+    return lambda: Site(tmp_path, DEMO)
+
+
+def shown(site: Site, address: str = "/transfer?interval=0") -> str:
+    """The text of a stream, as a reader would put it together."""
+    answer = httpx.get(site.url + address, timeout=20).text
+    messages = [json.loads(data) for data in re.findall(r"^data: (.*)$", answer, re.MULTILINE)]
+    return "".join(message.get("delta", "") for message in messages)
+
+
+def test_from_nothing_to_a_moderated_stream(make_demo: Callable[[], Site]) -> None:
+    site = make_demo()
+    try:
+        plain, moderated = shown(site, "/stream?interval=0"), shown(site)
+    finally:
+        site.stop()
+
+    for word in ("darn", "DARN", "secret-project", "内部代号", "垃圾广告"):
+        assert word in plain
+        assert word not in moderated
+    assert "****" in moderated
+    assert len(plain) == len(moderated)
+
+
+def test_prints_a_password_that_works_once_and_then_changes_nothing(make_demo: Callable[[], Site]) -> None:
+    site = make_demo()
+    try:
+        found = re.search(r"'admin' with the password (\S+) \(it is shown this once\)", site.log)
+        assert found
+        with httpx.Client(base_url=site.url, follow_redirects=True) as browser:
+            login = browser.get("/admin/login/?next=/admin/streaming/moderationrule/")
+            form = {"username": "admin", "password": found[1], "csrfmiddlewaretoken": login.cookies["csrftoken"]}
+            rules = browser.post(str(login.url), data=form)
+            assert "secret-project" in rules.text
+            assert "5 moderation rules" in rules.text
+            delete = "/admin/streaming/moderationrule/1/delete/"
+            browser.post(delete, data={"post": "yes", "csrfmiddlewaretoken": browser.cookies["csrftoken"]})
+    finally:
+        site.stop()
+
+    again = make_demo()
+    try:
+        assert "the password" not in again.log.split("changepassword")[0]
+        assert "darn" in shown(again), "a rule that was deleted stays deleted"
+        assert "secret-project" not in shown(again)
+    finally:
+        again.stop()
+
+
+def test_says_where_to_look(make_demo: Callable[[], Site]) -> None:
+    site = make_demo()
+    try:
+        assert f"{site.url}/\n" in site.log
+        assert f"{site.url}/admin/streaming/moderationrule/\n" in site.log
+        assert httpx.get(f"{site.url}/").status_code == 200
+        assert "Traceback" not in site.log
+    finally:
+        site.stop()
+
+
+def test_ends_quietly_with_ctrl_c(make_demo: Callable[[], Site]) -> None:
+    site = make_demo()
+    with site.connect("GET /ping") as reader:
+        read_until(reader, b"connect")
+        site.process.send_signal(signal.SIGINT)
+        site.process.wait(10)
+
+    assert site.process.returncode == 0
+    assert "Traceback" not in site.log
+
+
+def refusal(folder: Path, *arguments: str, **env: str) -> str:
+    run = manage(folder, "demo", *arguments, **env)
+    assert run.returncode == 1
+    assert run.stdout == ""
+    [sentence] = run.stderr.strip().splitlines()
+    return sentence
+
+
+def test_a_taken_port_is_one_clear_sentence(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        sentence = refusal(tmp_path, "--port", str(other.getsockname()[1]))
+
+    assert "Cannot listen on 127.0.0.1, port" in sentence
+    assert "--port" in sentence
+    assert not (tmp_path / "db.sqlite3").exists(), "nothing is made before it is known that it can be served"
+
+
+def test_a_database_that_cannot_be_written_is_one_clear_sentence(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, "--port", str(free_port()), DATABASE_URL="sqlite:////proc/nowhere/db.sqlite3")
+
+    assert "/proc/nowhere/db.sqlite3 cannot be prepared: unable to open database file" in sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--port", "0"], "no port 0"),
+        (["--port", "99999"], "no port 99999"),
+        (["--host", "no.such.host.invalid"], "Cannot listen on no.such.host.invalid"),
+        (["--host", "256.1.1.1"], "Cannot listen on 256.1.1.1"),
+    ],
+)
+def test_an_address_that_is_none_is_one_clear_sentence(tmp_path: Path, arguments: list[str], words: str) -> None:
+    assert words in refusal(tmp_path, *arguments)
+
+
+def test_listens_where_it_is_told(tmp_path: Path) -> None:
+    port = free_port()
+    command = [str(word) for word in ("manage.py", "demo", "--host", "127.0.0.2", "--port", port)]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env=environment(tmp_path),
+            stdout=log,
+            stderr=log,
+            cwd=Path(__file__).parent.parent,
+        )
+        try:
+            eventually(lambda: answers("127.0.0.2", port), "it listens")
+            assert not answers("127.0.0.1", port)
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def answers(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
