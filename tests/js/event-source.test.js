@@ -97,6 +97,17 @@ test("a message over the limit is an error, and is not asked for again", async (
   assert.equal(requests.length, 1);
 });
 
+test("what came before a message that is too long is given, and then the error, which no other attempt would cure", async () => {
+  const { url, requests } = await serve((_, response) => stream(response, `data: a\n\ndata: ${"x".repeat(100)}\n\n`));
+  const seen = [];
+
+  const error = await failure(fetchEvents(url, { maxMessageChars: 50, retry: quick }), seen);
+
+  assert.ok(error instanceof StreamError && !(error instanceof CutError));
+  assert.deepEqual(seen.map(({ data }) => data), ["a"]);
+  assert.equal(requests.length, 1);
+});
+
 // --- what is sent
 
 test("sends method, headers and body, and asks for an event stream", async () => {

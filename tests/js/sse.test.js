@@ -45,6 +45,17 @@ test("a message of many lines is limited as a whole, its newlines included", () 
   assert.throws(() => parser.feed(bytes("data: 90\n")), StreamError);
 });
 
+test("messages before one that is too long are given first, and the next call throws, as does each after it", () => {
+  const parser = new Parser({ maxMessageChars: 10 });
+
+  const messages = parser.feed(bytes("id: 1\ndata: a\n\ndata: b\n\nid: 2\ndata: 0123456789a\n\ndata: never\n\n"));
+
+  assert.deepEqual(messages.map(({ data }) => data), ["a", "b"]);
+  assert.throws(() => parser.feed(bytes("")), StreamError);
+  assert.throws(() => parser.feed(bytes("data: c\n\n")), StreamError);
+  assert.equal(parser.lastEventId, "1");
+});
+
 test("a line that never ends is an error before it fills the memory", () => {
   const parser = new Parser({ maxMessageChars: 1000 });
   const line = bytes(`data: ${"x".repeat(94)}`);

@@ -143,8 +143,9 @@ async function* readOnce({ url, method = "GET", body, credentials, signal, fetch
     const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
     for (;;) {
       const { done, value } = await patience.during(() => reader.read());
+      // An error that the last bytes held is told by the next call, even of nothing.
+      yield parser.feed(value ?? new Uint8Array());
       if (done) return;
-      yield parser.feed(value);
     }
   } finally {
     ours.abort();

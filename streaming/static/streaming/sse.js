@@ -10,7 +10,9 @@ export class StreamError extends Error {
 const FIELD = /^(?:data|event|id|retry):/;
 const LONGEST_FIELD = "event:".length;
 const LONGEST_START = "event: ".length;
-const CR = "\r", LF = "\n";
+/** The fields, by the last three bits of their first character. */
+const FIELDS = [, "id", "retry", , "data", "event"];
+const LF = 10, SPACE = 32, COLON = 58;
 
 /**
  * What it holds is bounded: one message's data and one unfinished line, together little more than `maxMessageChars`.
@@ -34,6 +36,8 @@ export class Parser {
   #id;
   /** @type {Message[]} */
   #messages = [];
+  /** @type {unknown} */
+  #error;
 
   constructor({ lastEventId = "", maxMessageChars = 1 << 20 } = {}) {
     this.lastEventId = this.#id = lastEventId;
@@ -41,36 +45,49 @@ export class Parser {
   }
 
   /**
+   * The messages that these bytes complete. What cannot be read is thrown, and again at each later call; the messages
+   * before it are given first, and then the next call throws.
    * @param {Uint8Array} bytes
    * @returns {Message[]}
    */
   feed(bytes) {
-    const text = this.#decoder.decode(bytes, { stream: true });
-    if (text) this.#hold(text, this.#lines(text));
-    const messages = this.#messages;
     this.#messages = [];
-    return messages;
+    try {
+      if (!this.#error) this.#take(this.#decoder.decode(bytes, { stream: true }));
+    } catch (error) {
+      this.#error = error;
+      this.#line = "";
+      this.#data = null;
+    }
+    if (this.#error && this.#messages.length === 0) throw this.#error;
+    return this.#messages;
   }
 
   /**
-   * Reads the lines that end in this text; returns where the unfinished one begins. A CR ends its line at once, and
-   * an LF after it is skipped when it comes. Each next CR and LF is looked for once, which keeps this linear.
+   * A CR ends its line at once, and an LF after it belongs to it, whenever that comes.
+   * @param {string} text
+   */
+  #take(text) {
+    if (text === "") return;
+    if (this.#afterCR && text.charCodeAt(0) === LF) text = text.slice(1);
+    this.#afterCR = text.endsWith("\r");
+    if (text.includes("\r")) text = text.replace(/\r\n?/g, "\n");
+    this.#hold(text, this.#lines(text));
+  }
+
+  /**
+   * Reads the lines that end in this text; returns where the unfinished one begins. Nearly all messages are one line
+   * of data: they are made at once, without keeping their data first.
    * @param {string} text
    */
   #lines(text) {
-    let start = this.#afterCR && text[0] === LF ? 1 : 0;
-    this.#afterCR = false;
-    let cr = text.indexOf(CR, start), lf = text.indexOf(LF, start);
-    while (cr !== -1 || lf !== -1) {
-      const end = cr === -1 || (lf !== -1 && lf < cr) ? lf : cr;
-      this.#endLine(text, start, end);
-      start = end + 1;
-      if (end === cr) {
-        if (start === text.length) this.#afterCR = true;
-        else if (start === lf) start++;
-        cr = text.indexOf(CR, start);
-      }
-      if (lf !== -1 && lf < start) lf = text.indexOf(LF, start);
+    let start = 0;
+    for (let end; (end = text.indexOf("\n", start)) !== -1; start = end + 1) {
+      if (this.#meaningless || this.#line !== "") this.#endLine(text, end);
+      else if (start === end) this.#dispatch();
+      else if (this.#data === null && text.charCodeAt(end + 1) === LF && isData(text, start)) {
+        this.#give(text.slice(valueOf(text, start), end++));
+      } else this.#read(text, start, end);
     }
     return start;
   }
@@ -93,18 +110,15 @@ export class Parser {
   }
 
   /**
+   * The end of a line that began earlier.
    * @param {string} text
-   * @param {number} start
    * @param {number} end
    */
-  #endLine(text, start, end) {
-    if (this.#meaningless) this.#meaningless = false;
-    else if (this.#line) {
-      const line = this.#line + text.slice(start, end);
-      this.#line = "";
-      this.#read(line, 0, line.length);
-    } else if (start === end) this.#dispatch();
-    else this.#read(text, start, end);
+  #endLine(text, end) {
+    const line = this.#line + text.slice(0, end);
+    this.#line = "";
+    if (!this.#meaningless) this.#read(line, 0, line.length);
+    this.#meaningless = false;
   }
 
   /**
@@ -114,12 +128,13 @@ export class Parser {
    * @param {number} end
    */
   #read(text, start, end) {
-    const name = fieldAt(text, start);
-    if (!name) return;
+    if (isData(text, start)) return this.#addData(text.slice(valueOf(text, start), end));
+    const name = FIELDS[text.charCodeAt(start) & 7];
+    if (name === undefined || !text.startsWith(name, start)) return;
     let from = start + name.length;
     if (from < end) {
-      if (text[from++] !== ":") return;
-      if (from < end && text[from] === " ") from++;
+      if (text.charCodeAt(from++) !== COLON) return;
+      if (from < end && text.charCodeAt(from) === SPACE) from++;
     }
     const value = text.slice(from, end);
     if (name === "data") this.#addData(value);
@@ -137,9 +152,18 @@ export class Parser {
 
   /** A blank line. Without data there is no message, but the id counts. */
   #dispatch() {
-    this.lastEventId = this.#id;
-    if (this.#data !== null) this.#messages.push({ event: this.#event || "message", data: this.#data, id: this.#id });
+    const data = this.#data;
     this.#data = null;
+    if (data !== null) this.#give(data);
+    this.lastEventId = this.#id;
+    this.#event = "";
+  }
+
+  /** @param {string} data */
+  #give(data) {
+    this.#limit(data.length);
+    this.lastEventId = this.#id;
+    this.#messages.push({ event: this.#event || "message", data, id: this.#id });
     this.#event = "";
   }
 
@@ -151,15 +175,20 @@ export class Parser {
 }
 
 /**
+ * Nearly every line is one of data, and this is the quickest way to know.
  * @param {string} text
  * @param {number} start
  */
-function fieldAt(text, start) {
-  switch (text[start]) {
-    case "d": return text.startsWith("data", start) ? "data" : "";
-    case "e": return text.startsWith("event", start) ? "event" : "";
-    case "i": return text.startsWith("id", start) ? "id" : "";
-    case "r": return text.startsWith("retry", start) ? "retry" : "";
-    default: return "";
-  }
+function isData(text, start) {
+  return text.charCodeAt(start) === 100 && text.charCodeAt(start + 1) === 97 && text.charCodeAt(start + 2) === 116
+    && text.charCodeAt(start + 3) === 97 && text.charCodeAt(start + 4) === COLON;
+}
+
+/**
+ * Where the value begins in such a line.
+ * @param {string} text
+ * @param {number} start
+ */
+function valueOf(text, start) {
+  return start + (text.charCodeAt(start + 5) === SPACE ? 6 : 5);
 }
