@@ -8,7 +8,6 @@ import ipaddress
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -23,7 +22,8 @@ from streaming.requests import BadRequest
 from streaming.responses import failure_of, problem
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
-FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
+FORWARDED = ("forwarded", "via", "x-forwarded-")
+"""How the headers begin by which a proxy says that it speaks for somebody else."""
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
@@ -36,19 +36,25 @@ class Denied(Exception):
         self.response = problem(status, detail, **more)
 
 
-def guarded(*methods: str) -> Callable[[View], View]:
-    """A view for those who may stream, by these methods only (none named: any). Its errors become problems."""
+def guarded(*methods: str, everyone: bool = False, signed: bool = False) -> Callable[[View], View]:
+    """A view for those who may stream, by these methods only (none named: any). Its errors become problems.
+
+    ``everyone``: who they are does not matter. ``signed``: this site's own relay comes in too.
+    """
 
     def decorate(view: View) -> View:
         @csrf_exempt  # it is checked below, and only when a session is what lets a request in
         @functools.wraps(view)
         async def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            origin = None
             try:
-                origin = _allowed_origin(request)
+                relayed = signed and upstreams.is_signed(request)
+                origin = None if relayed else _allowed_origin(request)
                 if origin and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
                     return _with_cors(HttpResponse(status=HTTPStatus.NO_CONTENT), request, origin)
                 _check_method(request, methods)
-                await _check_access(request)
+                if not (everyone or relayed):
+                    await _check_access(request)
                 response = await view(request, *args, **kwargs)
             except Denied as denied:
                 response = denied.response
@@ -56,7 +62,8 @@ def guarded(*methods: str) -> Callable[[View], View]:
                 response = problem(bad.status, str(bad), **({"errors": bad.errors} if bad.errors else {}))
             except upstreams.UpstreamError as error:
                 failure = failure_of(error)
-                response = problem(failure.status, failure.detail)
+                headers = {"Allow": "POST"} if isinstance(error, upstreams.PostOnly) else {}
+                response = problem(failure.status, failure.detail, headers=headers)
             return _with_cors(response, request, origin) if "Origin" in request.headers else response
 
         return guard
@@ -72,7 +79,7 @@ def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:
 
 
 async def _check_access(request: HttpRequest) -> None:
-    if settings.STREAMING_ACCESS == "public" or upstreams.is_signed(request):
+    if settings.STREAMING_ACCESS == "public":
         return
     if settings.STREAMING_ACCESS == "local" and is_local(request):
         return
@@ -91,7 +98,7 @@ async def _check_access(request: HttpRequest) -> None:
 
 def is_local(request: HttpRequest) -> bool:
     """Whether who connects sits at this machine: a loopback address, and no proxy that speaks for somebody else."""
-    if any(header in request.headers for header in FORWARDED):
+    if any(header.lower().startswith(FORWARDED) for header in request.headers):
         return False
     try:
         return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
@@ -121,7 +128,7 @@ def _allowed_origin(request: HttpRequest) -> str | None:
     site = request.headers.get("Sec-Fetch-Site")
     if site not in (None, "same-origin", "none"):
         raise Denied(HTTPStatus.FORBIDDEN, "another site's page may not use this address")
-    if site is None and origin is not None and urlsplit(origin).netloc.lower() != request.get_host().lower():
+    if site is None and origin is not None and origin.partition("://")[2].lower() != request.get_host().lower():
         raise Denied(HTTPStatus.FORBIDDEN, f"pages of {origin} may not use this address")
     return None
 

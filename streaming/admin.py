@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
@@ -21,6 +22,13 @@ admin.site.site_title = _("Streams")
 admin.site.index_title = _("Moderation")
 
 
+class RuleListForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A rule in the list. Its pattern is not edited there, but still may not become another rule's."""
+
+    def _get_validation_exclusions(self) -> set[str]:
+        return super()._get_validation_exclusions() - {"pattern"}  # type: ignore[misc,no-any-return]
+
+
 @admin.register(ModerationRule)
 class ModerationRuleAdmin(RuleAdmin):
     list_display = ("pattern", "action", "category", "enabled", "note", "changed")
@@ -30,6 +38,9 @@ class ModerationRuleAdmin(RuleAdmin):
     fields = ("pattern", "action", "category", "note", "enabled")
     actions = ("enable", "disable")
     list_per_page = 50
+
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> type[RuleListForm]:
+        return super().get_changelist_form(request, **{"form": RuleListForm, **kwargs})  # type: ignore[return-value]
 
     @admin.action(description=_("Enable the selected rules"), permissions=["change"])
     def enable(self, request: HttpRequest, rules: ModerationRuleQuerySet) -> None:
@@ -41,7 +52,7 @@ class ModerationRuleAdmin(RuleAdmin):
 
     def _set_enabled(self, request: HttpRequest, rules: ModerationRuleQuerySet, enabled: bool) -> None:
         changed = list(rules.exclude(enabled=enabled))
-        rules.filter(pk__in=[rule.pk for rule in changed]).update(enabled=enabled)
+        rules.exclude(enabled=enabled).update(enabled=enabled)
         for rule in changed:
             rule.enabled = enabled
             self.log_change(request, rule, [{"changed": {"fields": ["enabled"]}}])

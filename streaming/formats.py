@@ -38,9 +38,11 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """All the text so far: what an upstream in ``mode=full`` sends each time."""
+    """All the text of a channel so far: what an upstream in ``mode=full`` sends each time."""
 
     text: str
+    channel: str = "content"
+    choice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def _native_text(data: dict[str, Any]) -> Part:
     if isinstance(text := data.get("delta"), str):
         return Delta(text, channel, choice)
     if isinstance(text := data.get("text"), str):
-        return Whole(text)
+        return Whole(text, channel, choice)
     raise FormatError("an upstream's message has neither a delta nor a text")
 
 
@@ -132,7 +134,7 @@ class OpenAIReader:
         if error := chunk.get("error"):
             detail = error.get("message") if isinstance(error, dict) else error
             return [Failure(502, "Bad Gateway", f"the upstream failed: {detail}"[:500])]
-        choices = chunk.get("choices", [])
+        choices = chunk.get("choices") or []
         if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
             raise FormatError("an upstream's chunk has choices that are not a list of objects")
         return [part for choice in choices for part in self._deltas(choice)]
@@ -148,8 +150,12 @@ class OpenAIReader:
             for channel, value in delta.items()
             if channel != "role" and isinstance(value, str) and value
         ]
-        for call in delta.get("tool_calls") or ():
-            arguments = call.get("function", {}).get("arguments") if isinstance(call, dict) else None
+        calls = delta.get("tool_calls") or []
+        if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+            raise FormatError("an upstream's chunk has tool calls that are not a list of objects")
+        for call in calls:
+            function = call.get("function")
+            arguments = function.get("arguments") if isinstance(function, dict) else None
             if isinstance(arguments, str) and arguments:
                 parts.append(Delta(arguments, f"tool_calls.{call.get('index', 0)}", index))
         return parts
@@ -201,7 +207,7 @@ class Writer(Protocol):
     def write(self, part: Part) -> list[Message]: ...
 
     def farewell(self, reason: str, failure: Failure | None) -> list[Message]:
-        """The end of a stream that was stopped, or failed on our side."""
+        """The end of a stream that was stopped, or failed on our side; nothing if it had ended already."""
 
 
 @dataclass
@@ -212,6 +218,7 @@ class NativeWriter:
     retry: int = 2000
     """The reconnection time in milliseconds."""
     _count: int = field(default=0, init=False)
+    _ended: bool = field(default=False, init=False)
 
     def begin(self) -> list[Message]:
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -219,27 +226,31 @@ class NativeWriter:
 
     def write(self, part: Part) -> list[Message]:
         match part:
-            case Delta(text, "content", 0):
-                return [self._message("message", {"delta": text})]
             case Delta(text, channel, choice):
-                return [self._message("message", {"delta": text, "channel": channel, "choice": choice})]
-            case Whole(text):
-                return [self._message("message", {"text": text})]
+                return [self._message("message", {"delta": text, **_place(channel, choice)})]
+            case Whole(text, channel, choice):
+                return [self._message("message", {"text": text, **_place(channel, choice)})]
             case Notice(action, category):
                 return [self._message("moderation", {"action": action, "category": category})]
             case Failure(status, title, detail):
                 problem = {"status": status, "title": title, "detail": detail}
                 return [self._message("error", problem), *self.write(End("error"))]
             case End(reason):
+                self._ended = True
                 return [self._message("done", {"reason": reason})]
 
     def farewell(self, reason: str, failure: Failure | None) -> list[Message]:
-        return self.write(failure or End(reason))
+        return [] if self._ended else self.write(failure or End(reason))
 
     def _message(self, event: str, data: dict[str, Any], retry: int | None = None) -> Message:
         message = Message(_dumps(data), event, f"{self.stream}:{self._count}", retry)
         self._count += 1
         return message
+
+
+def _place(channel: str, choice: int) -> dict[str, Any]:
+    """Where a text belongs; the first choice's content needs no words."""
+    return {} if (channel, choice) == ("content", 0) else {"channel": channel, "choice": choice}
 
 
 @dataclass
@@ -249,6 +260,7 @@ class OpenAIWriter:
     model: str
     _id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}", init=False)
     _created: int = field(default_factory=lambda: int(time.time()), init=False)
+    _ended: bool = field(default=False, init=False)
 
     def begin(self) -> list[Message]:
         return [self._chunk({"role": "assistant", "content": ""})]
@@ -260,11 +272,12 @@ class OpenAIWriter:
             case Failure(_, title, detail):
                 return [Message(_dumps({"error": {"message": detail, "type": title}}))]
             case End(reason):
+                self._ended = True
                 return [self._chunk({}, {"length": "length"}.get(reason, "stop")), Message("[DONE]")]
         raise TypeError(f"chat completion chunks cannot say {part!r}")
 
     def farewell(self, reason: str, failure: Failure | None) -> list[Message]:
-        return self.write(failure or End(reason))
+        return [] if self._ended else self.write(failure or End(reason))
 
     def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> Message:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -57,6 +58,12 @@ class ModerationRule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.pattern}"
+
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **more: Any) -> None:
+        """As Django's; a change of some fields counts as a change too."""
+        if update_fields:
+            update_fields = {*update_fields, "changed"}
+        super().save(*args, update_fields=update_fields, **more)
 
     def clean(self) -> None:
         try:

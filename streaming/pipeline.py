@@ -39,8 +39,8 @@ async def read(batches: AsyncGenerator[list[sse.Message]], reader: formats.Reade
                         parts += reader.feed(message)
                 except formats.FormatError as error:
                     parts.append(failure_of(error))
-                if parts:
-                    yield _until_the_end(parts)
+                if parts := _until_the_end(parts):
+                    yield parts
                     if _is_last(parts):
                         return
         yield reader.finish()
@@ -50,23 +50,22 @@ async def read(batches: AsyncGenerator[list[sse.Message]], reader: formats.Reade
 
 async def moderate(batches: Parts, rule_set: RuleSet) -> Parts:
     """Parts whose text the rules have seen. A block is the end: the source is closed at once."""
-    deltas: dict[tuple[int, str], _Deltas] = {}
-    whole = _Wholes(rule_set)
+    channels: dict[tuple[type, int, str], _Deltas | _Wholes] = {}
     async with aclosing(batches):
         async for batch in batches:
             out: list[Part] = []
             for part in batch:
                 match part:
-                    case Delta(text, channel, choice):
-                        if (choice, channel) not in deltas:
-                            deltas[choice, channel] = _Deltas(rule_set, channel, choice)
-                        out += deltas[choice, channel].feed(text)
-                    case Whole(text):
-                        out += whole.feed(text)
+                    case Delta(text, channel, choice) | Whole(text, channel, choice):
+                        kind = _Deltas if isinstance(part, Delta) else _Wholes
+                        key = (kind, choice, channel)
+                        if key not in channels:
+                            channels[key] = kind(rule_set, channel, choice)
+                        out += channels[key].feed(text)
                     case Failure() | End():
                         # What is held leaves before the end; it has not become a match.
-                        out += [held for channel in deltas.values() for held in channel.finish()]
-                        out += [*whole.finish(), part]
+                        out += [held for state in channels.values() for held in state.finish()]
+                        out.append(part)
                     case Notice():
                         out.append(part)
             if out:
@@ -130,9 +129,11 @@ class _Deltas:
 class _Wholes:
     """The moderation of a text that comes whole each time. Only what is new is looked at, unless it was rewritten."""
 
-    def __init__(self, rule_set: RuleSet) -> None:
+    def __init__(self, rule_set: RuleSet, channel: str, choice: int) -> None:
         self._rule_set = rule_set
         self._moderator = Moderator(rule_set)
+        self._channel = channel
+        self._choice = choice
         self._seen = self._shown = self._sent = ""
 
     def feed(self, text: str) -> list[Part]:
@@ -148,7 +149,7 @@ class _Wholes:
         text, notices = _sorted_out(outcomes)
         self._shown += text
         changed, self._sent = self._shown != self._sent, self._shown
-        return [*([Whole(self._shown)] if changed else []), *notices]
+        return [*([Whole(self._shown, self._channel, self._choice)] if changed else []), *notices]
 
 
 def _sorted_out(outcomes: list[Text | Finding | Blocked]) -> tuple[str, list[Part]]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from django import forms
 from django.http import HttpRequest
@@ -78,12 +78,12 @@ def _json_fields(request: HttpRequest) -> dict[str, str]:
         raise BadRequest(detail, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     try:
         fields = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        if isinstance(fields, dict):
+            # As text, as in a query: the form then knows one kind of input. null is a field left out.
+            return {key: _as_text(value) for key, value in fields.items() if value is not None}
+    except (ValueError, RecursionError) as error:  # too deep: to be read, or to be written as text
         raise BadRequest("the body is not JSON") from error
-    if not isinstance(fields, dict):
-        raise BadRequest("the body is not a JSON object")
-    # As text, as in a query: the form then knows one kind of input. null is a field left out.
-    return {key: _as_text(value) for key, value in fields.items() if value is not None}
+    raise BadRequest("the body is not a JSON object")
 
 
 def _as_text(value: object) -> str:
@@ -116,7 +116,9 @@ def raw_path_after(request: HttpRequest, path: str) -> str:
     BadRequest if a slash before it was quoted, so that the two do not say the same.
     """
     scope: dict[str, Any] = request.scope  # type: ignore[attr-defined]
-    raw = scope["raw_path"].partition(b"?")[0].decode("latin-1")
+    # A server may leave the raw path out; then it is quoted anew.
+    raw_path = scope.get("raw_path") or quote(request.path, safe="/~!$&'()*+,;=:@").encode()
+    raw = raw_path.partition(b"?")[0].decode("latin-1")
     slashes = request.path.removesuffix(path).count("/") if path else raw.count("/") + 1
     rest = "/".join(raw.split("/")[slashes:])
     if unquote(rest) != path:

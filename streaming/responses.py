@@ -203,9 +203,11 @@ class EventStreamResponse(_ClosingResponse):
                 yield goodbye
         finally:
             self._puller.cancel()
-            # wait() is its own shield: a second cancellation does not reach the source's cleanup.
-            await asyncio.wait({self._puller}, timeout=CLOSING_SECONDS)
-            self._puller = None
+            try:
+                # wait() is its own shield: a second cancellation does not reach the source's cleanup.
+                await asyncio.wait({self._puller}, timeout=CLOSING_SECONDS)
+            finally:
+                self._puller = None
 
     async def _pull(self) -> None:
         try:

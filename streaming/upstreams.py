@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -103,11 +103,14 @@ class Refused(UpstreamError):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect, to the head of the response, between two pieces of its body; None is for ever."""
+    """Seconds: to connect, to the head of the response, between two pieces of its body, in all.
+
+    None is for ever: of the last two.
+    """
 
     connect: float = 5.0
     head: float = 15.0
-    idle: float = 60.0
+    idle: float | None = 60.0
     total: float | None = None
 
 
@@ -135,7 +138,7 @@ def read_settings(name: str, entry: Mapping[str, Any]) -> Settings:
     if unknown := sorted(set(entry) - known):
         raise ImproperlyConfigured(f"{where} has {unknown[0]!r}, which is none of {', '.join(sorted(known))}.")
     url = str(entry.get("URL", ""))
-    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", url):
+    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", url) or not _is_readable(url):
         raise ImproperlyConfigured(f"{where}['URL'] is {url!r}: it has to be like http://host:port/path.")
     if (form := entry.get("FORMAT", "native")) not in _FORMATS:
         raise ImproperlyConfigured(f"{where}['FORMAT'] is {form!r}: it may be {', '.join(_FORMATS)}.")
@@ -143,6 +146,13 @@ def read_settings(name: str, entry: Mapping[str, Any]) -> Settings:
         timeouts = Timeouts(**entry.get("TIMEOUTS", {}))
     except TypeError as error:
         raise ImproperlyConfigured(f"{where}['TIMEOUTS'] may hold connect, head, idle and total.") from error
+    for key, seconds in asdict(timeouts).items():
+        if not isinstance(seconds, int | float) and not (seconds is None and key in ("idle", "total")):
+            raise ImproperlyConfigured(f"{where}['TIMEOUTS'][{key!r}] is {seconds!r}: it has to be seconds.")
+    if not isinstance(entry.get("HEADERS", {}), Mapping):
+        raise ImproperlyConfigured(f"{where}['HEADERS'] has to be a dict.")
+    if isinstance(entry.get("FORWARD", ()), str):
+        raise ImproperlyConfigured(f"{where}['FORWARD'] has to be a list of headers.")
     return Settings(
         name,
         url,
@@ -153,6 +163,13 @@ def read_settings(name: str, entry: Mapping[str, Any]) -> Settings:
         frozenset(header.lower() for header in entry.get("FORWARD", ())),
         bool(entry.get("VERIFY", True)),
     )
+
+
+def _is_readable(url: str) -> bool:
+    try:
+        return bool(URL(url).host)
+    except ValueError:
+        return False
 
 
 def settings_of(name: str, request: HttpRequest) -> Settings:
@@ -339,51 +356,53 @@ async def _send(
 ) -> Upstream:
     own = {key.lower() for key in upstream.headers}
     headers = [(key, value) for key, value in headers if key.lower() not in own] + list(upstream.headers.items())
-    request = httpx.Request(method, str(target), content=body, extensions={"target": target, "headers": headers})
+    # httpx sees the upstream's URL alone: the target goes past its checks, as it was written.
+    request = httpx.Request(method, upstream.url, content=body, extensions={"target": target, "headers": headers})
     timeouts = upstream.timeouts
     # The idle limit is ours to keep, see _chunks; httpx's own default of 5 s would end a silent LLM.
     request.extensions["timeout"] = {"connect": timeouts.connect, "read": None, "write": 10.0, "pool": None}
     try:
-        async with asyncio.timeout(timeouts.head):
+        async with asyncio.timeout(timeouts.head) as patience:
             response = await _client(upstream.verify).send(request, stream=True)
-    except TimeoutError as error:
-        raise Silent(upstream.name, f"did not answer within {timeouts.head:g} s") from error
     except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:
+        if patience.expired():
+            raise Silent(upstream.name, f"did not answer within {timeouts.head:g} s") from error
         raise _translated(upstream, error) from error
-    raw = [(key.decode("latin-1"), _text(value)) for key, value in response.headers.raw]
+    # ISO 8859-1 gives each byte back when Django writes them.
+    raw = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in response.headers.raw]
     chunks = _chunks(upstream, response)
     return Upstream(upstream.name, upstream.format, response.status_code, response.reason_phrase, raw, chunks, response)
 
 
 def _translated(upstream: Settings, error: Exception) -> UpstreamError:
-    """The situation behind an exception: httpx-aiohttp calls a refused connection a ConnectTimeout, among others."""
-    cause = error.__cause__ or error
-    if isinstance(cause, TimeoutError):
+    """The situation behind an exception, most of them aiohttp's own; its kinds overlap, so the order counts."""
+    if isinstance(error, TimeoutError):
         return Silent(upstream.name, f"could not be connected to within {upstream.timeouts.connect:g} s")
-    if isinstance(cause, aiohttp.ClientConnectorError):
+    if isinstance(error, aiohttp.ClientConnectorError):
         return Unreachable(upstream.name, "cannot be reached")
-    if isinstance(cause, aiohttp.ServerDisconnectedError | ConnectionError):
+    if isinstance(error, aiohttp.ServerDisconnectedError | OSError):
         return Unreachable(upstream.name, "closed the connection without an answer")
-    if isinstance(cause, aiohttp.ClientResponseError):
+    if isinstance(error, aiohttp.ClientResponseError):
         return Unreachable(upstream.name, "answered, but not in HTTP")
-    logger.warning("the upstream %r failed: %r", upstream.name, cause)
+    logger.warning("the upstream %r failed: %r", upstream.name, error)
     return Unreachable(upstream.name, "cannot be used")
 
 
 async def _chunks(upstream: Settings, response: httpx.Response) -> AsyncGenerator[bytes]:
     """The body's pieces as they come, and the connection closed at the end, at a failure, and when given up."""
     clock, timeouts = asyncio.get_running_loop().time, upstream.timeouts
+    idle = timeouts.idle if timeouts.idle is not None else float("inf")
     end = clock() + timeouts.total if timeouts.total is not None else float("inf")
     pieces = response.aiter_raw()
     try:
         while True:
             try:
-                async with asyncio.timeout(min(timeouts.idle, end - clock())):
+                async with asyncio.timeout(min(idle, end - clock())):
                     piece = await anext(pieces)
             except TimeoutError as error:
                 if clock() >= end:
                     raise Silent(upstream.name, f"was not done within {timeouts.total:g} s") from error
-                raise Silent(upstream.name, f"was silent for {timeouts.idle:g} s") from error
+                raise Silent(upstream.name, f"was silent for {idle:g} s") from error
             except StopAsyncIteration:
                 return
             yield piece

@@ -34,14 +34,14 @@ def page(request: HttpRequest) -> HttpResponse:
     return response
 
 
-@guarded("GET")
+@guarded("GET", everyone=True)
 async def ping(request: HttpRequest) -> HttpResponseBase:
     last = re.fullmatch(r"-1|[0-9]{1,18}", request.headers.get("Last-Event-ID", ""))
     ticks = sources.ticks(after=int(last[0]) if last else None)
     return registry.watch(EventStreamResponse(request, ticks, farewell=lambda *_: b"retry: 1000\n\n"))
 
 
-@guarded("GET", "POST")
+@guarded("GET", "POST", signed=True)
 async def stream(request: HttpRequest) -> HttpResponseBase:
     if is_a_return(request):
         return HttpResponse(status=204)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -145,6 +146,15 @@ def site(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     site = Site(folder)
     yield site
     site.stop()
+
+
+@pytest.fixture
+def said_in_log(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
+    """What the site has logged in this process so far; its loggers hand nothing on to the root's."""
+    logger = logging.getLogger("streaming")
+    logger.addHandler(caplog.handler)
+    yield lambda: caplog.text
+    logger.removeHandler(caplog.handler)
 
 
 Script = Callable[["Connection"], Awaitable[None]]

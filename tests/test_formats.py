@@ -1,0 +1,327 @@
+"""Where the text stands in a message: what each reader takes out, and what each writer makes of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.formats import (
+    CUT,
+    READERS,
+    REASONS,
+    Delta,
+    End,
+    Failure,
+    FormatError,
+    NativeReader,
+    NativeWriter,
+    Notice,
+    OpenAIReader,
+    OpenAIWriter,
+    Part,
+    Reader,
+    TextReader,
+    Whole,
+)
+from streaming.sse import Message, encode
+
+
+def said(data: Any, event: str = "message") -> Message:
+    return Message(json.dumps(data), event)
+
+
+def parts_of(reader: Reader, *messages: Message) -> list[Part]:
+    return [part for message in messages for part in reader.feed(message)]
+
+
+def chunk(delta: dict[str, Any], finish_reason: str | None = None, index: int = 0) -> Message:
+    return said({"choices": [{"index": index, "delta": delta, "finish_reason": finish_reason}]})
+
+
+class TestNativeReader:
+    @pytest.mark.parametrize(
+        ("message", "part"),
+        [
+            (said({"delta": "a\r\n\0b"}), Delta("a\r\n\0b")),
+            (said({"delta": "why", "channel": "reasoning", "choice": 1}), Delta("why", "reasoning", 1)),
+            (said({"text": "# Hello"}), Whole("# Hello")),
+            (said({"action": "mask", "category": "contact"}, "moderation"), Notice("mask", "contact")),
+            (said({"status": 504, "title": "T", "detail": "d"}, "error"), Failure(504, "T", "d")),
+            (said({"reason": "length"}, "done"), End("length")),
+        ],
+    )
+    def test_reads_every_event_of_ours(self, message: Message, part: Part) -> None:
+        assert NativeReader().feed(message) == [part]
+
+    def test_keeps_every_reason_it_knows(self) -> None:
+        assert [NativeReader().feed(said({"reason": reason}, "done")) for reason in REASONS] == [
+            [End(reason)] for reason in REASONS
+        ]
+
+    @pytest.mark.parametrize("reason", ["because", None, 7, ["stop"], {}])
+    def test_takes_a_reason_it_does_not_know_for_a_stop(self, reason: object) -> None:
+        assert NativeReader().feed(said({"reason": reason}, "done")) == [End("stop")]
+
+    @pytest.mark.parametrize("status", [200, 399, 600, "504", None, True, 4.5])
+    def test_takes_a_status_that_is_no_error_for_a_502(self, status: object) -> None:
+        (failure,) = NativeReader().feed(said({"status": status}, "error"))
+
+        assert failure == Failure(502, "Bad Gateway", "")
+
+    @pytest.mark.parametrize("event", ["connect", "ping", "thought"])
+    def test_swallows_connect_and_what_it_does_not_know(self, event: str) -> None:
+        assert NativeReader().feed(Message("not even JSON", event)) == []
+
+    def test_knows_that_an_end_without_done_is_a_cut(self) -> None:
+        assert NativeReader().finish() == [CUT]
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            "",
+            "hello",
+            "[]",
+            "3",
+            "null",
+            "{}",
+            '{"delta": 3}',
+            '{"delta": null}',
+            '{"delta": "a", "choice": "0"}',
+            '{"delta": "a", "channel": 1}',
+            "[" * 100000,
+            "9" * 5000,
+        ],
+    )
+    def test_refuses_what_is_not_its_format(self, data: str) -> None:
+        with pytest.raises(FormatError):
+            NativeReader().feed(Message(data))
+
+
+class TestOpenAIReader:
+    def test_reads_an_answer(self) -> None:
+        messages = [chunk({"role": "assistant", "content": ""}), chunk({"content": "Hel"}), chunk({"content": "lo"})]
+
+        parts = parts_of(OpenAIReader(), *messages, chunk({}, "stop"), Message("[DONE]"))
+
+        assert parts == [Delta("Hel"), Delta("lo"), End("stop")]
+
+    def test_tells_channels_and_choices_apart(self) -> None:
+        calls = [{"index": 2, "function": {"name": "search", "arguments": '{"q'}}]
+
+        parts = parts_of(
+            OpenAIReader(),
+            chunk({"reasoning_content": "hm"}),
+            chunk({"content": "second"}, index=1),
+            chunk({"tool_calls": calls}),
+        )
+
+        assert parts == [
+            Delta("hm", "reasoning_content"),
+            Delta("second", choice=1),
+            Delta('{"q', "tool_calls.2"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("finish_reason", "reason"),
+        [("stop", "stop"), ("length", "length"), ("content_filter", "blocked"), ("tool_calls", "stop")],
+    )
+    def test_says_why_it_ended(self, finish_reason: str, reason: str) -> None:
+        assert parts_of(OpenAIReader(), chunk({}, finish_reason), Message("[DONE]")) == [End(reason)]
+
+    def test_does_without_the_last_word_after_a_finish_reason(self) -> None:
+        reader = OpenAIReader()
+        reader.feed(chunk({}, "length"))
+
+        assert reader.finish() == [End("length")]
+
+    def test_knows_that_an_end_without_a_finish_reason_is_a_cut(self) -> None:
+        reader = OpenAIReader()
+        reader.feed(chunk({"content": "Hel"}))
+
+        assert reader.finish() == [CUT]
+
+    @pytest.mark.parametrize("error", [{"message": "overloaded", "code": 1}, "overloaded"])
+    def test_passes_on_what_went_wrong(self, error: object) -> None:
+        (failure,) = OpenAIReader().feed(said({"error": error}))
+
+        assert failure == Failure(502, "Bad Gateway", "the upstream failed: overloaded")
+
+    @pytest.mark.parametrize("choices", [[], None])
+    def test_makes_nothing_of_a_chunk_that_only_counts_tokens(self, choices: object) -> None:
+        assert OpenAIReader().feed(said({"choices": choices, "usage": {"total_tokens": 9}})) == []
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            "",
+            "[]",
+            "hello",
+            '{"choices": 1}',
+            '{"choices": [1]}',
+            '{"choices": [{"index": "a"}]}',
+            '{"choices": [{"delta": [1]}]}',
+            '{"choices": [{"delta": {"tool_calls": 5}}]}',
+            '{"choices": [{"delta": {"tool_calls": [5]}}]}',
+        ],
+    )
+    def test_refuses_what_is_not_its_format(self, data: str) -> None:
+        with pytest.raises(FormatError):
+            OpenAIReader().feed(Message(data))
+
+    def test_passes_over_a_tool_call_without_arguments(self) -> None:
+        assert OpenAIReader().feed(chunk({"tool_calls": [{"function": None}, {}]})) == []
+
+
+def test_a_text_upstream_says_what_it_says_and_ends_by_ending() -> None:
+    reader = TextReader()
+
+    assert reader.feed(Message("two\nlines")) == [Delta("two\nlines")]
+    assert reader.finish() == [End("stop")]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["stop", "content"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "choices",
+                    "delta",
+                    "text",
+                    "content",
+                    "index",
+                    "finish_reason",
+                    "tool_calls",
+                    "function",
+                    "arguments",
+                    "error",
+                    "message",
+                    "channel",
+                    "choice",
+                    "status",
+                    "reason",
+                    "action",
+                    "detail",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("name", READERS)
+@given(st.lists(st.tuples(json_values, st.sampled_from(["message", "done", "error", "moderation", "x"])), max_size=4))
+def test_whatever_an_upstream_says_is_parts_or_a_format_error(name: str, sent: list[tuple[Any, str]]) -> None:
+    reader, writer = READERS[name](), NativeWriter()
+
+    try:
+        parts = [*parts_of(reader, *(said(data, event) for data, event in sent)), *reader.finish()]
+    except FormatError:
+        return
+
+    assert all(encode(message) for part in parts for message in writer.write(part))
+
+
+class TestNativeWriter:
+    def test_numbers_its_messages_from_connect_to_done(self) -> None:
+        writer = NativeWriter(stream="s")
+
+        messages = [*writer.begin(), *writer.write(Delta("a")), *writer.write(End())]
+
+        assert [(message.event, message.id) for message in messages] == [
+            ("connect", "s:0"),
+            ("message", "s:1"),
+            ("done", "s:2"),
+        ]
+        assert json.loads(messages[0].data)["stream"] == "s"
+        assert json.loads(messages[0].data)["time"].endswith("Z")
+        assert [message.retry for message in messages] == [2000, None, None]
+
+    def test_gives_each_stream_an_id_of_its_own(self) -> None:
+        assert len({NativeWriter().stream for _ in range(100)}) == 100
+
+    @pytest.mark.parametrize(
+        ("part", "event", "data"),
+        [
+            (Delta("# Hello"), "message", '{"delta": "# Hello"}'),
+            (Delta("中文"), "message", '{"delta": "中文"}'),
+            (Delta("hm", "reasoning"), "message", '{"delta": "hm", "channel": "reasoning", "choice": 0}'),
+            (Delta("b", choice=1), "message", '{"delta": "b", "channel": "content", "choice": 1}'),
+            (Whole("# Hello"), "message", '{"text": "# Hello"}'),
+            (Whole("hm", "reasoning"), "message", '{"text": "hm", "channel": "reasoning", "choice": 0}'),
+            (Notice("mask", "contact"), "moderation", '{"action": "mask", "category": "contact"}'),
+            (End("blocked"), "done", '{"reason": "blocked"}'),
+        ],
+    )
+    def test_writes_each_part_as_the_wire_format_says(self, part: Part, event: str, data: str) -> None:
+        (message,) = NativeWriter().write(part)
+
+        assert (message.event, message.data) == (event, data)
+
+    def test_ends_after_an_error(self) -> None:
+        error, done = NativeWriter().write(Failure(504, "Gateway Timeout", "silent"))
+
+        assert (error.event, error.data) == (
+            "error",
+            '{"status": 504, "title": "Gateway Timeout", "detail": "silent"}',
+        )
+        assert (done.event, done.data) == ("done", '{"reason": "error"}')
+
+    def test_says_goodbye_with_the_reason(self) -> None:
+        (done,) = NativeWriter().farewell("drained", None)
+
+        assert done.data == '{"reason": "drained"}'
+
+    def test_says_no_goodbye_after_the_end(self) -> None:
+        writer = NativeWriter()
+        writer.write(End())
+
+        assert writer.farewell("drained", None) == []
+        assert writer.farewell("error", CUT) == []
+
+    @given(st.text(st.characters()))
+    def test_writes_any_text_so_that_it_is_read_back(self, text: str) -> None:
+        (message,) = NativeWriter().write(Delta(text))
+
+        encode(message)
+        assert NativeReader().feed(message) == [Delta(text)]
+
+
+class TestOpenAIWriter:
+    def test_is_read_back_by_its_reader(self) -> None:
+        writer = OpenAIWriter("tour")
+
+        messages = [*writer.begin(), *writer.write(Delta("Hel")), *writer.write(Delta("lo")), *writer.write(End())]
+
+        assert parts_of(OpenAIReader(), *messages) == [Delta("Hel"), Delta("lo"), End("stop")]
+        assert messages[-1].data == "[DONE]"
+        heads = [json.loads(message.data) for message in messages[:-1]]
+        assert {head["object"] for head in heads} == {"chat.completion.chunk"}
+        assert {head["model"] for head in heads} == {"tour"}
+        assert len({head["id"] for head in heads}) == 1
+
+    def test_has_no_names_and_no_ids(self) -> None:
+        writer = OpenAIWriter("tour")
+
+        messages = [*writer.begin(), *writer.write(Delta("a")), *writer.farewell("drained", None)]
+
+        assert {(message.event, message.id) for message in messages} == {("message", None)}
+
+    def test_says_an_error_as_openai_does(self) -> None:
+        (message,) = OpenAIWriter("tour").farewell("error", Failure(500, "Internal Server Error", "it failed"))
+
+        assert json.loads(message.data)["error"]["message"] == "it failed"
+
+    def test_says_no_goodbye_after_the_end(self) -> None:
+        writer = OpenAIWriter("tour")
+        writer.write(End())
+
+        assert writer.farewell("drained", None) == []

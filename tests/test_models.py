@@ -1,0 +1,83 @@
+"""What moderators edit, as values; and how a change of it is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from streaming.models import ModerationRule
+from streaming.moderation import Rule
+
+pytestmark = pytest.mark.django_db
+
+rules = ModerationRule.objects
+
+
+def test_a_pattern_alone_makes_a_rule_that_masks() -> None:
+    rule = rules.create(pattern="darn")
+
+    assert rule.as_value() == Rule(rule.pk, "darn", action="mask", category="")
+    assert rule.enabled
+
+
+def test_the_rules_in_force_are_the_enabled_ones_the_oldest_first() -> None:
+    one = rules.create(pattern="one", category="c")
+    rules.create(pattern="off", enabled=False)
+    two = rules.create(pattern="two", action="block")
+    one.save()  # the last that was changed
+
+    assert rules.in_force() == [
+        Rule(one.pk, "one", action="mask", category="c"),
+        Rule(two.pk, "two", action="block"),
+    ]
+
+
+CHANGES: dict[str, Callable[[ModerationRule], Any]] = {
+    "an addition": lambda rule: rules.create(pattern="new"),
+    "many additions": lambda rule: rules.bulk_create([ModerationRule(pattern="new"), ModerationRule(pattern="newer")]),
+    "an edit": lambda rule: (setattr(rule, "pattern", "other"), rule.save()),
+    "an edit of one field": lambda rule: (setattr(rule, "enabled", False), rule.save(update_fields=["enabled"])),
+    "a bulk update": lambda rule: rules.filter(pk=rule.pk).update(enabled=False),
+    "an update of many at once": lambda rule: (
+        setattr(rule, "category", "c"),
+        rules.bulk_update([rule], ["category"]),
+    ),
+    "a deletion": lambda rule: rule.delete(),
+    "a bulk deletion": lambda rule: rules.filter(pk=rule.pk).delete(),
+    "a deletion and an addition": lambda rule: (rule.delete(), rules.create(pattern="new")),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_every_change_makes_another_version(change: Callable[[ModerationRule], Any], which: int) -> None:
+    made = [rules.create(pattern=f"rule {number}") for number in range(3)]
+    before = rules.version()
+    assert rules.version() == before
+
+    change(made[which])
+
+    assert rules.version() != before
+
+
+@pytest.mark.parametrize("pattern", ["\u200b", "\u0301\u0301", "ﷺ" * 256])
+def test_a_pattern_that_cannot_be_compared_is_refused(pattern: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        ModerationRule(pattern=pattern).full_clean()
+
+    assert set(refused.value.message_dict) == {"pattern"}
+
+
+def test_one_pattern_has_one_rule_for_each_action() -> None:
+    rules.create(pattern="darn")
+
+    ModerationRule(pattern="darn", action="block").full_clean()
+    with pytest.raises(ValidationError, match="There is a rule with this pattern and action already"):
+        ModerationRule(pattern="darn").full_clean()
+
+
+def test_says_what_it_is() -> None:
+    assert str(ModerationRule(pattern="darn")) == "mask darn"

@@ -1,0 +1,73 @@
+"""The streams that are open now, and how they are told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from streaming import registry
+
+
+class Stream:
+    def __init__(self, *, heeds: bool = True) -> None:
+        self.is_open = True
+        self.reasons: list[str] = []
+        self._heeds = heeds
+
+    def stop(self, reason: str) -> None:
+        self.reasons.append(reason)
+        if self._heeds:
+            asyncio.get_running_loop().call_later(0.02, self.close)
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+@pytest.fixture(autouse=True)
+def a_registry_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(registry, "_streams", type(registry._streams)())
+    monkeypatch.setattr(registry, "_draining", False)
+    return iter([None])
+
+
+def test_counts_the_streams_that_are_open() -> None:
+    one, two = registry.watch(Stream()), registry.watch(Stream())
+    assert registry.count_open() == 2
+
+    one.close()
+
+    assert registry.count_open() == 1
+    assert two.is_open
+
+
+def test_forgets_a_stream_that_nobody_holds() -> None:
+    registry.watch(Stream())
+    gc.collect()
+
+    assert registry.count_open() == 0
+
+
+async def test_a_drain_lets_every_stream_say_goodbye() -> None:
+    streams = [registry.watch(Stream()) for _ in range(3)]
+
+    assert await registry.drain() == 0
+
+    assert [stream.reasons for stream in streams] == [["drained"]] * 3
+
+
+async def test_a_drain_tells_how_many_did_not_go_in_time() -> None:
+    streams = [registry.watch(Stream(heeds=number < 2)) for number in range(3)]
+
+    assert await registry.drain(grace=0.1) == 1
+    assert streams[2].is_open
+
+
+async def test_a_stream_that_begins_during_a_drain_is_told_at_once() -> None:
+    await registry.drain()
+
+    late = registry.watch(Stream())
+
+    assert late.reasons == ["drained"]

@@ -1,0 +1,150 @@
+"""What differs between machines, read from the environment by a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A clone with nothing in it but the settings."""
+    shutil.copytree(ROOT / "ssesite", tmp_path / "ssesite", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "manage.py", tmp_path)
+    return tmp_path
+
+
+def begin(machine: Path, *names: str, **env: str) -> subprocess.Popen[str]:
+    code = f"import json; from ssesite import settings; print(json.dumps([getattr(settings, n) for n in {names}]))"
+    environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **env}
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=machine,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read(machine: Path, *names: str, **env: str) -> Any:
+    out, err = begin(machine, *names, **env).communicate(timeout=30)
+    assert out, err
+    return json.loads(out)
+
+
+def refused(machine: Path, **env: str) -> str:
+    process = begin(machine, "DEBUG", **env)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (1, "")
+    return err.strip().splitlines()[-1]
+
+
+class TestTheSecretKey:
+    def test_is_made_once_and_only_its_owner_may_read_it(self, machine: Path) -> None:
+        (first,), (second,) = read(machine, "SECRET_KEY"), read(machine, "SECRET_KEY")
+
+        assert first == second
+        assert len(first) >= 50
+        assert stat.S_IMODE((machine / ".secret-key").stat().st_mode) == 0o600
+        assert [path.name for path in machine.glob(".secret-key*")] == [".secret-key"]
+
+    def test_is_the_same_for_all_who_start_together(self, machine: Path) -> None:
+        started = [begin(machine, "SECRET_KEY") for _ in range(8)]
+        keys = {process.communicate(timeout=60)[0] for process in started}
+
+        assert len(keys) == 1
+        assert keys != {""}
+        assert [path.name for path in machine.glob(".secret-key*")] == [".secret-key"]
+
+    def test_is_another_one_on_another_machine(self, machine: Path) -> None:
+        (first,) = read(machine, "SECRET_KEY")
+        (machine / ".secret-key").unlink()
+
+        assert read(machine, "SECRET_KEY") != [first]
+
+    def test_may_be_set_and_then_no_file_is_made(self, machine: Path) -> None:
+        assert read(machine, "SECRET_KEY", SECRET_KEY="mine") == ["mine"]
+        assert not (machine / ".secret-key").exists()
+
+    def test_that_cannot_be_kept_is_asked_for(self, machine: Path) -> None:
+        (machine / ".secret-key").mkdir()
+
+        said = refused(machine)
+
+        assert "SECRET_KEY is not set, and none can be kept in" in said
+        assert said.endswith("Set SECRET_KEY.")
+
+
+class TestDefaults:
+    def test_are_for_one_machine(self, machine: Path) -> None:
+        debug, hosts, access, upstreams, origins = read(
+            machine,
+            "DEBUG",
+            "ALLOWED_HOSTS",
+            "STREAMING_ACCESS",
+            "STREAMING_UPSTREAMS",
+            "STREAMING_ALLOWED_ORIGINS",
+            SECRET_KEY="x",
+        )
+
+        assert debug is False
+        assert hosts == ["localhost", "127.0.0.1", "[::1]"]
+        assert access == "local"
+        assert (upstreams, origins) == ({}, [])
+
+    def test_ask_for_a_login_once_hosts_are_named(self, machine: Path) -> None:
+        hosts, access = read(machine, "ALLOWED_HOSTS", "STREAMING_ACCESS", SECRET_KEY="x", ALLOWED_HOSTS="a.org,b.org")
+
+        assert (hosts, access) == (["a.org", "b.org"], "login")
+
+    def test_do_not_change_for_hosts_that_are_empty(self, machine: Path) -> None:
+        hosts, access = read(machine, "ALLOWED_HOSTS", "STREAMING_ACCESS", SECRET_KEY="x", ALLOWED_HOSTS="")
+
+        assert (hosts, access) == (["localhost", "127.0.0.1", "[::1]"], "local")
+
+
+@pytest.mark.parametrize("access", ["local", "login", "public"])
+def test_the_access_may_be_set(machine: Path, access: str) -> None:
+    assert read(machine, "STREAMING_ACCESS", SECRET_KEY="x", STREAMING_ACCESS=access) == [access]
+
+
+@pytest.mark.parametrize("access", ["everyone", "Local", ""])
+def test_an_access_that_does_not_exist_is_refused(machine: Path, access: str) -> None:
+    said = refused(machine, SECRET_KEY="x", STREAMING_ACCESS=access)
+
+    assert said.endswith(f"STREAMING_ACCESS is {access!r}. It may be local, login or public.")
+
+
+@pytest.mark.parametrize(
+    ("env", "upstreams"),
+    [
+        ({"UPSTREAM_URL": "http://x"}, {"default": {"URL": "http://x", "FORMAT": "native"}}),
+        (
+            {"UPSTREAM_URL": "http://x", "UPSTREAM_FORMAT": "openai", "UPSTREAM_API_KEY": "k"},
+            {"default": {"URL": "http://x", "FORMAT": "openai", "HEADERS": {"Authorization": "Bearer k"}}},
+        ),
+        ({"UPSTREAM_FORMAT": "openai", "UPSTREAM_API_KEY": "k"}, {}),
+    ],
+)
+def test_one_upstream_may_be_set_the_short_way(machine: Path, env: dict[str, str], upstreams: dict[str, Any]) -> None:
+    assert read(machine, "STREAMING_UPSTREAMS", SECRET_KEY="x", **env) == [upstreams]
+
+
+def test_the_database_may_be_another(machine: Path) -> None:
+    (databases,) = read(machine, "DATABASES", SECRET_KEY="x", DATABASE_URL="postgres://u:p@h:1/n")
+
+    default = databases["default"]
+    assert default["ENGINE"] == "django.db.backends.postgresql"
+    assert default["CONN_MAX_AGE"] == 0
+    assert "init_command" not in default.get("OPTIONS", {})

@@ -1,0 +1,121 @@
+"""Streams that begin here: how they count, and how a document is played."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import aclosing
+
+import pytest
+
+from streaming.sources import DOCUMENTS, Playback, play, read_document, ticks
+from streaming.sse import Message
+
+
+async def first(count: int, after: int | None = None, interval: float = 0) -> list[Message]:
+    messages: list[Message] = []
+    async with aclosing(ticks(after, interval)) as batches:
+        async for batch in batches:
+            messages += batch
+            if len(messages) >= count:
+                break
+    return messages
+
+
+class TestTicks:
+    async def test_begin_with_connect_and_count_from_0(self) -> None:
+        messages = await first(4)
+
+        assert [(message.event, message.id) for message in messages] == [
+            ("connect", "-1"),
+            ("message", "0"),
+            ("message", "1"),
+            ("message", "2"),
+        ]
+        assert [message.retry for message in messages] == [10_000, None, None, None]
+
+    @pytest.mark.parametrize("after", [-1, 0, 41, 10**17])
+    async def test_go_on_after_the_last_that_was_seen(self, after: int) -> None:
+        messages = await first(3, after)
+
+        assert [message.id for message in messages] == [str(after), str(after + 1), str(after + 2)]
+
+    async def test_tell_the_time(self) -> None:
+        for message in await first(3):
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", message.data)
+
+    async def test_keep_their_beat_whatever_the_reader_takes(self) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+
+        async with aclosing(ticks(interval=0.2)) as batches:
+            async for batch in batches:
+                if batch[0].id == "2":
+                    break
+                await asyncio.sleep(0.15)  # a reader that is slow, but not slower than the beat
+
+        assert 0.6 <= clock() - began < 0.6 + 2 * 0.15
+
+    async def test_leave_out_a_beat_that_was_missed(self) -> None:
+        async with aclosing(ticks(interval=0.01)) as batches:
+            await anext(batches)
+            await asyncio.sleep(0.2)
+            clock = asyncio.get_running_loop().time
+            began = clock()
+            for _ in range(4):
+                await anext(batches)
+
+        assert clock() - began >= 0.025  # and not four at once
+
+
+async def pieces(playback: Playback) -> list[str]:
+    return [piece async for piece in play(playback)]
+
+
+class TestADocument:
+    @pytest.mark.parametrize("document", DOCUMENTS)
+    @pytest.mark.parametrize("step", [1, 30, 10_000])
+    async def test_is_played_whole_in_steps_within_the_limit(self, document: str, step: int) -> None:
+        got = await pieces(Playback(document, interval=0, step=step))
+
+        assert "".join(got) == read_document(document)
+        assert {1 <= len(piece) <= step for piece in got} == {True}
+
+    async def test_is_cut_the_same_by_the_same_seed_only(self) -> None:
+        one, same, other = [await pieces(Playback(interval=0, seed=seed)) for seed in (7, 7, 8)]
+
+        assert one == same != other
+
+    async def test_is_cut_differently_each_time_without_a_seed(self) -> None:
+        assert await pieces(Playback(interval=0)) != await pieces(Playback(interval=0))
+
+    async def test_begins_at_once_and_then_waits_between_pieces(self) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+
+        async with aclosing(play(Playback(interval=0.1))) as played:
+            await anext(played)
+            at_first = clock() - began
+            await anext(played)
+
+        assert at_first < 0.1 <= clock() - began
+
+    def test_is_nothing_but_a_document(self) -> None:
+        for name in ("", "../settings", "tour.md", "/etc/hostname"):
+            with pytest.raises(KeyError):
+                read_document(name)
+
+
+def test_the_tour_shows_both_languages_and_every_construct() -> None:
+    tour = read_document("tour")
+
+    assert 2000 <= len(tour.encode()) <= 4096
+    assert re.search(r"[\u4e00-\u9fff]", tour)
+    for construct in ("# ", "\n## ", "\n- ", "\n1. ", "\n> ", "```", "](", "**", "`", "|"):
+        assert construct in tour, construct
+    assert re.search(r"\n +- ", tour), "a list in a list"
+
+
+def test_one_document_is_long_and_there_are_three() -> None:
+    assert len(DOCUMENTS) >= 3
+    assert max(len(read_document(name).encode()) for name in DOCUMENTS) >= 20_000

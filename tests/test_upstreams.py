@@ -1,0 +1,756 @@
+"""The door to the network, against an upstream on loopback that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signing import TimestampSigner
+from django.http import HttpRequest
+from django.test import AsyncRequestFactory
+
+from streaming import upstreams
+from streaming.upstreams import Refused, Silent, Timeouts, Unreachable, Upstream, leaves_its_base, read_settings
+from tests.conftest import Connection, ScriptedUpstream, free_port
+
+Configure = Callable[..., None]
+
+
+@pytest.fixture
+def configure(settings: Any, upstream: ScriptedUpstream) -> Configure:
+    """Makes the scripted upstream the default one: ``configure(FORMAT="openai")``."""
+
+    def configure(path: str = "", **entry: Any) -> None:
+        settings.STREAMING_UPSTREAMS = {"default": {"URL": upstream.url + path, **entry}}
+
+    configure()
+    return configure
+
+
+@pytest.fixture(autouse=True)
+async def _no_client_outlives_its_loop() -> AsyncGenerator[None]:
+    yield
+    for client in upstreams._clients.pop(asyncio.get_running_loop(), {}).values():
+        await client.aclose()
+
+
+def request(method: str = "GET", address: str = "/transfer", **more: Any) -> HttpRequest:
+    headers = more.pop("headers", {})
+    made = AsyncRequestFactory().generic(method, address, **more)
+    scope = made.scope  # as a server would have it, repeated headers included
+    scope["headers"] = [(key.lower().encode(), value.encode()) for key, value in _pairs(headers)]
+    scope["client"] = ("203.0.113.7", 5000)
+    for key, value in _pairs(headers):
+        made.META[("HTTP_" + key.upper().replace("-", "_")).replace("HTTP_CONTENT_", "CONTENT_")] = value
+    return made
+
+
+def _pairs(headers: Any) -> list[tuple[str, str]]:
+    return list(headers.items()) if isinstance(headers, dict) else list(headers)
+
+
+async def connected(name: str = "default", body: bytes = b"", **more: Any) -> Upstream:
+    return await upstreams.connect(name, request("POST" if body else "GET", **more), body)
+
+
+async def relayed(path: str = "", *, method: str = "GET", body: Any = b"", **more: Any) -> Upstream:
+    return await upstreams.relay("default", path, request(method, "/proxy", **more), body)
+
+
+async def all_of(answer: Upstream) -> bytes:
+    async with aclosing(answer.chunks) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+def answers(status: str, *headers: str, body: bytes = b"", kind: str = "text/event-stream") -> Any:
+    async def script(connection: Connection) -> None:
+        await connection.body()
+        await connection.begin(status, *headers, kind=kind)
+        await connection.send(body)
+
+    return script
+
+
+EVENT = b'data: {"delta": "a"}\n\n'
+
+
+class TestConnecting:
+    async def test_gives_the_bytes_as_they_come(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        go_on = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        async def script(connection: Connection) -> None:
+            await connection.begin()
+            await connection.send(b"one")
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(go_on.wait(), loop))
+            await connection.send(b"two")
+
+        upstream.script = script
+
+        answer = await connected()
+        chunks = answer.chunks
+        first = await anext(chunks)
+        go_on.set()
+        rest = [chunk async for chunk in chunks]
+
+        assert (answer.status, answer.format) == (200, "native")
+        assert (first, b"".join(rest)) == (b"one", b"two")
+
+    async def test_sends_method_query_and_body_as_they_came(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        bodies = []
+
+        async def script(connection: Connection) -> None:
+            bodies.append(await connection.body())
+            await connection.begin()
+
+        upstream.script = script
+        configure("/base/llm")
+
+        body = '{"document":  "中"}'.encode()
+        await all_of(await connected(body=body, address="/transfer?a=%2F&a=2&b", headers={"Content-Type": "a/b"}))
+
+        (seen,) = upstream.requests
+        assert seen.request_line == "POST /base/llm?a=%2F&a=2&b HTTP/1.1"
+        assert seen.headers["Content-Type"] == "a/b"
+        assert bodies == [body]
+
+    async def test_takes_along_three_of_the_readers_headers_and_the_settings_own(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        upstream.script = answers("200 OK")
+        configure(HEADERS={"Authorization": "Bearer ours", "Accept-Language": "en"})
+
+        await all_of(
+            await connected(
+                headers={
+                    "Accept-Language": "zh",
+                    "X-Request-ID": "r1",
+                    "Cookie": "sessionid=s",
+                    "Authorization": "Bearer theirs",
+                    "User-Agent": "them",
+                    "X-Forwarded-For": "203.0.113.1",
+                    "Last-Event-ID": "7",
+                }
+            )
+        )
+
+        (seen,) = upstream.requests
+        assert {key.lower(): value for key, value in seen.headers.items()} == {
+            "host": f"127.0.0.1:{upstream.port}",
+            "x-request-id": "r1",
+            "accept": "text/event-stream",
+            "accept-encoding": "identity",
+            "cache-control": "no-store",
+            "authorization": "Bearer ours",
+            "accept-language": "en",
+        }
+
+    @pytest.mark.parametrize(
+        ("sent", "asked"),
+        [
+            ({"prompt": "hi"}, {"messages": [{"role": "user", "content": "hi"}]}),
+            ({"messages": [{"role": "user", "content": "a"}]}, {"messages": [{"role": "user", "content": "a"}]}),
+            (
+                {"prompt": "hi", "model": "theirs", "temperature": 0.5, "stream": False},
+                {"messages": [{"role": "user", "content": "hi"}], "model": "theirs", "temperature": 0.5},
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/chat/completions"])
+    async def test_asks_an_openai_upstream_for_a_chat_completion(
+        self, upstream: ScriptedUpstream, configure: Configure, path: str, sent: dict[str, Any], asked: dict[str, Any]
+    ) -> None:
+        bodies = []
+
+        async def script(connection: Connection) -> None:
+            bodies.append(json.loads(await connection.body()))
+            await connection.begin()
+
+        upstream.script = script
+        configure(path, FORMAT="openai", MODEL="ours")
+
+        await all_of(await connected(body=json.dumps(sent).encode(), address="/transfer?a=1"))
+
+        assert upstream.requests[0].request_line == "POST /v1/chat/completions HTTP/1.1"
+        assert bodies == [{"model": "ours", **asked, "stream": True}]
+
+    @pytest.mark.parametrize(
+        "body", [b"{", b"[]", b"3", b"{}", b'{"prompt": ""}', b'{"prompt": 3}', b'{"messages": "hi"}', b"\xff"]
+    )
+    async def test_asks_nothing_of_it_without_a_prompt(
+        self, upstream: ScriptedUpstream, configure: Configure, body: bytes
+    ) -> None:
+        configure(FORMAT="openai")
+
+        with pytest.raises(upstreams.BadPrompt):
+            await connected(body=body)
+
+        assert upstream.requests == []
+
+    async def test_asks_it_by_post_only(self, configure: Configure) -> None:
+        configure(FORMAT="openai")
+
+        with pytest.raises(upstreams.PostOnly):
+            await connected()
+
+
+class TestWhatGoesWrong:
+    async def test_nobody_listens(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS = {"default": {"URL": f"http://127.0.0.1:{free_port()}"}}
+
+        with pytest.raises(Unreachable, match="the upstream 'default' cannot be reached"):
+            await connected()
+
+    async def test_nobody_knows_the_host(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS = {"default": {"URL": "http://nowhere.invalid"}}
+
+        with pytest.raises(Unreachable, match="cannot be reached"):
+            await connected()
+
+    async def test_nobody_takes_the_connection(self, settings: Any) -> None:
+        with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            for waiting in (first, second):
+                waiting.setblocking(False)
+                waiting.connect_ex(full.getsockname())
+            url = f"http://127.0.0.1:{full.getsockname()[1]}"
+            settings.STREAMING_UPSTREAMS = {"default": {"URL": url, "TIMEOUTS": {"connect": 0.1}}}
+
+            with pytest.raises(Silent, match=r"could not be connected to within 0\.1 s"):
+                await connected()
+
+    async def test_it_never_answers(self, configure: Configure) -> None:
+        configure(TIMEOUTS={"head": 0.05})
+
+        with pytest.raises(Silent, match=r"did not answer within 0\.05 s"):
+            await connected()
+
+    async def test_it_closes_the_connection(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        async def script(connection: Connection) -> None:
+            pass
+
+        upstream.script = script
+
+        with pytest.raises(Unreachable, match="closed the connection without an answer"):
+            await connected()
+
+    @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"\0" * 100])
+    async def test_it_does_not_speak_http(
+        self, upstream: ScriptedUpstream, configure: Configure, answer: bytes
+    ) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.send(answer)
+
+        upstream.script = script
+
+        with pytest.raises(Unreachable, match="not in HTTP"):
+            await connected()
+
+    async def test_it_falls_silent(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.begin()
+            await connection.send(b"a")
+            await connection.until_left()
+
+        upstream.script = script
+        configure(TIMEOUTS={"idle": 0.05})
+        answer = await connected()
+
+        assert await anext(answer.chunks) == b"a"
+        with pytest.raises(Silent, match=r"was silent for 0\.05 s"):
+            await anext(answer.chunks)
+        assert upstream.left.wait(5)
+
+    async def test_it_is_never_done(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.begin()
+            while True:
+                await connection.send(b"a")
+                await asyncio.sleep(0.005)
+
+        upstream.script = script
+        configure(TIMEOUTS={"total": 0.1, "idle": None})
+
+        with pytest.raises(Silent, match=r"was not done within 0\.1 s"):
+            await all_of(await connected())
+
+    async def test_it_may_be_silent_for_ever(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        upstream.script = answers("200 OK", body=b"a")
+        configure(TIMEOUTS={"idle": None})
+
+        assert await all_of(await connected()) == b"a"
+
+    @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+    async def test_it_breaks_off(self, upstream: ScriptedUpstream, configure: Configure, framing: str) -> None:
+        upstream.script = answers("200 OK", framing, body=b"5\r\nhello\r\n" if "chunked" in framing else b"hello")
+        answer = await connected()
+        got = b""
+
+        with pytest.raises(upstreams.Broken, match="broke off in the middle"):
+            async for chunk in answer.chunks:
+                got += chunk
+
+        assert got == b"hello"
+
+    @pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized", "429 Too Many", "503 Gone", "204 None"])
+    async def test_it_refuses(self, upstream: ScriptedUpstream, configure: Configure, status: str) -> None:
+        upstream.script = answers(status, "Content-Length: 0")
+
+        with pytest.raises(Refused, match=f"answered {status}") as refused:
+            await connected()
+
+        assert refused.value.status == int(status[:3])
+
+    @pytest.mark.parametrize(
+        "body", [{"detail": "too many"}, {"error": {"message": "too many"}}, {"error": {"message": "too many", "x": 1}}]
+    )
+    async def test_it_says_why_it_refuses(
+        self, upstream: ScriptedUpstream, configure: Configure, body: dict[str, Any]
+    ) -> None:
+        upstream.script = answers("429 Slow Down", kind="application/problem+json", body=json.dumps(body).encode())
+
+        with pytest.raises(Refused, match="answered 429 Slow Down: too many"):
+            await connected()
+
+    @pytest.mark.parametrize("body", [b"", b"[]", b'{"error": 3}', b"{", b"x" * 100_000, b'{"detail": "' + b"x" * 999])
+    async def test_its_reason_may_be_garbage(
+        self, upstream: ScriptedUpstream, configure: Configure, body: bytes
+    ) -> None:
+        upstream.script = answers("500 Oops", kind="application/json", body=body)
+
+        with pytest.raises(Refused, match=r"answered 500 Oops$"):
+            await connected()
+
+    async def test_it_answers_with_something_else(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        upstream.script = answers("200 OK", kind="text/html", body=b"<p>")
+
+        with pytest.raises(Refused, match="answered with text/html, not with an event stream") as refused:
+            await connected()
+
+        assert refused.value.status == 502
+
+    async def test_it_sends_us_elsewhere(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        upstream.script = answers("302 Found", f"Location: {upstream.url}/elsewhere")
+
+        with pytest.raises(Refused, match="answered 302 Found"):
+            await connected()
+
+        assert len(upstream.requests) == 1
+
+    async def test_it_has_no_such_name(self, configure: Configure) -> None:
+        with pytest.raises(upstreams.Unknown, match="the upstream 'other' does not exist"):
+            await connected("other")
+
+
+class TestRelaying:
+    @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "PROPFIND"])
+    async def test_passes_any_method_on(self, upstream: ScriptedUpstream, configure: Configure, method: str) -> None:
+        upstream.script = answers("207 Multi", "X-A: 1", body=b"" if method == "HEAD" else b"ok")
+
+        answer = await relayed(method=method)
+
+        assert (answer.status, answer.reason) == (207, "Multi")
+        assert await all_of(answer) == (b"" if method == "HEAD" else b"ok")
+        assert upstream.requests[0].request_line == f"{method} / HTTP/1.1"
+
+    @pytest.mark.parametrize(
+        ("path", "query", "expected"),
+        [
+            ("", "", "/base"),
+            ("a/b", "", "/base/a/b"),
+            ("a%2Fb%20c/%E4%B8%AD", "x=%26&x=2&&y", "/base/a%2Fb%20c/%E4%B8%AD?x=%26&x=2&&y"),
+            ("/etc//passwd", "", "/base//etc//passwd"),
+            ("a;b=1,2/~c'()*!$", "", "/base/a;b=1,2/~c'()*!$"),
+            ("%FF%7F", "%zz", "/base/%FF%7F?%zz"),
+            ("./a", "", "/base/./a"),
+            ("a", "long=" + "x" * 7000, "/base/a?long=" + "x" * 7000),
+        ],
+    )
+    async def test_passes_the_raw_path_and_query_on_as_they_are(
+        self, upstream: ScriptedUpstream, configure: Configure, path: str, query: str, expected: str
+    ) -> None:
+        upstream.script = answers("200 OK")
+        configure("/base")
+
+        await all_of(await relayed(path, QUERY_STRING=query))
+
+        assert upstream.requests[0].request_line == f"GET {expected} HTTP/1.1"
+
+    @pytest.mark.parametrize("query", ["a=\x7f", "x" * 70_000])
+    async def test_a_query_that_no_url_should_have_is_no_failure_of_ours(
+        self, upstream: ScriptedUpstream, configure: Configure, query: str
+    ) -> None:
+        upstream.script = answers("200 OK")
+
+        with suppress(upstreams.UpstreamError):
+            await all_of(await relayed(QUERY_STRING=query))
+
+    @pytest.mark.parametrize(
+        "path", ["..", "../a", "a/../b", "%2e%2e/a", "a%2f..%2fb", "%252e%252e", "..%5ca", "a\\..\\b"]
+    )
+    async def test_does_not_leave_the_upstreams_url(
+        self, upstream: ScriptedUpstream, configure: Configure, path: str
+    ) -> None:
+        assert leaves_its_base(path)
+        with pytest.raises(upstreams.Outside):
+            await relayed(path)
+
+        assert upstream.requests == []
+
+    @pytest.mark.parametrize("path", ["", "a", "a..b/c", "...", "..a", ".", "http://elsewhere/", "@elsewhere"])
+    async def test_no_path_chooses_another_host(
+        self, upstream: ScriptedUpstream, configure: Configure, path: str
+    ) -> None:
+        upstream.script = answers("200 OK")
+        assert not leaves_its_base(path)
+
+        await all_of(await relayed(path))
+
+        assert upstream.requests[0].headers["Host"] == f"127.0.0.1:{upstream.port}"
+
+    async def test_passes_end_to_end_headers_on_as_often_as_they_came(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        upstream.script = answers("200 OK")
+
+        await all_of(
+            await relayed(
+                headers=[
+                    ("X-Two", "1"),
+                    ("X-Two", "2"),
+                    ("X-Name", "中"),
+                    ("User-Agent", "them"),
+                    ("Accept-Encoding", "br"),
+                    ("If-None-Match", '"1"'),
+                    ("Range", "bytes=0-1"),
+                ]
+            )
+        )
+
+        lines = [line.encode("latin-1").decode().lower() for line in upstream.requests[0].header_lines]
+        expected = ["x-two: 1", "x-two: 2", "x-name: 中", "user-agent: them", "accept-encoding: br"]
+        expected += ['if-none-match: "1"', "range: bytes=0-1"]
+        assert [line for line in lines if not line.startswith(("host", "x-forwarded"))] == expected
+
+    async def test_strips_what_speaks_of_the_connection_or_is_nobody_elses_business(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        upstream.script = answers("200 OK")
+
+        await all_of(
+            await relayed(
+                headers=[
+                    ("Connection", "close, X-Hop"),
+                    ("X-Hop", "1"),
+                    ("Keep-Alive", "5"),
+                    ("TE", "trailers"),
+                    ("Upgrade", "h2c"),
+                    ("Proxy-Authorization", "Basic x"),
+                    ("Expect", "100-continue"),
+                    ("Host", "testserver"),
+                    ("Cookie", "sessionid=s; csrftoken=c; theirs=t"),
+                    ("Authorization", "Bearer theirs"),
+                    ("X-CSRFToken", "c"),
+                    (upstreams.SIGNATURE_HEADER, upstreams.sign()),
+                    ("Forwarded", "for=1.2.3.4"),
+                ]
+            )
+        )
+
+        seen = {line.partition(":")[0].lower() for line in upstream.requests[0].header_lines}
+        assert seen == {"host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}
+
+    async def test_says_for_whom_it_asks(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        upstream.script = answers("200 OK")
+
+        await all_of(await relayed(headers={"X-Forwarded-For": "198.51.100.1", "X-Forwarded-Host": "liar"}))
+
+        headers = upstream.requests[0].headers
+        assert headers["X-Forwarded-For"] == "198.51.100.1, 203.0.113.7"
+        assert headers["X-Forwarded-Proto"] == "http"
+        assert headers["X-Forwarded-Host"] == "testserver"
+
+    async def test_forwards_what_the_settings_say_but_never_our_own_cookies(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        upstream.script = answers("200 OK")
+        configure(FORWARD=["Authorization", "Cookie"])
+
+        await all_of(
+            await relayed(
+                headers={"Authorization": "Bearer x", "Cookie": "sessionid=s; theirs=t;  csrftoken=c; other=a=b"}
+            )
+        )
+
+        assert upstream.requests[0].headers["authorization"] == "Bearer x"
+        assert upstream.requests[0].headers["cookie"] == "theirs=t; other=a=b"
+
+    async def test_the_settings_own_headers_take_the_place_of_the_readers(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        upstream.script = answers("200 OK")
+        configure(HEADERS={"Authorization": "Bearer ours", "User-Agent": "us"})
+
+        await all_of(await relayed(headers={"Authorization": "Bearer theirs", "User-Agent": "them"}))
+
+        assert upstream.requests[0].headers["Authorization"] == "Bearer ours"
+        assert upstream.requests[0].headers["User-Agent"] == "us"
+
+    async def test_gives_the_answers_headers_back_byte_for_byte(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        name = "中é".encode()
+
+        async def script(connection: Connection) -> None:
+            await connection.send(b"HTTP/1.1 200 OK\r\nX-Two: 1\r\nx-two: 2\r\nX-Name: " + name)
+            await connection.send(b"\r\nX-Old: \xe9\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08")
+
+        upstream.script = script
+
+        answer = await relayed()
+
+        assert [(key, value.encode("latin-1")) for key, value in answer.headers] == [
+            ("X-Two", b"1"),
+            ("x-two", b"2"),
+            ("X-Name", name),
+            ("X-Old", b"\xe9"),
+            ("Content-Encoding", b"gzip"),
+            ("Content-Length", b"3"),
+        ]
+        assert await all_of(answer) == b"\x1f\x8b\x08"  # and nobody unpacked it
+
+    @pytest.mark.parametrize("length", [True, False], ids=["with its length", "in chunks"])
+    async def test_passes_a_body_on_while_it_arrives(
+        self, upstream: ScriptedUpstream, configure: Configure, length: bool
+    ) -> None:
+        bodies = []
+
+        async def script(connection: Connection) -> None:
+            bodies.append(await connection.body())
+            await connection.begin()
+
+        upstream.script = script
+
+        async def body() -> AsyncGenerator[bytes]:
+            yield b"ab"
+            yield b"c"
+
+        headers = {"Content-Type": "x/y", **({"Content-Length": "3"} if length else {"Transfer-Encoding": "chunked"})}
+        await all_of(await relayed(method="PUT", body=body(), headers=headers))
+
+        assert bodies == [b"abc"]
+        assert upstream.requests[0].headers["content-type"] == "x/y"
+        assert ("Content-Length" in {key.title() for key in upstream.requests[0].headers}) == length
+
+
+class TestConnections:
+    async def keep_alive(self, connection: Connection) -> None:
+        while True:
+            await connection.send(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok")
+            connection.header_lines += (await connection.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+
+    async def test_are_used_again(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        upstream.script = self.keep_alive
+
+        for _ in range(3):
+            assert await all_of(await relayed()) == b"ok"
+
+        assert upstream.accepted == 1
+
+    async def test_carry_no_cookie_from_one_reader_to_another(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        upstream.script = self.keep_alive
+
+        for _ in range(2):
+            await all_of(await relayed())
+
+        assert not [line for line in upstream.requests[0].header_lines if line.lower().startswith("cookie")]
+
+    async def test_are_as_many_as_there_are_streams(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.begin()
+            await connection.send(b"a")
+            await connection.until_left()
+
+        upstream.script = script
+
+        answers_ = await asyncio.gather(*(connected() for _ in range(150)))
+        assert [await anext(answer.chunks) for answer in answers_] == [b"a"] * 150
+
+        await asyncio.gather(*(answer.aclose() for answer in answers_))
+
+    @pytest.mark.parametrize("how", ["aclose", "twice", "chunks", "cancelled"])
+    async def test_are_closed_when_they_are_given_up(
+        self, upstream: ScriptedUpstream, configure: Configure, how: str
+    ) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.begin()
+            await connection.send(b"a")
+            await connection.until_left()
+
+        upstream.script = script
+        answer = await connected()
+        if how == "chunks":
+            await anext(answer.chunks)
+            await answer.chunks.aclose()
+        elif how == "cancelled":
+            await anext(answer.chunks)
+            task = asyncio.ensure_future(anext(answer.chunks))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+        else:
+            await answer.aclose()
+            if how == "twice":
+                await answer.aclose()
+
+        assert await asyncio.to_thread(upstream.left.wait, 5)
+
+    async def test_are_given_up_when_the_reader_leaves_before_the_head_has_come(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        async def script(connection: Connection) -> None:
+            loop.call_soon_threadsafe(asked.set)
+            await connection.until_left()
+
+        upstream.script = script
+        task = asyncio.create_task(connected())
+        await asyncio.wait_for(asked.wait(), 5)
+        task.cancel()
+
+        assert await asyncio.to_thread(upstream.left.wait, 5)
+
+
+class TestTheSettings:
+    def test_have_sensible_defaults(self) -> None:
+        read = read_settings("x", {"URL": "http://localhost:9000/v1"})
+
+        assert (read.name, read.url, read.format, read.model) == ("x", "http://localhost:9000/v1", "native", "")
+        assert read.timeouts == Timeouts(connect=5, head=15, idle=60, total=None)
+        assert (read.headers, read.forward, read.verify) == ({}, frozenset(), True)
+
+    def test_are_read_whole(self) -> None:
+        entry = {
+            "URL": "https://[::1]:8443",
+            "FORMAT": "openai",
+            "HEADERS": {"Authorization": "x"},
+            "MODEL": "m",
+            "TIMEOUTS": {"idle": None, "total": 600},
+            "FORWARD": ["Cookie"],
+            "VERIFY": False,
+        }
+
+        read = read_settings("x", entry)
+
+        assert read.timeouts == Timeouts(idle=None, total=600)
+        assert (read.headers, read.forward, read.verify) == ({"Authorization": "x"}, {"cookie"}, False)
+
+    @pytest.mark.parametrize(
+        ("entry", "word"),
+        [
+            ({}, "URL"),
+            ({"URL": "localhost:8000"}, "URL"),
+            ({"URL": "ftp://x"}, "URL"),
+            ({"URL": "http://"}, "URL"),
+            ({"URL": "http://:80"}, "URL"),
+            ({"URL": "http://x:port"}, "URL"),
+            ({"URL": "http://x:99999"}, "URL"),
+            ({"URL": "http://[::1"}, "URL"),
+            ({"URL": "http://x/?a=b"}, "URL"),
+            ({"URL": "http://x/#a"}, "URL"),
+            ({"URL": "http://x/a b"}, "URL"),
+            ({"URL": None}, "URL"),
+            ({"URL": "http://x", "FORMAT": "xml"}, "FORMAT"),
+            ({"URL": "http://x", "FORMAT": ["native"]}, "FORMAT"),
+            ({"URL": "http://x", "url": "http://y"}, "'url'"),
+            ({"URL": "http://x", "TIMEOUTS": {"read": 5}}, "TIMEOUTS"),
+            ({"URL": "http://x", "TIMEOUTS": {"idle": "5"}}, "TIMEOUTS"),
+            ({"URL": "http://x", "TIMEOUTS": {"head": None}}, "TIMEOUTS"),
+            ({"URL": "http://x", "TIMEOUTS": 5}, "TIMEOUTS"),
+            ({"URL": "http://x", "HEADERS": ["Authorization"]}, "HEADERS"),
+            ({"URL": "http://x", "FORWARD": "Authorization"}, "FORWARD"),
+        ],
+    )
+    def test_that_are_wrong_are_named(self, entry: dict[str, Any], word: str) -> None:
+        with pytest.raises(ImproperlyConfigured, match=word) as wrong:
+            read_settings("x", entry)
+
+        assert "STREAMING_UPSTREAMS['x']" in str(wrong.value)
+
+    def test_name_the_upstreams_and_the_default_first(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS = {"other": {"URL": "http://x"}}
+
+        assert upstreams.names() == ["default", "other"]
+
+
+class TestTheBuiltInUpstream:
+    def of(self, settings: Any, server: Any, **headers: str) -> upstreams.Settings:
+        settings.STREAMING_UPSTREAMS = {}
+        asked = request(headers=headers)
+        asked.scope["server"] = server
+        return upstreams.settings_of("default", asked)
+
+    @pytest.mark.parametrize(
+        ("server", "url"),
+        [(("127.0.0.1", 8001), "http://127.0.0.1:8001/stream"), (["::1", 8001], "http://[::1]:8001/stream")],
+    )
+    def test_is_this_sites_own_stream(self, settings: Any, server: Any, url: str) -> None:
+        built_in = self.of(settings, server)
+
+        assert built_in.url == url
+        assert built_in.format == "native"
+
+    @pytest.mark.parametrize(
+        ("allowed", "host"),
+        [(["localhost", "x"], "localhost"), (["*"], "localhost"), ([".example.org"], "example.org"), ([], "localhost")],
+    )
+    def test_is_asked_under_a_host_that_is_allowed(self, settings: Any, allowed: list[str], host: str) -> None:
+        settings.ALLOWED_HOSTS = allowed
+
+        settings.STREAMING_UPSTREAMS = {}
+        asked = request()
+        asked.scope["server"] = ("127.0.0.1", 1)
+        assert upstreams._built_in(asked).headers["Host"] == host
+
+    @pytest.mark.parametrize("server", [None, ("/run/site.sock", None)])
+    def test_needs_a_port(self, settings: Any, server: Any) -> None:
+        with pytest.raises(Unreachable, match="TCP port"):
+            self.of(settings, server)
+
+
+class TestTheSignature:
+    def signed(self, value: str) -> bool:
+        return upstreams.is_signed(AsyncRequestFactory().get("/stream", headers={upstreams.SIGNATURE_HEADER: value}))
+
+    def test_is_known_again(self) -> None:
+        assert self.signed(upstreams.sign())
+
+    @pytest.mark.parametrize("value", ["", "stream", "stream:x:y", "\xe9"])
+    def test_cannot_be_guessed(self, value: str) -> None:
+        assert not self.signed(value)
+
+    def test_by_another_key_or_for_another_purpose_is_none(self, settings: Any) -> None:
+        assert not self.signed(TimestampSigner(salt="another").sign("stream"))
+        assert not self.signed(TimestampSigner(salt=upstreams.__name__).sign("transfer"))
+        value = upstreams.sign()
+        settings.SECRET_KEY = "another"
+        assert not self.signed(value)
+
+    def test_is_good_for_a_minute(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        value = upstreams.sign()
+        monkeypatch.setattr(upstreams, "SIGNATURE_SECONDS", -1)
+
+        assert not self.signed(value)
