@@ -1,6 +1,19 @@
 """Exact moderation of a text that arrives in pieces. Pure: no clock, no Django, no event loop."""
 
-from streaming.moderation.moderator import Blocked, Finding, Moderator, RuleSet, Text
-from streaming.moderation.rules import Action, Rule, RuleError
+from streaming.moderation.moderator import Blocked, Finding, Moderator, Outcome, RuleSet, Text
+from streaming.moderation.rules import MAX_SPAN, Action, Kind, Rule, RuleError, compile_rule
 
-__all__ = ["Action", "Blocked", "Finding", "Moderator", "Rule", "RuleError", "RuleSet", "Text"]
+__all__ = [
+    "MAX_SPAN",
+    "Action",
+    "Blocked",
+    "Finding",
+    "Kind",
+    "Moderator",
+    "Outcome",
+    "Rule",
+    "RuleError",
+    "RuleSet",
+    "Text",
+    "compile_rule",
+]

@@ -1,19 +1,55 @@
-"""Text as rules compare it: a pure function of one code point, so that no cut of the text can change it."""
+"""Text as rules compare it: a pure function of one code point, so that no cut of the text can change it.
+
+NFKD, without marks (Mn) and format characters (Cf), casefolded, traditional Chinese characters as simplified ones.
+"""
 
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
+
+from streaming.moderation.chinese import SIMPLIFIED
+
+# Stands in for a code point whose folding is not one character. It is a noncharacter: no text should hold it, and
+# if one does it is looked at one by one like those.
+_ODD = "\uffff"
 
 
-@lru_cache(maxsize=1 << 16)
 def fold_char(char: str) -> str:
-    """The folding of one code point: NFKD, without marks (Mn) and format characters (Cf), casefolded; may be empty."""
+    """The folding of one code point; of zero, one or more characters."""
     if char < "\x80":
         return char.lower()
     decomposed = unicodedata.normalize("NFKD", char)
-    return "".join(c for c in decomposed if unicodedata.category(c) not in ("Mn", "Cf")).casefold()
+    kept = "".join(c for c in decomposed if unicodedata.category(c) not in ("Mn", "Cf"))
+    return kept.casefold().translate(SIMPLIFIED)
+
+
+class _Table(dict[int, str]):
+    """For str.translate: each code point's folding, worked out when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        folded = fold_char(chr(code))
+        self[code] = folded = folded if len(folded) == 1 else _ODD
+        return folded
+
+
+_TABLE = _Table({0xFFFF: _ODD})
 
 
 def fold(text: str) -> str:
-    return "".join(map(fold_char, text))
+    return fold_with_origin(text)[0]
+
+
+def fold_with_origin(text: str) -> tuple[str, list[int] | None]:
+    """The folding, and the index in ``text`` of each of its characters; None in its place if they are the same."""
+    if text.isascii():
+        return text.lower(), None
+    folded = text.translate(_TABLE)
+    if _ODD not in folded:
+        return folded, None
+    each = [(piece, index) for index, char in enumerate(text) for piece in fold_char(char)]
+    return "".join(piece for piece, _ in each), [index for _, index in each]
+
+
+def is_word_char(char: str) -> bool:
+    """Whether it joins with its like to a word. Chinese has no spaces, so from U+2E80 on nothing does."""
+    return char < "\u2e80" and (char.isalnum() or char == "_")

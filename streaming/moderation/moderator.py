@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from streaming.moderation.folding import fold_char
-from streaming.moderation.literals import ROOT, Automaton
-from streaming.moderation.rules import MAX_SPAN, Rule, checked
+from streaming.moderation.matching import Decided, Engine, Plan
+from streaming.moderation.rules import MAX_SPAN, MAX_SPAN_LIMIT, Rule, compile_rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +18,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A match that was acted on: characters ``start`` to ``end`` of all the text that was fed."""
+    """A match that counted: characters ``start`` to ``end`` of all the text that was fed."""
 
     rule: Rule
     start: int
@@ -28,7 +27,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The end: what follows is not shown. ``start`` and ``end`` as in Finding."""
+    """The end: what follows is not shown. ``rule.replacement`` is the notice to the reader."""
 
     rule: Rule
     start: int
@@ -39,113 +38,85 @@ Outcome = Text | Finding | Blocked
 
 
 class RuleSet:
-    """Rules compiled once, for all streams. Immutable. RuleError names the rule that is wrong."""
+    """Rules compiled once, for all streams. RuleError names the rule that is wrong.
+
+    ``warnings`` has (rule, sentence) of what works otherwise than its author may think. ``max_span`` is the longest
+    match there is, in folded characters; at most 4,096.
+    """
 
     def __init__(self, rules: Iterable[Rule], max_span: int = MAX_SPAN) -> None:
-        words = checked(rules, max_span)
-        self.rules = tuple(rule for _, rule in words)
-        self.automaton = Automaton(word for word, _ in words)
+        if not 1 <= max_span <= MAX_SPAN_LIMIT:
+            raise ValueError(f"max_span is {max_span}; it may be 1 to {MAX_SPAN_LIMIT:,}")
+        # The least rank counts: the highest priority, then the oldest.
+        self.rules = tuple(sorted(rules, key=lambda rule: -rule.priority))
+        compiled = [(rank, compile_rule(rule, max_span)) for rank, rule in enumerate(self.rules)]
+        self.warnings = [(each.rule, each.warning) for _, each in compiled if each.warning]
+        # A flag holds nothing back and changes nothing, so flags have a plan of their own.
+        flags = [each for each in compiled if each[1].rule.action in ("flag", "allow")]
+        self.plan = Plan([each for each in compiled if each[1].rule.action != "flag"], max_span)
+        self.flag_plan = Plan(flags, max_span) if any(each[1].rule.action == "flag" for each in flags) else None
 
 
 class Moderator:
-    """Moderates one text. Whatever way it is cut, the outcomes joined are those of the whole text.
-
-    Matches are leftmost-longest and do not overlap; of two rules with one pattern the first counts. A character
-    is held only while some continuation could make it part of a match.
-    """
+    """Moderates one text. Whatever way it is cut, the outcomes joined are those of the whole text."""
 
     def __init__(self, rule_set: RuleSet) -> None:
-        self._rules = rule_set
-        self._state = ROOT
-        self._blocked = False
-        self._offset = 0  # characters that were decided
-        self._raw = ""  # the held text as it came
-        self._folded: list[str] = []  # its folding, character by character
-        self._origin: list[int] = []  # the index in _raw of each of those
-        self._read = 0  # how many of those the automaton has read
-        self._best: tuple[int, int, int] | None = None  # start, -end, rule: the least is leftmost-longest, oldest
+        self._rules = rule_set.rules
+        self._engine = Engine(rule_set.plan)
+        self._flags = Engine(rule_set.flag_plan) if rule_set.flag_plan else None
 
     @property
     def held(self) -> int:
         """Characters that are not decided yet."""
-        return len(self._raw)
+        return self._engine.held
 
     def feed(self, text: str) -> list[Outcome]:
         """What is now certain. Nothing more comes after Blocked."""
-        if self._blocked:
-            return []
-        for index, char in enumerate(text, len(self._raw)):
-            for folded in fold_char(char):
-                self._folded.append(folded)
-                self._origin.append(index)
-        self._raw += text
-        return self._decide(final=False)
+        return [] if self._engine.blocked else self._told(self._engine.feed(text))
 
     def finish(self) -> list[Outcome]:
         """The rest: the text has ended, so what could have become a match has not."""
-        return [] if self._blocked else self._decide(final=True)
+        if self._engine.blocked:
+            return []
+        outcomes = self._told(self._engine.finish())
+        return outcomes if self._engine.blocked else [*outcomes, *self._flagged([])]
 
-    def _decide(self, *, final: bool) -> list[Outcome]:
+    def _told(self, decided: list[Decided]) -> list[Outcome]:
+        if len(decided) == 1 and decided[0].rank < 0 and not self._flags:
+            return [Text(decided[0].text)]
         outcomes: list[Outcome] = []
-        while match := self._find(final=final):
-            self._act(match, outcomes)
-            if self._blocked:
-                return outcomes
-        live = len(self._folded) if final else self._live()
-        self._release(self._raw_index(live), live, outcomes)
+        blocked = self._engine.blocked
+        for number, each in enumerate(decided):
+            if each.rank < 0:
+                outcomes.append(Text(each.text))
+            elif blocked and number == len(decided) - 1:
+                outcomes += self._flagged(decided)
+                outcomes.append(Blocked(self._rules[each.rank], each.start, each.end))
+            else:
+                rule = self._rules[each.rank]
+                outcomes.append(Finding(rule, each.start, each.end))
+                if shown := _shown(rule, each.text):
+                    outcomes.append(Text(shown))
+        if self._flags and not blocked:
+            for each in decided:
+                outcomes += self._findings(self._flags.feed(each.text))
         return outcomes
 
-    def _live(self) -> int:
-        """The index of the first folded character that could still become part of a match."""
-        return self._read - self._rules.automaton.held(self._state)
+    def _flagged(self, last: list[Decided]) -> list[Outcome]:
+        """What was flagged in the last text there is."""
+        if not self._flags:
+            return []
+        findings = [finding for each in last for finding in self._findings(self._flags.feed(each.text))]
+        return [*findings, *self._findings(self._flags.finish())]
 
-    def _find(self, *, final: bool) -> tuple[int, int, int] | None:
-        """Reads on until a match is certain: until nothing that could still grow begins at its start or before."""
-        automaton = self._rules.automaton
-        while True:
-            if self._best is not None and self._best[0] < self._live():
-                return self._best
-            if self._read == len(self._folded):
-                return self._best if final else None
-            self._state = automaton.step(self._state, self._folded[self._read])
-            self._read += 1
-            for length, rule in automaton.words_at(self._state):
-                candidate = (self._read - length, -self._read, rule)
-                if self._best is None or candidate < self._best:
-                    self._best = candidate
+    def _findings(self, decided: list[Decided]) -> list[Outcome]:
+        return [Finding(self._rules[each.rank], each.start, each.end) for each in decided if each.rank >= 0]
 
-    def _act(self, match: tuple[int, int, int], outcomes: list[Outcome]) -> None:
-        start, end, rule = match[0], -match[1], self._rules.rules[match[2]]
-        first, after = self._origin[start], self._origin[end - 1] + 1
-        while end < len(self._origin) and self._origin[end] < after:
-            end += 1  # the rest of a character that was matched in part
-        place = (self._offset + first, self._offset + after)
-        if first:
-            outcomes.append(Text(self._raw[:first]))
-        if rule.action == "block":
-            self._blocked = True
-            self._raw = ""
-            outcomes.append(Blocked(rule, *place))
-            return
-        outcomes += [Finding(rule, *place), Text("*" * (after - first))]
-        self._drop(after, end)
-        self._state, self._read, self._best = ROOT, 0, None
 
-    def _release(self, raw: int, folded: int, outcomes: list[Outcome]) -> None:
-        if raw:
-            outcomes.append(Text(self._raw[:raw]))
-            self._drop(raw, folded)
-            self._read -= folded
-            if self._best is not None:
-                start, end, rule = self._best
-                self._best = (start - folded, end + folded, rule)
-
-    def _drop(self, raw: int, folded: int) -> None:
-        self._offset += raw
-        self._raw = self._raw[raw:]
-        del self._folded[:folded]
-        self._origin = [index - raw for index in self._origin[folded:]]
-
-    def _raw_index(self, folded: int) -> int:
-        """Where the original of a folded character stands; past the last one, where the held text ends."""
-        return self._origin[folded] if folded < len(self._origin) else len(self._raw)
+def _shown(rule: Rule, text: str) -> str:
+    match rule.action:
+        case "mask":
+            return "*" * len(text)
+        case "replace":
+            return rule.replacement
+    return ""

@@ -1,0 +1,314 @@
+"""Moderation is exact: whatever the rules and the cut, what comes out is what the whole text would give."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from streaming.moderation import Blocked, Finding, Moderator, Rule, RuleError, RuleSet, Text, compile_rule
+from tests import oracle
+
+
+class Reading:
+    """A text as it is fed, and all that came of it so far."""
+
+    def __init__(self, rule_set: RuleSet) -> None:
+        self.moderator = Moderator(rule_set)
+        self.shown = ""
+        self.found: list[tuple[Rule, int, int]] = []
+        self.blocked: Blocked | None = None
+
+    def feed(self, text: str) -> None:
+        self._take(self.moderator.feed(text))
+
+    def finish(self) -> None:
+        self._take(self.moderator.finish())
+
+    def _take(self, outcomes: list[Text | Finding | Blocked]) -> None:
+        for outcome in outcomes:
+            assert not self.blocked, "nothing comes after a block"
+            if isinstance(outcome, Text):
+                assert outcome.text
+                self.shown += outcome.text
+            else:
+                self.found.append((outcome.rule, outcome.start, outcome.end))
+                self.blocked = outcome if isinstance(outcome, Blocked) else None
+
+
+def read(rules: list[Rule] | RuleSet, *pieces: str, finish: bool = True) -> Reading:
+    reading = Reading(rules if isinstance(rules, RuleSet) else RuleSet(rules))
+    for piece in pieces:
+        reading.feed(piece)
+    if finish:
+        reading.finish()
+    return reading
+
+
+def cut(text: str, size: int) -> list[str]:
+    return [text[i : i + size] for i in range(0, len(text), size)]
+
+
+class TestActions:
+    @pytest.mark.parametrize("size", range(1, 12))
+    @pytest.mark.parametrize(
+        ("rule", "text", "shown"),
+        [
+            (Rule(1, "darn"), "oh darn it", "oh **** it"),
+            (Rule(1, "darn"), "DARN, Ｄárn", "****, ****"),
+            (Rule(1, "darn", action="replace", replacement="[!]"), "oh darn it", "oh [!] it"),
+            (Rule(1, "darn", action="drop"), "oh darn it", "oh  it"),
+            (Rule(1, "darn", action="flag"), "oh darn it", "oh darn it"),
+            (Rule(1, "darn", action="block"), "oh darn it", "oh "),
+            (Rule(1, "dar"), "dar", "***"),
+            (Rule(1, "darn"), "dar", "dar"),
+            (Rule(1, "内部代号"), "一个内部代号啊", "一个****啊"),
+            (Rule(1, "内部代号"), "一個內部代號啊", "一個****啊"),
+            (Rule(1, "darn"), "da\u200brn", "*****"),
+            (Rule(1, "darn"), "d\u0301arn", "*****"),
+            (Rule(1, "strasse"), "die Straße", "die ******"),
+            (Rule(1, "i"), "ﬁ", "*"),
+            (Rule(1, "Darn", exact=True), "darn Darn", "darn ****"),
+            (Rule(1, "bad", squeeze=True), "baaaad bbaaddd bd", "****** ******* bd"),
+            (Rule(1, "book", squeeze=True), "bok book boook", "bok **** *****"),
+            (Rule(1, "ass", whole_word=True), "ass class assess an ass", "*** class assess an ***"),
+            (Rule(1, "c++", whole_word=True), "c++ is c++x", "*** is ***x"),
+            (Rule(1, "爱", whole_word=True), "我爱你", "我*你"),
+            (Rule(1, r"\d{3}-\d{4}", "regex"), "call 555-1234 or 55-1234", "call ******** or 55-1234"),
+            (Rule(1, r"[\w.]+@\w+\.(?:com|org)", "regex"), "to joe.x@mail.com now", "to ************** now"),
+            (Rule(1, r"(?:a+)+b", "regex"), "xaaaab aaa", "x***** aaa"),
+        ],
+    )
+    def test_show_the_same_however_the_text_is_cut(self, rule: Rule, text: str, shown: str, size: int) -> None:
+        assert read([rule], *cut(text, size)).shown == shown
+
+    def test_a_finding_tells_where(self) -> None:
+        rule = Rule(7, "darn", category="profanity")
+
+        assert read([rule], "oh da", "rn it").found == [(rule, 3, 7)]
+
+    def test_a_block_ends_it_and_keeps_what_came_before(self) -> None:
+        rule = Rule(1, "bomb", action="block", replacement="Stopped.")
+
+        reading = read([rule, Rule(2, "darn")], "darn a bo", "mb and more", "and more")
+
+        assert reading.shown == "**** a "
+        assert reading.blocked == Blocked(rule, 7, 11)
+
+    @pytest.mark.parametrize("size", range(1, 20))
+    def test_a_block_counts_inside_a_longer_match(self, size: int) -> None:
+        rules = [Rule(1, "the bomb plan"), Rule(2, "bomb", action="block")]
+
+        reading = read(rules, *cut("hide the bomb plan", size))
+
+        assert reading.shown == "hide the "
+        assert reading.blocked
+
+    @pytest.mark.parametrize("size", range(1, 20))
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("class ass", "class ***"),
+            ("assess", "assess"),
+            ("assex", "***ex"),
+            ("classes ass", "classes ***"),
+            ("ass", "***"),
+        ],
+    )
+    def test_an_allowance_lifts_a_match_inside_it(self, text: str, shown: str, size: int) -> None:
+        rules = [Rule(1, "ass"), Rule(2, "class", action="allow"), Rule(3, "assess", action="allow")]
+
+        assert read(rules, *cut(text, size)).shown == shown
+
+    def test_an_allowance_does_not_lift_what_only_touches_it(self) -> None:
+        assert read([Rule(1, "ab"), Rule(2, "bc", action="allow")], "abc").shown == "**c"
+
+    def test_an_allowance_lifts_a_flag_and_a_block_too(self) -> None:
+        rules = [Rule(1, "ass", action="flag"), Rule(2, "las", action="block"), Rule(3, "class", action="allow")]
+
+        assert read(rules, *"class").found == []
+
+    def test_a_flag_is_found_inside_a_match(self) -> None:
+        mask, flag = Rule(1, "abcd"), Rule(2, "bc", action="flag")
+
+        assert sorted(read([mask, flag], "xabcdx").found, key=str) == [(mask, 1, 5), (flag, 2, 4)]
+
+
+class TestChoice:
+    @pytest.mark.parametrize("size", range(1, 8))
+    def test_the_leftmost_then_the_longest_match_counts(self, size: int) -> None:
+        rules = [Rule(1, "bc", action="drop"), Rule(2, "ab"), Rule(3, "abcd", action="replace", replacement="!")]
+
+        assert read(rules, *cut("abcd abc", size)).shown == "! **c"
+
+    def test_of_one_text_the_higher_priority_counts_then_the_older(self) -> None:
+        first, second = Rule(1, "ab"), Rule(2, "AB", action="drop")
+        urgent = Rule(3, "a[b]", "regex", action="replace", replacement="!", priority=1)
+
+        assert read([first, second], "ab").found == [(first, 0, 2)]
+        assert read([first, second, urgent], "ab").found == [(urgent, 0, 2)]
+
+
+class TestHoldBack:
+    @pytest.mark.parametrize(
+        ("rules", "text", "held"),
+        [
+            ([Rule(1, "darn")], "oh da", 2),
+            ([Rule(1, "darn")], "oh dax", 0),
+            ([Rule(1, "darn")], "oh d", 1),
+            ([Rule(1, "darn"), Rule(2, "darning")], "oh darn", 4),
+            ([Rule(1, "darn"), Rule(2, "arnold")], "oh darn", 0),
+            ([Rule(1, "darn", action="flag")], "oh dar", 0),
+            ([Rule(1, "darn", action="allow")], "oh dar", 0),
+            ([Rule(1, "ass"), Rule(2, "assess", action="allow")], "an ass", 3),
+            ([Rule(1, "ass", whole_word=True)], "cla", 0),
+            ([Rule(1, "ass", whole_word=True)], "an ass", 3),
+            ([Rule(1, "c++", whole_word=True)], "c++", 0),
+            ([Rule(1, r"a.*b", "regex")], "xa" + "y" * 100, 101),
+            ([Rule(1, r"a.*b", "regex")], "xa" + "y" * 300, 0),
+            ([Rule(1, r"a.{5}b", "regex")], "a12345", 6),
+            ([Rule(1, r"a.{5}b", "regex")], "a123456", 0),
+        ],
+    )
+    def test_not_one_character_is_held_longer_than_it_must_be(self, rules: list[Rule], text: str, held: int) -> None:
+        for size in (1, 2, 3, len(text)):
+            assert read(rules, *cut(text, size), finish=False).moderator.held == held
+
+    def test_near_the_longest_match_what_cannot_be_reached_any_more_is_let_go(self) -> None:
+        rules = RuleSet([Rule(1, "a.*bcd", "regex")], max_span=10)
+
+        assert read(rules, "a" + "y" * 6, finish=False).moderator.held == 7
+        assert read(rules, "a" + "y" * 7, finish=False).moderator.held == 0
+
+
+def rule_strategy(actions: list[str], *, folded_only: bool = False) -> st.SearchStrategy[Rule]:
+    letters = st.sampled_from("aAbs 爱愛😀")
+    common = {
+        "id": st.integers(1, 9),
+        "action": st.sampled_from(actions),
+        "replacement": st.sampled_from(["", "<R>"]),
+        "whole_word": st.sampled_from([False, False, True]),
+        "priority": st.integers(0, 1),
+    }
+    literals = st.builds(
+        Rule,
+        pattern=st.text(letters, min_size=1, max_size=4),
+        exact=st.just(False) if folded_only else st.booleans(),
+        squeeze=st.sampled_from([False, False, True]),
+        **common,
+    )
+    atoms = st.sampled_from(
+        ["a", "b", "s", "爱", "😀", "[ab]", "[^a]", ".", r"\w", r"\s", "[^ab ]", "ss", "a.*b", "ab+"]
+    )
+    patterns = st.recursive(
+        atoms,
+        lambda inner: st.one_of(
+            st.tuples(inner, inner).map("".join),
+            st.tuples(inner, inner).map(lambda pair: f"(?:{pair[0]}|{pair[1]})"),
+            st.tuples(inner, st.sampled_from(["*", "+", "?", "{1,3}", "{2}", "{0,2}", "{2,}"])).map(
+                lambda p: f"(?:{p[0]}){p[1]}"
+            ),
+        ),
+        max_leaves=5,
+    )
+    # The words of an exact regex are spelled over all characters as they come, which takes long: few patterns do.
+    few = st.sampled_from(["[^a]", "A+", "ß.*a", "(?:a|A)b", r"\w{2}", "愛.", ".s"])
+    exactly = st.builds(Rule, pattern=few, kind=st.just("regex"), exact=st.just(True), **common)
+    regexes = st.builds(Rule, pattern=patterns, kind=st.just("regex"), **common)
+    regexes = regexes if folded_only else st.one_of(regexes, regexes, exactly)
+    return st.one_of(literals, regexes)
+
+
+ACTIONS = ["mask", "replace", "drop", "block", "flag", "allow", "mask", "mask"]
+texts = st.text(st.sampled_from(oracle.RAW), max_size=14)
+
+
+def compiled(rules: list[Rule]) -> RuleSet:
+    """The rule set, with those rules left out that are refused."""
+    kept = []
+    for rule in rules:
+        try:
+            compile_rule(rule, oracle.SPAN)
+        except RuleError:
+            continue
+        kept.append(rule)
+    assume(kept)
+    return RuleSet(kept, max_span=oracle.SPAN)
+
+
+def check_against_the_oracle(rules: list[Rule], pieces: list[str]) -> None:
+    """Output, findings and held characters are the oracle's, after each piece and at the end."""
+    rule_set = compiled(rules)
+    reading, text = Reading(rule_set), ""
+    for piece in pieces:
+        reading.feed(piece)
+        text += piece
+        expected = oracle.moderate(rule_set.rules, text, final=False)
+        assert reading.shown == expected.shown
+        assert reading.moderator.held == expected.held
+        assert (reading.blocked is not None) == expected.blocked
+        certain = [found for found in reading.found if found[0].action != "flag"]
+        assert certain == [found for found in expected.found if found[0].action != "flag"]
+        if expected.blocked:
+            break
+    reading.finish()
+    expected = oracle.moderate(rule_set.rules, text, final=True)
+    assert reading.shown == expected.shown
+    assert reading.moderator.held == 0
+    assert sorted(reading.found, key=str) == sorted(expected.found, key=str)
+
+
+def in_pieces(text: str, sizes: list[int]) -> list[str]:
+    pieces, at = [], 0
+    for size in sizes:
+        pieces.append(text[at : at + size])
+        at += size
+    return [*pieces, text[at:]]
+
+
+LIBERAL = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+cases = given(st.lists(rule_strategy(ACTIONS), min_size=1, max_size=5), texts, st.lists(st.integers(0, 5), max_size=14))
+
+
+class TestAgainstTheOracle:
+    @settings(max_examples=1500, **LIBERAL)
+    @cases
+    def test_output_findings_and_hold_back_are_the_same_after_each_piece(
+        self, rules: list[Rule], text: str, sizes: list[int]
+    ) -> None:
+        check_against_the_oracle(rules, in_pieces(text, sizes))
+
+    @settings(max_examples=300, **LIBERAL)
+    @given(st.lists(rule_strategy(ACTIONS), min_size=1, max_size=5), texts)
+    def test_so_they_are_character_by_character(self, rules: list[Rule], text: str) -> None:
+        check_against_the_oracle(rules, list(text))
+
+    @pytest.mark.long
+    @settings(max_examples=1_000_000, database=None, **LIBERAL)
+    @cases
+    def test_a_million_cases(self, rules: list[Rule], text: str, sizes: list[int]) -> None:
+        check_against_the_oracle(rules, in_pieces(text, sizes))
+
+
+@settings(max_examples=200, **LIBERAL)
+@given(
+    st.lists(rule_strategy(["mask"], folded_only=True), min_size=1, max_size=3),
+    st.text(st.sampled_from("abs "), max_size=7),
+)
+def test_whatever_is_held_some_continuation_makes_it_part_of_a_match(rules: list[Rule], text: str) -> None:
+    rule_set = compiled(rules)
+    reading = read(rule_set, text, finish=False)
+    assume(reading.moderator.held)
+    first = len(text) - reading.moderator.held
+
+    for size in range(1, oracle.SPAN + 1):
+        for more in itertools.product("abs 爱😀", repeat=size):
+            found = read(rule_set, text + "".join(more)).found
+            if any(start <= first < end and end > len(text) for _, start, end in found):
+                return
+            # A match that is complete, and waits for one before it that could still be longer.
+            if any(start <= first < end for _, start, end in found):
+                return
+    raise AssertionError(f"{text[first:]!r} of {text!r} need not have been held")
