@@ -274,6 +274,7 @@ class Engine:
             return self._decide(final=False)
         if may_grow or self._shown or self._plan.allowing:
             return self._release()
+        self._block_from = 0
         return self._window.take_all()
 
     def finish(self) -> list[Decided]:
