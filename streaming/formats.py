@@ -47,10 +47,11 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What the reader may know of a moderation: never the rule's pattern."""
+    """What the reader may know of a moderation: never the rule's pattern. ``notice`` is what to show in its place."""
 
     action: str
     category: str
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class NativeReader:
                 return [_native_text(_json_object(message.data))]
             case "moderation":
                 data = _json_object(message.data)
-                return [Notice(str(data.get("action", "")), str(data.get("category", "")))]
+                return [Notice(*(str(data.get(key, "")) for key in ("action", "category", "notice")))]
             case "error":
                 return [_failure(_json_object(message.data))]
             case "done":
@@ -230,8 +231,9 @@ class NativeWriter:
                 return [self._message("message", {"delta": text, **_place(channel, choice)})]
             case Whole(text, channel, choice):
                 return [self._message("message", {"text": text, **_place(channel, choice)})]
-            case Notice(action, category):
-                return [self._message("moderation", {"action": action, "category": category})]
+            case Notice(action, category, notice):
+                told = {"action": action, "category": category, **({"notice": notice} if notice else {})}
+                return [self._message("moderation", told)]
             case Failure(status, title, detail):
                 problem = {"status": status, "title": title, "detail": detail}
                 return [self._message("error", problem), *self.write(End("error"))]
@@ -253,6 +255,9 @@ def _place(channel: str, choice: int) -> dict[str, Any]:
     return {} if (channel, choice) == ("content", 0) else {"channel": channel, "choice": choice}
 
 
+_FINISH_REASONS = {"stop": "stop", "length": "length", "blocked": "content_filter"}
+
+
 @dataclass
 class OpenAIWriter:
     """Chat completion chunks of one choice, and ``[DONE]``."""
@@ -270,10 +275,14 @@ class OpenAIWriter:
             case Delta(text):
                 return [self._chunk({"content": text})]
             case Failure(_, title, detail):
-                return [Message(_dumps({"error": {"message": detail, "type": title}}))]
-            case End(reason):
                 self._ended = True
-                return [self._chunk({}, {"length": "length"}.get(reason, "stop")), Message("[DONE]")]
+                return [Message(_dumps({"error": {"message": detail, "type": title}}))]
+            case End(reason) if reason in _FINISH_REASONS:
+                self._ended = True
+                return [self._chunk({}, _FINISH_REASONS[reason]), Message("[DONE]")]
+            case End(reason):
+                # There is no finish reason for it, and without one nobody takes the text for whole.
+                return self.write(Failure(503, reason, f"the stream was {reason} before it was done"))
         raise TypeError(f"chat completion chunks cannot say {part!r}")
 
     def farewell(self, reason: str, failure: Failure | None) -> list[Message]:

@@ -11,10 +11,18 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.middleware.locale import LocaleMiddleware
 
 from streaming.responses import problem
 
 logger = logging.getLogger(__name__)
+
+
+class PageLocaleMiddleware(LocaleMiddleware):
+    """Django's, for what this site says itself: of a stream's language it knows nothing."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        return response if response.streaming else super().process_response(request, response)
 
 
 class UnmigratedMiddleware:

@@ -159,8 +159,8 @@ def _sorted_out(outcomes: list[Text | Finding | Blocked]) -> tuple[str, list[Par
         match outcome:
             case Text(shown):
                 text += shown
-            case Finding(rule):
+            case Finding(rule) if rule.action != "flag":  # that is for those who watch, not for those who read
                 notices.append(Notice(rule.action, rule.category))
             case Blocked(rule):
-                notices += [Notice("block", rule.category), End("blocked")]
+                notices += [Notice("block", rule.category, rule.replacement), End("blocked")]
     return text, notices

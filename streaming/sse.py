@@ -9,6 +9,10 @@ from __future__ import annotations
 import codecs
 from dataclasses import dataclass
 
+# A line with none of these in front can mean nothing, however it goes on.
+_FIELDS = ("data:", "event:", "id:", "retry:")
+_LONGEST_FIELD = len("event:")
+
 # The longest reconnection time that is taken in: a longer run of digits is a joke, or an attack on int().
 _MAX_RETRY_DIGITS = 18
 
@@ -64,8 +68,9 @@ class Parser:
     """Reads an event stream, however it is cut. ``feed`` returns the messages that are complete.
 
     A message whose data is longer than ``max_message_chars`` characters is a StreamError, and so is an unfinished
-    line that would make it so, a comment included: no peer can make us keep more than that. ``last_event_id`` is
-    what a reconnect must send, ``retry`` the reconnection time in milliseconds that the peer asked for last.
+    line that would make it so; of a comment only the beginning is kept. So no peer can make us keep more than that.
+    ``last_event_id`` is what a reconnect must send, ``retry`` the reconnection time in milliseconds that the peer
+    asked for last.
     """
 
     def __init__(self, last_event_id: str = "", max_message_chars: int = 1 << 20) -> None:
@@ -74,6 +79,7 @@ class Parser:
         self._max = max_message_chars
         self._after_cr = False
         self._line: list[str] = []  # the pieces of a line whose end has not come
+        self._is_meaningless = False  # whether that line is a comment or an unknown field
         self._line_chars = 0
         self._data: list[str] = []
         self._data_chars = 0
@@ -94,8 +100,8 @@ class Parser:
         *lines, rest = text.split("\n")
         messages: list[Message] = []
         if lines:
-            lines[0] = "".join(self._line) + lines[0]
-            self._line, self._line_chars = [], 0
+            lines[0] = ":" if self._is_meaningless else "".join(self._line) + lines[0]
+            self._line, self._line_chars, self._is_meaningless = [], 0, False
             for line in lines:
                 if line:
                     self._take(line)
@@ -105,9 +111,14 @@ class Parser:
         return messages
 
     def _keep(self, piece: str) -> None:
-        if piece:
-            self._line.append(piece)
-            self._line_chars += len(piece)
+        if not piece or self._is_meaningless:
+            return
+        was_short = self._line_chars < _LONGEST_FIELD
+        self._line.append(piece)
+        self._line_chars += len(piece)
+        if was_short and self._line_chars >= _LONGEST_FIELD and not "".join(self._line).startswith(_FIELDS):
+            self._line, self._line_chars, self._is_meaningless = [], 0, True
+        else:
             self._refuse_more_than(self._data_chars + self._line_chars - len("data: "))
 
     def _take(self, line: str) -> None:

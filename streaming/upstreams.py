@@ -11,7 +11,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -356,13 +356,16 @@ async def _send(
 ) -> Upstream:
     own = {key.lower() for key in upstream.headers}
     headers = [(key, value) for key, value in headers if key.lower() not in own] + list(upstream.headers.items())
+    timeouts = upstream.timeouts
+    patience = asyncio.timeout(timeouts.head)
+    if not isinstance(body, bytes):
+        body = _restarting(patience, timeouts.head, body)
     # httpx sees the upstream's URL alone: the target goes past its checks, as it was written.
     request = httpx.Request(method, upstream.url, content=body, extensions={"target": target, "headers": headers})
-    timeouts = upstream.timeouts
     # The idle limit is ours to keep, see _chunks; httpx's own default of 5 s would end a silent LLM.
     request.extensions["timeout"] = {"connect": timeouts.connect, "read": None, "write": 10.0, "pool": None}
     try:
-        async with asyncio.timeout(timeouts.head) as patience:
+        async with patience:
             response = await _client(upstream.verify).send(request, stream=True)
     except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:
         if patience.expired():
@@ -372,6 +375,14 @@ async def _send(
     raw = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in response.headers.raw]
     chunks = _chunks(upstream, response)
     return Upstream(upstream.name, upstream.format, response.status_code, response.reason_phrase, raw, chunks, response)
+
+
+async def _restarting(patience: asyncio.Timeout, seconds: float, body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The body, each piece of which gives the upstream its time anew: it need not answer what has not arrived."""
+    async for piece in body:
+        with suppress(RuntimeError):  # it has answered already
+            patience.reschedule(asyncio.get_running_loop().time() + seconds)
+        yield piece
 
 
 def _translated(upstream: Settings, error: Exception) -> UpstreamError:

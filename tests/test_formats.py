@@ -320,6 +320,18 @@ class TestOpenAIWriter:
 
         assert json.loads(message.data)["error"]["message"] == "it failed"
 
+    @pytest.mark.parametrize("reason", ["drained", "stopped", "error"])
+    def test_does_not_let_a_cut_stream_be_taken_for_whole(self, reason: str) -> None:
+        (message,) = OpenAIWriter("tour").farewell(reason, None)
+
+        assert reason in json.loads(message.data)["error"]["message"]
+
+    def test_calls_a_block_by_its_name_there(self) -> None:
+        chunk, done = OpenAIWriter("tour").write(End("blocked"))
+
+        assert json.loads(chunk.data)["choices"][0]["finish_reason"] == "content_filter"
+        assert done.data == "[DONE]"
+
     def test_says_no_goodbye_after_the_end(self) -> None:
         writer = OpenAIWriter("tour")
         writer.write(End())

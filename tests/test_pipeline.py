@@ -241,6 +241,21 @@ class TestABlock:
 
         assert told(batches) == [Delta("a "), Notice("block", "test"), End("blocked")]
 
+    async def test_brings_its_notice(self) -> None:
+        rules = RuleSet([Rule(1, "bomb", action="block", category="danger", replacement="Let us stop here.")])
+
+        batches = await moderated(Source([wire(*deltas("a bomb"), DONE)]), rules=rules)
+
+        assert rest(batches) == [Notice("block", "danger", "Let us stop here."), End("blocked")]
+
+
+async def test_readers_are_not_told_of_flags() -> None:
+    rules = RuleSet([Rule(1, "darn", action="flag", category="watched")])
+
+    batches = await moderated(Source([wire(*deltas("oh darn"), DONE)]), rules=rules)
+
+    assert told(batches) == [Delta("oh darn"), End()]
+
 
 def wholes(*texts: str) -> list[dict[str, str]]:
     return [{"text": text} for text in texts]

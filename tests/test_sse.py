@@ -142,7 +142,7 @@ def encodable(text: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
-@pytest.mark.parametrize("line", ["data: ", ": comment ", "unknown: "])
+@pytest.mark.parametrize("line", ["data: ", "id: ", "event: "])
 def test_no_peer_can_make_it_keep_more_than_the_ceiling(line: str) -> None:
     parser = Parser(max_message_chars=1000)
     parser.feed(line.encode())
@@ -150,6 +150,16 @@ def test_no_peer_can_make_it_keep_more_than_the_ceiling(line: str) -> None:
     with pytest.raises(StreamError, match=r"1,000 characters"):
         for _ in range(1020):
             parser.feed(b"x")
+
+
+@pytest.mark.parametrize("line", [": comment ", "unknown: ", "x"])
+def test_a_line_that_means_nothing_may_be_of_any_length(line: str) -> None:
+    parser = Parser(max_message_chars=1000)
+
+    for piece in [line, *["x" * 100] * 100, "\ndata: a\n", ":\n\n"]:
+        messages = parser.feed(piece.encode())
+
+    assert messages == [Message("a", id="")]
 
 
 def test_many_short_lines_count_together() -> None:

@@ -754,3 +754,27 @@ class TestTheSignature:
         monkeypatch.setattr(upstreams, "SIGNATURE_SECONDS", -1)
 
         assert not self.signed(value)
+
+
+async def test_a_body_may_take_longer_to_arrive_than_the_head_is_waited_for(
+    configure: Configure, upstream: ScriptedUpstream
+) -> None:
+    bodies = []
+
+    async def answer(connection: Connection) -> None:
+        bodies.append(await connection.body())
+        await connection.begin()
+
+    async def slowly() -> AsyncGenerator[bytes]:
+        for _ in range(8):
+            await asyncio.sleep(0.1)  # the reader's own pace, twice as slow in all as the head's limit
+            yield b"x"
+
+    upstream.script = answer
+    configure(TIMEOUTS={"head": 0.4})
+
+    answered = await relayed(method="POST", body=slowly(), headers={"Transfer-Encoding": "chunked"})
+
+    assert answered.status == 200
+    assert bodies == [b"x" * 8]
+    await answered.aclose()

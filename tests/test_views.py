@@ -399,6 +399,13 @@ def test_a_word_is_masked_from_the_next_stream_on_after_an_edit_in_the_admin(mak
     ]
 
 
+def test_the_site_claims_no_language_for_what_it_relays(site: Site) -> None:
+    answer = ask(site, "/proxy?interval=0", headers={"Accept-Language": "zh-hans"})
+
+    assert "content-language" not in answer.headers
+    assert ask(site, "/", headers={"Accept-Language": "zh-hans"}).headers["content-language"] == "zh-hans"
+
+
 class TestAccessToTheRealSite:
     @pytest.mark.parametrize("address", ["/stream", "/transfer", "/proxy"])
     def test_is_for_this_machine_alone(self, site: Site, address: str) -> None:
