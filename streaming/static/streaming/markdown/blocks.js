@@ -4,17 +4,18 @@
 // lines, never of a half-typed one, makes every block but the last final. Link definitions before the last block
 // stay in the tail, for the next line may still become their title.
 //
-// A long list or table would be one open block for as long as it lasts. So its items but the last, or rows, are final
-// too: the container stays open, and the tail goes on inside.
+// One long block would be an open tail for as long as it lasts. So what stands in it is final too: the items of a list
+// and the blocks of a quote but the last, the rows of a table, the lines of code, and a paragraph as far as no mark in
+// it waits for its other half. The block stays open, a container, and the tail goes on inside.
 
 /** @typedef {import("./dialect.js").Token} Token */
 /** @typedef {NonNullable<import("./dialect.js").Env["references"]>} References */
 /** @typedef {import("./dialect.js").Markdown} Markdown */
 
 /**
- * A list or table whose first items are final. A table's head must precede its next rows for them to be read as rows.
- * One blank line between its items makes all paragraphs of a list loose.
- * @typedef {{ type: "list" | "table", head: string, loose: boolean, source: string }} Container
+ * A block whose beginning, `source`, is final. Its `head` must stand before the tail for that to be read as going on
+ * with it. One blank line between its items makes all paragraphs of a list loose.
+ * @typedef {{ type: string, head: string, loose: boolean, source: string }} Container
  */
 
 /**
@@ -23,6 +24,15 @@
  */
 
 /** Tokens that go on inside an open container, and those that follow it. @typedef {{ inside: Token[], after: Token[] }} Continuation */
+
+// A tail that is longer may be one long line, or a long paragraph.
+const LONG = 500;
+// Where a paragraph may be cut: before a space, or after a comma or a stop that no space follows. The next piece is
+// read behind such a comma, which nothing clings to.
+const SEAM = /[^\s\\](?=[ \n])|[，。；：！？](?=\p{Script=Han})/gu;
+const SEAM_HEAD = "，";
+// What may wait for its other half: a mark that begins something, a bracket, a target that is not complete.
+const WAITING = /`|\[|\]\(|\*(?!\s)|~~(?!\s)|(?<![\p{L}\p{N}])_(?!\s)/u;
 
 export class Blocks {
   tail = "";
@@ -33,6 +43,7 @@ export class Blocks {
   #md;
   #looked = true;
   #afterCR = false;
+  #long = LONG;
 
   /** @param {Markdown} md */
   constructor(md) {
@@ -46,7 +57,7 @@ export class Blocks {
     this.#afterCR = text.endsWith("\r");
     const lines = text.replace(/\r\n?/g, "\n").replaceAll("\0", "\ufffd");
     this.tail += lines;
-    if (lines.includes("\n")) this.#looked = false;
+    if (lines.includes("\n") || this.tail.length > this.#long) this.#looked = false;
   }
 
   /** What became final since the last call. @returns {Generator<Part, void, undefined>} */
@@ -58,15 +69,12 @@ export class Blocks {
     }
   }
 
-  /** The tail as it can be read: behind the head of the table it goes on with. */
+  /** The tail as it can be read. */
   get readable() {
     return (this.container?.head ?? "") + this.tail;
   }
 
-  /**
-   * Takes the container's first items back into the tail, until the next complete line. A list needs this once, if it
-   * turns out to be loose after all.
-   */
+  /** Takes the container back into the tail, until the next look: it turned out to be something else after all. */
   reopen() {
     this.tail = (this.container?.source ?? "") + this.tail;
     this.container = null;
@@ -74,83 +82,120 @@ export class Blocks {
   }
 
   /**
-   * Tokens of a final part. The link definitions in it are added to `references`.
+   * Tokens of a final part. The link definitions in it are added to `env.references`.
    * @param {Part} part
-   * @param {References} references
+   * @param {import("./dialect.js").Env} env
    */
-  parse(part, references) {
-    return this.#md.parse((part.container?.head ?? "") + part.source, { references });
+  parse(part, env) {
+    return this.#md.parse((part.container?.head ?? "") + part.source, env);
   }
 
   /** @returns {Part | null} */
   #next() {
-    const { container } = this;
-    const head = container?.head ?? "";
-    const complete = head + this.tail.slice(0, this.tail.lastIndexOf("\n") + 1);
+    const { container, tail, readable } = this;
+    const lines = readable.slice(0, readable.lastIndexOf("\n") + 1);
+    const isLong = tail.length > this.#long;
+    // A line this long that is read as a paragraph's will be one.
+    const whole = isLong && readable.length - lines.length > LONG ? this.#look(readable) : null;
+    const found = whole?.blocks.at(-1)?.type === "paragraph_open" ? whole : this.#look(lines);
+    if (container && !fits(found.tokens, container)) return null;
+    const end = found.blocks.length > 1 ? lineOffset(found.source, endLine(found.blocks.at(-2))) : 0;
+    const part = end > 0 ? this.#cut(end, null) : this.#open(found, isLong);
+    if (part) this.#long = LONG;
+    // What could not be cut is looked at again when it has doubled, or the cost would be the square of its length.
+    else if (isLong) this.#long = 2 * tail.length;
+    return part;
+  }
+
+  /** @param {string} source */
+  #look(source) {
     /** @type {Token[]} */
     const tokens = [];
-    this.#md.block.parse(complete, this.#md, { references: { ...this.references } }, tokens);
-    if (container && !fits(tokens, container)) return null;
+    this.#md.block.parse(source, this.#md, { references: { ...this.references } }, tokens);
     const blocks = tokens.filter(({ level, nesting, map, type }) => level === 0 && nesting >= 0 && map && type !== "reference_definition");
-    if (blocks.length > 1) return this.#cut(complete, head, endLine(blocks.at(-2)), null);
-    const opened = blocks[0] && openedBy(blocks[0], tokens, complete);
-    if (!opened) return null;
-    const loose = opened.loose || Boolean(container?.loose);
-    return this.#cut(complete, head, opened.line, { ...opened, loose, source: container?.source ?? "" });
+    return { source, tokens, blocks };
   }
 
   /**
-   * @param {string} complete
-   * @param {string} head
-   * @param {number} line
+   * What of the only block is final.
+   * @param {{ source: string, tokens: Token[], blocks: Token[] }} found
+   * @param {boolean} isLong
+   */
+  #open({ source, tokens, blocks: [block] }, isLong) {
+    if (!block) return null;
+    const { type } = block;
+    if (type === "paragraph_open") return this.#openAt(isLong ? this.#seam(source) : 0, { type, head: SEAM_HEAD, loose: true });
+    if (type === "fence") return isClosed(block) ? null : this.#openAt(source.length, { type, head: linesOf(source, startLine(block), 1), loose: true });
+    const isTable = type === "table_open";
+    const children = tokens.filter((token) => token.map && token.nesting >= 0 && (isTable ? token.type === "tr_open" && token.level === 2 : token.level === 1 && token.type !== "reference_definition"));
+    // A table's first row is its head.
+    const last = children.length > (isTable ? 2 : 1) ? children.at(-1) : undefined;
+    const end = lineOffset(source, startLine(last));
+    if (!type.endsWith("_list_open")) return this.#openAt(end, { type, head: isTable ? linesOf(source, startLine(block), 2) : "", loose: true });
+    const paragraphs = paragraphsOf(tokens);
+    // Without a paragraph there is nothing to tell tight from loose by.
+    return paragraphs.length ? this.#openAt(end, { type, head: "", loose: paragraphs.some(({ hidden }) => !hidden) }) : null;
+  }
+
+  /**
+   * @param {number} end
+   * @param {Omit<Container, "source">} found
+   */
+  #openAt(end, found) {
+    const { container } = this;
+    return this.#cut(end, { ...found, loose: found.loose || Boolean(container?.loose), source: container?.source ?? "" });
+  }
+
+  /**
+   * @param {number} end  in the readable tail
    * @param {Container | null} opened
    * @returns {Part | null}
    */
-  #cut(complete, head, line, opened) {
-    const end = lineOffset(complete, line) - head.length;
-    if (end <= 0) return null;
-    const part = { source: this.tail.slice(0, end), container: this.container, opened };
-    this.tail = this.tail.slice(end);
+  #cut(end, opened) {
+    const length = end - (this.container?.head.length ?? 0);
+    if (length <= 0) return null;
+    const part = { source: this.tail.slice(0, length), container: this.container, opened };
+    this.tail = this.tail.slice(length);
     if (opened) opened.source += part.source;
     this.container = opened;
     return part;
   }
+
+  /**
+   * A late place in a long paragraph where nothing before it can still change. To look for the latest would cost a
+   * parse for each: of three one is nearly always quiet.
+   * @param {string} source
+   */
+  #seam(source) {
+    if (source.trimStart()[0] === "[") return 0;
+    const seams = [...source.matchAll(SEAM)].map((seam) => seam.index + 1);
+    return [1, 0.7, 0.3].map((share) => seams[Math.ceil(seams.length * share) - 1] ?? 0).find((end) => this.#isQuiet(source.slice(0, end))) ?? 0;
+  }
+
+  /** @param {string} source */
+  #isQuiet(source) {
+    // A line with bars may become the head of a table.
+    if (/\|[^\n]*$/.test(source)) return false;
+    /** @type {Token[]} */
+    const tokens = [];
+    this.#md.inline.parse(source, this.#md, { references: this.references }, tokens);
+    const text = tokens.map(({ type, content }) => (type === "text" ? content : " ")).join("");
+    return !WAITING.test(text.replace(/\[[^[\]]*\](?!\()/g, ""));
+  }
 }
 
 /**
- * A list or table that goes on, and the line where its last item or row begins.
- * @param {Token} block
- * @param {Token[]} tokens
- * @param {string} source
- */
-function openedBy(block, tokens, source) {
-  const isTable = block.type === "table_open";
-  if (!isTable && !block.type.endsWith("_list_open")) return null;
-  const items = tokens.filter(({ type, level }) => (isTable ? type === "tr_open" && level === 2 : type === "list_item_open" && level === 1));
-  // A table's first row is its head.
-  const last = items.length > (isTable ? 2 : 1) ? items.at(-1) : undefined;
-  if (!last?.map) return null;
-  const { map: [line] } = last;
-  if (isTable) return { type: /** @type {const} */ ("table"), line, loose: false, head: linesOf(source, startLine(block), 2) };
-  const paragraphs = paragraphsOf(tokens);
-  // Without a paragraph there is nothing to tell tight from loose by.
-  if (paragraphs.length === 0) return null;
-  return { type: /** @type {const} */ ("list"), line, loose: paragraphs.some(({ hidden }) => !hidden), head: "" };
-}
-
-/**
- * Whether the tail, read alone, goes on with the container as the whole text would. An item that has no paragraph does
- * not tell whether the list is tight, and then it may not be.
+ * Whether the tail, read behind its container's head, goes on with it as the whole text would. An item that has no
+ * paragraph does not tell whether a list is tight, and then it may not be.
  * @param {Token[]} tokens
  * @param {Container} container
  */
 export function fits(tokens, { type, loose }) {
-  const first = tokens[0]?.type ?? "";
-  if (type === "table") return first === "table_open";
-  if (!first.endsWith("_list_open") || loose) return first.endsWith("_list_open");
-  const items = itemsOf(tokens).length;
+  if (type !== "fence" && tokens[0]?.type !== type) return false;
+  if (loose) return true;
   const paragraphs = paragraphsOf(tokens);
-  return paragraphs.length >= 2 * items && paragraphs.every(({ hidden }) => hidden);
+  const items = firstBlock(tokens).filter((token) => token.level === 1 && token.type === "list_item_open");
+  return paragraphs.length >= 2 * items.length && paragraphs.every(({ hidden }) => hidden);
 }
 
 /**
@@ -159,13 +204,17 @@ export function fits(tokens, { type, loose }) {
  * @param {Container} container
  * @returns {Continuation}
  */
-export function continuation(tokens, { type, loose }) {
-  const end = tokens.findIndex(({ level, nesting }) => level === 0 && nesting === -1);
-  if (loose) for (const paragraph of paragraphsOf(tokens)) paragraph.hidden = false;
-  const [first, last] = type === "table"
-    ? [tokens.findIndex((token) => token.type === "tbody_open"), tokens.findIndex((token) => token.type === "tbody_close")]
-    : [0, end];
-  return { inside: first === -1 ? [] : tokens.slice(first + 1, last), after: tokens.slice(end + 1) };
+export function continuation(tokens, container) {
+  const first = firstBlock(loosened(tokens, container));
+  const after = tokens.slice(first.length);
+  const { type } = container;
+  if (type === "paragraph_open") {
+    const [head] = first[1]?.children ?? [];
+    if (head) head.content = head.content.slice(SEAM_HEAD.length);
+  }
+  // A table without rows has no body.
+  const body = type === "table_open" ? first.findIndex((token) => token.type === "tbody_open") : depth(type) - 1;
+  return { inside: body === -1 ? [] : first.slice(body + 1, -depth(type)), after };
 }
 
 /**
@@ -173,24 +222,37 @@ export function continuation(tokens, { type, loose }) {
  * @param {Token[]} tokens
  * @param {Container} opened
  */
-export function unclosed(tokens, { type, loose }) {
-  if (loose) for (const paragraph of paragraphsOf(tokens)) paragraph.hidden = false;
-  return tokens.slice(0, type === "table" ? -2 : -1);
+export function unclosed(tokens, opened) {
+  return loosened(tokens, opened).slice(0, -depth(opened.type));
+}
+
+/** How many elements deep a container's inside is. @param {string} type */
+function depth(type) {
+  return type === "fence" || type === "table_open" ? 2 : 1;
+}
+
+/**
+ * @param {Token[]} tokens
+ * @param {Container} container
+ */
+function loosened(tokens, { type, loose }) {
+  if (loose && type.endsWith("_list_open")) for (const paragraph of paragraphsOf(tokens)) paragraph.hidden = false;
+  return tokens;
 }
 
 /** The tokens of the first block. @param {Token[]} tokens */
 function firstBlock(tokens) {
-  return tokens.slice(0, tokens.findIndex(({ level, nesting }) => level === 0 && nesting === -1));
+  return tokens.slice(0, tokens.findIndex(({ level, nesting }) => level === 0 && nesting === -1) + 1);
 }
 
-/** The items of the first list. @param {Token[]} tokens */
-function itemsOf(tokens) {
-  return firstBlock(tokens).filter(({ type, level }) => level === 1 && type === "list_item_open");
-}
-
-/** The paragraphs, opening and closing tokens, that stand directly in those items. @param {Token[]} tokens */
+/** The paragraphs, opening and closing tokens, that stand directly in the items of a list. @param {Token[]} tokens */
 function paragraphsOf(tokens) {
   return firstBlock(tokens).filter(({ type, level }) => level === 2 && type.startsWith("paragraph_"));
+}
+
+/** A fence has one line that is not its content, and another when it is closed. @param {Token} fence */
+function isClosed(fence) {
+  return endLine(fence) - startLine(fence) - fence.content.split("\n").length > 0;
 }
 
 /** @param {Token | undefined} token */

@@ -4,7 +4,7 @@ import MarkdownIt from "../vendor/markdown-it.js";
 import { heal, IDEOGRAPH } from "./heal.js";
 
 /** @typedef {import("../vendor/markdown-it.js").Token} Token */
-/** @typedef {import("../vendor/markdown-it.js").Env} Env */
+/** `open`: the last inline text may go on; `bracketed`: see heal.js. @typedef {import("../vendor/markdown-it.js").Env & { bracketed?: Set<string> }} Env */
 /** @typedef {import("../vendor/markdown-it.js").MarkdownIt} Markdown */
 
 /** @returns {Markdown} */
@@ -13,6 +13,7 @@ export function createMarkdown() {
   md.validateLink = isHarmless;
   emphasizeBetweenIdeographs(md);
   md.core.ruler.after("inline", "tasks", (state) => markTasks(state.tokens, state.Token));
+  md.core.ruler.push("code", (state) => { state.tokens = state.tokens.flatMap((token) => spreadCode(token, state.Token)); });
   heal(md);
   return md;
 }
@@ -57,9 +58,29 @@ const firstCharacter = (text) => [...text][0] ?? "";
 const isWritten = (character) => /\S/.test(character);
 
 /**
+ * A block of code as elements, like any other block: it may be shown in parts.
+ * @param {Token} token
+ * @param {TokenClass} TokenClass
+ */
+function spreadCode(token, TokenClass) {
+  if (token.type !== "fence" && token.type !== "code_block") return [token];
+  const [language] = token.info.trim().split(/\s+/);
+  /** @param {string} tag @param {1 | -1} nesting */
+  const piece = (tag, nesting) => Object.assign(new TokenClass(tag, tag, nesting), { level: token.level });
+  const text = new TokenClass("text", "", 0);
+  text.content = token.content;
+  const code = piece("code", 1);
+  code.level++;
+  if (language) code.attrs = [["class", `language-${language}`]];
+  return [piece("pre", 1), code, text, Object.assign(piece("code", -1), { level: code.level }), piece("pre", -1)];
+}
+
+/** @typedef {new (type: string, tag: string, nesting: -1 | 0 | 1) => Token} TokenClass */
+
+/**
  * A list item that begins with `[ ]` or `[x]` is a task.
  * @param {Token[]} tokens
- * @param {new (type: string, tag: string, nesting: 0) => Token} TokenClass
+ * @param {TokenClass} TokenClass
  */
 function markTasks(tokens, TokenClass) {
   tokens.forEach((token, n) => {

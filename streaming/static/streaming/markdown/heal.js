@@ -3,6 +3,7 @@
 // finished looks exactly as without it.
 
 /** @typedef {import("./dialect.js").Markdown} Markdown */
+/** @typedef {import("./dialect.js").Env} Env */
 /** @typedef {import("../vendor/markdown-it.js").StateInline} StateInline */
 /** @typedef {import("../vendor/markdown-it.js").Delimiter} Delimiter */
 
@@ -16,7 +17,7 @@ export function heal(md) {
     if (env.open) env.openInline = tokens.findLast(({ type, content }) => type === "inline" && content !== "");
   });
   md.inline.ruler.before("backticks", "open_code", openCode);
-  md.inline.ruler.before("link", "open_link", (state, silent) => openLink(state, silent, md));
+  md.inline.ruler.before("link", "open_link", (state, silent) => openLink(state, silent, md) || openReference(state, silent, md));
   md.inline.ruler2.after("balance_pairs", "open_pairs", closeOpenPairs);
 }
 
@@ -54,30 +55,73 @@ function withoutLastTicks(code) {
 }
 
 /**
- * [label](half a target. An image is not shown until it is complete, nor what may become a task's box or a definition.
+ * [label](half a target, or [label][half another. An image is not shown until it is complete, nor what may become a
+ * task's box or a definition.
  * @param {StateInline} state
  * @param {boolean} silent
  * @param {Markdown} md
  */
 function openLink(state, silent, md) {
   if (!isOpen(state) || state.linkLevel) return false;
-  const found = /^(!?)\[([^[\]]*)(?:\](?:\([^)]*)?)?$/.exec(state.src.slice(state.pos, state.posMax));
+  const found = /^(!?)\[([^[\]]*)(?:\](?:\([^)]*|\[[^[\]]*)?)?$/.exec(state.src.slice(state.pos, state.posMax));
   if (!found) return false;
   const [text, image, label = ""] = found;
   if (text.endsWith("]") && state.env.references?.[md.utils.normalizeReference(label)]) return false;
-  const isUndecided = state.pos === 0 && !text.includes("](");
-  const { pos, posMax } = state;
-  if (!silent && !image && !isUndecided) {
-    state.push("link_open", "a", 1);
-    state.linkLevel++;
-    state.pos = pos + 1;
-    state.posMax = state.pos + label.length;
-    md.inline.tokenize(state);
-    state.linkLevel--;
-    state.push("link_close", "a", -1);
-  }
-  state.pos = state.posMax = posMax;
+  const isUndecided = state.pos === 0 && !/\][([]/.test(text);
+  if (!silent && !image && !isUndecided) pushLink(state, md, label);
+  state.pos += text.length;
   return true;
+}
+
+// Numbers are notes, or places in a row, and not the names of links.
+const REFERENCE = /\[([^[\]]+)\](?:\[((?!\d+\])[^[\]]*)\])?(?!\()/y;
+
+/**
+ * [label][name] is a link whose target comes later, for all we know. [name] is not; if its definition does come, it
+ * keeps its brackets to the end, for what is shown is not taken back.
+ * @param {StateInline} state
+ * @param {boolean} silent
+ * @param {Markdown} md
+ */
+function openReference(state, silent, md) {
+  const { references = {}, bracketed } = /** @type {Env} */ (state.env);
+  REFERENCE.lastIndex = state.pos;
+  const found = !state.linkLevel && REFERENCE.exec(state.src);
+  if (!bracketed || !found) return false;
+  const [text, label = "", name] = found;
+  const key = md.utils.normalizeReference(name || label);
+  const target = references[key];
+  if (!name && !target) bracketed.add(key);
+  if (name ? target : !target || !bracketed.has(key)) return false;
+  if (!silent) {
+    state.env.healed = true;
+    pushLink(state, md, label, name ? null : text.slice(label.length + 2), target?.href);
+  }
+  state.pos += text.length;
+  return true;
+}
+
+/**
+ * @param {StateInline} state
+ * @param {Markdown} md
+ * @param {string} label
+ * @param {string | null} [rest]  what follows the label's brackets, if they are shown
+ * @param {string} [href]
+ */
+function pushLink(state, md, label, rest = null, href) {
+  const { pos, posMax } = state;
+  const link = state.push("link_open", "a", 1);
+  if (href) link.attrs = [["href", href]];
+  state.linkLevel++;
+  if (rest !== null) state.pending += "[";
+  state.pos = pos + 1;
+  state.posMax = state.pos + label.length;
+  md.inline.tokenize(state);
+  if (rest !== null) state.pending += `]${rest}`;
+  state.linkLevel--;
+  state.push("link_close", "a", -1);
+  state.pos = pos;
+  state.posMax = posMax;
 }
 
 /**
@@ -87,55 +131,60 @@ function openLink(state, silent, md) {
  */
 function closeOpenPairs(state) {
   if (!isOpen(state)) return;
-  hideLastMarks(state);
-  for (const delimiter of openDelimiters(state).reverse()) {
-    const before = state.tokens[delimiter.token - 1]?.content ?? "";
-    // 2*3 is more often a product than the beginning of emphasis.
-    if (delimiter.marker === ASTERISK && /[\p{L}\p{N}]$/u.test(before) && !IDEOGRAPH.test(before.slice(-1))) continue;
-    state.push("text", "", 0).content = state.tokens[delimiter.token]?.content ?? "";
-    const closer = { marker: delimiter.marker, length: delimiter.length, token: state.tokens.length - 1, end: -1, open: false, close: true };
-    delimiter.end = state.delimiters.push(closer) - 1;
+  const { delimiters, tokens } = state;
+  const ends = new Set(delimiters.map(({ end }) => end));
+  hideLastMarks(state, ends);
+  for (const delimiter of openDelimiters(state, ends)) {
+    const before = tokens[delimiter.token - 1]?.content ?? "";
+    // 2*3 is more often a product than the beginning of emphasis; until the word ends nobody knows.
+    if (delimiter.marker === ASTERISK && /[\p{L}\p{N}]$/u.test(before) && !IDEOGRAPH.test(before.slice(-1))) {
+      const word = tokens.slice(delimiter.token);
+      if (word.every(({ type, content }) => type === "text" && !/\s/.test(content))) for (const token of word) token.content = "";
+      continue;
+    }
+    state.push("text", "", 0).content = tokens[delimiter.token]?.content ?? "";
+    const closer = { marker: delimiter.marker, length: delimiter.length, token: tokens.length - 1, end: -1, open: false, close: true };
+    delimiter.end = delimiters.push(closer) - 1;
   }
 }
 
-/** @param {StateInline} state */
-function hideLastMarks({ delimiters, tokens }) {
+/**
+ * @param {StateInline} state
+ * @param {Set<number>} ends
+ */
+function hideLastMarks({ delimiters, tokens }, ends) {
   const end = tokens.at(-1);
   // One ~ is text to markdown-it until the second comes.
   if (end?.type === "text" && delimiters.at(-1)?.token !== tokens.length - 1) end.content = end.content.replace(/~$/, "");
   for (let n = delimiters.length - 1, last = tokens.length - 1; n >= 0; n--, last--) {
     const delimiter = delimiters[n];
     const token = delimiter && tokens[delimiter.token];
-    if (!token || delimiter.token !== last || delimiter.end !== -1 || isCloser(delimiters, n)) return;
+    if (!token || delimiter.token !== last || delimiter.end !== -1 || ends.has(n)) return;
     token.content = "";
   }
 }
 
-/** Those that nothing closes, and that no closed pair holds. @param {StateInline} state */
-function openDelimiters({ delimiters, tokens }) {
+/**
+ * Those that nothing closes, and that no closed pair holds; the last first.
+ * @param {StateInline} state
+ * @param {Set<number>} ends
+ */
+function openDelimiters({ delimiters, tokens }, ends) {
   let closed = -1;
   return delimiters.filter((delimiter, n) => {
     if (delimiter.end > n) closed = Math.max(closed, delimiter.end);
-    return n > closed && delimiter.open && delimiter.end === -1 && tokens[delimiter.token]?.content && !isCloser(delimiters, n);
-  });
-}
-
-/**
- * @param {Delimiter[]} delimiters
- * @param {number} n
- */
-function isCloser(delimiters, n) {
-  return delimiters.some(({ end }) => end === n);
+    return n > closed && delimiter.open && delimiter.end === -1 && tokens[delimiter.token]?.content && !ends.has(n);
+  }).reverse();
 }
 
 // A last line that is only marks so far: it may become a heading, a list, a rule, a fence or a table, or text.
 // No two neighbours here match the same character: a thousand spaces must not take a million steps.
 const MARKS_ONLY = /(^|\n)[ \t>]*(?:\d+[.)][ \t]+)*(?:[-=+*_#`~|:][-=+*_#`~|: \t]*|\d+[.)]?[ \t]*)?$/;
 // A link definition, which is never shown.
-const DEFINITION = /((?:^|\n[ \t]*\n|\n {0,3}\[[^[\]\n]+\]:[^\n]*\n))(?: {0,3}\[[^[\]\n]+\]:[^\n]*)$/;
+const DEFINITION = /((?:^|\n[ \t>]*\n|\n[ >]*\[[^[\]\n]+\]:[^\n]*\n))(?:[ >]*\[[^[\]\n]+\]:[^\n]*)$/;
 // The first line of what will be a table: the line above it, if there is one, is no row.
-const TABLE_HEAD = /(?:^|(?:^|\n)(?![ \t]*\|)[^\n]*\n)(\|[^\n]*)(\n?)$/;
-const BLANK_END = /\n[ \t]*\n[ \t]*$/;
+const TABLE_HEAD = /(?:^|(?:^|\n)(?![ \t>]*\|)[^\n]*\n)([ >]*)(\|[^\n]*)(\n?)$/;
+const BLANK_END = /\n[ \t>]*\n[ \t>]*$/;
 const FENCE = /^[ \t>]*(?:(?:[-+*]|\d+[.)])[ \t]+)*(?:`{3,}|~{3,})/gm;
 
 /**
@@ -146,11 +195,11 @@ const FENCE = /^[ \t>]*(?:(?:[-+*]|\d+[.)])[ \t]+)*(?:`{3,}|~{3,})/gm;
 export function presentable(tail) {
   const text = tail.replace(MARKS_ONLY, "$1").replace(DEFINITION, "$1");
   if (BLANK_END.test(text) || isInFence(text)) return { text, open: false };
-  const [row, line = "", newline = ""] = TABLE_HEAD.exec(text) ?? [];
+  const [row, quote = "", line = "", newline = ""] = TABLE_HEAD.exec(text) ?? [];
   if (row === undefined) return { text, open: true };
   const cells = Math.max(1, line.replace(/\|\s*$/, "").split("|").length - 1);
   const head = line.trimEnd().endsWith("|") ? line : `${line}|`;
-  return { text: `${text.slice(0, text.length - line.length - newline.length)}${head}\n${"|-".repeat(cells)}|`, open: true };
+  return { text: `${text.slice(0, text.length - line.length - newline.length)}${head}\n${quote}${"|-".repeat(cells)}|`, open: true };
 }
 
 /** Code is shown as it comes. @param {string} text */

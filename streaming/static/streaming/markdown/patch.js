@@ -8,29 +8,38 @@
 export const CURSOR = "data-cursor";
 
 /**
- * @param {Element} parent
- * @param {ChildNode | null} next  the first node to reuse
+ * A place between two nodes, or in the text after `last`, of which the first `kept` characters stay.
+ * @typedef {{ parent: Element, last: ChildNode | null, kept: number }} Place
+ */
+
+/**
+ * @param {Place} place  where the first node to reuse is, if there is one
  * @param {Token[]} tokens
  * @returns {Cursor}  where the tokens end: what comes after it is left, unless `close()` drops it
  */
-export function patch(parent, next, tokens) {
-  const patcher = new Patcher(new Cursor(parent, next));
+export function patch(place, tokens) {
+  const patcher = new Patcher(new Cursor(place));
   patcher.walk(tokens);
   patcher.at.flush();
   return patcher.at;
 }
 
-/** A place between two nodes, which moves on as nodes are reused or made. */
+/** A place which moves on as nodes are reused or made. */
 class Cursor {
   #text = "";
+  #kept;
 
-  /**
-   * @param {Element} parent
-   * @param {ChildNode | null} next
-   */
-  constructor(parent, next) {
+  /** @param {Place} place */
+  constructor({ parent, last, kept }) {
     this.parent = parent;
-    this.next = next;
+    this.next = last ? last.nextSibling : parent.firstChild;
+    this.#kept = kept;
+  }
+
+  /** @returns {Place} */
+  get place() {
+    const last = this.next ? this.next.previousSibling : this.parent.lastChild;
+    return last instanceof Text ? { parent: this.parent, last: last.previousSibling, kept: last.length } : { parent: this.parent, last, kept: 0 };
   }
 
   /**
@@ -59,11 +68,12 @@ class Cursor {
 
   /** Neighbouring pieces of text become one node. */
   flush() {
-    const value = this.#text;
-    if (value === "") return;
+    const value = this.#text, kept = this.#kept;
+    if (value === "" && kept === 0) return;
     this.#text = "";
+    this.#kept = 0;
     if (this.next instanceof Text) {
-      setText(this.next, value);
+      setText(this.next, value, kept);
       this.next = this.next.nextSibling;
     } else this.#put(document.createTextNode(value));
   }
@@ -76,11 +86,6 @@ class Cursor {
       this.next = rest.nextSibling;
       rest.remove();
     }
-  }
-
-  /** The node before this place. */
-  get last() {
-    return this.next ? this.next.previousSibling : this.parent.lastChild;
   }
 
   /** @param {HTMLElement | Text} node */
@@ -122,8 +127,6 @@ class Patcher {
       case "softbreak": return this.at.text("\n");
       case "code_inline": return this.#filled("code", [], token.content);
       case "image": return this.#image(token);
-      case "code_block":
-      case "fence": return this.#codeBlock(token);
       case "hardbreak":
       case "hr":
       case "task": return void this.at.element(token.tag, attributesOf(token));
@@ -139,14 +142,6 @@ class Patcher {
     // A link in a link is none.
     if (this.#isInLink() || says === "") this.at.text(says);
     else this.#filled("a", linkAttributes(source), says);
-  }
-
-  /** @param {Token} token */
-  #codeBlock({ info, content }) {
-    const [language] = info.trim().split(/\s+/);
-    this.#enter("pre", []);
-    this.#filled("code", language ? [["class", `language-${language}`]] : [], content);
-    this.#leave();
   }
 
   /**
@@ -167,7 +162,7 @@ class Patcher {
   #enter(tag, attributes) {
     const node = this.at.element(tag, attributes);
     this.#outer.push(this.at);
-    this.at = new Cursor(node, node.firstChild);
+    this.at = new Cursor({ parent: node, last: null, kept: 0 });
   }
 
   #leave() {
@@ -215,16 +210,17 @@ function syncAttributes(node, attributes) {
 }
 
 /**
+ * Of a long text only what can differ is looked at.
  * @param {Text} node
  * @param {string} value
+ * @param {number} kept
  */
-function setText(node, value) {
-  const old = node.data;
-  if (old === value) return;
-  if (value.startsWith(old)) return node.appendData(value.slice(old.length));
+function setText(node, value, kept) {
+  const old = node.substringData(kept, node.length);
+  if (value.startsWith(old)) return void (value !== old && node.appendData(value.slice(old.length)));
   let same = 0;
   while (same < old.length && old[same] === value[same]) same++;
-  node.replaceData(same, old.length - same, value.slice(same));
+  node.replaceData(kept + same, old.length - same, value.slice(same));
 }
 
 /** @param {Token[]} tokens @returns {string} */

@@ -5,16 +5,15 @@ import { createMarkdown } from "./dialect.js";
 import { presentable } from "./heal.js";
 import { CURSOR, patch } from "./patch.js";
 
-/** @typedef {import("./blocks.js").Container} Container */
 /** @typedef {import("./blocks.js").Part} Part */
 /** @typedef {import("./blocks.js").References} References */
-/** @typedef {import("./dialect.js").Token} Token */
-
-/** Where nodes may go on: in `parent`, after `last`. @typedef {{ parent: Element, last: ChildNode | null }} Place */
+/** @typedef {import("./dialect.js").Env & { references: References }} Env */
+/** @typedef {import("./patch.js").Place} Place */
 
 /**
- * Nodes of a final part that a later link definition may still change.
- * @typedef {{ part: Part, place: Place, pick: (tokens: Token[]) => Token[], known: References }} Linked
+ * A final block that may be shown anew: when a link definition comes that it was not shown with, and at the end, if
+ * it was healed.
+ * @typedef {{ source: string, place: Place, known: References, healed: boolean }} Linked
  */
 
 const md = createMarkdown();
@@ -26,16 +25,19 @@ export class MarkdownView {
   #heal;
   #hasCursor;
   #blocks = new Blocks(md);
-  /** Where the tail begins. While a container is open that is the container, and inside it the tail goes on. @type {Place} */
+  /** Where the tail begins, or the open container does. @type {Place} */
   #top;
-  /** @type {Place | null} */
+  /** Where the tail goes on in the open container. @type {Place | null} */
   #inside = null;
+  /** What the beginning of the open container was shown with. @type {Omit<Linked, "source" | "place">} */
+  #opened = { known: {}, healed: false };
   /** @type {Linked[]} */
   #linked = [];
   #checked = 0;
-  #linkedBeforeContainer = 0;
-  /** The link definitions that all parts before `#checked` were shown with. @type {References} */
+  /** The link definitions that all blocks before `#checked` were shown with. @type {References} */
   #references = {};
+  /** Labels that were shown in brackets because nothing defined them yet. @type {Set<string>} */
+  #bracketed = new Set();
   /** @type {Element | null} */
   #cursor = null;
 
@@ -45,7 +47,7 @@ export class MarkdownView {
    */
   constructor(root, { heal = true, cursor = true } = {}) {
     this.#root = root;
-    this.#top = { parent: root, last: null };
+    this.#top = { parent: root, last: null, kept: 0 };
     this.#heal = heal;
     this.#hasCursor = cursor;
     root.replaceChildren();
@@ -61,72 +63,80 @@ export class MarkdownView {
   /** Once a frame: brings the page up to date. */
   flush() {
     for (const part of this.#blocks.settle()) this.#commit(part);
-    this.#showTail(this.#heal ? presentable(this.#blocks.readable) : { text: this.#blocks.readable, open: false });
+    this.#showTail();
     this.#moveCursor();
   }
 
   /** No more text will come: what is there is shown as it stands. */
   end() {
     this.#heal = this.#hasCursor = false;
+    for (const linked of this.#linked) if (linked.healed) this.#showAgain(linked);
+    if (this.#opened.healed) this.#reopen();
     this.flush();
   }
 
   /** @param {Part} part */
   #commit(part) {
     const { container, opened } = part;
-    if (opened && !container) this.#linkedBeforeContainer = this.#linked.length;
-    const inside = container && this.#inside
-      ? this.#show(part, this.#inside, (tokens) => continuation(tokens, container).inside)
-      : this.#show(part, this.#top, (tokens) => (opened ? unclosed(tokens, opened) : tokens));
-    if (opened) {
-      this.#inside = placeOf(inside);
-      return;
-    }
-    this.#inside = null;
-    if (!container) this.#top = placeOf(inside);
-    else {
-      inside.close();
-      const after = { parent: this.#root, last: next(this.#top) };
-      this.#top = placeOf(this.#show(part, after, (tokens) => continuation(tokens, container).after));
-    }
+    const env = this.#env(this.#blocks.references);
+    const tokens = this.#blocks.parse(part, env);
+    const shown = { known: this.#blocks.references = env.references, healed: Boolean(env.healed) };
+    if (container && this.#inside) {
+      const { inside, after } = continuation(tokens, container);
+      const end = patch(this.#inside, inside);
+      this.#opened.healed ||= shown.healed;
+      this.#inside = end.place;
+      if (opened) return;
+      end.close();
+      this.#close({ ...part, source: container.source + part.source }, this.#opened, patch(this.#behind(), after).place);
+    } else if (opened) {
+      this.#inside = patch(this.#top, unclosed(tokens, opened)).place;
+      this.#opened = shown;
+    } else this.#close(part, shown, patch(this.#top, tokens).place);
   }
 
   /**
    * @param {Part} part
-   * @param {Place} place
-   * @param {Linked["pick"]} pick
+   * @param {Omit<Linked, "source" | "place">} shown
+   * @param {Place} end
    */
-  #show(part, place, pick) {
-    const tokens = pick(this.#blocks.parse(part, this.#blocks.references));
-    if (part.source.includes("[")) this.#linked.push({ part, place, pick, known: { ...this.#blocks.references } });
-    return patch(place.parent, next(place), tokens);
+  #close({ source }, shown, end) {
+    if (source.includes("[")) this.#linked.push({ source, place: this.#top, ...shown });
+    this.#top = end;
+    this.#inside = null;
+    this.#opened = { known: {}, healed: false };
   }
 
-  /** @param {{ text: string, open: boolean }} tail */
-  #showTail({ text, open }) {
-    const { container } = this.#blocks;
-    /** @type {import("./dialect.js").Env & { references: References }} */
-    const env = { references: { ...this.#blocks.references }, open };
+  /** @returns {void} */
+  #showTail() {
+    const { container, readable, references } = this.#blocks;
+    const { text, open } = this.#heal ? presentable(readable) : { text: readable, open: false };
+    const env = { ...this.#env(references), open };
     const tokens = md.parse(text, env);
-    if (container && !fits(tokens, container)) {
+    const isAsBefore = !container?.source.includes("[") || isSame(this.#opened.known, env.references);
+    if (container && !(fits(tokens, container) && isAsBefore)) {
       this.#reopen();
-      this.flush();
-      return;
+      return this.#showTail();
     }
     this.#link(env.references);
-    if (!container || !this.#inside) patch(this.#root, next(this.#top), tokens).close();
+    if (!container || !this.#inside) patch(this.#top, tokens).close();
     else {
       const { inside, after } = continuation(tokens, container);
-      patch(this.#inside.parent, next(this.#inside), inside).close();
-      patch(this.#root, next(this.#top)?.nextSibling ?? null, after).close();
+      patch(this.#inside, inside).close();
+      patch(this.#behind(), after).close();
     }
+  }
+
+  /** The place behind the open container. @returns {Place} */
+  #behind() {
+    const { parent, last } = this.#top;
+    return { parent, last: last ? last.nextSibling : parent.firstChild, kept: 0 };
   }
 
   #reopen() {
     this.#blocks.reopen();
     this.#inside = null;
-    this.#linked.length = this.#linkedBeforeContainer;
-    this.#checked = Math.min(this.#checked, this.#linked.length);
+    this.#opened = { known: {}, healed: false };
   }
 
   /**
@@ -136,10 +146,21 @@ export class MarkdownView {
   #link(references) {
     const changed = !isSame(references, this.#references);
     this.#references = references;
-    for (const { part, place, pick, known } of this.#linked.slice(changed ? 0 : this.#checked))
-      if (changed || !isSame(known, references))
-        patch(place.parent, next(place), pick(this.#blocks.parse(part, { ...references })));
+    for (const linked of this.#linked.slice(changed ? 0 : this.#checked)) if (!isSame(linked.known, references)) this.#showAgain(linked);
     this.#checked = this.#linked.length;
+  }
+
+  /** @param {Linked} linked */
+  #showAgain(linked) {
+    const env = this.#env(this.#references);
+    patch(linked.place, md.parse(linked.source, env));
+    linked.known = this.#references;
+    linked.healed = Boolean(env.healed);
+  }
+
+  /** @param {References} references @returns {Env} */
+  #env(references) {
+    return { references: { ...references }, bracketed: this.#heal ? this.#bracketed : undefined };
   }
 
   #moveCursor() {
@@ -151,21 +172,12 @@ export class MarkdownView {
   }
 }
 
-/** @param {Place} place */
-function next({ parent, last }) {
-  return last ? last.nextSibling : parent.firstChild;
-}
-
-/** @param {Place} place @returns {Place} */
-function placeOf({ parent, last }) {
-  return { parent, last };
-}
-
 /**
  * @param {References} some
  * @param {References} others
  */
 function isSame(some, others) {
+  if (some === others) return true;
   const labels = Object.keys(some);
   return labels.length === Object.keys(others).length
     && labels.every((label) => some[label]?.href === others[label]?.href && some[label]?.title === others[label]?.title);
