@@ -164,39 +164,28 @@ class _Found:
         text = window.spelling(exact=exact)[self._base : window.index(end, exact=exact)]
         before = window.before(self._base, exact=exact)
         self._matches: LiteralMatches | RegexMatches = machine.automaton.matches(text, before, final=final)
-        self._one_to_one = window.is_one_to_one(exact=exact)
+        self._least = 0
         self._next: Match | None = None
-        self._exhausted = False
+        # Of a folding that is not one to one, several matches may be of the same characters: the least comes first.
+        one_to_one = window.is_one_to_one(exact=exact)
+        self.candidates = self._longest_of_each() if one_to_one else iter(sorted(self.all()))
 
     def all(self) -> Iterator[Match]:
         for start in self._matches.starts(0):
             for end, rank in self._matches.ends(start):
                 yield self._match(start, end, rank)
 
-    def longest(self) -> Iterator[Match]:
-        return self._from(0)
-
     def first(self, least: int) -> Match | None:
         """The leftmost and then longest that begins at ``least`` or after; ``least`` only grows."""
-        if self._exhausted or (self._next is not None and self._next.start >= least):
-            return self._next
-        self._next = None
-        for match in self._from(max(self._window.index(least, exact=self._exact) - self._base, 0)):
-            # One character of the text may be several of its folding, and a match begin at each of them.
-            if self._next is not None and match.start > self._next.start:
-                break
-            self._next = match if self._next is None else min(match, self._next)
-        self._exhausted = self._next is None
+        if self._next is None or self._next.start < least:
+            self._least = least
+            self._next = next((match for match in self.candidates if match.start >= least), None)
         return self._next
 
-    def _from(self, index: int) -> Iterator[Match]:
-        for start in self._matches.starts(index):
-            if self._one_to_one:
-                if (longest := self._matches.longest(start)) is not None:
-                    yield self._match(start, *longest)
-            # Two ends may lie in the folding of one character, and then they are one.
-            elif matches := [self._match(start, *end) for end in self._matches.ends(start)]:
-                yield min(matches)
+    def _longest_of_each(self) -> Iterator[Match]:
+        for start in self._matches.starts(0):
+            if self._base + start >= self._least and (longest := self._matches.longest(start)) is not None:
+                yield self._match(start, *longest)
 
     def _match(self, start: int, end: int, rank: int) -> Match:
         first = self._window.begin(self._base + start, exact=self._exact)
@@ -208,7 +197,7 @@ class _Allowances:
 
     def __init__(self, machines: tuple[Machine, ...], window: _Window, *, final: bool) -> None:
         size = len(window.raw)
-        found = sorted(m for machine in machines for m in _Found(machine, window, 0, size, final=final).longest())
+        found = sorted(m for machine in machines for m in _Found(machine, window, 0, size, final=final).candidates)
         self._starts = [match.start for match in found]
         self._reach = list(accumulate((-match.minus_end for match in found), max))
         self.live = size if final else min(_Live(machine, window, 0).first(0) for machine in machines)
@@ -381,15 +370,16 @@ class Engine:
         window = self._window
         end = -block.minus_end if block is not None and final else len(window.raw)
         found = [_Found(machine, window, self._shown, end, final=final) for machine in self._met(self._plan.denying)]
-        skip = self._shown
+        least, hold = self._shown, 0
         while True:
-            matches = [match for each in found if (match := each.first(max(skip, self._shown))) is not None]
-            match = min(matches, default=None)
-            hold = min((each.first(self._shown) for each in live), default=bound)
-            if match is None or match.start >= min(hold, bound):
-                return min(hold, bound)
+            match = min([match for each in found if (match := each.first(least)) is not None], default=None)
+            if match is None or match.start >= hold:
+                # It only grows with what is decided, so it is asked for when it matters.
+                hold = min([bound, *(each.first(self._shown) for each in live)])
+                if match is None or match.start >= hold:
+                    return hold
             if allowed.covers(match):
-                skip = match.start + 1
+                least = match.start + 1
                 continue
             undecided = allowed.live <= match.start or (block is not None and -match.minus_end > -block.minus_end)
             if undecided:
@@ -398,7 +388,7 @@ class Engine:
             self._show(start, decided)
             offset = window.offset
             decided.append(Decided(window.raw[start:stop], offset + start, offset + stop, match.rank))
-            self._shown = stop
+            self._shown = least = stop
 
     def _met(self, machines: tuple[Machine, ...]) -> list[Machine]:
         """Those that have met a match in the text that is not decided."""
