@@ -13,7 +13,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from json.encoder import encode_basestring
+from typing import Any, NamedTuple, Protocol
 
 from streaming.sse import Message
 
@@ -27,8 +28,7 @@ class FormatError(Exception):
     """An upstream's message is not what its format says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(NamedTuple):
     """More text, of one channel of one choice."""
 
     text: str
@@ -183,12 +183,24 @@ READERS: Mapping[str, Callable[[], Reader]] = {"native": NativeReader, "openai":
 
 def _json_object(data: str) -> dict[str, Any]:
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        value, end = _decoder.raw_decode(data)
+        if end != len(data):
+            value = json.loads(data)
+    except ValueError:
+        value = _spaced_json(data)
+    except RecursionError as error:
         raise FormatError("an upstream's message is not JSON") from error
     if not isinstance(value, dict):
         raise FormatError("an upstream's message is not a JSON object")
     return value
+
+
+def _spaced_json(data: str) -> Any:
+    """What may have white space before it; rare enough to be tried last."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise FormatError("an upstream's message is not JSON") from error
 
 
 def _failure(data: dict[str, Any]) -> Failure:
@@ -226,6 +238,8 @@ class NativeWriter:
         return [self._message("connect", {"stream": self.stream, "time": now}, self.retry)]
 
     def write(self, part: Part) -> list[Message]:
+        if type(part) is Delta and part.channel == "content" and not part.choice and _is_encodable(part.text):
+            return [self._numbered(f'{{"delta": {encode_basestring(part.text)}}}')]  # what nearly every part is
         match part:
             case Delta(text, channel, choice):
                 return [self._message("message", {"delta": text, **_place(channel, choice)})]
@@ -245,7 +259,11 @@ class NativeWriter:
         return [] if self._ended else self.write(failure or End(reason))
 
     def _message(self, event: str, data: dict[str, Any], retry: int | None = None) -> Message:
-        message = Message(_dumps(data), event, f"{self.stream}:{self._count}", retry)
+        return self._numbered(_dumps(data), event, retry)
+
+    def _numbered(self, data: str, event: str = "message", retry: int | None = None) -> Message:
+        # JSON has no CR, the names are ours, and the stream's id is made of letters and digits.
+        message = Message.unchecked(data, event, f"{self.stream}:{self._count}", retry)
         self._count += 1
         return message
 
@@ -294,13 +312,19 @@ class OpenAIWriter:
         return Message(_dumps({**head, "choices": [choice]}))
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False)
+_decoder = json.JSONDecoder()
+
+
 def _dumps(data: dict[str, Any]) -> str:
-    text = json.dumps(data, ensure_ascii=False, separators=(", ", ": "))
+    text = _encoder.encode(data)
     # A lone surrogate (JSON may hold one, UTF-8 may not) is written as JSON writes it.
-    return text if text.isascii() or _is_encodable(text) else json.dumps(data)
+    return text if _is_encodable(text) else json.dumps(data)
 
 
 def _is_encodable(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from itertools import groupby
 
 from streaming import formats, sse
 from streaming.formats import Delta, End, Failure, Notice, Part, Whole
-from streaming.moderation import Blocked, Finding, Moderator, RuleSet, Text
+from streaming.moderation import Blocked, Finding, Moderator, Outcome, RuleSet, Text
 from streaming.responses import failure_of
 from streaming.sources import Playback, play
 from streaming.upstreams import UpstreamError
@@ -50,29 +51,32 @@ async def read(batches: AsyncGenerator[list[sse.Message]], reader: formats.Reade
 
 async def moderate(batches: Parts, rule_set: RuleSet) -> Parts:
     """Parts whose text the rules have seen. A block is the end: the source is closed at once."""
-    channels: dict[tuple[type, int, str], _Deltas | _Wholes] = {}
+    channels: dict[tuple[type[Part], int, str], _Deltas | _Wholes] = {}
     async with aclosing(batches):
         async for batch in batches:
             out: list[Part] = []
-            for part in batch:
-                match part:
-                    case Delta(text, channel, choice) | Whole(text, channel, choice):
-                        kind = _Deltas if isinstance(part, Delta) else _Wholes
-                        key = (kind, choice, channel)
-                        if key not in channels:
-                            channels[key] = kind(rule_set, channel, choice)
-                        out += channels[key].feed(text)
-                    case Failure() | End():
+            for key, parts in groupby(batch, _channel):
+                if key is not None:
+                    if key not in channels:
+                        kind = _Deltas if key[0] is Delta else _Wholes
+                        channels[key] = kind(rule_set, *key[1:])
+                    out += channels[key].feed([part.text for part in parts])  # type: ignore[union-attr]
+                    continue
+                for part in parts:
+                    if not isinstance(part, Notice):
                         # What is held leaves before the end; it has not become a match.
-                        out += [held for state in channels.values() for held in state.finish()]
-                        out.append(part)
-                    case Notice():
-                        out.append(part)
+                        out += [held for channel in channels.values() for held in channel.finish()]
+                    out.append(part)
             if out:
                 out = _until_the_end(out)
                 yield out
                 if _is_last(out):
                     return
+
+
+def _channel(part: Part) -> tuple[type[Part], int, str] | None:
+    """Which of an answer's texts a part belongs to."""
+    return (type(part), part.choice, part.channel) if isinstance(part, Delta | Whole) else None
 
 
 async def write(batches: Parts, writer: formats.Writer) -> AsyncGenerator[list[sse.Message]]:
@@ -95,48 +99,56 @@ async def played(playback: Playback, *, full: bool = False) -> Parts:
     yield [End()]
 
 
+_ENDS = frozenset({End, Failure})
+
+
 def _is_last(parts: list[Part]) -> bool:
-    return isinstance(parts[-1], End | Failure)
+    return type(parts[-1]) in _ENDS
 
 
 def _until_the_end(parts: list[Part]) -> list[Part]:
     """Nothing follows an end, whatever an upstream sends after it."""
-    for index, part in enumerate(parts):
-        if isinstance(part, End | Failure):
-            return parts[: index + 1]
-    return parts
+    if _ENDS.isdisjoint(map(type, parts)):
+        return parts
+    return parts[: next(index for index, part in enumerate(parts, 1) if type(part) in _ENDS)]
 
 
 class _Deltas:
     """The moderation of one channel whose text comes bit by bit."""
 
-    def __init__(self, rule_set: RuleSet, channel: str, choice: int) -> None:
+    def __init__(self, rule_set: RuleSet, choice: int, channel: str) -> None:
         self._moderator = Moderator(rule_set)
         self._channel = channel
         self._choice = choice
 
-    def feed(self, text: str) -> list[Part]:
-        return self._told(self._moderator.feed(text))
+    def feed(self, texts: list[str]) -> list[Part]:
+        """What was ready together is looked at together, and stays as many parts as it was."""
+        return [part for outcomes in self._moderator.feed_all(texts) for part in self._told(outcomes)]
 
     def finish(self) -> list[Part]:
         return self._told(self._moderator.finish())
 
-    def _told(self, outcomes: list[Text | Finding | Blocked]) -> list[Part]:
-        text, notices = _sorted_out(outcomes)
-        return [*([Delta(text, self._channel, self._choice)] if text else []), *notices]
+    def _told(self, outcomes: list[Outcome]) -> list[Part]:
+        if len(outcomes) == 1 and isinstance(text := outcomes[0], Text):
+            return [Delta(text.text, self._channel, self._choice)]
+        shown, notices = _sorted_out(outcomes)
+        return [*([Delta(shown, self._channel, self._choice)] if shown else []), *notices]
 
 
 class _Wholes:
     """The moderation of a text that comes whole each time. Only what is new is looked at, unless it was rewritten."""
 
-    def __init__(self, rule_set: RuleSet, channel: str, choice: int) -> None:
+    def __init__(self, rule_set: RuleSet, choice: int, channel: str) -> None:
         self._rule_set = rule_set
         self._moderator = Moderator(rule_set)
         self._channel = channel
         self._choice = choice
         self._seen = self._shown = self._sent = ""
 
-    def feed(self, text: str) -> list[Part]:
+    def feed(self, texts: list[str]) -> list[Part]:
+        return [part for text in texts for part in self._feed(text)]
+
+    def _feed(self, text: str) -> list[Part]:
         if not text.startswith(self._seen):
             self._moderator, self._seen, self._shown = Moderator(self._rule_set), "", ""
         new, self._seen = text[len(self._seen) :], text
@@ -145,14 +157,14 @@ class _Wholes:
     def finish(self) -> list[Part]:
         return self._told(self._moderator.finish())
 
-    def _told(self, outcomes: list[Text | Finding | Blocked]) -> list[Part]:
+    def _told(self, outcomes: list[Outcome]) -> list[Part]:
         text, notices = _sorted_out(outcomes)
         self._shown += text
         changed, self._sent = self._shown != self._sent, self._shown
         return [*([Whole(self._shown, self._channel, self._choice)] if changed else []), *notices]
 
 
-def _sorted_out(outcomes: list[Text | Finding | Blocked]) -> tuple[str, list[Part]]:
+def _sorted_out(outcomes: list[Outcome]) -> tuple[str, list[Part]]:
     """The text to show, and what to tell about it."""
     text, notices = "", list[Part]()
     for outcome in outcomes:

@@ -7,7 +7,7 @@ Pure: no clock, no socket, no Django. The format is that of the WHATWG HTML Stan
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 # A line with none of these in front can mean nothing, however it goes on.
 _FIELDS = ("data:", "event:", "id:", "retry:")
@@ -21,47 +21,56 @@ class StreamError(Exception):
     """The peer's bytes cannot be read as an event stream."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class _Fields(NamedTuple):
+    data: str
+    event: str = "message"
+    id: str | None = None
+    retry: int | None = None
+
+
+class Message(_Fields):
     """One event of a stream. A message that could not be written, or would be read differently, cannot be made.
 
     ``id`` is, of a message that was parsed, the last event ID in force when it was dispatched.
     ``retry`` is the reconnection time in milliseconds.
     """
 
-    data: str
-    event: str = "message"
-    id: str | None = None
-    retry: int | None = None
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        if "\r" in self.data:
+    def __new__(cls, data: str, event: str = "message", id: str | None = None, retry: int | None = None) -> Self:  # noqa: A002
+        if "\r" in data:
             raise ValueError("data may not hold a CR: its reader would get a LF")
-        if not self.event:
+        if not event:
             raise ValueError("an empty event is read as 'message'")
-        if "\r" in self.event or "\n" in self.event:
+        if "\r" in event or "\n" in event:
             raise ValueError("an event's name may not hold CR or LF")
-        if self.id is not None and any(c in self.id for c in "\r\n\0"):
+        if id is not None and any(c in id for c in "\r\n\0"):
             raise ValueError("an id may not hold CR, LF or NUL")
-        if self.retry is not None and (self.retry < 0 or self.retry >= 10**_MAX_RETRY_DIGITS):
-            raise ValueError(f"retry is out of range: {self.retry} ms")
+        if retry is not None and (retry < 0 or retry >= 10**_MAX_RETRY_DIGITS):
+            raise ValueError(f"retry is out of range: {retry} ms")
         try:
-            f"{self.data}{self.event}{self.id or ''}".encode()
+            f"{data}{event}{id or ''}".encode()
         except UnicodeEncodeError as error:
             raise ValueError("surrogates cannot be written as UTF-8") from error
+        return cls.unchecked(data, event, id, retry)
+
+    @classmethod
+    def unchecked(cls, data: str, event: str = "message", id: str | None = None, retry: int | None = None) -> Self:  # noqa: A002
+        """For those whose fields cannot be wrong, because of how they are made."""
+        return tuple.__new__(cls, (data, event, id, retry))
 
 
 def encode(message: Message) -> bytes:
     """The bytes of a message, ended by the blank line that dispatches it."""
-    lines = []
-    if message.retry is not None:
-        lines.append(f"retry: {message.retry}\n")
-    if message.id is not None:
-        lines.append(f"id: {message.id}\n")
-    if message.event != "message":
-        lines.append(f"event: {message.event}\n")
-    lines.append(f"data: {message.data.replace(chr(10), chr(10) + 'data: ')}\n\n")
-    return "".join(lines).encode()
+    data, event, identity, retry = message
+    head = "" if retry is None else f"retry: {retry}\n"
+    if identity is not None:
+        head = f"{head}id: {identity}\n"
+    if event != "message":
+        head = f"{head}event: {event}\n"
+    if "\n" in data:
+        data = data.replace("\n", "\ndata: ")
+    return f"{head}data: {data}\n\n".encode()
 
 
 class Parser:
@@ -103,7 +112,9 @@ class Parser:
             lines[0] = ":" if self._is_meaningless else "".join(self._line) + lines[0]
             self._line, self._line_chars, self._is_meaningless = [], 0, False
             for line in lines:
-                if line:
+                if line.startswith("data: "):  # what nearly every line is
+                    self._add(line[6:])
+                elif line:
                     self._take(line)
                 elif message := self._dispatch():
                     messages.append(message)
@@ -125,9 +136,7 @@ class Parser:
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if name == "data":
-            self._data.append(value)
-            self._data_chars += len(value) + 1
-            self._refuse_more_than(self._data_chars - 1)
+            self._add(value)
         elif name == "event":
             self._event = value
         elif name == "id":
@@ -137,6 +146,12 @@ class Parser:
         elif name == "retry" and value.isascii() and value.isdigit():
             self.retry = int(value[:_MAX_RETRY_DIGITS])
 
+    def _add(self, value: str) -> None:
+        self._data.append(value)
+        self._data_chars += len(value) + 1
+        if self._data_chars > self._max:
+            self._refuse_more_than(self._data_chars - 1)
+
     def _dispatch(self) -> Message | None:
         # "Set the last event ID string of the event source to the value of the last event ID buffer", data or not.
         self.last_event_id = self._id
@@ -144,7 +159,7 @@ class Parser:
         if not self._data:
             return None
         data, self._data, self._data_chars = "\n".join(self._data), [], 0
-        return Message(data, event or "message", self._id)
+        return Message.unchecked(data, event or "message", self._id)
 
     def _refuse_more_than(self, chars: int) -> None:
         if chars > self._max:

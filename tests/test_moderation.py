@@ -312,3 +312,28 @@ def test_whatever_is_held_some_continuation_makes_it_part_of_a_match(rules: list
             if any(start <= first < end for _, start, end in found):
                 return
     raise AssertionError(f"{text[first:]!r} of {text!r} need not have been held")
+
+
+@settings(max_examples=300, **LIBERAL)
+@cases
+def test_pieces_that_are_looked_at_together_come_out_apart(rules: list[Rule], text: str, sizes: list[int]) -> None:
+    rule_set, pieces = compiled(rules), in_pieces(text, sizes)
+    together, one_by_one = Moderator(rule_set), read(rule_set, *pieces, finish=False)
+
+    outcomes = together.feed_all(pieces)
+
+    assert len(outcomes) == len(pieces)
+    joined = Reading(rule_set)
+    for each in outcomes:
+        joined._take(each)
+    assert joined.shown == one_by_one.shown
+    assert together.held == one_by_one.moderator.held
+    assert sorted(joined.found, key=str) == sorted(one_by_one.found, key=str)
+
+
+def test_text_goes_with_its_piece_and_a_match_with_the_piece_that_ends_it() -> None:
+    rule = Rule(1, "darn")
+
+    outcomes = Moderator(RuleSet([rule])).feed_all(["oh ", "da", "rn it", "", " da"])
+
+    assert outcomes == [[Text("oh ")], [], [Finding(rule, 3, 7), Text("****"), Text(" it")], [], [Text(" ")]]

@@ -46,8 +46,19 @@ def fold_with_origin(text: str) -> tuple[str, list[int] | None]:
     folded = text.translate(_TABLE)
     if _ODD not in folded:
         return folded, None
-    each = [(piece, index) for index, char in enumerate(text) for piece in fold_char(char)]
-    return "".join(piece for piece, _ in each), [index for _, index in each]
+    return _spelled_out(text, folded)
+
+
+def _spelled_out(text: str, folded: str) -> tuple[str, list[int]]:
+    """The folding with what stands for each odd character put in its place."""
+    pieces: list[str] = []
+    origin: list[int] = []
+    done = 0
+    while (odd := folded.find(_ODD, done)) >= 0:
+        pieces += (folded[done:odd], instead := fold_char(text[odd]))
+        origin += (*range(done, odd), *[odd] * len(instead))
+        done = odd + 1
+    return "".join([*pieces, folded[done:]]), [*origin, *range(done, len(folded))]
 
 
 def is_word_char(char: str) -> bool:

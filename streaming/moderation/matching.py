@@ -248,6 +248,11 @@ class Engine:
         """Characters that are not decided."""
         return len(self._window.raw) - self._shown
 
+    @property
+    def fed(self) -> int:
+        """Characters that have come."""
+        return self._window.offset + len(self._window.raw)
+
     def feed(self, text: str) -> list[Decided]:
         folded, origin = fold_with_origin(text)
         self._window.append(text, folded, origin)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
 
 from streaming.moderation.matching import Decided, Engine, Plan
 from streaming.moderation.rules import MAX_SPAN, MAX_SPAN_LIMIT, Rule, compile_rule
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """Text that may be shown, masks included."""
 
     text: str
@@ -74,6 +75,17 @@ class Moderator:
         """What is now certain. Nothing more comes after Blocked."""
         return [] if self._engine.blocked else self._told(self._engine.feed(text))
 
+    def feed_all(self, pieces: list[str]) -> list[list[Outcome]]:
+        """As feeding the pieces one by one, but they are looked at together; what came of them, for each piece.
+
+        Text goes with the piece that it came in, a match with the piece that has its end.
+        """
+        if self._engine.blocked:
+            return [[] for _ in pieces]
+        ends = list(accumulate(map(len, pieces), initial=self._engine.fed))[1:]
+        groups = _by_piece(self._engine.feed("".join(pieces)), ends)
+        return [self._told(group) for group in groups]
+
     def finish(self) -> list[Outcome]:
         """The rest: the text has ended, so what could have become a match has not."""
         if self._engine.blocked:
@@ -85,19 +97,18 @@ class Moderator:
         if len(decided) == 1 and decided[0].rank < 0 and not self._flags:
             return [Text(decided[0].text)]
         outcomes: list[Outcome] = []
-        blocked = self._engine.blocked
-        for number, each in enumerate(decided):
+        for each in decided:
             if each.rank < 0:
                 outcomes.append(Text(each.text))
-            elif blocked and number == len(decided) - 1:
+                continue
+            rule = self._rules[each.rank]
+            if rule.action == "block":
                 outcomes += self._flagged(decided)
-                outcomes.append(Blocked(self._rules[each.rank], each.start, each.end))
-            else:
-                rule = self._rules[each.rank]
-                outcomes.append(Finding(rule, each.start, each.end))
-                if shown := _shown(rule, each.text):
-                    outcomes.append(Text(shown))
-        if self._flags and not blocked:
+                return [*outcomes, Blocked(rule, each.start, each.end)]
+            outcomes.append(Finding(rule, each.start, each.end))
+            if shown := _shown(rule, each.text):
+                outcomes.append(Text(shown))
+        if self._flags:
             for each in decided:
                 outcomes += self._findings(self._flags.feed(each.text))
         return outcomes
@@ -120,3 +131,19 @@ def _shown(rule: Rule, text: str) -> str:
         case "replace":
             return rule.replacement
     return ""
+
+
+def _by_piece(decided: list[Decided], ends: list[int]) -> list[list[Decided]]:
+    """What was decided, cut where the pieces end."""
+    groups: list[list[Decided]] = [[] for _ in ends]
+    piece = 0
+    for each in decided:
+        text, base, end, rank = each
+        start = base
+        while (cut := ends[piece]) < end:
+            if rank < 0 and cut > start:
+                groups[piece].append(Decided(text[start - base : cut - base], start, cut, -1))
+                start = cut
+            piece += 1
+        groups[piece].append(Decided(text[start - base :], start, end, rank) if start > base else each)
+    return groups
