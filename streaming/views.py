@@ -7,6 +7,7 @@ import re
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils.translation import get_language
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
@@ -28,8 +29,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
 @require_safe
 @ensure_csrf_cookie
 def page(request: HttpRequest) -> HttpResponse:
-    context = {"documents": sources.DOCUMENTS, "upstreams": upstreams.names()}
-    response = render(request, "streaming/index.html", context)
+    # Each language has its words in a template of its own.
+    templates = [f"streaming/index.{get_language()}.html", "streaming/index.html"]
+    response = render(request, templates, {"documents": sources.DOCUMENTS, "upstreams": upstreams.names()})
     response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response
 

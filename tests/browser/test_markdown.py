@@ -28,7 +28,9 @@ SAMPLES = {
     "strikethrough and bare links": "~~s~~ https://a.b/c www.x.org a@b.cc **重要：**请 2*3 snake_case\n",
 }
 # A long block is shown in parts: each of these is longer than what is kept whole.
-LINE = "Some **bold** and `code [` words, a [link](/u 't t'), snake_case, 2 * 3, [1] and *emphasis*, and so on.  \nThen "
+LINE = (
+    "Some **bold** and `code [` words, a [link](/u 't t'), snake_case, 2 * 3, [1] and *emphasis*, and so on.  \nThen "
+)
 SEAMS = {
     "a long line": LINE.replace("\n", " ") * 8 + "\n\nend\n",
     "a long paragraph": LINE * 8 + "\n\nend\n",
@@ -39,12 +41,15 @@ SEAMS = {
     "a long paragraph with marks left open": "a **b [c " * 40 + LINE * 6 + "](/u) d** `\n" + LINE * 2 + "\n\nend\n",
     "a long paragraph with a late definition": (LINE + "[x] y [a b][x] ") * 6 + "\n\nend [x]\n\n[x]: /u\n\nend\n",
     "a long paragraph with hard breaks": "first words\\\nthen more  \n    and more **of it**\n" * 20 + "\nend\n",
-    "a long paragraph in Chinese": "你正在看的是**一点一点**送达的，标题“*列表*”：**重要：**请看！`代码`。http://a.b，后文；" * 16 + "\n\nend\n",
+    "a long paragraph in Chinese": "你正在看的是**一点一点**送达的，标题“*列表*”：**重要：**请看！`代码`。http://a.b，后文；"
+    * 16
+    + "\n\nend\n",
     "code": "\n```js\nlet a = 1;\n\n  // `b`\n``\n``` c\n~~~\n" + "a\n\n" * 9 + "```\ntext\n```\nb\n",
     "indented code in a fence": "   ~~~~ x y\n    a\n   b\n  c\n d\n~~~\n\n\n~~~~~\n\n- a\n",
     "code to the end": "```\na\n\n\n  b\n\n",
     "code in a list": "- a\n  ```\n  b\n\n  c\n  ```\n- d\n\n  ```\n  e\nf\n",
-    "a quote of blocks": "> a\nb\n>\n> # c\n> - d\n> - e\n>\n>   f\n>\n> > g\n> h\n>\n> ```\n> i\n> ```\n> [x]\n>\n> [x]: /u\n>\n> j\n\nk\n> l\n",
+    "a quote of blocks": "> a\nb\n>\n> # c\n> - d\n> - e\n>\n>   f\n>\n> > g\n> h\n>\n> ```\n> i\n> ```\n"
+    "> [x]\n>\n> [x]: /u\n>\n> j\n\nk\n> l\n",
     "a quote of tables": "> | a |\n> |---|\n> | b |\n> c\n>\n>     code\n>\n>\n> ***\n> d\n> ===\n> e\n",
 }
 SAMPLES |= SEAMS
@@ -201,7 +206,9 @@ def test_a_name_in_brackets_keeps_them_until_the_end_when_its_definition_comes_l
     const view = new MarkdownView(root, { cursor: false });
     const shown = [];
     for (const piece of ["see [name], [the end][name]\\n\\nmore\\n\\n", "[name]: /late\\n\\nend"]) {
-      view.append(piece); view.flush(); shown.push(root.querySelector("p").textContent, root.querySelectorAll("a[href]").length);
+      view.append(piece);
+      view.flush();
+      shown.push(root.querySelector("p").textContent, root.querySelectorAll("a[href]").length);
     }
     view.end();
     return [...shown, root.querySelector("p").textContent];
@@ -302,8 +309,8 @@ HOSTILE = [
 def test_no_step_of_any_cut_makes_a_link_that_could_do_harm(workbench, commonmark_examples):
     script = """
     const harmless = ["http:", "https:", "mailto:", "tel:"];
-    const names = "href title rel target dir class data-cursor style type disabled checked start";
-    const allowed = new Set(names.split(" "));
+    const names = "href title rel target dir class style type disabled checked start aria-label";
+    const allowed = new Set(`${names} data-copy data-cursor data-language`.split(" "));
     const bad = [];
     for (const text of given) {
       const root = makeRoot();
@@ -378,7 +385,9 @@ FILL = {
     "one loose list": "".join(f"- item {n} with **bold**\n\n  and more\n\n" for n in range(2600))[:100_000],
     "one paragraph": (LINE.replace("\n", "") * 1000)[:100_000],
     "one paragraph of lines": (LINE * 1000)[:100_000],
-    "one paragraph in Chinese": ("你正在看的文字是**一点一点**送达的，标题、列表、表格都随到随显；不必等到*全文*结束。" * 2500)[:100_000],
+    "one paragraph in Chinese": (
+        "你正在看的文字是**一点一点**送达的，标题、列表、表格都随到随显；不必等到*全文*结束。" * 2500
+    )[:100_000],
     "one quote": "".join(f"> words {n} with **bold** and *more* of it\n>\n" for n in range(2500))[:100_000],
     "one table": "| a | b |\n|---|---|\n" + "".join(f"| cell {n} | **bold** {n} |\n" for n in range(3500))[:100_000],
 }

@@ -1,9 +1,10 @@
-"""The page, as a visitor meets it: three panels that do nothing until they are asked."""
+"""The page, as a visitor meets it: three panels, *Chat*, *Ping* and *Fetch*, that do nothing until they are asked."""
 
 from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -11,11 +12,12 @@ from playwright.sync_api import Page, Route, expect
 NATIVE = "text/event-stream"
 
 
-def start(page: Page, document: str = "tour", interval: str = "0") -> None:
-    panel = page.locator("#stream")
+def start(page: Page, document: str = "tour", interval: str = "0", prompt: str = "") -> None:
+    panel = page.locator("#chat")
     panel.get_by_label("Document").select_option(document)
     panel.get_by_label("Speed").select_option(interval)
-    panel.get_by_role("button", name="Start").click()
+    panel.get_by_label("Your question").fill(prompt)
+    panel.get_by_role("button", name="Send").click()
 
 
 def status(page: Page, panel: str):
@@ -56,7 +58,7 @@ def test_fits_a_screen_of_this_width(open_page, width, scheme):
     page = open_page(viewport={"width": width, "height": 640}, color_scheme=scheme)
 
     start(page)
-    expect(status(page, "stream")).to_have_text("Done")
+    expect(status(page, "chat")).to_have_text("Done")
 
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light dark"
@@ -119,14 +121,14 @@ def test_fetch_says_that_it_wants_a_json_object(page):
     expect(panel.get_by_role("alert")).to_have_text("The request is not a JSON object.")
 
 
-# --- Stream
+# --- Chat
 
 
-def test_stream_shows_a_document_as_markdown(page):
+def test_chat_shows_a_document_as_markdown(page):
     start(page, "tour")
 
-    expect(status(page, "stream")).to_have_text("Done")
-    answer = page.locator("#stream article")
+    expect(status(page, "chat")).to_have_text("Done")
+    answer = page.locator("#chat article")
     expect(answer.locator("h1")).to_have_text("A tour of streamed Markdown")
     expect(answer.locator("table")).to_have_count(1)
     expect(answer.locator("pre code.language-python")).to_have_count(1)
@@ -135,49 +137,139 @@ def test_stream_shows_a_document_as_markdown(page):
     expect(answer.get_by_role("link", name="before its definition")).to_have_count(1)
 
 
-def test_stream_is_busy_while_it_writes_and_says_so_once(page):
-    answer = page.locator("#stream article")
-    live = page.locator("#stream [data-part=live]")
+def test_chat_is_busy_while_it_writes_and_says_so_once(page):
+    answer = page.locator("#chat article")
+    live = page.locator("#chat [data-part=live]")
 
     start(page, interval="0.1")
 
-    expect(status(page, "stream")).to_have_text("Streaming")
-    expect(answer).to_have_attribute("aria-busy", "true")
+    expect(status(page, "chat")).to_have_text("Streaming")
+    expect(answer.last).to_have_attribute("aria-busy", "true")
     expect(live).to_have_text("answering")
     expect(page.locator("[data-cursor]")).to_have_count(1)
 
     start(page, "poem")
 
-    expect(status(page, "stream")).to_have_text("Done")
-    expect(answer).to_have_attribute("aria-busy", "false")
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(answer.last).to_have_attribute("aria-busy", "false")
     expect(live).to_have_text("done")
     expect(page.locator("[data-cursor]")).to_have_count(0)
 
 
 def test_stop_keeps_the_text_and_removes_the_cursor(page, wait_until):
     start(page, interval="0.1")
-    wait_until(page, "() => document.querySelector('#stream article').textContent.length > 60")
-    shown = page.evaluate("document.querySelector('#stream article').textContent")
+    wait_until(page, "() => document.querySelector('#chat article').textContent.length > 60")
+    shown = page.evaluate("document.querySelector('#chat article').textContent")
 
-    page.locator("#stream").get_by_role("button", name="Stop").click()
+    page.locator("#chat").get_by_role("button", name="Stop").click()
 
-    expect(status(page, "stream")).to_have_text("Stopped")
+    expect(status(page, "chat")).to_have_text("Stopped")
     expect(page.locator("[data-cursor]")).to_have_count(0)
-    kept = page.evaluate("document.querySelector('#stream article').textContent")
+    kept = page.evaluate("document.querySelector('#chat article').textContent")
     assert kept.startswith(shown[:40])
     assert len(kept) >= len(shown)
 
 
-def test_a_new_start_never_mixes_with_the_old_stream(page):
+def test_a_new_question_never_mixes_with_the_answer_before(page):
     start(page, "handbook", interval="0")
     start(page, "poem")
 
-    expect(status(page, "stream")).to_have_text("Done")
-    expect(page.locator("#stream article h1")).to_have_count(1)
-    alone = page.locator("#stream article").inner_text()
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(page.locator("#chat article h1")).to_have_count(2)
+    expect(page.locator("#chat .turn").first.locator("[data-part=reason]")).to_have_text("You stopped this answer.")
+    after = page.locator("#chat article").last.inner_text()
     start(page, "poem")
-    expect(status(page, "stream")).to_have_text("Done")
-    assert page.locator("#stream article").inner_text() == alone
+    expect(status(page, "chat")).to_have_text("Done")
+    assert page.locator("#chat article").last.inner_text() == after
+
+
+def test_a_question_stands_above_its_answer_and_goes_along_with_what_was_said(page):
+    answer_with(page, "/transfer", ("message", {"delta": "*One.*"}), ("done", {"reason": "stop"}))
+    start(page, prompt="First?")
+    expect(status(page, "chat")).to_have_text("Done")
+
+    with page.expect_request("**/transfer") as sent:
+        start(page, prompt="  And then? ")
+
+    expect(page.locator("#chat .question")).to_have_text(["First?", "And then?"])
+    asked = sent.value.post_data_json
+    assert asked["prompt"] == "And then?"
+    assert asked["messages"] == [
+        {"role": "user", "content": "First?"},
+        {"role": "assistant", "content": "*One.*"},
+        {"role": "user", "content": "And then?"},
+    ]
+    assert (asked["document"], asked["interval"]) == ("tour", 0)
+    expect(page.locator("#chat textarea")).to_have_value("")
+
+
+def test_enter_sends_and_shift_enter_begins_a_line(page):
+    answer_with(page, "/transfer", ("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
+    page.locator("#chat textarea").focus()
+
+    page.keyboard.type("One")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("two")
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#chat .question")).to_have_text("One\ntwo", use_inner_text=True)
+
+
+def test_regenerate_puts_a_new_answer_in_the_place_of_the_old(page):
+    answer_with(page, "/transfer", ("message", {"delta": "old"}), ("done", {"reason": "stop"}))
+    start(page, prompt="Again?")
+    expect(status(page, "chat")).to_have_text("Done")
+    page.unroute("**/transfer")
+    answer_with(page, "/transfer", ("message", {"delta": "new"}), ("done", {"reason": "stop"}))
+
+    page.get_by_role("button", name="Regenerate").press("Enter")
+
+    expect(page.locator("#chat article")).to_have_text(["new"])
+    expect(page.locator("#chat .question")).to_have_text(["Again?"])
+    expect(page.locator("#chat .scroller")).to_be_focused()
+
+
+def test_the_answer_is_copied_as_it_was_written_and_that_is_announced(open_page):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    answer_with(page, "/transfer", ("message", {"delta": "# An *answer*\n"}), ("done", {"reason": "stop"}))
+    start(page)
+    expect(status(page, "chat")).to_have_text("Done")
+
+    page.get_by_role("button", name="Copy answer").click()
+
+    expect(page.locator("#chat [data-part=live]")).to_have_text("copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "# An *answer*\n"
+
+
+def test_another_upstream_is_asked_at_its_own_address_and_plays_no_document(make_site, upstream, browser):
+    site = make_site(UPSTREAM_URL=upstream.url)
+    page = browser.new_context().new_page()
+    page.goto(site.url)
+    # The page knows the names that the server gave it.
+    page.evaluate("document.querySelector('[data-part=upstream]').append(new Option('other', 'other'))")
+    page.locator("#chat").get_by_label("Answered by").select_option("other")
+    expect(page.locator("#chat").get_by_label("Document")).to_be_hidden()
+    answer_with(page, "/transfer/other", ("message", {"delta": "Hello."}), ("done", {"reason": "stop"}))
+    page.locator("#chat textarea").fill("Hello?")
+
+    with page.expect_request("**/transfer/other") as sent:
+        page.locator("#chat").get_by_role("button", name="Send").click()
+
+    assert set(sent.value.post_data_json) == {"prompt", "messages"}
+    expect(page.locator("#chat article")).to_have_text("Hello.")
+    page.context.close()
+
+
+def test_the_meter_counts_what_came(page):
+    answer_with(page, "/transfer", ("message", {"delta": "12345"}), ("message", {"delta": "6"}), ("done", {}))
+
+    start(page)
+
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(page.locator("[data-part=events]")).to_have_text("2")
+    expect(page.locator("[data-part=held]")).to_have_text("0")
+    assert int(page.locator("[data-part=bytes]").inner_text()) > 100
+    assert int(page.locator("[data-part=rate]").inner_text()) > 0
 
 
 def test_counts_what_was_moderated(page):
@@ -194,25 +286,39 @@ def test_counts_what_was_moderated(page):
 
     start(page)
 
-    expect(page.locator("#stream [data-part=moderated]")).to_have_text("2 passages were moderated.")
+    expect(page.locator("#chat [data-part=moderated]")).to_have_text("2 passages were moderated")
 
 
 @pytest.mark.parametrize(
-    ("reason", "says"),
+    ("reason", "says", "because"),
     [
-        ("blocked", "Blocked by moderation"),
-        ("stopped", "Stopped"),
-        ("length", "Done, at its longest"),
-        ("stop", "Done"),
+        ("blocked", "Blocked by moderation", "This answer was ended by a rule."),
+        ("stopped", "Stopped", "You stopped this answer."),
+        ("length", "Done, at its longest", "The answer was as long as it may be."),
+        ("drained", "The server is restarting", re.compile("What has come is kept")),
+        ("stop", "Done", ""),
     ],
 )
-def test_says_how_it_ended(page, reason, says):
+def test_says_how_it_ended(page, reason, says, because):
     answer_with(page, "/transfer", ("message", {"delta": "text"}), ("done", {"reason": reason}))
 
     start(page)
 
-    expect(status(page, "stream")).to_have_text(says)
-    expect(page.locator("#stream article")).to_have_text("text")
+    expect(status(page, "chat")).to_have_text(says)
+    expect(page.locator("#chat article")).to_have_text("text")
+    expect(page.locator("#chat [data-part=reason]")).to_have_text(because)
+    expect(page.get_by_role("button", name="Try again")).to_have_count(1 if reason == "drained" else 0)
+
+
+def test_an_answer_that_is_blocked_shows_the_notice_of_the_rule(page):
+    block = {"action": "block", "category": "test", "notice": "Ask the press office."}
+    answer_with(
+        page, "/transfer", ("message", {"delta": "text"}), ("moderation", block), ("done", {"reason": "blocked"})
+    )
+
+    start(page)
+
+    expect(page.locator("#chat [data-part=reason]")).to_have_text("Ask the press office.")
 
 
 def test_an_error_keeps_the_text_and_offers_to_try_again(page):
@@ -223,30 +329,56 @@ def test_an_error_keeps_the_text_and_offers_to_try_again(page):
 
     start(page)
 
-    expect(status(page, "stream")).to_have_text("Failed")
-    expect(page.locator("#stream article")).to_have_text("half an ans")
-    expect(page.locator("#stream").get_by_role("alert")).to_have_text(error["detail"])
+    expect(status(page, "chat")).to_have_text("Failed")
+    expect(page.locator("#chat article")).to_have_text("half an ans")
+    expect(page.locator("#chat [data-part=reason]")).to_have_text(error["detail"])
 
     page.unroute("**/transfer")
     page.get_by_role("button", name="Try again").click()
 
-    expect(status(page, "stream")).to_have_text("Done")
+    expect(status(page, "chat")).to_have_text("Done")
     expect(page.get_by_role("button", name="Try again")).to_be_hidden()
 
 
-def test_a_stream_that_is_cut_is_not_asked_for_twice(page):
+CUT = 'retry: 60000\nid: s:1\ndata: {"delta": "half "}\n\n'
+
+
+def test_an_answer_that_is_cut_is_read_on_and_not_asked_for_twice(page):
     asked = []
 
-    def cut(route: Route) -> None:
-        asked.append(route.request.method)
-        route.fulfill(status=200, content_type=NATIVE, body='retry: 1\nid: s:1\ndata: {"delta": "half"}\n\n')
+    def answer(route: Route) -> None:
+        asked.append((route.request.method, route.request.headers.get("last-event-id")))
+        rest = 'id: s:2\ndata: {"delta": "and whole"}\n\nid: s:3\nevent: done\ndata: {"reason": "stop"}\n\n'
+        route.fulfill(status=200, content_type=NATIVE, body=CUT.replace("60000", "1") if len(asked) == 1 else rest)
 
-    page.route("**/transfer", cut)
+    page.route("**/transfer", answer)
+    page.route("**/streams/s", answer)
     start(page)
 
-    expect(status(page, "stream")).to_have_text("Failed")
-    expect(page.locator("#stream").get_by_role("alert")).to_contain_text("not sent a second time")
-    assert asked == ["POST"]
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(page.locator("#chat article")).to_have_text("half and whole")
+    assert asked == [("POST", None), ("GET", "s:1")]
+
+
+def test_while_it_waits_to_read_on_it_says_how_long_and_can_be_stopped(page):
+    page.route("**/transfer", lambda route: route.fulfill(status=200, content_type=NATIVE, body=CUT))
+
+    start(page)
+
+    expect(status(page, "chat")).to_have_text("Connection lost; again in 60 s")
+    page.locator("#chat").get_by_role("button", name="Stop").click()
+    expect(status(page, "chat")).to_have_text("Stopped")
+
+
+def test_an_answer_that_cannot_be_read_on_has_failed(page):
+    page.route("**/transfer", lambda route: route.fulfill(content_type=NATIVE, body=CUT.replace("60000", "1")))
+    page.route("**/streams/s", lambda route: route.fulfill(status=204))
+
+    start(page)
+
+    expect(status(page, "chat")).to_have_text("Failed")
+    expect(page.locator("#chat [data-part=reason]")).to_contain_text("not sent a second time")
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
 def test_a_request_that_is_refused_shows_the_servers_reason(open_page, browser):
@@ -261,7 +393,7 @@ def test_a_request_that_is_refused_shows_the_servers_reason(open_page, browser):
 
     start(page)
 
-    expect(page.locator("#stream").get_by_role("alert")).to_have_text("the upstream refused")
+    expect(page.locator("#chat [data-part=reason]")).to_have_text("the upstream refused")
     page.context.close()
 
 
@@ -270,7 +402,7 @@ def test_without_motion_text_is_shown_as_it_comes(open_page):
 
     start(page)
 
-    expect(status(page, "stream")).to_have_text("Done")
+    expect(status(page, "chat")).to_have_text("Done")
     assert (
         page.evaluate("getComputedStyle(document.querySelector('[data-part=status]'), '::before').animationName")
         == "none"
@@ -288,12 +420,12 @@ HIDE = """
 
 def test_a_hidden_tab_shows_all_at_once_without_frames(page):
     start(page, interval="0.1")
-    expect(status(page, "stream")).to_have_text("Streaming")
+    expect(status(page, "chat")).to_have_text("Streaming")
 
     page.evaluate(HIDE)
 
     start(page, "poem")
-    expect(status(page, "stream")).to_have_text("Done")
+    expect(status(page, "chat")).to_have_text("Done")
     expect(page.locator("[data-cursor]")).to_have_count(0)
 
 
@@ -301,33 +433,54 @@ def test_a_page_that_is_kept_for_the_way_back_holds_no_connection(page):
     page.locator("#ping").get_by_role("button", name="Connect", exact=True).click()
     expect(status(page, "ping")).to_have_text("Connected")
     start(page, interval="0.5")
-    expect(status(page, "stream")).to_have_text("Streaming")
+    expect(status(page, "chat")).to_have_text("Streaming")
 
     page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
-    expect(status(page, "stream")).to_have_text("Stopped")
+    expect(status(page, "chat")).to_have_text("Stopped")
 
     page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
     expect(status(page, "ping")).to_have_text("Connected")
     expect(page.locator("#ping li .event").last).to_have_text("message")
 
 
+# --- two languages
+
+
+def test_speaks_chinese_to_who_reads_it(open_page):
+    page = open_page(locale="zh-CN")
+
+    expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
+    expect(status(page, "chat")).to_have_text("就绪")
+    page.get_by_role("button", name="发送").click()
+    expect(page.locator("#chat .question")).to_have_text("播放《tour》。")
+    expect(status(page, "chat")).to_have_text("正在接收")
+
+
+def test_no_word_is_missing_in_any_language():
+    templates = Path(__file__).parent.parent.parent / "templates" / "streaming"
+    english = (templates / "index.html").read_text("utf-8")
+    for path in templates.glob("index.*.html"):
+        translated = path.read_text("utf-8")
+        for pattern in (r"\{% block (\w+) %\}", r'data-word="([\w-]+)"'):
+            assert set(re.findall(pattern, translated)) == set(re.findall(pattern, english)), path.name
+
+
 # --- the keyboard
 
 
 def test_works_by_keyboard_and_the_focus_never_moves_by_itself(page):
-    page.locator("#stream select[name=document]").focus()
+    page.locator("#chat textarea").focus()
     page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
-    expect(page.locator("#stream").get_by_role("button", name="Start")).to_be_focused()
+    expect(page.locator("#chat").get_by_role("button", name="Send")).to_be_focused()
 
     page.keyboard.press("Enter")
-    expect(status(page, "stream")).to_have_text("Streaming")
-    expect(page.locator("#stream").get_by_role("button", name="Start")).to_be_focused()
+    expect(status(page, "chat")).to_have_text("Streaming")
+    expect(page.locator("#chat").get_by_role("button", name="Send")).to_be_focused()
 
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
-    expect(status(page, "stream")).to_have_text("Stopped")
-    expect(page.locator("#stream").get_by_role("button", name="Stop")).to_be_focused()
+    expect(status(page, "chat")).to_have_text("Stopped")
+    expect(page.locator("#chat").get_by_role("button", name="Stop")).to_be_focused()
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
@@ -335,4 +488,4 @@ def test_the_token_against_forged_requests_goes_along(page):
     with page.expect_request("**/transfer") as sent:
         start(page)
     assert re.fullmatch("[A-Za-z0-9]{64}", sent.value.headers["x-csrftoken"])
-    expect(status(page, "stream")).to_have_text("Done")
+    expect(status(page, "chat")).to_have_text("Done")

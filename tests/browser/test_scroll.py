@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-SCROLLER = "document.querySelector('#stream .scroller')"
+SCROLLER = "document.querySelector('#chat .scroller')"
 GAP = f"() => {{ const s = {SCROLLER}; return s.scrollHeight - s.clientHeight - s.scrollTop }}"
 TOP = f"() => {SCROLLER}.scrollTop"
 LATEST = "To the latest"
@@ -13,9 +13,9 @@ LATEST = "To the latest"
 # A panel without a network: text is shown by hand, so that nothing depends on a server's pace.
 PANEL = """
 async () => {
-  const { StreamPanel } = await import("/static/streaming/panels.js");
-  const panel = new StreamPanel({ start() {}, stop() {}, retry() {} });
-  panel.begin();
+  const { ChatPanel } = await import("/static/streaming/chat.js");
+  const panel = new ChatPanel({ ask() {}, stop() {} });
+  panel.begin({ upstream: "default", prompt: "", messages: [], document: "tour" });
   globalThis.say = (text) => panel.show(text);
   globalThis.finish = () => panel.finish("done");
 }
@@ -41,7 +41,7 @@ def frames(page: Page, count: int = 2) -> None:
 def test_stays_within_a_pixel_of_the_end_in_every_frame(panel):
     gaps = panel.evaluate(
         """async () => {
-          const scroller = document.querySelector('#stream .scroller'), gaps = [];
+          const scroller = document.querySelector('#chat .scroller'), gaps = [];
           for (let n = 0; n < 60; n++) {
             say(`word ${n} `.repeat(9) + (n % 3 ? "" : "\\n\\n"));
             await new Promise(requestAnimationFrame);
@@ -60,7 +60,7 @@ def test_stays_at_the_end_when_the_window_changes(panel, wait_until):
 
 
 def test_a_turn_of_the_wheel_upward_releases_and_is_never_pulled_back(panel, wait_until):
-    panel.locator("#stream .scroller").hover()
+    panel.locator("#chat .scroller").hover()
     before = panel.evaluate(TOP)
     panel.mouse.wheel(0, -200)
     wait_until(panel, f"(before) => ({TOP})() < before", before)
@@ -77,7 +77,7 @@ def test_a_turn_of_the_wheel_upward_releases_and_is_never_pulled_back(panel, wai
 
 @pytest.mark.parametrize("key", ["ArrowUp", "PageUp", "Home"])
 def test_a_key_upward_releases_too(panel, wait_until, key):
-    panel.locator("#stream .scroller").focus()
+    panel.locator("#chat .scroller").focus()
     before = panel.evaluate(TOP)
     panel.keyboard.press(key)
     wait_until(panel, f"(before) => ({TOP})() < before", before)
@@ -86,7 +86,7 @@ def test_a_key_upward_releases_too(panel, wait_until, key):
 
 
 def test_reaching_the_end_sticks_again(panel, wait_until):
-    panel.locator("#stream .scroller").focus()
+    panel.locator("#chat .scroller").focus()
     panel.keyboard.press("Home")
     wait_until(panel, f"() => ({TOP})() === 0")
     expect(panel.get_by_role("button", name=LATEST)).to_be_visible()
@@ -100,7 +100,7 @@ def test_reaching_the_end_sticks_again(panel, wait_until):
 
 
 def test_the_button_leads_to_the_latest_and_the_focus_to_the_answer(panel, wait_until):
-    panel.locator("#stream .scroller").focus()
+    panel.locator("#chat .scroller").focus()
     panel.keyboard.press("Home")
     wait_until(panel, f"() => ({TOP})() === 0")
 
@@ -108,11 +108,11 @@ def test_the_button_leads_to_the_latest_and_the_focus_to_the_answer(panel, wait_
 
     wait_until(panel, f"() => ({GAP})() <= 1")
     expect(panel.get_by_role("button", name=LATEST)).to_be_hidden()
-    expect(panel.locator("#stream .scroller")).to_be_focused()
+    expect(panel.locator("#chat .scroller")).to_be_focused()
 
 
 def test_nothing_moves_while_the_pointer_is_held_down(panel):
-    box = panel.locator("#stream .scroller").bounding_box()
+    box = panel.locator("#chat .scroller").bounding_box()
     panel.mouse.move(box["x"] + 60, box["y"] + 60)
     panel.mouse.down()
     place = panel.evaluate(TOP)
@@ -128,7 +128,7 @@ def test_nothing_moves_while_the_pointer_is_held_down(panel):
 
 
 def test_the_end_of_the_stream_moves_no_reader(panel, wait_until):
-    panel.locator("#stream .scroller").focus()
+    panel.locator("#chat .scroller").focus()
     panel.keyboard.press("Home")
     wait_until(panel, f"() => ({TOP})() === 0")
 

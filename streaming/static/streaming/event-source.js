@@ -29,6 +29,7 @@ export { StreamError };
  * @property {number} [maxMessageChars]
  * @property {(lastEventId: string) => string | URL} [resume]  where a cut stream is read on, with a GET
  * @property {(response: Response) => void | Promise<void>} [onOpen]  may look at the response before it is parsed, or throw
+ * @property {(count: number) => void} [onBytes]  so many have come, heartbeats included
  * @property {(cut: unknown, delay: number) => void} [onCut]  the connection was lost; the next attempt is in `delay` milliseconds
  */
 
@@ -39,14 +40,16 @@ export class RefusedError extends StreamError {
   /**
    * @param {Response} response
    * @param {string} body
+   * @param {boolean} isReturn  whether the stream had begun, and was cut
    */
-  constructor(response, body) {
+  constructor(response, body, isReturn) {
     const problem = readProblem(response, body);
     super(problem?.detail || problem?.title || describe(response));
     this.status = response.status;
     this.headers = response.headers;
     this.body = body;
     this.problem = problem;
+    this.isReturn = isReturn;
   }
 }
 
@@ -138,11 +141,12 @@ async function* readOnce({ url, method = "GET", body, credentials, signal, fetch
       signal: signal ? AbortSignal.any([signal, ours.signal]) : ours.signal,
     }));
     if (response.status === 204 && !returning) throw STOP;
-    if (!isEventStream(response)) throw new RefusedError(response, await patience.during(() => response.text()));
+    if (!isEventStream(response)) throw new RefusedError(response, await patience.during(() => response.text()), returning);
     await options.onOpen?.(response);
     const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
     for (;;) {
       const { done, value } = await patience.during(() => reader.read());
+      if (value) options.onBytes?.(value.length);
       // An error that the last bytes held is told by the next call, even of nothing.
       yield parser.feed(value ?? new Uint8Array());
       if (done) return;

@@ -1,7 +1,8 @@
 // Introduces the panels to the network.
 
+import { ChatPanel } from "./chat.js";
 import { CutError, fetchEvents, RefusedError } from "./event-source.js";
-import { FetchPanel, PingPanel, StreamPanel } from "./panels.js";
+import { FetchPanel, PingPanel } from "./panels.js";
 import { word } from "./words.js";
 
 /** @typedef {import("./sse.js").Message} Message */
@@ -74,66 +75,73 @@ function stopList() {
   raw.setState("stopped");
 }
 
-// --- Stream
+// --- Chat
+
+/** @typedef {import("./chat.js").Question} Question */
 
 let answer = new AbortController();
-/** @type {Record<string, string>} */
-let asked = {};
 
-const stream = new StreamPanel({
-  start: ask,
-  stop: stopAnswer,
-  retry: () => ask(asked),
-});
+const chat = new ChatPanel({ ask, stop: stopAnswer });
 
 function stopAnswer() {
   answer.abort();
-  stream.stop("stopped");
+  chat.stop("stopped", word("problem-stopped"));
 }
 
-/** @param {Record<string, string>} fields */
-async function ask(fields) {
-  asked = fields;
+/** @param {Question} question */
+async function ask({ upstream, ...question }) {
   answer.abort();
   const { signal } = answer = new AbortController();
-  stream.begin();
+  chat.begin({ upstream, ...question });
   try {
+    const address = upstream === "default" ? chat.address : `${chat.address}/${encodeURIComponent(upstream)}`;
     const reader = new Reader();
-    for await (const message of post(stream.address, bodyOf(fields), { signal, onOpen: () => stream.opened() })) reader.receive(message);
+    const messages = post(address, question, {
+      signal,
+      resume,
+      onOpen: () => chat.opened(),
+      onCut: (_, delay) => chat.returning(delay),
+      onBytes: (count) => chat.count(count),
+    });
+    for await (const message of messages) reader.receive(message);
     reader.end();
   } catch (error) {
     // A newer request has the panel now, or the reader stopped this one.
-    if (!signal.aborted) stream.stop("failed", { reason: explain(error) });
+    if (!signal.aborted) chat.stop("failed", explain(error));
   }
 }
 
-/** @param {Record<string, string>} fields */
-function bodyOf({ interval, ...fields }) {
-  return { ...fields, interval: Number(interval) };
+/** Where an answer that was cut is read on: it is not asked for, and paid for, again. @param {string} lastEventId */
+function resume(lastEventId) {
+  const [stream = ""] = lastEventId.split(":");
+  return `/streams/${encodeURIComponent(stream)}`;
 }
 
 /** What each message of one answer means to the panel. */
 class Reader {
   #problem = "";
+  #notice = "";
   #reason = "stop";
 
   /** @param {Message} message */
   receive({ event, data }) {
     const fact = parseObject(data) ?? {};
-    if (event === "message" && !fact.channel) stream.show(textOf(fact));
-    else if (event === "moderation") stream.moderated();
-    else if (event === "error") this.#problem = String(fact.detail || fact.title || "");
+    if (event === "message" && !fact.channel) chat.show(textOf(fact));
+    else if (event === "moderation") {
+      chat.moderated();
+      if (fact.action === "block") this.#notice = String(fact.notice ?? "");
+    } else if (event === "error") this.#problem = String(fact.detail || fact.title || "");
     else if (event === "done") this.#reason = String(fact.reason);
   }
 
   end() {
     switch (this.#reason) {
-      case "blocked": return stream.finish("blocked");
-      case "stopped": return stream.finish("stopped");
-      case "length": return stream.finish("done", { said: "length" });
-      case "drained": return stream.finish("failed", { reason: word("problem-drained") });
-      case "error": return stream.finish("failed", { reason: this.#problem || word("problem") });
-      default: return stream.finish("done");
+      case "blocked": return chat.finish("blocked", this.#notice || word("problem-blocked"));
+      case "stopped": return chat.finish("stopped", word("problem-stopped"));
+      case "length": return chat.finish("length", word("problem-length"));
+      case "drained": return chat.finish("drained", word("problem-drained"));
+      case "error": return chat.finish("failed", this.#problem || word("problem"));
+      default: return chat.finish("done");
     }
   }
 }
@@ -144,7 +152,7 @@ class Reader {
  */
 function textOf({ delta, text }) {
   if (typeof delta === "string") return delta;
-  return typeof text === "string" ? text.slice(stream.received.length) : "";
+  return typeof text === "string" ? text.slice(chat.received.length) : "";
 }
 
 // --- All of them
@@ -154,7 +162,7 @@ addEventListener("pagehide", ({ persisted }) => {
   if (!persisted) return;
   beats?.close();
   if (raw.isRunning) stopList();
-  if (stream.isRunning) stopAnswer();
+  if (chat.isRunning) stopAnswer();
 });
 addEventListener("pageshow", ({ persisted }) => {
   if (persisted && beats) connect();
@@ -173,10 +181,13 @@ function parseObject(text) {
   }
 }
 
+// A stream that is not there any more, or never was kept.
+const GONE = [204, 404, 410];
+
 /** @param {unknown} error */
 function explain(error) {
   if (error instanceof RefusedError) {
-    if (error.status === 204) return word("problem-ended");
+    if (GONE.includes(error.status) && error.isReturn) return word("problem-cut");
     return error.problem?.detail || error.problem?.title || word("problem-status", { status: error.status });
   }
   return word(error instanceof CutError ? "problem-cut" : "problem");

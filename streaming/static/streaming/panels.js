@@ -1,8 +1,6 @@
-// What the three panels show, and what the reader asks of them. They know no network.
+// What the panels show, and what the reader asks of them. They know no network. The chat has a file of its own.
 
-import { MarkdownView } from "./markdown/view.js";
 import { Scroll } from "./scroll.js";
-import { Typewriter } from "./typewriter.js";
 import { word } from "./words.js";
 
 /** @typedef {import("./sse.js").Message} Message */
@@ -10,33 +8,16 @@ import { word } from "./words.js";
 // A log is for looking at what comes, not for keeping it.
 const LONGEST_LOG = 500;
 
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
-
-class Panel {
-  /** @param {string} id */
-  constructor(id) {
-    this.element = /** @type {HTMLElement} */ (document.getElementById(id));
-    this.address = this.element.dataset.address ?? "";
-    this.setStatus("idle");
+/** A part of the page, whose own parts have names. */
+export class Part {
+  /** @param {HTMLElement} element */
+  constructor(element) {
+    this.element = element;
   }
 
   /** @param {string} name */
   part(name) {
     return /** @type {HTMLElement} */ (this.element.querySelector(`[data-part="${name}"]`));
-  }
-
-  /**
-   * @param {string} state
-   * @param {string} [said]  the word for it, where it is another
-   */
-  setStatus(state, said = state) {
-    const status = this.part("status");
-    status.dataset.state = state;
-    status.textContent = word(said);
-  }
-
-  get isRunning() {
-    return ["connecting", "streaming"].includes(this.part("status").dataset.state ?? "");
   }
 
   /**
@@ -55,6 +36,30 @@ class Panel {
   onClick(name, act) {
     const button = this.part(name);
     button.addEventListener("click", () => { if (button.getAttribute("aria-disabled") !== "true") act(); });
+  }
+}
+
+export class Panel extends Part {
+  /** @param {string} id */
+  constructor(id) {
+    super(/** @type {HTMLElement} */ (document.getElementById(id)));
+    this.address = this.element.dataset.address ?? "";
+    this.setStatus("idle");
+  }
+
+  /**
+   * @param {string} state
+   * @param {string} [said]  the word for it, where it is another
+   * @param {Record<string, string | number>} [values]
+   */
+  setStatus(state, said = state, values = {}) {
+    const status = this.part("status");
+    status.dataset.state = state;
+    status.textContent = word(said, values);
+  }
+
+  get isRunning() {
+    return ["connecting", "streaming", "reconnecting"].includes(this.part("status").dataset.state ?? "");
   }
 
   /**
@@ -161,141 +166,5 @@ export class FetchPanel extends Panel {
   /** @param {Message} message */
   show(message) {
     this.#log.add(message);
-  }
-}
-
-/** @typedef {"done" | "stopped" | "blocked" | "failed"} End */
-
-export class StreamPanel extends Panel {
-  #answer = this.part("answer");
-  #scroll = new Scroll(this.part("scroller"), this.#answer, (stuck) => { this.part("latest").hidden = stuck; });
-  #view = new MarkdownView(this.#answer, { cursor: false });
-  #typewriter = new Typewriter();
-  #frame = 0;
-  #moderated = 0;
-  /** What to say when everything is shown. @type {(() => void) | null} */
-  #farewell = null;
-
-  /** @param {{ start: (fields: Record<string, string>) => void, stop: () => void, retry: () => void }} acts */
-  constructor({ start, stop, retry }) {
-    super("stream");
-    this.onSubmit(start);
-    this.onClick("stop", stop);
-    this.onClick("retry", () => this.#leave("retry", retry));
-    this.onClick("latest", () => this.#leave("latest", () => this.#scroll.toEnd()));
-    // Without frames, or for who wants no motion, text is shown when it comes.
-    document.addEventListener("visibilitychange", () => { if (document.hidden) this.#showAll(); });
-    calm.addEventListener("change", () => { if (calm.matches) this.#showAll(); });
-  }
-
-  begin() {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = 0;
-    this.#farewell = null;
-    this.#moderated = 0;
-    this.#typewriter = new Typewriter();
-    this.#view = new MarkdownView(this.#answer);
-    this.#answer.ariaBusy = "true";
-    for (const name of ["empty", "problem", "moderated"]) this.part(name).hidden = true;
-    this.part("live").textContent = word("live-answering");
-    this.part("reason").textContent = "";
-    this.setStatus("connecting");
-    this.enable("stop", true);
-    this.#scroll.toEnd();
-  }
-
-  opened() {
-    this.setStatus("streaming");
-  }
-
-  /** All the text that has come, shown or not. */
-  get received() {
-    return this.#view.source + this.#typewriter.pending;
-  }
-
-  /** @param {string} text */
-  show(text) {
-    this.#typewriter.push(text, performance.now());
-    if (document.hidden || calm.matches) this.#showAll();
-    else this.#nextFrame();
-  }
-
-  moderated() {
-    this.#moderated++;
-    const note = this.part("moderated");
-    note.hidden = false;
-    note.textContent = word(this.#moderated === 1 ? "moderated-one" : "moderated-many", { count: this.#moderated });
-  }
-
-  /**
-   * The stream has ended by itself: the rest of the text is still written out.
-   * @param {End} state
-   * @param {{ reason?: string, said?: string }} [details]
-   */
-  finish(state, details = {}) {
-    this.#farewell = () => this.#close(state, details);
-    this.#typewriter.finish(performance.now());
-    if (document.hidden || calm.matches) this.#showAll();
-    else this.#nextFrame();
-  }
-
-  /**
-   * It is over now: everything that has come is shown at once.
-   * @param {End} state
-   * @param {{ reason?: string, said?: string }} [details]
-   */
-  stop(state, details = {}) {
-    this.#farewell = () => this.#close(state, details);
-    this.#showAll();
-  }
-
-  #nextFrame() {
-    this.#frame ||= requestAnimationFrame(() => {
-      this.#frame = 0;
-      this.#write(this.#typewriter.take(performance.now()));
-    });
-  }
-
-  #showAll() {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = 0;
-    this.#write(this.#typewriter.flush());
-  }
-
-  /** @param {string} text */
-  #write(text) {
-    if (text) {
-      this.#view.append(text);
-      this.#view.flush();
-    }
-    if (this.#typewriter.pending) this.#nextFrame();
-    else if (this.#farewell) this.#farewell();
-    if (text) this.#scroll.follow();
-  }
-
-  /**
-   * @param {End} state
-   * @param {{ reason?: string, said?: string }} details
-   */
-  #close(state, { reason = "", said = state }) {
-    this.#farewell = null;
-    this.#view.end();
-    this.#scroll.follow();
-    this.#answer.ariaBusy = "false";
-    this.part("live").textContent = word("live-done");
-    this.setStatus(state, said);
-    this.enable("stop", false);
-    this.part("problem").hidden = reason === "";
-    this.part("reason").textContent = reason;
-  }
-
-  /**
-   * Before a button that was pressed goes away, its focus goes to the answer.
-   * @param {string} name
-   * @param {() => void} act
-   */
-  #leave(name, act) {
-    if (document.activeElement === this.part(name)) this.part("scroller").focus({ preventScroll: true });
-    act();
   }
 }

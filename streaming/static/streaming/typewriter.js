@@ -14,8 +14,36 @@ const WINDOW = 256;
 // An emoji, half a flag, a joiner or half a surrogate pair: the next text may well belong to it.
 const MAY_GO_ON = /(?:[\uD800-\uDBFF]|\p{Regional_Indicator}|\u200D|\p{Extended_Pictographic}[\p{Emoji_Modifier}\uFE0F]?)$/u;
 
+/** Text that waits, and is given out in whole graphemes. */
+class Waiting {
+  text = "";
+
+  /** @param {number} length */
+  give(length) {
+    const given = this.text.slice(0, length);
+    this.text = this.text.slice(length);
+    return given;
+  }
+
+  /** At most this much; nothing that the next text may still belong to. @param {number} length */
+  atMost(length) {
+    return Math.min(boundary(this.text, Math.floor(length)), this.last);
+  }
+
+  /** How much may be shown while more may come: all but an end that may be half of something. */
+  get settled() {
+    return MAY_GO_ON.test(this.text) ? this.last : this.text.length;
+  }
+
+  /** Where the last grapheme begins: the next text may still belong to it. */
+  get last() {
+    const text = this.text.replace(/[\uD800-\uDBFF]$/, "");
+    return boundary(text, text.length - 1);
+  }
+}
+
 export class Typewriter {
-  #pending = "";
+  #waiting = new Waiting();
   #finished = false;
   // Until `#due`, each millisecond since `#since` allows `#rate` more characters; `#owed` were allowed and not yet taken.
   #since = 0;
@@ -31,7 +59,7 @@ export class Typewriter {
 
   /** What has come and is not shown. */
   get pending() {
-    return this.#pending;
+    return this.#waiting.text;
   }
 
   /**
@@ -42,7 +70,7 @@ export class Typewriter {
     if (text === "") return;
     this.#learn(now);
     this.#accrue(now);
-    this.#pending += text;
+    this.#waiting.text += text;
     this.#plan(now, this.#horizon());
   }
 
@@ -51,15 +79,15 @@ export class Typewriter {
    * @param {number} now
    */
   take(now) {
-    if (this.#pending === "") return "";
-    if (now >= this.#due) return this.#give(this.#finished ? this.#pending.length : this.#settled());
+    if (this.pending === "") return "";
+    if (now >= this.#due) return this.#give(this.#finished ? this.pending.length : this.#waiting.settled);
     this.#accrue(now);
-    return this.#give(Math.min(boundary(this.#pending, Math.floor(this.#owed)), this.#last()));
+    return this.#give(this.#waiting.atMost(this.#owed));
   }
 
   /** All that is left, at once. */
   flush() {
-    return this.#give(this.#pending.length);
+    return this.#give(this.pending.length);
   }
 
   /**
@@ -90,7 +118,7 @@ export class Typewriter {
 
   /** @param {number} now */
   #accrue(now) {
-    this.#owed = Math.min(this.#owed + this.#rate * (Math.min(now, this.#due) - this.#since), this.#pending.length);
+    this.#owed = Math.min(this.#owed + this.#rate * (Math.min(now, this.#due) - this.#since), this.pending.length);
     this.#since = Math.min(now, this.#due);
   }
 
@@ -101,26 +129,51 @@ export class Typewriter {
   #plan(now, duration) {
     this.#since = now;
     this.#due = now + duration;
-    this.#rate = (this.#pending.length - this.#owed) / duration;
-  }
-
-  /** How much may be shown while more may come: all but an end that may be half of something. */
-  #settled() {
-    return MAY_GO_ON.test(this.#pending) ? this.#last() : this.#pending.length;
-  }
-
-  /** Where the last grapheme begins: the next text may still belong to it. */
-  #last() {
-    const text = this.#pending.replace(/[\uD800-\uDBFF]$/, "");
-    return boundary(text, text.length - 1);
+    this.#rate = (this.pending.length - this.#owed) / duration;
   }
 
   /** @param {number} length */
   #give(length) {
-    const text = this.#pending.slice(0, length);
-    this.#pending = this.#pending.slice(length);
     this.#owed = Math.max(0, this.#owed - length);
-    return text;
+    return this.#waiting.give(length);
+  }
+}
+
+/** The classic way, for who likes it: a character each 10 ms while more than 50 wait, else each 50 ms. */
+export class ClassicTypewriter {
+  #waiting = new Waiting();
+  #finished = false;
+  /** When the next character is due. */
+  #due = 0;
+
+  get pending() {
+    return this.#waiting.text;
+  }
+
+  /**
+   * @param {string} text
+   * @param {number} now
+   */
+  push(text, now) {
+    if (this.pending === "") this.#due = Math.max(this.#due, now);
+    this.#waiting.text += text;
+  }
+
+  /** @param {number} now */
+  take(now) {
+    const { length } = this.pending;
+    let count = 0;
+    while (count < length && this.#due <= now) this.#due += length - count++ > 50 ? 10 : 50;
+    if (count === length) return this.#waiting.give(this.#finished ? length : this.#waiting.settled);
+    return this.#waiting.give(this.#waiting.atMost(count));
+  }
+
+  flush() {
+    return this.#waiting.give(this.pending.length);
+  }
+
+  finish() {
+    this.#finished = true;
   }
 }
 

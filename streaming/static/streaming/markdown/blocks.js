@@ -212,8 +212,8 @@ export function continuation(tokens, container) {
     const [head] = first[1]?.children ?? [];
     if (head) head.content = head.content.slice(SEAM_HEAD.length);
   }
+  const body = first.findIndex((token) => token.type === (INSIDE[type] ?? type));
   // A table without rows has no body.
-  const body = type === "table_open" ? first.findIndex((token) => token.type === "tbody_open") : depth(type) - 1;
   return { inside: body === -1 ? [] : first.slice(body + 1, -depth(type)), after };
 }
 
@@ -226,9 +226,12 @@ export function unclosed(tokens, opened) {
   return loosened(tokens, opened).slice(0, -depth(opened.type));
 }
 
-/** How many elements deep a container's inside is. @param {string} type */
+/** What opens a container's inside, if that is not itself. @type {Record<string, string>} */
+const INSIDE = { table_open: "tbody_open", fence: "code" };
+
+/** How many elements deep that is. @param {string} type */
 function depth(type) {
-  return type === "fence" || type === "table_open" ? 2 : 1;
+  return { table_open: 2, fence: 3 }[type] ?? 1;
 }
 
 /**

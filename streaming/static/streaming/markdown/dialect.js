@@ -4,7 +4,7 @@ import MarkdownIt from "../vendor/markdown-it.js";
 import { heal, IDEOGRAPH } from "./heal.js";
 
 /** @typedef {import("../vendor/markdown-it.js").Token} Token */
-/** `open`: the last inline text may go on; `bracketed`: see heal.js. @typedef {import("../vendor/markdown-it.js").Env & { bracketed?: Set<string> }} Env */
+/** `open`: the last inline text may go on; `bracketed`: see heal.js. @typedef {import("../vendor/markdown-it.js").Env & { bracketed?: Set<string>, copyLabel?: string }} Env */
 /** @typedef {import("../vendor/markdown-it.js").MarkdownIt} Markdown */
 
 /** @returns {Markdown} */
@@ -13,7 +13,7 @@ export function createMarkdown() {
   md.validateLink = isHarmless;
   emphasizeBetweenIdeographs(md);
   md.core.ruler.after("inline", "tasks", (state) => markTasks(state.tokens, state.Token));
-  md.core.ruler.push("code", (state) => { state.tokens = state.tokens.flatMap((token) => spreadCode(token, state.Token)); });
+  md.core.ruler.push("code", (state) => { state.tokens = state.tokens.flatMap((token) => spreadCode(token, state.Token, String(state.env.copyLabel ?? "Copy"))); });
   heal(md);
   return md;
 }
@@ -58,21 +58,29 @@ const firstCharacter = (text) => [...text][0] ?? "";
 const isWritten = (character) => /\S/.test(character);
 
 /**
- * A block of code as elements, like any other block: it may be shown in parts.
+ * A block of code as elements, like any other block, for it may be shown in parts; with a button to copy it.
  * @param {Token} token
  * @param {TokenClass} TokenClass
+ * @param {string} label  of the button
  */
-function spreadCode(token, TokenClass) {
+function spreadCode(token, TokenClass, label) {
   if (token.type !== "fence" && token.type !== "code_block") return [token];
   const [language] = token.info.trim().split(/\s+/);
-  /** @param {string} tag @param {1 | -1} nesting */
-  const piece = (tag, nesting) => Object.assign(new TokenClass(tag, tag, nesting), { level: token.level });
   const text = new TokenClass("text", "", 0);
   text.content = token.content;
-  const code = piece("code", 1);
-  code.level++;
-  if (language) code.attrs = [["class", `language-${language}`]];
-  return [piece("pre", 1), code, text, Object.assign(piece("code", -1), { level: code.level }), piece("pre", -1)];
+  /** @param {string} tag @param {number} depth @param {1 | -1} nesting @param {Token["attrs"]} [attrs] */
+  const piece = (tag, depth, nesting, attrs = null) => Object.assign(new TokenClass(tag, tag, nesting), { level: token.level + depth, attrs });
+  return [
+    piece("figure", 0, 1, language ? [["data-language", language]] : null),
+    piece("button", 1, 1, [["type", "button"], ["data-copy", ""], ["aria-label", label]]),
+    piece("button", 1, -1),
+    piece("pre", 1, 1),
+    piece("code", 2, 1, language ? [["class", `language-${language}`]] : null),
+    text,
+    piece("code", 2, -1),
+    piece("pre", 1, -1),
+    piece("figure", 0, -1),
+  ];
 }
 
 /** @typedef {new (type: string, tag: string, nesting: -1 | 0 | 1) => Token} TokenClass */

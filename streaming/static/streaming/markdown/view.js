@@ -40,16 +40,18 @@ export class MarkdownView {
   #bracketed = new Set();
   /** @type {Element | null} */
   #cursor = null;
+  #copyLabel;
 
   /**
    * @param {Element} root
-   * @param {{ heal?: boolean, cursor?: boolean }} [options]  heal: show half-typed syntax as what it will be
+   * @param {{ heal?: boolean, cursor?: boolean, copyLabel?: string }} [options]  heal: show half-typed syntax as what it will be
    */
-  constructor(root, { heal = true, cursor = true } = {}) {
+  constructor(root, { heal = true, cursor = true, copyLabel } = {}) {
     this.#root = root;
     this.#top = { parent: root, last: null, kept: 0 };
     this.#heal = heal;
     this.#hasCursor = cursor;
+    this.#copyLabel = copyLabel;
     root.replaceChildren();
     this.#moveCursor();
   }
@@ -160,7 +162,7 @@ export class MarkdownView {
 
   /** @param {References} references @returns {Env} */
   #env(references) {
-    return { references: { ...references }, bracketed: this.#heal ? this.#bracketed : undefined };
+    return { references: { ...references }, copyLabel: this.#copyLabel, bracketed: this.#heal ? this.#bracketed : undefined };
   }
 
   #moveCursor() {
