@@ -25,8 +25,9 @@ async def parse(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[list[sse.Messag
     parser = sse.Parser()
     async with aclosing(chunks):
         async for chunk in chunks:
-            if messages := parser.feed(chunk):
+            while messages := parser.feed(chunk):
                 yield messages
+                chunk = b""  # should an error have come after them, it is raised now
 
 
 async def read(batches: AsyncGenerator[list[sse.Message]], reader: formats.Reader) -> Parts:

@@ -86,6 +86,7 @@ class Parser:
         # One stdlib decoder covers split UTF-8, "one leading U+FEFF BYTE ORDER MARK", and malformed bytes.
         self._decode = codecs.getincrementaldecoder("utf-8-sig")("replace").decode
         self._max = max_message_chars
+        self._error: StreamError | None = None
         self._after_cr = False
         self._line: list[str] = []  # the pieces of a line whose end has not come
         self._is_meaningless = False  # whether that line is a comment or an unknown field
@@ -98,8 +99,22 @@ class Parser:
         self.retry: int | None = None
 
     def feed(self, chunk: bytes) -> list[Message]:
-        """The messages that this chunk completes. A CR ends its line at once; a LF after it belongs to it."""
-        text = self._decode(chunk)
+        """The messages that this chunk completes. A CR ends its line at once; a LF after it belongs to it.
+
+        What comes before an error is given first: then the error is raised by the next call, whatever it brings.
+        """
+        messages: list[Message] = []
+        if self._error is None:
+            try:
+                self._read(self._decode(chunk), messages)
+            except StreamError as error:
+                self._error = error
+                self._line, self._data = [], []
+        if self._error and not messages:
+            raise self._error
+        return messages
+
+    def _read(self, text: str, messages: list[Message]) -> None:
         if self._after_cr and text:
             self._after_cr = False
             text = text.removeprefix("\n")
@@ -107,7 +122,6 @@ class Parser:
             self._after_cr = text.endswith("\r")
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         *lines, rest = text.split("\n")
-        messages: list[Message] = []
         if lines:
             lines[0] = ":" if self._is_meaningless else "".join(self._line) + lines[0]
             self._line, self._line_chars, self._is_meaningless = [], 0, False
@@ -119,7 +133,6 @@ class Parser:
                 elif message := self._dispatch():
                     messages.append(message)
         self._keep(rest)
-        return messages
 
     def _keep(self, piece: str) -> None:
         if not piece or self._is_meaningless:

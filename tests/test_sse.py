@@ -162,6 +162,17 @@ def test_a_line_that_means_nothing_may_be_of_any_length(line: str) -> None:
     assert messages == [Message("a", id="")]
 
 
+def test_what_comes_before_an_error_is_given_first() -> None:
+    parser = Parser(max_message_chars=10)
+
+    messages = parser.feed(b"data: good\n\ndata: " + b"x" * 20 + b"\n\ndata: late\n\n")
+
+    assert messages == [Message("good", id="")]
+    for chunk in (b"", b"data: later\n\n"):
+        with pytest.raises(StreamError):
+            parser.feed(chunk)
+
+
 def test_many_short_lines_count_together() -> None:
     parser = Parser(max_message_chars=1000)
 
