@@ -1,0 +1,153 @@
+"""Blocks of code: copied as they were written, and coloured without being cut into pieces."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playwright.sync_api import Page, expect
+
+PAGE = """
+async () => {
+  const { ChatPanel } = await import("/static/streaming/chat.js");
+  const panel = new ChatPanel({ ask() {}, stop() {} });
+  panel.begin({ upstream: "default", prompt: "", messages: [], document: "tour" });
+  globalThis.say = (text) => panel.show(text);
+}
+"""
+COLOURS = """
+() => Object.fromEntries([...CSS.highlights].map(([name, highlight]) => [name.replace("code-", ""), [...highlight]
+  .sort((a, b) => a.startOffset - b.startOffset)
+  .map((range) => range.startContainer.data.slice(range.startOffset, range.endOffset))]))
+"""
+
+
+@pytest.fixture
+def code(open_page) -> Page:
+    page = open_page(permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce")
+    page.evaluate(PAGE)
+    return page
+
+
+def say(page: Page, text: str) -> None:
+    page.evaluate("(text) => say(text)", text)
+
+
+def test_a_block_says_its_language(code):
+    say(code, "```python title\nx = 1\n")
+    expect(code.locator("figure")).to_have_attribute("data-language", "python")
+    shown = code.evaluate("getComputedStyle(document.querySelector('figure'), '::before').content")
+    assert shown == '"python"'
+    assert code.evaluate("document.querySelector('figure').textContent") == "x = 1\n"
+
+
+def test_code_is_copied_as_it_was_written_also_while_it_grows_and_that_is_announced(code):
+    say(code, "```js\nif (a < b)\n\t`c`;\n")
+    copy = code.get_by_role("button", name="Copy", exact=True)
+
+    copy.click()
+
+    expect(code.locator("#chat [data-part=live]")).to_have_text("copied")
+    assert code.evaluate("navigator.clipboard.readText()") == "if (a < b)\n\t`c`;\n"
+
+    say(code, "d();\n```\n\nand text")
+    copy.focus()
+    code.keyboard.press("Enter")
+
+    expect(copy).to_be_focused()
+    assert code.evaluate("navigator.clipboard.readText()") == "if (a < b)\n\t`c`;\nd();\n"
+
+
+def test_the_button_survives_the_growth_of_its_block(code):
+    say(code, "text\n\n```js\na")
+    code.get_by_role("button", name="Copy", exact=True).focus()
+
+    for n in range(50):
+        say(code, f"const n{n} = {n};\n")
+
+    expect(code.get_by_role("button", name="Copy", exact=True)).to_be_focused()
+
+
+def test_colours_leave_one_text_node(code, wait_until):
+    say(code, "```python\n# why\ndef f(x):\n    return 'a' + str(1.5)\n")
+
+    wait_until(code, "() => CSS.highlights.get('code-keyword')?.size > 0")
+
+    assert code.evaluate(COLOURS) == {
+        "comment": ["# why"],
+        "keyword": ["def", "return"],
+        "name": ["f", "str"],
+        "string": ["'a'"],
+        "number": ["1.5"],
+    }
+    assert code.evaluate("document.querySelector('pre code').childNodes.length") == 1
+
+
+def test_colours_are_the_same_however_the_code_arrives(code):
+    source = "/* a\n b */ const x = `c ${d}\n`; // e\nfunction f() { return 'g' + 0x1f; }\n" * 3
+    colours = code.evaluate(
+        f"""async (source) => {{
+          const {{ Highlighter }} = await import("/static/streaming/highlight.js");
+          const colours = {COLOURS}, results = [];
+          for (const size of [source.length, 1, 7]) {{
+            const root = document.createElement("div"), block = document.createElement("code");
+            block.className = "language-js";
+            root.append(block);
+            document.body.append(root);
+            const text = block.appendChild(new Text("")), highlighter = new Highlighter();
+            for (let from = 0; from < source.length; from += size) {{
+              text.appendData(source.slice(from, from + size));
+              highlighter.refresh(root);
+            }}
+            results.push(colours());
+            root.remove();
+            highlighter.forget();
+          }}
+          return results;
+        }}""",
+        source,
+    )
+    assert len(colours[0]["number"]) == 3
+    assert colours[1] == colours[2] == colours[0]
+
+
+@pytest.mark.parametrize(
+    ("language", "source", "kind", "found"),
+    [
+        (
+            "bash",
+            'echo "$HOME" # c\nfor x in a; do curl --silent $x; done\n',
+            "keyword",
+            ["echo", "for", "in", "do", "done"],
+        ),
+        ("json", '{"a": "b", "c": [1, true]}\n', "name", ['"a"', '"c"']),
+        ("sql", "SELECT a FROM b -- c\nwhere d = 'e'\n", "keyword", ["SELECT", "FROM", "where"]),
+        ("html", '<p class="a">b</p><!-- c -->\n', "comment", ["<!-- c -->"]),
+        ("css", "a { color: red } /* c */\n", "name", ["color"]),
+        ("yaml", "a: b # c\nd: 1\n", "name", ["a", "d"]),
+        ("go", 'func f() string { return "a" }\n', "keyword", ["func", "return"]),
+        ("rust", "fn f() -> u8 { let mut a = 1; a }\n", "keyword", ["fn", "let", "mut"]),
+        ("diff", "@@ -1 +1 @@\n-a\n+b\n", "string", ["+b"]),
+    ],
+)
+def test_knows_the_common_languages(code, wait_until, language, source, kind, found):
+    say(code, f"```{language}\n{source}```\n\n.")
+    wait_until(code, "() => [...CSS.highlights.values()].some(({ size }) => size > 0)")
+    assert code.evaluate(COLOURS)[kind] == found
+
+
+def test_a_language_that_is_not_known_is_left_as_it_is(code):
+    say(code, "```klingon\nqapla' 1\n```\n\n.")
+    expect(code.locator("pre code")).to_have_text("qapla' 1\n", use_inner_text=True)
+    assert json.dumps(code.evaluate(COLOURS)).count('"') <= 10
+
+
+def test_colours_of_an_answer_that_is_gone_are_let_go(code, wait_until):
+    say(code, "```js\nconst a = 1;\n```\n\n.")
+    wait_until(code, "() => CSS.highlights.get('code-keyword')?.size > 0")
+    code.evaluate("""async () => {
+      const { Highlighter } = await import("/static/streaming/highlight.js");
+      document.querySelector("figure").remove();
+      new Highlighter().forget();
+    }""")
+    assert code.evaluate("[...CSS.highlights.values()].every(({ size }) => size === 0)")
