@@ -25,9 +25,8 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()
 
 from ssesite import daphne_flow
-from streaming import registry
+from streaming import registry, upstreams
 from streaming.requests import BODY_IN_SCOPE
-from streaming.upstreams import UpstreamError
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -59,7 +58,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         async with ThreadSensitiveContext(executor=next(_lanes)):
             await django_application(scope, receive, send)
-    except UpstreamError:
+    except upstreams.UpstreamError:
         # A relayed body broke off, which its response has logged. Its reader must not take it for whole: Daphne is
         # told to break the connection, other servers do so when an exception reaches them.
         if not daphne_flow.abort(send):
@@ -126,7 +125,7 @@ class _Goodbye:
             self._loop.call_soon_threadsafe(self._drain, number)
 
     def _drain(self, number: int) -> None:
-        self._task = self._loop.create_task(registry.drain())
+        self._task = self._loop.create_task(_end_streams())
         self._task.add_done_callback(lambda _: self._pass_on(number, None))
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
@@ -136,6 +135,11 @@ class _Goodbye:
         elif server == signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+
+
+async def _end_streams() -> None:
+    await registry.drain()
+    await upstreams.close()
 
 
 _goodbye = _Goodbye()

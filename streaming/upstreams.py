@@ -516,3 +516,9 @@ def _client(verify: bool) -> httpx.AsyncClient:
         transport = _ExactTransport(verify=verify)
         clients[verify] = httpx.AsyncClient(transport=transport, cookies=no_cookies, follow_redirects=False)
     return clients[verify]
+
+
+async def close() -> None:
+    """Closes the connections that this event loop keeps alive. What is asked for afterwards makes new ones."""
+    for client in _clients.pop(asyncio.get_running_loop(), {}).values():
+        await client.aclose()

@@ -167,9 +167,10 @@ def test_says_goodbye_to_every_stream_before_it_goes_down(make_site: Callable[..
     for address, end in zip(addresses, ends, strict=True):
         last = b"retry: 1000\n\n" if address == "/ping" else b'event: done\ndata: {"reason": "drained"}\n\n'
         assert end.endswith(last + b"\r\n0\r\n\r\n"), end
-    assert seconds < 1
+    assert seconds < 2, "no stream had to be given up; an idle machine takes some tenths of a second"
     assert site.process.returncode == 0
     assert "Traceback" not in site.log
+    assert "Unclosed" not in site.log, "connections to upstreams are closed too"
 
 
 def test_500_idle_streams_take_few_threads_and_no_database_handle(make_site: Callable[..., Site]) -> None:
