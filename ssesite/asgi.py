@@ -53,6 +53,10 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         # Refused in so many words: of "lifespan" servers take it for "not supported", and go on.
         raise ValueError(f"this site does not speak {scope['type']}")
     _goodbye.install()
+    request = asyncio.current_task()
+    assert request
+    _requests.add(request)
+    request.add_done_callback(_requests.discard)
     if scope["path"].removeprefix(scope.get("root_path", "")).startswith("/proxy") and _has_body(scope):
         receive = _arriving(scope, receive)
     try:
@@ -137,8 +141,17 @@ class _Goodbye:
             signal.raise_signal(number)
 
 
+_requests: set[asyncio.Task[None]] = set()
+"""Those that are being answered."""
+
+LAST_REQUESTS = 1.0
+"""Seconds that those have which are being answered when the server goes down: no task of theirs is cut off."""
+
+
 async def _end_streams() -> None:
     await registry.drain()
+    if _requests:
+        await asyncio.wait(_requests, timeout=LAST_REQUESTS)
     await upstreams.close()
 
 
