@@ -171,16 +171,20 @@ def test_stop_keeps_the_text_and_removes_the_cursor(page, wait_until):
 
 
 def test_a_new_question_never_mixes_with_the_answer_before(page):
-    start(page, "handbook", interval="0")
+    answers = page.locator("#chat article")
+    start(page, "handbook", interval="0.1")
+    expect(answers.locator("h1")).to_have_count(1)
+
     start(page, "poem")
 
     expect(status(page, "chat")).to_have_text("Done")
-    expect(page.locator("#chat article h1")).to_have_count(2)
+    expect(answers.last.locator("h1")).to_have_count(1)
     expect(page.locator("#chat .turn").first.locator("[data-part=reason]")).to_have_text("You stopped this answer.")
-    after = page.locator("#chat article").last.inner_text()
+    first, second = answers.all_inner_texts()
     start(page, "poem")
+    expect(answers).to_have_count(3)
     expect(status(page, "chat")).to_have_text("Done")
-    assert page.locator("#chat article").last.inner_text() == after
+    assert answers.all_inner_texts() == [first, second, second]
 
 
 def test_a_question_stands_above_its_answer_and_goes_along_with_what_was_said(page):
