@@ -433,18 +433,21 @@ def test_a_hidden_tab_shows_all_at_once_without_frames(page):
     expect(page.locator("[data-cursor]")).to_have_count(0)
 
 
-def test_a_page_that_is_kept_for_the_way_back_holds_no_connection(page):
+def test_a_page_that_is_kept_for_the_way_back_holds_no_connection_and_reads_on_when_it_returns(page):
     page.locator("#ping").get_by_role("button", name="Connect", exact=True).click()
     expect(status(page, "ping")).to_have_text("Connected")
+    answer_with(page, "/streams/*", ("message", {"delta": "THE END"}), ("done", {"reason": "stop"}))
     start(page, interval="0.5")
-    expect(status(page, "chat")).to_have_text("Streaming")
+    expect(page.locator("#chat article h1")).to_have_count(1)
 
     page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
-    expect(status(page, "chat")).to_have_text("Stopped")
+    expect(status(page, "chat")).to_contain_text("Connection lost")
 
     page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
     expect(status(page, "ping")).to_have_text("Connected")
     expect(page.locator("#ping li .event").last).to_have_text("message")
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(page.locator("#chat article")).to_contain_text("THE END")
 
 
 # --- two languages

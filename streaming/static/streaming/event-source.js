@@ -108,7 +108,7 @@ export async function* fetchEvents(url, options = {}) {
       const delay = Math.min(state.retry === undefined ? backoff(failures, retry) : Math.max(state.retry, SHORTEST_WAIT), LONGEST_TIMER);
       onCut?.(error, delay);
       await wait(delay, signal);
-      await untilOnline(signal);
+      await untilReachable(signal);
     }
   }
 }
@@ -128,60 +128,98 @@ class Lost extends CutError {}
  * @returns {AsyncGenerator<Message[], void, undefined>}
  */
 async function* readOnce({ url, method = "GET", body, credentials, signal, fetch = globalThis.fetch, ...options }, parser, returning) {
-  const ours = new AbortController();
-  const patience = idleTimer(options.idleTimeout ?? 45_000, (silence) => ours.abort(silence));
+  const connection = new Connection(options.idleTimeout ?? 45_000);
   try {
     const headers = await headersFor(options.headers, parser.lastEventId);
-    const response = await patience.during(() => fetch(String(url), {
+    const response = await connection.waitFor(() => fetch(String(url), {
       method,
       headers,
       body,
       credentials,
       cache: "no-store",
-      signal: signal ? AbortSignal.any([signal, ours.signal]) : ours.signal,
+      signal: signal ? AbortSignal.any([signal, connection.signal]) : connection.signal,
     }));
     if (response.status === 204 && !returning) throw STOP;
-    if (!isEventStream(response)) throw new RefusedError(response, await patience.during(() => response.text()), returning);
+    if (!isEventStream(response)) throw new RefusedError(response, await beginningOf(response), returning);
     await options.onOpen?.(response);
     const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
     for (;;) {
-      const { done, value } = await patience.during(() => reader.read());
+      const { done, value } = await connection.waitFor(() => reader.read());
       if (value) options.onBytes?.(value.length);
       // An error that the last bytes held is told by the next call, even of nothing.
       yield parser.feed(value ?? new Uint8Array());
       if (done) return;
     }
   } finally {
-    ours.abort();
+    connection.close();
   }
 }
 
-/**
- * Gives up on waits that are too long, and tells a lost connection from an error of the caller's.
- *
- * @param {number} limit
- * @param {(silence: CutError) => void} onSilence
- */
-function idleTimer(limit, onSilence) {
-  return {
-    /** @template T @param {() => Promise<T>} act @returns {Promise<T>} */
-    async during(act) {
-      /** @type {CutError | undefined} */
-      let silence;
-      const timer = setTimeout(() => {
-        silence = new Lost(`the connection was silent for ${limit / 1000} s`);
-        onSilence(silence);
-      }, Math.min(limit, LONGEST_TIMER));
-      try {
-        return await act();
-      } catch (error) {
-        // fetch reports a lost connection as a TypeError, whatever its cause.
-        throw silence ?? (error instanceof TypeError ? new Lost("the connection failed", { cause: error }) : error);
-      } finally {
-        clearTimeout(timer);
-      }
-    },
-  };
+// A page that is kept for the way back holds no connection, and makes none until it is shown again.
+let isPutAway = false;
+globalThis.addEventListener?.("pagehide", ({ persisted }) => { isPutAway = persisted; });
+globalThis.addEventListener?.("pageshow", () => { isPutAway = false; });
+
+/** Gives up on waits that are too long, and tells a lost connection from an error of the caller's. */
+class Connection {
+  #abort = new AbortController();
+  #over = new AbortController();
+  #patience;
+  signal = this.#abort.signal;
+
+  /** @param {number} patience  milliseconds */
+  constructor(patience) {
+    this.#patience = patience;
+    globalThis.addEventListener?.("pagehide", ({ persisted }) => { if (persisted) this.#giveUp("the page was put away"); }, { signal: this.#over.signal });
+  }
+
+  /** @template T @param {() => Promise<T>} act @returns {Promise<T>} */
+  async waitFor(act) {
+    const timer = setTimeout(() => this.#giveUp(`the connection was silent for ${this.#patience / 1000} s`), Math.min(this.#patience, LONGEST_TIMER));
+    try {
+      return await act();
+    } catch (error) {
+      if (this.signal.aborted) throw this.signal.reason;
+      // fetch reports a lost connection as a TypeError, whatever its cause.
+      throw error instanceof TypeError ? new Lost("the connection failed", { cause: error }) : error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  close() {
+    this.#over.abort();
+    this.#abort.abort();
+  }
+
+  /** @param {string} why */
+  #giveUp(why) {
+    this.#abort.abort(new Lost(why));
+  }
+}
+
+// A page of text or a stream of another kind may be endless; nobody reads a refusal to its end.
+const LONGEST_REFUSAL = 1 << 16;
+const REFUSAL_TIME = 1000;
+
+/** @param {Response} response */
+async function beginningOf({ body }) {
+  const reader = body?.getReader();
+  const timer = setTimeout(() => reader?.cancel(), REFUSAL_TIME);
+  const decoder = new TextDecoder();
+  let text = "";
+  try {
+    while (reader && text.length < LONGEST_REFUSAL) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      text += decoder.decode(value, { stream: true });
+    }
+  } catch {
+    // What has come tells enough.
+  } finally {
+    clearTimeout(timer);
+  }
+  return text;
 }
 
 /**
@@ -238,28 +276,42 @@ function backoff(failures, retry) {
 /**
  * @param {number} delay
  * @param {AbortSignal} [signal]
- * @returns {Promise<void>}
  */
 function wait(delay, signal) {
-  return new Promise((resolve, reject) => {
-    const stop = () => { clearTimeout(timer); reject(signal?.reason); };
-    const timer = setTimeout(() => { signal?.removeEventListener("abort", stop); resolve(); }, delay);
-    signal?.addEventListener("abort", stop, { once: true });
-  });
+  return waiting((resume, over) => {
+    const timer = setTimeout(resume, delay);
+    over.addEventListener("abort", () => clearTimeout(timer));
+  }, signal);
 }
 
 /**
+ * Until there is a network, and a page that is shown or at least open.
+ * @param {AbortSignal} [signal]
+ */
+function untilReachable(signal) {
+  return waiting((resume, over) => {
+    const look = () => { if (!isPutAway && globalThis.navigator?.onLine !== false) resume(); };
+    for (const type of ["online", "pageshow"]) globalThis.addEventListener?.(type, look, { signal: over });
+    look();
+  }, signal);
+}
+
+/**
+ * @param {(resume: () => void, over: AbortSignal) => void} begin
  * @param {AbortSignal} [signal]
  * @returns {Promise<void>}
  */
-function untilOnline(signal) {
-  if (globalThis.navigator?.onLine !== false) return Promise.resolve();
-  return new Promise((resolve, reject) => {
-    const stop = () => { globalThis.removeEventListener("online", go); reject(signal?.reason); };
-    const go = () => { signal?.removeEventListener("abort", stop); resolve(); };
-    globalThis.addEventListener("online", go, { once: true });
-    signal?.addEventListener("abort", stop, { once: true });
-  });
+async function waiting(begin, signal) {
+  signal?.throwIfAborted();
+  const over = new AbortController();
+  try {
+    await new Promise((/** @type {(nothing: void) => void} */ resolve, reject) => {
+      signal?.addEventListener("abort", () => reject(signal.reason), { signal: over.signal });
+      begin(resolve, over.signal);
+    });
+  } finally {
+    over.abort();
+  }
 }
 
 /** @typedef {{ type?: string, title?: string, status?: number, detail?: string }} Problem  RFC 9457 */
@@ -302,6 +354,7 @@ export class FetchEventSource extends EventTarget {
   lastEventId = "";
   url;
   withCredentials;
+  #origin = "";
   #abort = new AbortController();
   /** @type {Map<string, { handler: Handler | null }>} */
   #handlers = new Map();
@@ -354,8 +407,10 @@ export class FetchEventSource extends EventTarget {
       for await (const message of messages) {
         this.lastEventId = message.id;
         const { event, data, id } = message;
-        this.dispatchEvent(new MessageEvent(event, { data, lastEventId: id, origin: new URL(this.url).origin }));
+        this.dispatchEvent(new MessageEvent(event, { data, lastEventId: id, origin: this.#origin }));
       }
+      // As an EventSource does when it is told by a 204 that there is nothing to read.
+      if (this.readyState === FetchEventSource.CONNECTING) this.#fail(FetchEventSource.CLOSED, undefined);
       this.close();
     } catch (error) {
       if (!signal.aborted) this.#fail(FetchEventSource.CLOSED, error);
@@ -369,6 +424,8 @@ export class FetchEventSource extends EventTarget {
   async #open(response, options) {
     await options.onOpen?.(response);
     this.#abort.signal.throwIfAborted();
+    // Where a redirect led.
+    this.#origin = new URL(response.url || this.url).origin;
     this.readyState = FetchEventSource.OPEN;
     this.dispatchEvent(new Event("open"));
   }

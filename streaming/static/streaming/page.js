@@ -157,12 +157,14 @@ function textOf({ delta, text }) {
 
 // --- All of them
 
-/** A page that is kept for the way back holds no connection: the beats return with it, and nothing is asked twice. */
+/**
+ * A page that is kept for the way back holds no connection, and nothing is asked twice: the beats return with it, and
+ * so does an answer, which is read on.
+ */
 addEventListener("pagehide", ({ persisted }) => {
   if (!persisted) return;
   beats?.close();
   if (raw.isRunning) stopList();
-  if (chat.isRunning) stopAnswer();
 });
 addEventListener("pageshow", ({ persisted }) => {
   if (persisted && beats) connect();

@@ -1,0 +1,137 @@
+// A server that does to a reader of event streams all that networks, proxies and programs do. Each path is one manner,
+// and behind it the caller's own key: `/drip/7`. `/log/drip/7` tells what was asked there. The client's files are served
+// too, so that a page of this server can read its streams.
+
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+
+const STREAM = { "Content-Type": "text/event-stream" };
+const DONE = "event: done\ndata: {}\n\n";
+const STATIC = new URL("../../streaming/static/streaming/", import.meta.url);
+const TYPES = { ".js": "text/javascript", ".html": "text/html; charset=utf-8" };
+
+/** What each manner does with the first request, and with those after it. */
+const MANNERS = {
+  "wrong-type": [endless("text/plain")],
+  "nearly-right-type": [endless("text/event-streamish")],
+  "no-content": [(response) => response.writeHead(204).end()],
+  "problem": [(response) => response.writeHead(500, { "Content-Type": "application/problem+json" }).end('{"detail": "the disk is full"}')],
+  "endless-error": [endless("text/html", 500)],
+  "cut-in-a-character": [hold(Buffer.from("id: 1\ndata: 你\n\nid: 2\ndata: 好").subarray(0, -1)), (response) => send(response, "id: 2\ndata: 好\n\n", DONE)],
+  "cut-in-a-post": [hold("id: s:1\ndata: a\n\n"), (response) => send(response, DONE)],
+  "endless-retry": [(response) => send(response, "retry: 99999999999\nid: 1\ndata: a\n\n")],
+  "chinese-id": [(response) => send(response, "id: 第七段 é\ndata: a\n\n"), (response) => send(response, DONE)],
+  "silence": [(response) => response.writeHead(200, STREAM).write("id: 1\ndata: a\n\n"), (response) => send(response, DONE)],
+  "silent-head": [() => {}, (response) => send(response, DONE)],
+  "redirect": [(response, path) => response.writeHead(307, { Location: path.replace("redirect", "/drip") }).end()],
+  "drip": [(response) => drip(response, "id: 1\ndata: 你好\n\n" + DONE)],
+  "several": [(response) => response.writeHead(200, STREAM).write("data: a\n\ndata: b\n\n" + DONE)],
+  "flood": [flood],
+  "held": [hold("retry: 1\nid: 1\ndata: a\n\n"), (response) => send(response, "id: 2\ndata: b\n\n", DONE)],
+  "parity": [
+    (response) => send(response, "retry: 20\n\ndata: a\n\nid: 第1\nevent: named\ndata: b\ndata: c\n\nid: 2\n\n:heartbeat\n\ndata: lost"),
+    (response) => send(response, "event: error\ndata: said\n\nid\ndata:d\n\n"),
+    (response) => response.writeHead(204).end(),
+  ],
+};
+
+/** @type {Map<string, { method: string, lastEventId: string | null, body: string, closed: boolean }[]>} */
+const asked = new Map();
+/** @type {Map<string, () => void>} */
+const held = new Map();
+
+export const server = createServer(async (request, response) => {
+  response.on("error", () => {});
+  const [, manner = "", key = "", ...rest] = new URL(request.url ?? "/", "http://localhost").pathname.split("/");
+  if (manner === "log") return json(response, asked.get([key, ...rest].join("/")) ?? []);
+  if (manner === "release") {
+    held.get([key, ...rest].join("/"))?.();
+    return json(response, []);
+  }
+  if (manner === "" || manner === "static" || manner === "tests") return serveFile(response, manner, [key, ...rest].join("/"));
+  const path = `${manner}/${key}`;
+  const before = asked.get(path) ?? [];
+  asked.set(path, before);
+  const id = request.headers["last-event-id"];
+  const entry = { method: request.method ?? "", lastEventId: id === undefined ? null : Buffer.from(String(id), "latin1").toString("utf8"), body: "", closed: false };
+  before.push(entry);
+  response.on("close", () => { entry.closed = true; });
+  for await (const chunk of request) entry.body += chunk;
+  const steps = MANNERS[manner] ?? [(unknown) => unknown.writeHead(404).end()];
+  await steps[Math.min(before.length, steps.length) - 1](response, path);
+});
+
+/** @returns {Promise<string>}  its address */
+export async function listen() {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
+export async function close() {
+  server.closeAllConnections();
+  await new Promise((closed) => server.close(closed));
+}
+
+function send(response, ...pieces) {
+  response.writeHead(200, STREAM).end(pieces.join(""));
+}
+
+function endless(type, status = 200) {
+  return async (response) => {
+    response.writeHead(status, { "Content-Type": type });
+    for (let n = 0; !response.destroyed; n++) {
+      response.write(`data: ${n}\n\n`);
+      await pause(20);
+    }
+  };
+}
+
+async function drip(response, text) {
+  response.writeHead(200, STREAM);
+  for (const byte of Buffer.from(text)) {
+    response.write(Buffer.of(byte));
+    await pause(2);
+  }
+  response.end();
+}
+
+async function flood(response) {
+  response.writeHead(200, STREAM);
+  const piece = `data: ${"x".repeat(1 << 16)}\n\n`;
+  for (let n = 0; n < 1024 && !response.destroyed; n++) {
+    if (!response.write(piece)) await new Promise((go) => { response.once("drain", go); response.once("close", go); });
+  }
+}
+
+/** Sends this, and tears the connection when it is told to. Torn at once, a browser may not even have looked. */
+function hold(piece) {
+  return (response, path) => {
+    response.writeHead(200, STREAM).write(piece);
+    held.set(path, () => response.destroy());
+  };
+}
+
+function json(response, value) {
+  response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(value));
+}
+
+async function serveFile(response, room, path) {
+  if (room === "") return response.writeHead(200, { "Content-Type": TYPES[".html"] }).end("<!doctype html><title>a reader</title><link rel='icon' href='data:,'>");
+  const folder = room === "static" ? STATIC : new URL("./", import.meta.url);
+  try {
+    const found = await readFile(new URL(path, folder));
+    response.writeHead(200, { "Content-Type": TYPES[extname(path)] ?? "text/plain" }).end(found);
+  } catch {
+    response.writeHead(404).end();
+  }
+}
+
+// Run by itself it serves until its input ends.
+if (import.meta.main) {
+  console.log(await listen());
+  process.stdin.on("end", () => process.exit()).resume();
+}
