@@ -299,26 +299,6 @@ test("an abort while the server is silent closes the connection", async () => {
   await requests[0].closed;
 });
 
-test("reads when it is asked: a reader who waits holds the server back", async () => {
-  let written = 0;
-  const { url } = await serve(async (_, response) => {
-    response.writeHead(200, STREAM);
-    const piece = `data: ${"x".repeat(1 << 16)}\n\n`;
-    while (written < 64 << 20 && !response.destroyed) {
-      written += piece.length;
-      if (!response.write(piece)) await new Promise((go) => { response.once("drain", go); response.once("close", go); });
-    }
-  });
-
-  const messages = fetchEvents(url);
-  await messages.next();
-  await pause(200);
-  const held = written;
-  await messages.return();
-
-  assert.ok(held < 32 << 20, `${held} bytes were taken`);
-});
-
 test("fetch can be passed in", async () => {
   const fetch = async (url) => new Response(`data: ${url}\n\n${DONE}`, { headers: STREAM });
   assert.equal((await all(fetchEvents("/here", { fetch })))[0].data, "/here");

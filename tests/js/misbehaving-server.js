@@ -38,7 +38,7 @@ const MANNERS = {
   ],
 };
 
-/** @type {Map<string, { method: string, lastEventId: string | null, body: string, closed: boolean }[]>} */
+/** @type {Map<string, { method: string, lastEventId: string | null, body: string, taken: number, closed: boolean }[]>} */
 const asked = new Map();
 /** @type {Map<string, () => void>} */
 const held = new Map();
@@ -56,12 +56,12 @@ export const server = createServer(async (request, response) => {
   const before = asked.get(path) ?? [];
   asked.set(path, before);
   const id = request.headers["last-event-id"];
-  const entry = { method: request.method ?? "", lastEventId: id === undefined ? null : Buffer.from(String(id), "latin1").toString("utf8"), body: "", closed: false };
+  const entry = { method: request.method ?? "", lastEventId: id === undefined ? null : Buffer.from(String(id), "latin1").toString("utf8"), body: "", taken: 0, closed: false };
   before.push(entry);
   response.on("close", () => { entry.closed = true; });
   for await (const chunk of request) entry.body += chunk;
   const steps = MANNERS[manner] ?? [(unknown) => unknown.writeHead(404).end()];
-  await steps[Math.min(before.length, steps.length) - 1](response, path);
+  await steps[Math.min(before.length, steps.length) - 1](response, path, entry);
 });
 
 /** @returns {Promise<string>}  its address */
@@ -99,11 +99,13 @@ async function drip(response, text) {
   response.end();
 }
 
-async function flood(response) {
+/** 1 GB, as fast as they are taken. */
+async function flood(response, path, entry) {
   response.writeHead(200, STREAM);
-  const piece = `data: ${"x".repeat(1 << 16)}\n\n`;
-  for (let n = 0; n < 1024 && !response.destroyed; n++) {
-    if (!response.write(piece)) await new Promise((go) => { response.once("drain", go); response.once("close", go); });
+  const piece = `data: ${"x".repeat(1 << 16)}\n\n`, closed = once(response, "close");
+  for (let n = 0; n < 16_384 && !response.destroyed; n++) {
+    entry.taken += piece.length;
+    if (!response.write(piece)) await Promise.race([once(response, "drain"), closed]);
   }
 }
 

@@ -130,6 +130,24 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
       },
     },
     {
+      name: "a reader who waits holds the server back",
+      expect: [true, true],
+      async run() {
+        const messages = fetchEvents(at("flood"));
+        const { value } = await messages.next();
+        // A browser has buffers of many megabytes; when they are full nothing moves any more.
+        let before = 0, taken = -1;
+        await until(async () => {
+          before = taken;
+          await new Promise((go) => setTimeout(go, 100));
+          [{ taken }] = await log("flood");
+          return taken === before;
+        });
+        await messages.return();
+        return [value.data.length === 1 << 16, taken < 1 << 29];
+      },
+    },
+    {
       name: "after an abort nothing more is delivered, not even the rest of the chunk, and the reason is told",
       expect: [["a"], "enough", true],
       async run() {

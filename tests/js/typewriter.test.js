@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Typewriter } from "../../streaming/static/streaming/typewriter.js";
+import { ClassicTypewriter, Typewriter } from "../../streaming/static/streaming/typewriter.js";
 
 const FRAME = 1000 / 60;
 
@@ -80,13 +80,63 @@ test("a stall of the main thread is caught up in one frame", () => {
   assert.ok(first.length > 1250 - 100, `${first.length} characters`);
 });
 
-test("flush gives what is left, at once", () => {
-  const typewriter = new Typewriter();
-  typewriter.push("some text", 0);
-  const begun = typewriter.take(100);
+for (const Kind of [Typewriter, ClassicTypewriter])
+  test(`${Kind.name}: flush gives what is left, at once`, () => {
+    const typewriter = new Kind();
+    typewriter.push("some text", 0);
+    const begun = typewriter.take(100);
 
-  assert.equal(begun + typewriter.flush(), "some text");
-  assert.equal(typewriter.pending, "");
+    assert.equal(begun + typewriter.flush(), "some text");
+    assert.equal(typewriter.pending, "");
+  });
+
+// --- the classic way
+
+test("the classic way gives a character each 10 ms while more than 50 wait, then one each 50 ms", () => {
+  const typewriter = new ClassicTypewriter();
+  typewriter.push("x".repeat(150), 0);
+  typewriter.finish();
+
+  const times = [];
+  for (let now = 0; typewriter.pending; now++) times.push(...Array(typewriter.take(now).length).fill(now));
+
+  const gaps = times.slice(1).map((time, n) => time - times[n]);
+  assert.deepEqual(gaps, [...Array(100).fill(10), ...Array(49).fill(50)]);
+});
+
+test("the classic way has one clock: text that comes while it writes changes the speed, and nothing is written twice", () => {
+  const typewriter = new ClassicTypewriter();
+  typewriter.push("a".repeat(10), 0);
+  let shown = "";
+  for (let now = 0; now <= 100; now++) shown += typewriter.take(now);
+  assert.equal(shown.length, 3);
+
+  typewriter.push("b".repeat(100), 100);
+  for (let now = 101; now <= 650; now++) shown += typewriter.take(now);
+
+  // 50 ms until the next, and then 10 ms each.
+  assert.equal(shown.length, 3 + 51);
+  assert.ok(("a".repeat(10) + "b".repeat(100)).startsWith(shown));
+});
+
+test("the classic way makes nothing up for a time without text", () => {
+  const typewriter = new ClassicTypewriter();
+  typewriter.push("ab", 0);
+  typewriter.take(1000);
+
+  typewriter.push("cdefgh", 10_000);
+
+  assert.ok(typewriter.take(10_001).length <= 1);
+});
+
+test("the classic way catches up after a stall, and cuts no grapheme", () => {
+  const typewriter = new ClassicTypewriter();
+  typewriter.push("👨‍👩‍👧".repeat(40), 0);
+
+  const late = typewriter.take(1000);
+
+  assert.ok(late.length > 80, `${late.length}`);
+  assert.equal(late.length % "👨‍👩‍👧".length, 0);
 });
 
 function play(steps) {
