@@ -10,7 +10,7 @@ through by ``functools.reduce(getitem, text, node)``, in C. Two things make that
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import reduce
 from operator import getitem
 
@@ -22,7 +22,7 @@ _MAX_MEMOS = 1 << 16
 class Node(dict[str, "Node"]):
     """Its children, and by and by the other states it was seen to lead to (``memos`` of the automaton count them)."""
 
-    __slots__ = ("automaton", "depth", "fail", "may_grow", "rank")
+    __slots__ = ("automaton", "depth", "fail", "may_grow", "output", "rank")
 
     is_hit = False
 
@@ -34,11 +34,16 @@ class Node(dict[str, "Node"]):
         self.depth = depth
         self.may_grow = 0  # how many of the last characters can become a longer word
         self.rank = -1  # of the rule whose word ends here
+        self.output: Node | None = None  # the longest proper suffix that is a word
 
     def __missing__(self, char: str) -> Node:
-        automaton = self.automaton
-        state = self.fail[char] if self.depth else self
-        automaton.memorize(self, char, state)
+        # No suffix of it is a word, so each of them may be asked for its child.
+        state, node = None, self
+        while state is None and node.depth:
+            node = node.fail
+            state = node.get(char)
+        state = node if state is None else state
+        self.automaton.memorize(self, char, state)
         return state
 
     def child(self, char: str) -> Node | None:
@@ -91,7 +96,8 @@ class Literals:
             # A leaf cannot grow; what can is its longest suffix that has children.
             node.may_grow = node.depth if node else fail.may_grow
             for char, child in node.items():
-                child.fail = self._suffix(node, char)
+                child.fail = suffix = self._suffix(node, char)
+                child.output = suffix if suffix.rank >= 0 else suffix.output
                 queue.append(child)
             if node.rank >= 0 or isinstance(fail, _Accepting):
                 node.__class__ = _Accepting
@@ -117,58 +123,36 @@ class Literals:
         """The state after the text. ``is_hit`` tells whether a word was met, so that the text has to be looked at."""
         return reduce(getitem, text, state)
 
+    def step(self, node: Node, char: str) -> Node:
+        """The next state, whatever was met: what a scanner goes on with."""
+        while (child := node.child(char)) is None and node.depth:
+            node = node.fail
+        return node if child is None else child
+
     def held(self, state: Node, text: str, before: str) -> int:
-        """How many of the text's last characters can still become part of a word; ``state`` has met none."""
+        """How many of the text's last characters can still become part of a word; ``before`` is what precedes it."""
         if not self.whole_word:
             return state.may_grow
-        return max((len(text) - start for start in self._live(state, text, before)), default=0)
+        return next((len(text) - start for start in self.live(state, text, before)), 0)
 
-    def live(self, text: str, before: str) -> Live:
-        """Where words could begin that are not complete; ``before`` is the character before the text."""
-        node, skipped = self.start, max(len(text) - self.longest, 0)
-        for char in text[skipped:]:
-            while (step := node.child(char)) is None and node.depth:
-                node = node.fail
-            node = self.start if step is None else step
-        return Live(list(self._live(node, text, before)))
-
-    def _live(self, node: Node, text: str, before: str) -> Iterator[int]:
+    def live(self, node: Node, text: str, before: str) -> Iterator[int]:
+        """Where in the text that led to this state words could begin that are not complete, ascending."""
         # A whole word that ends with the text is decided by the character that follows.
         pending = self.whole_word and bool(text) and is_word_char(text[-1])
         while node.depth:
             start = len(text) - node.depth
-            can_grow = any(child.depth > node.depth for child in node.values())
+            may_go_on = node.may_grow == node.depth or (pending and node.rank >= 0)
             # What begins before the text was let go, since no whole word may begin there.
-            if start >= 0 and (can_grow or (pending and node.rank >= 0)) and self._may_begin(text, start, before):
+            if start >= 0 and may_go_on and self.may_begin(text, start, before):
                 yield start
             node = node.fail
 
-    def _may_begin(self, text: str, start: int, before: str) -> bool:
+    def may_begin(self, text: str, start: int, before: str) -> bool:
         previous = text[start - 1] if start else before
         return not (self.whole_word and previous and is_word_char(previous) and is_word_char(text[start]))
 
     def matches(self, text: str, before: str, *, final: bool) -> LiteralMatches:
         return LiteralMatches(self, text, before, final=final)
-
-
-class Live:
-    """Where matches could begin that are not complete, ascending. Each is looked at when it is asked for."""
-
-    def __init__(self, starts: list[int], is_live: Callable[[int], bool] | None = None) -> None:
-        self._starts = starts
-        self._is_live = is_live
-        self._next = 0
-        self._known = -1
-
-    def first(self, least: int) -> int | None:
-        """The first that is ``least`` or more; ``least`` only grows."""
-        while self._next < len(self._starts):
-            start = self._starts[self._next]
-            if start >= least and (start == self._known or self._is_live is None or self._is_live(start)):
-                self._known = start
-                return start
-            self._next += 1
-        return None
 
 
 class LiteralMatches:
@@ -188,7 +172,7 @@ class LiteralMatches:
     def ends(self, start: int) -> Iterator[tuple[int, int]]:
         """(end, rank) of each word that begins at ``start``, the shortest first."""
         literals, text = self._literals, self._text
-        if not literals._may_begin(text, start, self._before):
+        if not literals.may_begin(text, start, self._before):
             return
         node: Node | None = literals.start
         for at in range(start, len(text)):

@@ -15,29 +15,26 @@ What counts, for a whole text:
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import NamedTuple, cast
+from typing import Protocol, cast
 
 from streaming.moderation.folding import fold_with_origin, is_word_char
-from streaming.moderation.literals import LiteralMatches, Literals
-from streaming.moderation.literals import Node as LiteralState
-from streaming.moderation.regexes import Regexes, RegexMatches
-from streaming.moderation.regexes import State as RegexState
+from streaming.moderation.literals import Literals
+from streaming.moderation.regexes import Regexes
 from streaming.moderation.rules import Compiled
-
-Automaton = Literals | Regexes
-State = LiteralState | RegexState
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Machine:
-    """One automaton, and which spelling of the text it reads: the folded one, or the text as it came."""
-
-    automaton: Automaton
-    exact: bool
+from streaming.moderation.scanning import (
+    AllWords,
+    Found,
+    Live,
+    LongestWords,
+    Machine,
+    ReachOfRegexes,
+    ReachOfWords,
+    RegexScanner,
+)
+from streaming.moderation.window import Decided, Match, Window
 
 
 class Plan:
@@ -49,7 +46,6 @@ class Plan:
         self.denying = _machines([r for r in rules if r[1].rule.action not in ("block", "allow")], max_span)
         self.blocking = _machines([r for r in rules if r[1].rule.action == "block"], max_span)
         self.allowing = _machines([r for r in rules if r[1].rule.action == "allow"], max_span)
-        self.watched = (*self.denying, *self.blocking)
 
 
 def _machines(rules: list[tuple[int, Compiled]], max_span: int) -> tuple[Machine, ...]:
@@ -64,172 +60,41 @@ def _machines(rules: list[tuple[int, Compiled]], max_span: int) -> tuple[Machine
     return tuple(machines)
 
 
-class Decided(NamedTuple):
-    """Text that is decided, and the rank of the rule that matched it; -1 if none did."""
-
-    text: str
-    start: int
-    end: int
-    rank: int
-
-
-class Match(NamedTuple):
-    """In window coordinates. The least of several is the one that counts."""
-
-    start: int
-    minus_end: int
-    rank: int
-
-
-class _Window:
-    """Some text as it came, and folded, and which character of the one comes from which of the other."""
-
-    def __init__(self) -> None:
-        self.offset = 0  # characters of the text before it
-        self.raw = ""
-        self.folded = ""
-        self._origin: list[int] | None = None  # for each folded character; None while they are the same
-        self._before = ("", "")
-
-    def append(self, text: str, folded: str, origin: list[int] | None) -> None:
-        if origin is not None or self._origin is not None:
-            if self._origin is None:
-                self._origin = list(range(len(self.folded)))
-            base = len(self.raw)
-            self._origin += [base + index for index in (origin if origin is not None else range(len(folded)))]
-        self.raw += text
-        self.folded += folded
-
-    def drop(self, count: int) -> None:
-        """Forgets the first characters, but for the one that may join with the next to a word."""
-        if not count:
-            return
-        folded = self.index(count, exact=False)
-        self._before = (self.folded[folded - 1] if folded else self._before[0], self.raw[count - 1])
-        self.offset += count
-        self.raw = self.raw[count:]
-        self.folded = self.folded[folded:]
-        if self._origin is not None:
-            self._origin = [index - count for index in self._origin[folded:]]
-            if len(self.raw) == len(self.folded) and self._origin == list(range(len(self.raw))):
-                self._origin = None
-
-    def spelling(self, *, exact: bool) -> str:
-        return self.raw if exact else self.folded
-
-    def take_all(self) -> list[Decided]:
-        """All of it as text without a match, and forgets it."""
-        text, start = self.raw, self.offset
-        if not text:
-            return []
-        self._before = (self.folded[-1:] or self._before[0], text[-1])
-        self.offset = end = start + len(text)
-        self.raw = self.folded = ""
-        self._origin = None
-        return [Decided(text, start, end, -1)]
-
-    def last(self, match: Match, *, exact: bool) -> str:
-        """The last character of a match, as it is spelled."""
-        return self.spelling(exact=exact)[self.index(-match.minus_end, exact=exact) - 1]
-
-    def is_one_to_one(self, *, exact: bool) -> bool:
-        return exact or self._origin is None
-
-    def index(self, at: int, *, exact: bool) -> int:
-        """Where a character of the text, or what comes after it, stands in a spelling."""
-        return at if exact or self._origin is None else bisect_left(self._origin, at)
-
-    def begin(self, index: int, *, exact: bool) -> int:
-        """The character of the text that one of a spelling comes from; at the spelling's end, the text's."""
-        if exact or self._origin is None:
-            return index
-        return self._origin[index] if index < len(self._origin) else len(self.raw)
-
-    def end(self, index: int, *, exact: bool) -> int:
-        """Where the character of the text ends that the one before ``index`` comes from."""
-        return index if exact or self._origin is None else self._origin[index - 1] + 1
-
-    def before(self, index: int, *, exact: bool) -> str:
-        """The character before one of a spelling."""
-        return self.spelling(exact=exact)[index - 1] if index else self._before[exact]
-
-
-class _Found:
-    """The matches of one machine in a part of a window, asked for from left to right."""
-
-    def __init__(self, machine: Machine, window: _Window, start: int, end: int, *, final: bool) -> None:
-        self._window = window
-        self._exact = exact = machine.exact
-        self._base = window.index(start, exact=exact)
-        text = window.spelling(exact=exact)[self._base : window.index(end, exact=exact)]
-        before = window.before(self._base, exact=exact)
-        self._matches: LiteralMatches | RegexMatches = machine.automaton.matches(text, before, final=final)
-        self._least = 0
-        self._next: Match | None = None
-        # Of a folding that is not one to one, several matches may be of the same characters: the least comes first.
-        one_to_one = window.is_one_to_one(exact=exact)
-        self.candidates = self._longest_of_each() if one_to_one else iter(sorted(self.all()))
-
-    def all(self) -> Iterator[Match]:
-        for start in self._matches.starts(0):
-            for end, rank in self._matches.ends(start):
-                yield self._match(start, end, rank)
-
-    def first(self, least: int) -> Match | None:
-        """The leftmost and then longest that begins at ``least`` or after; ``least`` only grows."""
-        if self._next is None or self._next.start < least:
-            self._least = least
-            self._next = next((match for match in self.candidates if match.start >= least), None)
-        return self._next
-
-    def _longest_of_each(self) -> Iterator[Match]:
-        for start in self._matches.starts(0):
-            if self._base + start >= self._least and (longest := self._matches.longest(start)) is not None:
-                yield self._match(start, *longest)
-
-    def _match(self, start: int, end: int, rank: int) -> Match:
-        first = self._window.begin(self._base + start, exact=self._exact)
-        return Match(first, -self._window.end(self._base + end, exact=self._exact), rank)
-
-
 class _Allowances:
-    """Where matches do not count, and from where on that is not known yet."""
+    """Where matches do not count; from ``live`` on that is not known yet."""
 
-    def __init__(self, machines: tuple[Machine, ...], window: _Window, *, final: bool) -> None:
-        size = len(window.raw)
-        found = sorted(m for machine in machines for m in _Found(machine, window, 0, size, final=final).candidates)
-        self._starts = [match.start for match in found]
-        self._reach = list(accumulate((-match.minus_end for match in found), max))
-        self.live = size if final else min(_Live(machine, window, 0).first(0) for machine in machines)
+    def __init__(self, spans: Iterable[tuple[int, int]], live: int) -> None:
+        spans = sorted(spans)
+        self._starts = [start for start, _ in spans]
+        self._reach = list(accumulate((end for _, end in spans), max))
+        self.live = live
 
     def covers(self, match: Match) -> bool:
         before = bisect_right(self._starts, match.start)
         return before > 0 and self._reach[before - 1] >= -match.minus_end
 
 
-class _NoAllowances:
-    live = 1 << 62
-
-    def covers(self, match: Match) -> bool:
-        return False
+class _FromLeft(Protocol):
+    def first(self, least: int) -> Match | None:
+        """The match that begins at ``least`` or after: leftmost, then longest. ``least`` only grows."""
 
 
-class _Live:
-    """Where in a window, from ``start`` on, matches of one machine could begin that are not complete."""
+def _longest(machine: Machine, window: Window) -> LongestWords | RegexScanner:
+    if isinstance(machine.automaton, Literals):
+        return LongestWords(machine.automaton, window, exact=machine.exact)
+    return RegexScanner(machine.automaton, window, exact=machine.exact)
 
-    def __init__(self, machine: Machine, window: _Window, start: int) -> None:
-        self._window = window
-        self._exact = exact = machine.exact
-        self._base = window.index(start, exact=exact)
-        text = window.spelling(exact=exact)[self._base :]
-        self._live = machine.automaton.live(text, window.before(self._base, exact=exact))
 
-    def first(self, least: int) -> int:
-        """The first that is ``least`` or more, or else the window's end; ``least`` only grows."""
-        first = self._live.first(max(self._window.index(least, exact=self._exact) - self._base, 0))
-        if first is None:
-            return len(self._window.raw)
-        return self._window.begin(self._base + first, exact=self._exact)
+def _all(machine: Machine, window: Window) -> AllWords | RegexScanner:
+    if isinstance(machine.automaton, Literals):
+        return AllWords(machine.automaton, window, exact=machine.exact)
+    return RegexScanner(machine.automaton, window, exact=machine.exact)
+
+
+def _reach(machine: Machine, window: Window) -> ReachOfWords | ReachOfRegexes:
+    if isinstance(machine.automaton, Literals):
+        return ReachOfWords(machine.automaton, window, exact=machine.exact)
+    return ReachOfRegexes(machine.automaton, window, exact=machine.exact)
 
 
 class Engine:
@@ -237,10 +102,13 @@ class Engine:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._window = _Window()
+        self._window = window = Window()
         self._shown = 0  # how much of the window is decided
         self._block_from = 0  # where in the window a block that is not decided could begin
-        self._states: list[State] = [machine.automaton.start for machine in plan.watched]
+        self._denying = [_longest(machine, window) for machine in plan.denying]
+        self._blocking = [_all(machine, window) for machine in plan.blocking]
+        self._allowing = [_reach(machine, window) for machine in plan.allowing]
+        self._watching = (*self._denying, *self._blocking)
         self.blocked = False
 
     @property
@@ -257,40 +125,42 @@ class Engine:
         folded, origin = fold_with_origin(text)
         self._window.append(text, folded, origin)
         met = may_grow = False
-        for number, machine in enumerate(self._plan.watched):
-            state = machine.automaton.run(self._states[number], text if machine.exact else folded)  # type: ignore[arg-type]
-            self._states[number] = state
-            if state.is_hit:
+        for scanner in self._watching:
+            if scanner.feed(text if scanner.exact else folded):
                 met = True
-            elif state.may_grow:
+            elif scanner.state.may_grow:
                 may_grow = True
         if met:
-            return self._decide(final=False)
-        if may_grow or self._shown or self._plan.allowing:
+            return self._decide()
+        if may_grow or self._shown or self._allowing:
             return self._release()
         self._block_from = 0
         return self._window.take_all()
 
     def finish(self) -> list[Decided]:
-        return self._decide(final=True) if self._window.raw else []
+        """What is not decided, now that nothing more comes."""
+        if not self._window.raw:
+            return []
+        size = len(self._window.raw)
+        allowed = self._allowed(final=True)
+        block = self._first_block(allowed, final=True)
+        if block is not None:
+            return self._end_with(block, allowed)
+        decided: list[Decided] = []
+        self._take_matches(self._found_up_to(size), size, None, [], allowed, decided)
+        self._show(size, decided)
+        return decided
 
     def _release(self) -> list[Decided]:
-        """What can be told from the automata's states alone: no match was met, so only what could grow is held."""
-        window, denying = self._window, len(self._plan.denying)
-        live = block = len(window.raw)
-        for number, state in enumerate(self._states):
-            if not state.may_grow:
-                continue
-            machine = self._plan.watched[number]
-            exact = machine.exact
-            base = window.index(self._shown if number < denying else self._block_from, exact=exact)
-            text = window.spelling(exact=exact)
-            part = text[base:] if base else text
-            held = machine.automaton.held(state, part, window.before(base, exact=exact))  # type: ignore[arg-type]
-            if held:
-                live = min(live, window.begin(len(text) - held, exact=exact))
-                if number >= denying:
-                    block = min(block, live)
+        """What can be told without a match: only what could grow is held."""
+        block = len(self._window.raw)
+        for blocking in self._blocking:
+            if blocking.state.may_grow:
+                block = min(block, blocking.live(self._block_from).first(self._block_from))
+        live = block
+        for denying in self._denying:
+            if denying.state.may_grow:
+                live = min(live, denying.live(self._shown).first(self._shown))
         decided: list[Decided] = []
         self._show(live, decided)
         self._forget(block)
@@ -307,7 +177,7 @@ class Engine:
         """Drops what can no longer matter from the window; ``block_from`` is where a block could begin."""
         window = self._window
         keep = min(block_from, self._shown)
-        if self._plan.allowing:
+        if self._allowing:
             # An allowance around a match that is not decided may have begun that much earlier.
             span = self._plan.max_span
             folded = max(window.index(keep, exact=False) - span, 0)
@@ -316,43 +186,66 @@ class Engine:
         self._shown -= keep
         self._block_from = block_from - keep
 
-    def _decide(self, *, final: bool) -> list[Decided]:
-        window, plan = self._window, self._plan
-        size = len(window.raw)
-        allowed = _Allowances(plan.allowing, window, final=final) if plan.allowing else _NoAllowances()
-        block = self._find_block(allowed, final=final)
-        blocking = block is not None and allowed.live > block.start
-        decided: list[Decided] = []
-        if block is not None and blocking:
-            self._take_matches(block.start, block, [], allowed, decided, final=True)
-            self._show(block.start, decided)
-            offset, end = window.offset, -block.minus_end
-            text = window.raw[self._shown : end]
-            decided.append(Decided(text, offset + block.start, offset + end, block.rank))
-            self.blocked = True
-            self._shown = size
-            return decided
-        block_live = size
-        if not final:
-            lives = (_Live(machine, window, self._block_from) for machine in plan.blocking)
-            block_live = min((live.first(self._block_from) for live in lives), default=size)
-        bound = min(block_live, block.start) if block is not None else block_live
-        live = [_Live(machine, window, self._shown) for machine in plan.denying] if not final else []
-        if min((each.first(self._shown) for each in live), default=bound) <= self._shown and not final:
+    def _decide(self) -> list[Decided]:
+        """What a match that was met has decided."""
+        size = len(self._window.raw)
+        allowed = self._allowed(final=False)
+        block = self._first_block(allowed, final=False)
+        if block is not None and allowed.live > block.start:
+            return self._end_with(block, allowed)
+        bound = size if block is None else block.start
+        for scanner in self._blocking:
+            bound = min(bound, scanner.live(self._block_from).first(self._block_from))
+        live = [scanner.live(self._shown) for scanner in self._denying]
+        if min((each.first(self._shown) for each in live), default=bound) <= self._shown:
             return []  # the first character could still become part of a longer match
-        hold = self._take_matches(bound, block, live, allowed, decided, final=final)
+        decided: list[Decided] = []
+        found = [scanner.found(self._shown) for scanner in self._denying if scanner.has_met]
+        hold = self._take_matches(found, bound, block, live, allowed, decided)
         self._show(max(hold, self._shown), decided)
         self._forget(bound)
-        self._restart()
+        for denying in self._denying:
+            denying.forget(self._shown)
+        for blocking in self._blocking:
+            blocking.forget(self._block_from)
         return decided
 
-    def _find_block(self, allowed: _Allowances | _NoAllowances, *, final: bool) -> Match | None:
+    def _end_with(self, block: Match, allowed: _Allowances) -> list[Decided]:
+        """The end of the text: what counts before the block, and the block."""
+        window, decided = self._window, list[Decided]()
+        self._take_matches(self._found_up_to(-block.minus_end), block.start, block, [], allowed, decided)
+        self._show(block.start, decided)
+        offset, end = window.offset, -block.minus_end
+        decided.append(Decided(window.raw[self._shown : end], offset + block.start, offset + end, block.rank))
+        self.blocked = True
+        self._shown = len(window.raw)
+        return decided
+
+    def _found_up_to(self, end: int) -> list[Found]:
+        """The matches in the text that is not decided, if it ends there."""
+        return [Found(each.machine, self._window, self._shown, end, final=True) for each in self._denying]
+
+    def _allowed(self, *, final: bool) -> _Allowances:
+        window, size = self._window, len(self._window.raw)
+        if final:
+            found = (Found(each.machine, window, 0, size, final=True).candidates for each in self._allowing)
+            return _Allowances(((match.start, -match.minus_end) for each in found for match in each), _NEVER)
+        spans = [span for each in self._allowing for span in each.reach()]
+        return _Allowances(spans, min((each.live(0).first(0) for each in self._allowing), default=_NEVER))
+
+    def _first_block(self, allowed: _Allowances, *, final: bool) -> Match | None:
         """The block match that ends first, of those no allowance covers."""
-        window, best = self._window, cast("tuple[tuple[int, ...], Match] | None", None)
-        for machine in self._met(self._plan.blocking):
-            for match in _Found(machine, window, self._block_from, len(window.raw), final=final).all():
+        window, start = self._window, self._block_from
+        best = cast("tuple[tuple[int, ...], Match] | None", None)
+        for scanner in self._blocking:
+            if final:
+                matches: Iterable[Match] = Found(scanner.machine, window, start, len(window.raw), final=True).all()
+            else:
+                matches = scanner.all(start) if scanner.has_met else ()
+            for match in matches:
                 # A whole word is known as one by the character after it: among blocks that is where it ends.
-                late = machine.automaton.whole_word and is_word_char(window.last(match, exact=machine.exact))
+                whole_word = scanner.machine.automaton.whole_word
+                late = whole_word and is_word_char(window.last(match, exact=scanner.exact))
                 order = (late - match.minus_end, *match)
                 if (best is None or order < best[0]) and not allowed.covers(match):
                     best = (order, match)
@@ -360,21 +253,18 @@ class Engine:
 
     def _take_matches(
         self,
+        found: Sequence[_FromLeft],
         bound: int,
         block: Match | None,
-        live: list[_Live],
-        allowed: _Allowances | _NoAllowances,
+        live: list[Live],
+        allowed: _Allowances,
         decided: list[Decided],
-        *,
-        final: bool,
     ) -> int:
         """Decides the matches that begin before ``bound`` as far as they are certain; from where on they are not.
 
-        Where a block ends the text, none ends after it. ``live`` is where matches could begin that are not complete.
+        None counts that ends after a block. ``live`` is where matches could begin that are not complete.
         """
         window = self._window
-        end = -block.minus_end if block is not None and final else len(window.raw)
-        found = [_Found(machine, window, self._shown, end, final=final) for machine in self._met(self._plan.denying)]
         least, hold = self._shown, 0
         while True:
             match = min([match for each in found if (match := each.first(least)) is not None], default=None)
@@ -386,8 +276,7 @@ class Engine:
             if allowed.covers(match):
                 least = match.start + 1
                 continue
-            undecided = allowed.live <= match.start or (block is not None and -match.minus_end > -block.minus_end)
-            if undecided:
+            if allowed.live <= match.start or (block is not None and -match.minus_end > -block.minus_end):
                 return match.start
             start, stop = match.start, -match.minus_end
             self._show(start, decided)
@@ -395,18 +284,6 @@ class Engine:
             decided.append(Decided(window.raw[start:stop], offset + start, offset + stop, match.rank))
             self._shown = least = stop
 
-    def _met(self, machines: tuple[Machine, ...]) -> list[Machine]:
-        """Those that have met a match in the text that is not decided."""
-        states = zip(self._plan.watched, self._states, strict=True)
-        return [machine for machine, state in states if machine in machines and state.is_hit]
 
-    def _restart(self) -> None:
-        """The states that the undecided text leads to."""
-        window, denying = self._window, len(self._plan.denying)
-        for number, machine in enumerate(self._plan.watched):
-            automaton = machine.automaton
-            # Regexes may be in a state that knows of too many beginnings: what they hold is told from the text.
-            if isinstance(automaton, Literals) or self._states[number].is_hit:
-                start = window.index(self._shown if number < denying else self._block_from, exact=machine.exact)
-                text = window.spelling(exact=machine.exact)[start:]
-                self._states[number] = automaton.run(automaton.start, text)  # type: ignore[arg-type]
+_NEVER = 1 << 62
+"""After every character."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
-from streaming.moderation.matching import Decided, Engine, Plan
+from streaming.moderation.matching import Engine, Plan
 from streaming.moderation.rules import MAX_SPAN, MAX_SPAN_LIMIT, Rule, compile_rule
+from streaming.moderation.window import Decided
 
 
 class Text(NamedTuple):

@@ -19,7 +19,7 @@ from functools import reduce
 from operator import getitem
 
 from streaming.moderation.folding import is_word_char
-from streaming.moderation.literals import Live, may_end
+from streaming.moderation.literals import may_end
 from streaming.moderation.patterns import Alt, Chars, Node, Range, Repeat, Seq, max_length
 
 _MAX_STATES = 4096
@@ -242,7 +242,7 @@ class Regexes:
             return lambda s, char: (ends if s == _END else backwards(s)) & reads(char)
 
         self._search = _Machine(places, 0, lambda s, char: (forwards(s) | first) & reads(char), final)
-        self._match = _Machine(places, 1, lambda s, char: forwards(s) & reads(char))
+        self.match_start = _Machine(places, 1, lambda s, char: forwards(s) & reads(char)).start
         self._open = _Machine(places, _END, towards(grows))
         self._open_word = _Machine(places, _END, towards(grows | final))
         self._begin = _Machine(places, 0, lambda s, char: (backwards(s) | final) & reads(char))
@@ -252,34 +252,31 @@ class Regexes:
         """The state after the text. ``is_hit`` tells whether a match was met, so that the text has to be looked at."""
         return reduce(getitem, text, state)
 
-    def held(self, state: State, text: str, before: str) -> int:
-        """How many of the text's last characters can still become part of a match; ``state`` has met none."""
-        first = self.live(text, before).first(0)
-        return 0 if first is None else len(text) - first
-
-    def live(self, text: str, before: str) -> Live:
-        """Where matches could begin that are not complete; ``before`` is the character before the text."""
+    def open_starts(self, text: str, least: int) -> list[int]:
+        """Where matches could begin that can go on after the text, but for those it is too late for, ascending."""
         # A whole word that ends with the text is decided by the character that follows.
         pending = self.whole_word and bool(text) and is_word_char(text[-1])
         starts: list[int] = []
         state = (self._open_word if pending else self._open).start
-        for at in range(len(text) - 1, max(len(text) - self.max_span - 1, -1), -1):
+        for at in range(len(text) - 1, max(len(text) - self.max_span, least) - 1, -1):
             state = state[text[at]]
             if not state.positions:
                 break
             if state.begins:
                 starts.append(at)
         starts.reverse()
-        return Live(starts, lambda start: self._is_live(text, start, before, pending=pending))
+        return starts
 
-    def _is_live(self, text: str, start: int, before: str, *, pending: bool) -> bool:
+    def is_live(self, text: str, start: int, before: str) -> bool:
+        """Whether one of ``open_starts`` is live indeed; ``before`` is the character before the text."""
         if not self.may_begin(text, start, before):
             return False
         length, places = len(text) - start, self.positions
         if not places.has_cut or length + places.max_distance <= self.max_span:
             return True
         # So near the longest match it matters how far the nearest end is.
-        positions = reduce(getitem, text[start:], self._match.start).positions
+        positions = reduce(getitem, text[start:], self.match_start).positions
+        pending = self.whole_word and is_word_char(text[-1])
         if pending and positions & places.final and length <= self.max_span:
             return True
         return length + places.distance(positions) <= self.max_span
