@@ -267,10 +267,16 @@ class Engine:
         window = self._window
         least, hold = self._shown, 0
         while True:
-            match = min([match for each in found if (match := each.first(least)) is not None], default=None)
+            match = None
+            for each in found:
+                first = each.first(least)
+                if first is not None and (match is None or first < match):
+                    match = first
             if match is None or match.start >= hold:
                 # It only grows with what is decided, so it is asked for when it matters.
-                hold = min([bound, *(each.first(self._shown) for each in live)])
+                hold = bound
+                for each_live in live:
+                    hold = min(hold, each_live.first(self._shown))
                 if match is None or match.start >= hold:
                     return hold
             if allowed.covers(match):
