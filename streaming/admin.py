@@ -52,7 +52,8 @@ class ModerationRuleAdmin(RuleAdmin):
 
     def _set_enabled(self, request: HttpRequest, rules: ModerationRuleQuerySet, enabled: bool) -> None:
         changed = list(rules.exclude(enabled=enabled))
-        rules.exclude(enabled=enabled).update(enabled=enabled)
+        if changed:
+            rules.exclude(enabled=enabled).update(enabled=enabled)
         for rule in changed:
             rule.enabled = enabled
             self.log_change(request, rule, [{"changed": {"fields": ["enabled"]}}])

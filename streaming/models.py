@@ -2,75 +2,240 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
 
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.core.validators import MaxLengthValidator
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.signals import pre_save
+from django.dispatch import Signal, receiver
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from streaming.moderation import Action, Rule, RuleError, RuleSet
+from streaming.moderation import ACTIONS, Rule, RuleError, compile_rule
+
+PATTERN_LIMIT = 4096
+"""Characters of a pattern. A word may be ``max_span`` long at most; a regular expression is often longer."""
+
+Direction = Literal["prompts", "answers"]
+
+rules_changed = Signal()
+"""Sent in the process that changed a rule, once the change is committed."""
+
+
+class Edition(models.Model):
+    """How often the rules have changed: one row, so that asking whether they have costs next to nothing."""
+
+    number = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+    @classmethod
+    def bump(cls) -> None:
+        """The rules are about to change, in this transaction. Others that change them wait for its end.
+
+        Hence first the edition and then the rules, always: who goes the other way round may meet in a deadlock.
+        """
+        edition, _new = cls.objects.get_or_create(pk=1)
+        cls.objects.filter(pk=edition.pk).update(number=F("number") + 1)
+        transaction.on_commit(lambda: rules_changed.send(cls))
+
+
+class Standing(NamedTuple):
+    """A rule, and where it holds."""
+
+    rule: Rule
+    upstreams: frozenset[str]
+    applies_to: str
+    valid_from: datetime | None
+    valid_until: datetime | None
+
+    def covers(self, upstream: str | None, direction: Direction | None) -> bool:
+        """None stands for any."""
+        there = not self.upstreams or upstream is None or upstream in self.upstreams
+        return there and (direction is None or self.applies_to in ("both", direction))
+
+    def holds_at(self, now: datetime) -> bool:
+        begun = self.valid_from is None or self.valid_from <= now
+        return begun and (self.valid_until is None or now < self.valid_until)
 
 
 class ModerationRuleQuerySet(models.QuerySet["ModerationRule"]):
-    def in_force(self) -> list[Rule]:
-        """The enabled rules as values, the oldest first."""
-        return [rule.as_value() for rule in self.filter(enabled=True).order_by("pk")]
+    def standing(self, now: datetime | None = None) -> list[Standing]:
+        """The enabled rules as values, the oldest first; those of the future too, but none that has expired."""
+        rows = self.filter(Q(valid_until=None) | Q(valid_until__gt=now or timezone.now()), enabled=True).order_by("pk")
+        scope = ("upstreams", "applies_to", "valid_from", "valid_until")
+        # As tuples: of a hundred thousand rules it would take seconds to make model instances.
+        found = rows.values_list(*RULE_COLUMNS, *scope).iterator(chunk_size=2000)
+        return [
+            Standing(Rule(*row[:-4]), frozenset(row[-4] or ()), *row[-3:])  # in the order of Rule's own fields
+            for row in found
+        ]
 
-    def version(self) -> tuple[Any, ...]:
-        """Differs whenever a rule was added, changed or deleted: one cheap query."""
-        newest = self.aggregate(models.Count("pk"), models.Max("pk"), models.Max("changed"))
-        return tuple(newest.values())
+    def in_force(self, upstream: str | None = None, direction: Direction | None = None) -> list[Rule]:
+        """The rules that hold now, for this upstream and direction or for any."""
+        now = timezone.now()
+        found = self.standing(now)
+        return [each.rule for each in found if each.holds_at(now) and each.covers(upstream, direction)]
+
+    def version(self) -> int:
+        """Grows whenever a rule was added, changed or deleted: one cheap query."""
+        return Edition.objects.filter(pk=1).values_list("number", flat=True).first() or 0
 
     def update(self, **fields: Any) -> int:
         """As Django's; a change made in bulk counts as a change too."""
-        return super().update(**{"changed": timezone.now(), **fields})
+        with transaction.atomic(using=self.db):
+            Edition.bump()
+            return super().update(**{"changed": timezone.now(), **fields})
+
+    def bulk_create(self, objs: Iterable[ModerationRule], *args: Any, **kwargs: Any) -> list[ModerationRule]:
+        made = list(objs)
+        for rule in made:
+            rule.fingerprint = rule.make_fingerprint()
+        with transaction.atomic(using=self.db):
+            Edition.bump()
+            return super().bulk_create(made, *args, **kwargs)
+
+    def bulk_update(self, objs: Iterable[ModerationRule], fields: Iterable[str], batch_size: int | None = None) -> int:
+        made = list(objs)
+        for rule in made:
+            rule.fingerprint = rule.make_fingerprint()
+        return super().bulk_update(made, {*fields, "fingerprint"}, batch_size)
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        with transaction.atomic(using=self.db):
+            Edition.bump()
+            return super().delete()
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
 
 
 class ModerationRule(models.Model):
-    """A pattern, and what becomes of the text that matches it."""
+    """A pattern, and what becomes of the text that matches it. Pattern and action alone make one."""
+
+    class Kind(models.TextChoices):
+        LITERAL = "literal", _("word or phrase")
+        REGEX = "regex", _("regular expression")
 
     class Action(models.TextChoices):
         MASK = "mask", _("mask: show * instead")
+        REPLACE = "replace", _("replace: show the replacement instead")
+        DROP = "drop", _("drop: leave it out")
         BLOCK = "block", _("block: end the answer there")
+        FLAG = "flag", _("flag: let it through, and record it")
+        ALLOW = "allow", _("allow: no rule counts within it")
 
-    pattern = models.CharField(_("pattern"), max_length=256, help_text=_("A word or phrase; its case does not matter."))
+    class Scope(models.TextChoices):
+        BOTH = "both", _("prompts and answers")
+        PROMPTS = "prompts", _("prompts")
+        ANSWERS = "answers", _("answers")
+
+    pattern = models.TextField(
+        _("pattern"),
+        max_length=PATTERN_LIMIT,
+        validators=[MaxLengthValidator(PATTERN_LIMIT)],
+        help_text=_("A word or phrase; its case does not matter. Or a regular expression, of the RE2 kind."),
+    )
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.LITERAL)
     action = models.CharField(_("action"), max_length=10, choices=Action.choices, default=Action.MASK)
+    replacement = models.CharField(
+        _("replacement"),
+        max_length=500,
+        blank=True,
+        help_text=_("What replace shows; what block tells the reader."),
+    )
+    whole_word = models.BooleanField(
+        _("whole word"), default=False, help_text=_("“ass” is not in “class”. Chinese text has no such bounds.")
+    )
     category = models.CharField(_("category"), max_length=50, blank=True, help_text=_("Told to the reader."))
-    note = models.TextField(_("note"), blank=True, help_text=_("For moderators only."))
+    priority = models.IntegerField(
+        _("priority"), default=0, help_text=_("Of rules that match the same text the highest counts, then the oldest.")
+    )
+    exact = models.BooleanField(
+        _("exact"), default=False, help_text=_("Compare as written: case, accents and traditional characters count.")
+    )
+    squeeze = models.BooleanField(
+        _("squeeze"), default=False, help_text=_("“bad” is also in “baaaad”. For words and phrases.")
+    )
+    upstreams = models.JSONField(_("upstreams"), default=list, blank=True, help_text=_("None chosen: all of them."))
+    applies_to = models.CharField(_("applies to"), max_length=10, choices=Scope.choices, default=Scope.BOTH)
     enabled = models.BooleanField(_("enabled"), default=True)
+    valid_from = models.DateTimeField(_("valid from"), null=True, blank=True, help_text=_("Empty: at once."))
+    valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("Empty: for good."))
+    note = models.TextField(_("note"), blank=True, help_text=_("For moderators only."))
     changed = models.DateTimeField(_("changed"), auto_now=True, db_index=True)
+    # A pattern may be longer than what PostgreSQL and MySQL can index.
+    fingerprint = models.CharField(max_length=64, editable=False)
 
     objects = ModerationRuleQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("moderation rule")
         verbose_name_plural = _("moderation rules")
-        ordering = ["-changed"]
+        ordering = ["-changed", "-pk"]
         constraints = [
             models.UniqueConstraint(
-                fields=["pattern", "action"],
-                name="one_rule_for_a_pattern_and_action",
+                fields=["fingerprint", "action"],
+                name="one_rule_for_a_pattern_kind_and_action",
                 violation_error_message=_("There is a rule with this pattern and action already."),
             )
         ]
 
     def __str__(self) -> str:
-        return f"{self.action} {self.pattern}"
+        return f"{self.action} {self.pattern if len(self.pattern) <= 60 else self.pattern[:59] + '…'}"
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **more: Any) -> None:
         """As Django's; a change of some fields counts as a change too."""
+        self.fingerprint = self.make_fingerprint()
         if update_fields:
-            update_fields = {*update_fields, "changed"}
-        super().save(*args, update_fields=update_fields, **more)
+            update_fields = {*update_fields, "changed", "fingerprint"}
+        with transaction.atomic(using=more.get("using")):
+            Edition.bump()
+            super().save(*args, update_fields=update_fields, **more)
+
+    def delete(self, *args: Any, **more: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic(using=more.get("using")):
+            Edition.bump()
+            return super().delete(*args, **more)
+
+    def make_fingerprint(self) -> str:
+        return hashlib.sha256(f"{self.kind}\0{self.pattern}".encode("utf-8", "surrogatepass")).hexdigest()
+
+    def validate_constraints(self, exclude: Iterable[str] | None = None) -> None:
+        """As Django's. No form has the fingerprint, yet it is what may not be there twice."""
+        self.fingerprint = self.make_fingerprint()
+        super().validate_constraints(set(exclude or ()) - {"fingerprint"})
 
     def clean(self) -> None:
-        try:
-            RuleSet([self.as_value()])
-        except RuleError as error:
-            raise ValidationError({"pattern": str(error)}) from error
+        if self.valid_from and self.valid_until and self.valid_until <= self.valid_from:
+            raise ValidationError({"valid_until": _("This is not after “valid from”: the rule would never hold.")})
+        if not isinstance(self.upstreams, list) or not all(isinstance(name, str) for name in self.upstreams):
+            raise ValidationError({"upstreams": _("This has to be a list of names.")})
+        if self.pattern and self.kind in self.Kind.values and self.action in ACTIONS:
+            try:
+                compile_rule(self.as_value())
+            except RuleError as error:
+                raise ValidationError({"pattern": str(error)}) from error
 
     def as_value(self) -> Rule:
-        action: Action = "block" if self.action == self.Action.BLOCK else "mask"
-        return Rule(self.pk or 0, self.pattern, action=action, category=self.category)
+        return Rule(self.pk or 0, *(getattr(self, name) for name in RULE_COLUMNS[1:]))
+
+
+@receiver(pre_save, sender=ModerationRule)
+def _count_what_is_loaded(*, raw: bool, **_kwargs: Any) -> None:
+    """``loaddata`` goes past ``save``."""
+    if raw:
+        Edition.bump()
+
+
+RULE_COLUMNS: Sequence[str] = ("pk", *(name for name in Rule.__dataclass_fields__ if name != "id"))
+"""The columns that are a Rule's own fields, in its order."""

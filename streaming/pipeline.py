@@ -6,14 +6,16 @@ Each joint closes what it reads, so that when a reader goes away everything behi
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from itertools import groupby
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from itertools import chain, groupby
+from typing import Any
 
 from streaming import formats, sse
 from streaming.formats import Delta, End, Failure, Notice, Part, Whole
 from streaming.moderation import Blocked, Finding, Moderator, Outcome, RuleSet, Text
 from streaming.responses import failure_of
+from streaming.sightings import Lookout, Witness
 from streaming.sources import Playback, play
 from streaming.upstreams import UpstreamError
 
@@ -50,17 +52,20 @@ async def read(batches: AsyncGenerator[list[sse.Message]], reader: formats.Reade
         yield [failure_of(error)]
 
 
-async def moderate(batches: Parts, rule_set: RuleSet) -> Parts:
-    """Parts whose text the rules have seen. A block is the end: the source is closed at once."""
+async def moderate(batches: Parts, rule_set: RuleSet, witness: Witness | None = None) -> Parts:
+    """Parts whose text the rules have seen. A block is the end: the source is closed at once.
+
+    The witness is told of every match that counted, flags too.
+    """
     channels: dict[tuple[type[Part], int, str], _Deltas | _Wholes] = {}
-    async with aclosing(batches):
+    async with aclosing(batches), _all_told(channels):
         async for batch in batches:
             out: list[Part] = []
             for key, parts in groupby(batch, _channel):
                 if key is not None:
                     if key not in channels:
                         kind = _Deltas if key[0] is Delta else _Wholes
-                        channels[key] = kind(rule_set, *key[1:])
+                        channels[key] = kind(rule_set, witness, *key[1:])
                     out += channels[key].feed([part.text for part in parts])  # type: ignore[union-attr]
                     continue
                 for part in parts:
@@ -73,6 +78,17 @@ async def moderate(batches: Parts, rule_set: RuleSet) -> Parts:
                 yield out
                 if _is_last(out):
                     return
+
+
+@asynccontextmanager
+async def _all_told(channels: Mapping[Any, _Deltas | _Wholes]) -> AsyncGenerator[None]:
+    """Whatever ends the stream, the witness is told of what was waiting for the text that follows it."""
+    try:
+        yield
+    finally:
+        for channel in channels.values():
+            if channel.lookout:
+                channel.lookout.finish()
 
 
 def _channel(part: Part) -> tuple[type[Part], int, str] | None:
@@ -117,17 +133,24 @@ def _until_the_end(parts: list[Part]) -> list[Part]:
 class _Deltas:
     """The moderation of one channel whose text comes bit by bit."""
 
-    def __init__(self, rule_set: RuleSet, choice: int, channel: str) -> None:
+    def __init__(self, rule_set: RuleSet, witness: Witness | None, choice: int, channel: str) -> None:
         self._moderator = Moderator(rule_set)
+        self.lookout = Lookout(witness, channel, choice) if witness else None
         self._channel = channel
         self._choice = choice
 
     def feed(self, texts: list[str]) -> list[Part]:
         """What was ready together is looked at together, and stays as many parts as it was."""
-        return [part for outcomes in self._moderator.feed_all(texts) for part in self._told(outcomes)]
+        groups = self._moderator.feed_all(texts)
+        if self.lookout:
+            self.lookout.see(texts, chain.from_iterable(groups), self._moderator.held)
+        return [part for outcomes in groups for part in self._told(outcomes)]
 
     def finish(self) -> list[Part]:
-        return self._told(self._moderator.finish())
+        outcomes = self._moderator.finish()
+        if self.lookout:
+            self.lookout.see([], outcomes, self._moderator.held)
+        return self._told(outcomes)
 
     def _told(self, outcomes: list[Outcome]) -> list[Part]:
         if len(outcomes) == 1 and isinstance(text := outcomes[0], Text):
@@ -139,9 +162,10 @@ class _Deltas:
 class _Wholes:
     """The moderation of a text that comes whole each time. Only what is new is looked at, unless it was rewritten."""
 
-    def __init__(self, rule_set: RuleSet, choice: int, channel: str) -> None:
+    def __init__(self, rule_set: RuleSet, witness: Witness | None, choice: int, channel: str) -> None:
         self._rule_set = rule_set
         self._moderator = Moderator(rule_set)
+        self.lookout = Lookout(witness, channel, choice, may_rewind=True) if witness else None
         self._channel = channel
         self._choice = choice
         self._seen = self._shown = self._sent = ""
@@ -152,11 +176,18 @@ class _Wholes:
     def _feed(self, text: str) -> list[Part]:
         if not text.startswith(self._seen):
             self._moderator, self._seen, self._shown = Moderator(self._rule_set), "", ""
+            if self.lookout:
+                self.lookout.rewind()
         new, self._seen = text[len(self._seen) :], text
-        return self._told(self._moderator.feed(new))
+        return self._witnessed([new], self._moderator.feed(new))
 
     def finish(self) -> list[Part]:
-        return self._told(self._moderator.finish())
+        return self._witnessed([], self._moderator.finish())
+
+    def _witnessed(self, texts: list[str], outcomes: list[Outcome]) -> list[Part]:
+        if self.lookout:
+            self.lookout.see(texts, outcomes, self._moderator.held)
+        return self._told(outcomes)
 
     def _told(self, outcomes: list[Outcome]) -> list[Part]:
         text, notices = _sorted_out(outcomes)

@@ -2,40 +2,162 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from asgiref.sync import sync_to_async
+from django.db import DatabaseError, connections
+from django.utils import timezone
 
-from streaming.models import ModerationRule
-from streaming.moderation import RuleError, RuleSet
+from streaming.models import Direction, ModerationRule, Standing, rules_changed
+from streaming.moderation import Rule, RuleError, RuleSet, compile_rule
 
 logger = logging.getLogger(__name__)
 
-_lock = threading.Lock()
-_snapshot: tuple[tuple[Any, ...] | None, RuleSet] = (None, RuleSet([]))
+FRESH_SECONDS = 1.0
+"""How long what the database said is taken for true: it is asked at most once in that time, and only for a stream."""
 
 
-async def current() -> RuleSet:
-    """The rules as they stand now in the database, compiled off the event loop and only when they have changed.
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The rules for one upstream and direction, compiled. ``version`` is the edition of the rules that they are of."""
 
-    While they cannot be compiled the last good ones hold; RuleError if there are none: no text goes out unmoderated.
-    """
-    return await sync_to_async(_load)()
+    version: int
+    rule_set: RuleSet
 
 
-def _load() -> RuleSet:
-    global _snapshot
-    # The version is read before the rules: rules that change in between are read again next time.
-    version = ModerationRule.objects.version()
-    with _lock:
-        if _snapshot[0] != version:
-            try:
-                _snapshot = (version, RuleSet(ModerationRule.objects.in_force()))
-            except RuleError as error:
-                logger.error("the rules cannot be compiled, for %r: %s", error.rule, error)  # noqa: TRY400
-                if _snapshot[0] is None:
-                    raise
-                _snapshot = (version, _snapshot[1])  # tried once; the next change may mend them
-        return _snapshot[1]
+@dataclass(slots=True)
+class _Book:
+    """All rules of one edition that hold at one moment; what is compiled of them is compiled once."""
+
+    version: int
+    standing: list[Standing]
+    until: datetime | None
+    """When a rule begins or ceases to hold next."""
+    snapshots: dict[tuple[str, Direction], Snapshot] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The rules of this edition cannot be compiled; an earlier one is in force."""
+
+    version: int
+    error: RuleError
+
+
+class Rulebook:
+    """The books of one process. All its work is done in a thread of its own, one piece after the other."""
+
+    def __init__(self) -> None:
+        self._book: _Book | None = None
+        self._asked = float("-inf")
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="rulebook")
+        self.trouble: Trouble | None = None
+
+    @property
+    def version(self) -> int | None:
+        """The edition in force in this process; None before the first is asked for."""
+        return self._book.version if self._book else None
+
+    async def current(self, upstream: str, direction: Direction) -> Snapshot:
+        """The rules that hold now, as the database had them a second ago at the earliest.
+
+        Compiled off the event loop and only when they have changed. While they cannot be compiled, or the database
+        does not answer, the last good ones hold. RuleError or DatabaseError if there are none: no text goes out
+        unmoderated.
+        """
+        book = self._book
+        if book and self._is_fresh(book) and (snapshot := book.snapshots.get((upstream, direction))):
+            return snapshot
+        work = asyncio.get_running_loop().run_in_executor(self._executor, self._look_up, upstream, direction)
+        return await asyncio.shield(work)
+
+    async def refresh(self) -> None:
+        """Learns of the last changes, if that was not done within the last second."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._refreshed)
+
+    def doubt(self, *_: Any, **__: Any) -> None:
+        """The rules have changed in this very process: the database is asked at once."""
+        self._asked = float("-inf")
+
+    def _is_fresh(self, book: _Book) -> bool:
+        if book.until is not None and book.until <= timezone.now():
+            return False
+        return time.monotonic() - self._asked < FRESH_SECONDS
+
+    def _look_up(self, upstream: str, direction: Direction) -> Snapshot:
+        return _compiled(self._refreshed(), (upstream, direction), None)
+
+    def _refreshed(self) -> _Book:
+        before = self._book
+        if before and self._is_fresh(before):
+            return before
+        asked = time.monotonic()
+        try:
+            book = self._load(before)
+        except DatabaseError as error:
+            if before is None:
+                raise
+            logger.warning("the database does not say whether the rules have changed: %s", error)
+            book = before
+        finally:
+            connections.close_all()  # one that is kept would be this thread's for ever
+        self._book, self._asked = book, asked
+        return book
+
+    def _load(self, before: _Book | None) -> _Book:
+        """The book as it has to be now; the one before if nothing has changed, or what has is no good."""
+        now = timezone.now()
+        # The version is read before the rules: rules that change in between are read again next time.
+        version = ModerationRule.objects.version()
+        known = self.trouble.version if self.trouble else before.version if before else None
+        if before and version == known and (before.until is None or now < before.until):
+            return before
+        standing = ModerationRule.objects.standing(now)
+        moments = [at for each in standing for at in (each.valid_from, each.valid_until) if at and at > now]
+        book = _Book(version, [each for each in standing if each.holds_at(now)], min(moments, default=None))
+        try:
+            _check(standing, before)
+            for key in before.snapshots if before else ():
+                _compiled(book, key, before)
+        except RuleError as error:
+            logger.error("the rules cannot be compiled, for %r: %s", error.rule, error)  # noqa: TRY400
+            if before is None:
+                raise
+            self.trouble = Trouble(version, error)  # tried once; the next change may mend them
+            before.until = book.until
+            return before
+        self.trouble = None
+        return book
+
+
+def _check(standing: list[Standing], before: _Book | None) -> None:
+    """RuleError for the first that cannot be carried out: a book is good as a whole, or it is not opened."""
+    known = {each.rule.id: each.rule for each in before.standing} if before else {}
+    for each in standing:
+        if known.get(each.rule.id) != each.rule:
+            compile_rule(each.rule)
+
+
+def _compiled(book: _Book, key: tuple[str, Direction], before: _Book | None) -> Snapshot:
+    """What the book says for an upstream and direction. Where the same rules hold, it is the same rule set."""
+    if key not in book.snapshots:
+        rules = tuple(each.rule for each in book.standing if each.covers(*key))
+        made = [snapshot.rule_set for each in (book, before) if each for snapshot in each.snapshots.values()]
+        same = next((rule_set for rule_set in made if _has(rule_set, rules)), None)
+        book.snapshots[key] = Snapshot(book.version, RuleSet(rules) if same is None else same)
+    return book.snapshots[key]
+
+
+def _has(rule_set: RuleSet, rules: tuple[Rule, ...]) -> bool:
+    return len(rule_set.rules) == len(rules) and rule_set.rules == tuple(sorted(rules, key=lambda rule: -rule.priority))
+
+
+_rulebook = Rulebook()
+current = _rulebook.current
+refresh = _rulebook.refresh
+rules_changed.connect(_rulebook.doubt)

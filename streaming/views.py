@@ -57,11 +57,11 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
 async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseBase:
     if is_a_return(request):
         return HttpResponse(status=204)
-    rules = await rulebook.current()
+    rules = await rulebook.current(name, "answers")
     upstream = await upstreams.connect(name, request, read_body(request))
     parts = pipeline.read(pipeline.parse(upstream.chunks), formats.READERS[upstream.format]())
     writer = formats.NativeWriter()
-    messages = pipeline.write(pipeline.moderate(parts, rules), writer)
+    messages = pipeline.write(pipeline.moderate(parts, rules.rule_set), writer)
     return registry.watch(EventStreamResponse(request, messages, farewell=writer.farewell, close=upstream.aclose))
 
 

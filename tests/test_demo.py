@@ -56,7 +56,7 @@ def test_prints_a_password_that_works_once_and_then_changes_nothing(make_demo: C
             form = {"username": "admin", "password": found[1], "csrfmiddlewaretoken": login.cookies["csrftoken"]}
             rules = browser.post(str(login.url), data=form)
             assert "secret-project" in rules.text
-            assert "5 moderation rules" in rules.text
+            assert "8 moderation rules" in rules.text
             delete = "/admin/streaming/moderationrule/1/delete/"
             browser.post(delete, data={"post": "yes", "csrfmiddlewaretoken": browser.cookies["csrftoken"]})
     finally:

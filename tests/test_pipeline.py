@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from streaming.formats import CUT, READERS, Delta, End, Failure, NativeWriter, N
 from streaming.moderation import Rule, RuleSet
 from streaming.pipeline import moderate, parse, played, read, write
 from streaming.responses import failure_of
+from streaming.sightings import Sighting
 from streaming.sources import Playback, read_document
 from streaming.sse import Message, encode
 from streaming.upstreams import Broken, Silent
@@ -406,3 +408,53 @@ async def test_a_document_is_played_through_the_wire_and_back(full: bool, step: 
     texts = [part.text for part in parts if isinstance(part, Delta | Whole)]
     assert (texts[-1] if full else "".join(texts)) == read_document(document)
     assert parts[-1] == End()
+
+
+async def enumerate_async(items: AsyncIterator[Any]) -> AsyncIterator[tuple[int, Any]]:
+    number = 0
+    async for item in items:
+        yield number, item
+        number += 1
+
+
+class TestAWitness:
+    async def told(self, source: Source, form: str = "native", until: int | None = None) -> list[Sighting]:
+        told: list[Sighting] = []
+        rules = RuleSet([*RULES.rules, Rule(6, "heck", action="flag")])
+        async with aclosing(moderate(read(parse(source()), READERS[form]()), rules, told.append)) as batches:
+            async for number, _ in enumerate_async(batches):
+                if number == until:
+                    break
+        return told
+
+    async def test_is_told_of_every_match_with_its_context_flags_too(self) -> None:
+        told = await self.told(Source([wire(*deltas("oh he", "ck, da", "rn!", " end"), DONE)]))
+
+        assert [(each.rule.id, each.start, each.before, each.text, each.after) for each in told] == [
+            (6, 3, "oh ", "heck", ", darn! end"),
+            (1, 9, "oh heck, ", "darn", "! end"),
+        ]
+
+    async def test_is_told_which_channel_and_choice(self) -> None:
+        told = await self.told(
+            Source([wire({"delta": "a heck", "channel": "reasoning", "choice": 2}, {"delta": "b darn!"}, DONE)])
+        )
+
+        assert {(each.rule.id, each.channel, each.choice) for each in told} == {(6, "reasoning", 2), (1, "content", 0)}
+
+    async def test_is_told_of_a_block(self) -> None:
+        told = await self.told(Source([wire(*deltas("please ", "stop here", " x"))]))
+
+        assert [(each.rule.id, each.before, each.text) for each in told] == [(4, "please ", "stop here")]
+
+    async def test_is_told_once_of_a_text_that_comes_whole_each_time(self) -> None:
+        wholes = [{"text": text} for text in ("oh", "oh darn", "oh darn, ", "oh, darn, ", "oh, darn, more")]
+
+        told = await self.told(Source([wire(*wholes, DONE)]))
+
+        assert [(each.start, each.after) for each in told] == [(3, ", "), (4, ", more")]
+
+    async def test_is_told_even_if_the_reader_leaves_in_the_middle(self) -> None:
+        told = await self.told(Source([wire(*deltas("oh heck")), wire(*deltas(" and")), wire(*deltas(" on"))]), until=1)
+
+        assert [(each.text, each.after) for each in told] == [("heck", " and")]

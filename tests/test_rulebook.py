@@ -2,114 +2,241 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import OperationalError
+from django.utils import timezone
 
 from streaming import rulebook
-from streaming.models import ModerationRule
+from streaming.models import ModerationRule, rules_changed
 from streaming.moderation import Finding, Moderator, RuleError, RuleSet, Text
+from streaming.rulebook import Rulebook, Snapshot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 rules = ModerationRule.objects
 
 
-@pytest.fixture(autouse=True)
-def nothing_compiled_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rulebook, "_snapshot", (None, RuleSet([])))
+@pytest.fixture
+def book() -> Any:
+    """A worker's rulebook, which hears of the changes that this process makes."""
+    book = Rulebook()
+    rules_changed.connect(book.doubt)
+    yield book
+    rules_changed.disconnect(book.doubt)
 
 
-def shown(rule_set: RuleSet, text: str) -> str:
-    moderator = Moderator(rule_set)
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The rulebook of another worker, which has to find out; and a clock that a test sets on."""
+    clock = [0.0]
+    monkeypatch.setattr(rulebook.time, "monotonic", lambda: clock[0])
+    book = Rulebook()
+    book.wait = lambda seconds: clock.__setitem__(0, clock[0] + seconds)
+    return book
+
+
+def shown(snapshot: Snapshot, text: str = "darn, heck and 中文") -> str:
+    moderator = Moderator(snapshot.rule_set)
     return "".join(part.text for part in [*moderator.feed(text), *moderator.finish()] if isinstance(part, Text))
 
 
-async def now(text: str = "darn, heck and 中文") -> str:
-    return shown(await rulebook.current(), text)
+async def now(book: Rulebook, upstream: str = "default", direction: Any = "answers") -> str:
+    return shown(await book.current(upstream, direction))
 
 
-async def test_without_rules_everything_goes_through() -> None:
-    assert await now() == "darn, heck and 中文"
+async def test_without_rules_everything_goes_through(book: Rulebook) -> None:
+    assert await now(book) == "darn, heck and 中文"
 
 
-async def test_every_change_holds_for_the_next_snapshot() -> None:
+async def test_every_change_holds_for_the_next_snapshot(book: Rulebook) -> None:
     darn = await rules.acreate(pattern="darn")
-    assert await now() == "****, heck and 中文"
+    assert await now(book) == "****, heck and 中文"
 
     await rules.acreate(pattern="中文")
-    assert await now() == "****, heck and **"
+    assert await now(book) == "****, heck and **"
 
     darn.pattern = "heck"
     await darn.asave()
-    assert await now() == "darn, **** and **"
+    assert await now(book) == "darn, **** and **"
 
     await rules.filter(pattern="中文").aupdate(enabled=False)
-    assert await now() == "darn, **** and 中文"
+    assert await now(book) == "darn, **** and 中文"
 
     await darn.adelete()
-    assert await now() == "darn, heck and 中文"
+    assert await now(book) == "darn, heck and 中文"
 
 
-async def test_rules_are_compiled_only_when_they_have_changed() -> None:
+async def test_another_worker_asks_at_most_once_a_second_and_knows_a_second_later(elsewhere: Any) -> None:
+    assert await now(elsewhere) == "darn, heck and 中文"
+    await rules.acreate(pattern="darn")
+
+    elsewhere.wait(0.99)
+    assert await now(elsewhere) == "darn, heck and 中文"
+    elsewhere.wait(0.01)
+    assert await now(elsewhere) == "****, heck and 中文"
+
+
+async def test_many_streams_that_begin_at_once_ask_once(elsewhere: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    version = rules.version
+    monkeypatch.setattr(type(rules), "version", lambda self: asked.append(1) or version())
+
+    await asyncio.gather(*(elsewhere.current("default", "answers") for _ in range(50)))
+
+    assert len(asked) == 1
+
+
+async def test_a_rule_holds_for_its_upstreams_and_its_direction(book: Rulebook) -> None:
+    await rules.acreate(pattern="darn", upstreams=["one", "two"])
+    await rules.acreate(pattern="heck", applies_to="prompts")
+    await rules.acreate(pattern="中文", applies_to="answers", upstreams=["two"])
+
+    said = {
+        (name, way): await now(book, name, way) for name in ("one", "two", "other") for way in ("prompts", "answers")
+    }
+
+    assert said == {
+        ("one", "prompts"): "****, **** and 中文",
+        ("one", "answers"): "****, heck and 中文",
+        ("two", "prompts"): "****, **** and 中文",
+        ("two", "answers"): "****, heck and **",
+        ("other", "prompts"): "darn, **** and 中文",
+        ("other", "answers"): "darn, heck and 中文",
+    }
+
+
+async def test_the_same_rules_are_compiled_once_whatever_they_are_for(book: Rulebook) -> None:
+    await rules.acreate(pattern="darn")
+    await rules.acreate(pattern="heck", upstreams=["special"])
+
+    one, two, special = [
+        (await book.current(*key)).rule_set for key in [("a", "answers"), ("b", "prompts"), ("special", "answers")]
+    ]
+
+    assert one is two
+    assert special is not one
+
+
+async def test_what_is_no_change_to_a_stream_compiles_nothing(book: Rulebook) -> None:
     rule = await rules.acreate(pattern="darn")
-
-    one, same = await rulebook.current(), await rulebook.current()
-    await rule.asave()
-    other = await rulebook.current()
-
+    one, same = await book.current("a", "answers"), await book.current("a", "answers")
     assert one is same
-    assert other is not one
+
+    rule.note = "why"
+    await rule.asave()
+    await rules.acreate(pattern="heck", upstreams=["other"])
+    later = await book.current("a", "answers")
+
+    assert later.version > one.version
+    assert later.rule_set is one.rule_set
 
 
-async def test_a_stream_keeps_the_snapshot_it_began_with() -> None:
+async def test_is_compiled_in_a_thread_of_its_own(book: Rulebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = []
+    monkeypatch.setattr(
+        rulebook, "RuleSet", lambda rules: names.append(threading.current_thread().name) or RuleSet(rules)
+    )
+
+    await now(book)
+
+    assert [name[:8] for name in names] == ["rulebook"]
+
+
+async def test_a_rule_begins_and_ceases_to_hold_when_it_says(book: Rulebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = timezone.now()
+    await rules.acreate(pattern="darn", valid_from=start + timedelta(seconds=60))
+    await rules.acreate(pattern="heck", valid_until=start + timedelta(seconds=90))
+    await rules.acreate(pattern="中文", valid_until=start - timedelta(seconds=1))
+
+    async def after(seconds: float) -> str:
+        monkeypatch.setattr(rulebook.timezone, "now", lambda: start + timedelta(seconds=seconds))
+        return await now(book)
+
+    assert [await after(seconds) for seconds in (1, 59, 60, 89, 90)] == [
+        "darn, **** and 中文",
+        "darn, **** and 中文",
+        "****, **** and 中文",
+        "****, **** and 中文",
+        "****, heck and 中文",
+    ]
+
+
+async def test_a_stream_keeps_the_snapshot_it_began_with(book: Rulebook) -> None:
     rule = await rules.acreate(pattern="darn")
-    begun_with = await rulebook.current()
+    begun_with = await book.current("default", "answers")
 
     await rule.adelete()
 
-    assert await now("darn") == "darn"
+    assert shown(await book.current("default", "answers"), "darn") == "darn"
     assert shown(begun_with, "darn") == "****"
 
 
-async def test_the_older_of_two_rules_for_a_pattern_counts() -> None:
+async def test_the_older_of_two_rules_for_a_pattern_counts(book: Rulebook) -> None:
     older = await rules.acreate(pattern="darn")
     newer = await rules.acreate(pattern="Darn")
     await older.asave()  # its edit does not make it younger
 
-    (finding,) = [part for part in Moderator(await rulebook.current()).feed("darn!") if isinstance(part, Finding)]
+    rule_set = (await book.current("default", "answers")).rule_set
+    (finding,) = [part for part in Moderator(rule_set).feed("darn!") if isinstance(part, Finding)]
     assert finding.rule.id == older.pk != newer.pk
 
 
-async def test_while_the_rules_cannot_be_compiled_the_last_good_ones_hold(said_in_log: Callable[[], str]) -> None:
+async def test_while_the_rules_cannot_be_compiled_the_last_good_ones_hold(
+    book: Rulebook, said_in_log: Callable[[], str]
+) -> None:
     await rules.acreate(pattern="darn")
-    await rulebook.current()
+    good = await book.current("default", "answers")
     wrong = await rules.acreate(pattern="\u200b")  # past the form, which would refuse it
+    await rules.acreate(pattern="heck")
 
-    assert await now("darn") == "****"
-    assert "cannot be compiled" in said_in_log()
+    assert await now(book) == await now(book, "other") == "****, heck and 中文"
+    assert book.version == good.version
+    assert book.trouble and book.trouble.error.rule.id == wrong.pk
+    assert said_in_log().count("cannot be compiled") == 1
 
     await wrong.adelete()
-    await rules.acreate(pattern="heck")
-    assert await now() == "****, **** and 中文"
+    assert await now(book) == "****, **** and 中文"
+    assert book.trouble is None
 
 
-async def test_no_text_goes_out_when_there_never_were_good_ones() -> None:
+async def test_while_the_database_is_away_the_last_good_ones_hold(
+    elsewhere: Any, monkeypatch: pytest.MonkeyPatch, said_in_log: Callable[[], str]
+) -> None:
+    await rules.acreate(pattern="darn")
+    await now(elsewhere)
+
+    def gone(self: object) -> int:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(type(rules), "version", gone)
+    elsewhere.wait(5)
+
+    assert await now(elsewhere) == "****, heck and 中文"
+    assert "does not say whether the rules have changed: gone" in said_in_log()
+
+
+async def test_no_text_goes_out_when_there_never_were_good_ones(book: Rulebook) -> None:
     await rules.acreate(pattern="\u200b")
 
     with pytest.raises(RuleError):
-        await rulebook.current()
+        await book.current("default", "answers")
 
 
 async def test_is_asked_of_the_database_in_one_query_while_nothing_changes(
-    django_assert_num_queries: Any,
+    elsewhere: Any, django_assert_num_queries: Any
 ) -> None:
-    await rulebook.current()
+    await now(elsewhere)
+    elsewhere.wait(1)
 
     def load() -> None:
         with django_assert_num_queries(1):
-            rulebook._load()
+            elsewhere._refreshed()
 
     await sync_to_async(load)()

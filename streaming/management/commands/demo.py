@@ -24,6 +24,20 @@ SAMPLE_RULES = [
     {"pattern": "内部代号", "action": "mask", "category": "internal", "note": "示例：内部用语。"},
     {"pattern": "垃圾广告", "action": "mask", "category": "spam", "note": "示例：广告。"},
     {"pattern": "stop-the-stream-here", "action": "block", "category": "test", "note": "A sample: ends the answer."},
+    {"pattern": "tired engineer", "action": "flag", "category": "care", "note": "A sample: shown, and recorded."},
+    {
+        "pattern": r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}",
+        "kind": "regex",
+        "action": "replace",
+        "replacement": "[e-mail]",
+        "category": "contact",
+        "note": "A sample: a regular expression. example.com is allowed below.",
+    },
+    {
+        "pattern": "someone@example.com",
+        "action": "allow",
+        "note": "A sample: of this address the rule above is silent.",
+    },
 ]
 
 

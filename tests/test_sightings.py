@@ -1,0 +1,76 @@
+"""What a rule has met is told with what stands around it, however the text was cut."""
+
+from __future__ import annotations
+
+import pytest
+
+from streaming.moderation import Moderator, Rule, RuleSet
+from streaming.sightings import CONTEXT, MAX_TEXT, Lookout, Sighting
+
+RULES = RuleSet(
+    [
+        Rule(1, "darn"),
+        Rule(2, "heck", action="flag"),
+        Rule(3, "stop", action="block"),
+        Rule(4, "坏话", action="drop"),
+    ]
+)
+
+
+def seen(text: str, size: int) -> list[Sighting]:
+    told: list[Sighting] = []
+    lookout, moderator = Lookout(told.append, "content", 0), Moderator(RULES)
+    for at in range(0, len(text), size):
+        piece = text[at : at + size]
+        lookout.see([piece], moderator.feed(piece), moderator.held)
+    lookout.see([], moderator.finish(), moderator.held)
+    lookout.finish()
+    return told
+
+
+def around(text: str, sighting: Sighting) -> tuple[str, str, str]:
+    start, end = sighting.start, sighting.end
+    return text[max(start - CONTEXT, 0) : start], text[start:end], text[end : end + CONTEXT]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 50, 10_000])
+def test_every_match_is_told_with_forty_characters_on_either_side(size: int) -> None:
+    text = "a long way to DARN, and " + "很长的一段话，" * 300 + "oh heck 坏话 darn" + " and on" * 20 + " darn"
+
+    told = seen(text, size)
+
+    assert sorted((each.rule.id, each.text) for each in told) == [
+        (1, "DARN"),
+        (1, "darn"),
+        (1, "darn"),
+        (2, "heck"),
+        (4, "坏话"),
+    ]
+    assert [(each.before, each.text, each.after) for each in told] == [around(text, each) for each in told]
+
+
+@pytest.mark.parametrize("size", [1, 3, 10_000])
+def test_a_block_is_told_with_what_had_come_by_then(size: int) -> None:
+    told = seen("go on and stop here", size)
+
+    assert [(each.rule.id, each.before, each.text) for each in told] == [(3, "go on and ", "stop")]
+    assert " here".startswith(told[0].after)
+
+
+def test_a_match_of_any_length_is_told_in_bounded_space() -> None:
+    told = seen("da" + "\u200b" * 100_000 + "rn!", 1000)
+
+    assert [(each.start, each.end, len(each.text)) for each in told] == [(0, 100_004, MAX_TEXT)]
+
+
+def test_what_was_told_is_not_told_again_when_the_text_begins_anew() -> None:
+    told: list[Sighting] = []
+    lookout = Lookout(told.append, may_rewind=True)
+
+    for text in ("a darn", "a darn thing, darn"):
+        moderator = Moderator(RULES)
+        lookout.rewind()
+        lookout.see([text], [*moderator.feed(text), *moderator.finish()], 0)
+    lookout.finish()
+
+    assert [each.start for each in told] == [2, 14]
