@@ -1,0 +1,192 @@
+"""``manage.py moderate``: a text through the rules, as a stream would go through them."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from django.core.management import BaseCommand, CommandError
+from django.db import DatabaseError
+from django.utils import timezone
+
+from streaming import rule_files
+from streaming.models import ModerationRule
+from streaming.moderation import Blocked, Finding, Moderator, Outcome, Rule, RuleError, RuleSet, Text
+
+READ_BYTES = 65536
+
+
+class Command(BaseCommand):
+    help = "Sends a text through the rules and prints what a reader would see; a summary goes to stderr."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", nargs="?", default="-", help="the text, in UTF-8 (default: stdin)")
+        parser.add_argument("--rules", metavar="FILE", help="CSV, word list or AutoMod JSON (default: the database)")
+        parser.add_argument("--cut", type=int, metavar="N", help="feed N characters at a time")
+        parser.add_argument("--explain", action="store_true", help="print each hit on stderr")
+        parser.add_argument("--upstream", help="only the rules that hold for this upstream")
+        parser.add_argument("--direction", choices=["prompts", "answers"], help="only the rules that hold for these")
+
+    def handle(self, *args: Any, file: str, cut: int | None, explain: bool, **options: Any) -> None:
+        if cut is not None and cut < 1:
+            raise CommandError(f"--cut is {cut}: it has to be 1 or more.")
+        rules, where = self._rules(options["rules"], options["upstream"], options["direction"])
+        try:
+            rule_set = RuleSet(rules)
+        except RuleError as error:
+            raise CommandError(f"{where(error.rule)}: {error}") from error
+        for rule, warning in rule_set.warnings:
+            self.stderr.write(f"{where(rule)}: {warning}", self.style.WARNING)
+        with _quiet_if_nobody_reads(), _opened(file) as source:
+            run = Run(rule_set)
+            for outcome in run.outcomes(_cut(_texts(source, file), cut)):
+                if isinstance(outcome, Text):
+                    self.stdout.write(outcome.text, ending="")
+                elif explain:
+                    self.stderr.write(_told(outcome, where(outcome.rule)))
+            self.stdout.flush()
+        self.stderr.write(run.summary())
+
+    def _rules(self, path: str | None, upstream: str | None, direction: Any) -> tuple[list[Rule], Any]:
+        """The rules, and a function that says where one of them stands."""
+        if path is None:
+            try:
+                return ModerationRule.objects.in_force(upstream, direction), lambda rule: f"rule {rule.id}"
+            except DatabaseError as error:
+                raise CommandError(f"The rules cannot be read from the database ({error}). Run 'migrate'?") from error
+        now = timezone.now()
+        rows = self._read_rules(path).rows
+        rules = [row.as_rule(line) for line, row in rows if row.holds(now, upstream, direction)]
+        return rules, lambda rule: f"{path}, line {rule.id}"
+
+    def _read_rules(self, path: str) -> rule_files.Reading:
+        try:
+            reading = rule_files.read(Path(path).read_bytes())
+        except OSError as error:
+            raise CommandError(f"{path} cannot be read: {error.strerror}.") from error
+        except rule_files.FileError as error:
+            raise CommandError(f"{path}{f', line {error.line}' if error.line else ''}: {error}") from error
+        wrong = [refusal for refusal in reading.refused if not _is_a_repetition(refusal, reading)]
+        if wrong:
+            said = [f"{path}, line {refusal.line}: {refusal.reason}" for refusal in wrong[:20]]
+            more = [f"... and {len(wrong) - 20} more."] if len(wrong) > 20 else []
+            raise CommandError("\n".join([*said, *more]))
+        return reading
+
+
+def _is_a_repetition(refusal: rule_files.Refusal, reading: rule_files.Reading) -> bool:
+    """A word that is twice in a list does no harm."""
+    return reading.form == "words" and any(row.pattern == refusal.text for _, row in reading.rows)
+
+
+class Run:
+    """One text through the rules, and what there is to say of it in the end."""
+
+    def __init__(self, rule_set: RuleSet) -> None:
+        self._moderator = Moderator(rule_set)
+        self._held: Counter[int] = Counter()
+        self._characters = self._hits = 0
+        self._seconds = 0.0
+
+    def outcomes(self, pieces: Iterator[str]) -> Iterator[Outcome]:
+        for piece in pieces:
+            began = time.perf_counter()
+            outcomes = self._moderator.feed(piece)
+            self._seconds += time.perf_counter() - began
+            self._characters += len(piece)
+            self._held[self._moderator.held] += 1
+            yield from self._counted(outcomes)
+            if any(isinstance(outcome, Blocked) for outcome in outcomes):
+                return
+        yield from self._counted(self._moderator.finish())
+
+    def _counted(self, outcomes: list[Outcome]) -> list[Outcome]:
+        self._hits += sum(isinstance(outcome, Finding | Blocked) for outcome in outcomes)
+        return outcomes
+
+    def summary(self) -> str:
+        pieces = max(self._held.total(), 1)
+        mean = sum(held * times for held, times in self._held.items()) / pieces
+        below, p99 = 0, 0
+        for p99, times in sorted(self._held.items()):  # noqa: B007 (the last one is wanted)
+            below += times
+            if below >= 0.99 * pieces:
+                break
+        speed = self._seconds / max(self._characters, 1) * 1e6
+        return (
+            f"{self._characters:,} characters, {self._hits:,} hits, "
+            f"held: mean {mean:.2f}, p99 {p99}; {speed:.2f} µs a character"
+        )
+
+
+def _told(hit: Finding | Blocked, where: str) -> str:
+    return f"{where}: {hit.rule.action} {hit.start}-{hit.end} ({hit.rule.pattern[:80]})"
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[IO[bytes]]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        with Path(file).open("rb") as source:
+            yield source
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def _texts(source: IO[bytes], file: str) -> Iterator[str]:
+    """The text as it comes, so that a pipe is moderated while it is written to."""
+    decoder, lines = codecs.getincrementaldecoder("utf-8")(), 1
+    read = getattr(source, "read1", source.read)
+    name = "stdin" if file == "-" else file
+    while True:
+        try:
+            chunk = read(READ_BYTES)
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            line = lines + error.object.count(b"\n", 0, error.start)
+            raise CommandError(
+                f"{name}, line {line}: the byte 0x{error.object[error.start]:02X} is not UTF-8."
+            ) from error
+        except OSError as error:
+            raise CommandError(f"{name} cannot be read: {error.strerror}.") from error
+        lines += text.count("\n")
+        if text:
+            yield text
+        if not chunk:
+            return
+
+
+def _cut(texts: Iterator[str], size: int | None) -> Iterator[str]:
+    """Pieces of that many characters, the last one but for; as they come if none is said."""
+    if size is None:
+        yield from texts
+        return
+    rest = ""
+    for text in texts:
+        rest += text
+        whole = len(rest) - len(rest) % size
+        for at in range(0, whole, size):
+            yield rest[at : at + size]
+        rest = rest[whole:]
+    if rest:
+        yield rest
+
+
+@contextmanager
+def _quiet_if_nobody_reads() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # as with "| head": what is not read any more need not be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,165 @@
+"""``manage.py moderate``: a text through the rules, by hand or in a pipe."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, environment, eventually
+
+SUMMARY = re.compile(r"([\d,]+) characters, ([\d,]+) hits, held: mean ([\d.]+), p99 (\d+); ([\d.]+) µs a character\n\Z")
+
+
+def moderate(
+    folder: Path, *arguments: object, text: str | bytes | None = None, rules: str | bytes | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command, with this on stdin and these rules in a file."""
+    command = [sys.executable, str(ROOT / "manage.py"), "moderate", *map(str, arguments)]
+    if rules is not None:
+        (folder / "rules").write_bytes(rules.encode() if isinstance(rules, str) else rules)
+        command += ["--rules", "rules"]
+    data = text.encode() if isinstance(text, str) else text
+    run = subprocess.run(command, env=environment(folder), cwd=folder, input=data, capture_output=True, check=False)
+    return subprocess.CompletedProcess(command, run.returncode, run.stdout.decode(), run.stderr.decode())
+
+
+def complaint(run: subprocess.CompletedProcess[str]) -> str:
+    assert run.returncode == 1
+    assert run.stdout == ""
+    return run.stderr.strip().removeprefix("CommandError: ")
+
+
+@pytest.mark.parametrize("cut", [1, 3, 1000])
+def test_prints_what_a_reader_would_see_however_it_is_cut(tmp_path: Path, cut: int) -> None:
+    run = moderate(tmp_path, "--cut", cut, text="Oh DARN, 坏话\r\nin two lines\n", rules="darn\n坏话")
+
+    assert (run.returncode, run.stdout) == (0, "Oh ****, **\r\nin two lines\n")
+
+
+def test_reads_a_file_too(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("a darn thing", "utf-8")
+
+    assert moderate(tmp_path, "text", rules="darn").stdout == "a **** thing"
+
+
+def test_sums_up_what_it_did(tmp_path: Path) -> None:
+    run = moderate(tmp_path, "--cut", 1, text="a darn dar thing " * 100, rules="darn")
+
+    found = SUMMARY.search(run.stderr)
+    assert found
+    assert found.groups()[:2] == ("1,700", "100")
+    # Of the 17 characters of a round, d is held as 1, a as 2, r as 3, twice.
+    assert float(found[3]) == pytest.approx(12 / 17, abs=0.01)
+    assert found[4] == "3"
+
+
+def test_explains_each_hit(tmp_path: Path) -> None:
+    rules = "pattern,action\ndarn,mask\nheck,flag\nstop,block\n"
+
+    run = moderate(tmp_path, "--explain", text="oh darn, heck, stop here", rules=rules)
+
+    assert run.stdout == "oh ****, heck, "
+    assert run.stderr.splitlines()[:3] == [
+        "rules, line 2: mask 3-7 (darn)",
+        "rules, line 3: flag 9-13 (heck)",
+        "rules, line 4: block 15-19 (stop)",
+    ]
+
+
+def test_takes_the_rules_of_an_upstream_and_a_direction(tmp_path: Path) -> None:
+    rows = ["a,one,both,,", "b,,prompts,,", "c,,,no,", "d,,,,2001-01-01", "e,,,,"]
+    rules = "\n".join(["pattern,upstreams,applies_to,enabled,valid_until", *rows])
+
+    def shown(*arguments: str) -> str:
+        return moderate(tmp_path, *arguments, text="abcde", rules=rules).stdout
+
+    assert shown() == "**cd*"
+    assert shown("--upstream", "two") == "a*cd*"
+    assert shown("--upstream", "one", "--direction", "answers") == "*bcd*"
+
+
+def test_takes_the_rules_of_the_database(migrated: Path, tmp_path: Path) -> None:
+    (tmp_path / "db.sqlite3").write_bytes((migrated / "db.sqlite3").read_bytes())
+    made = "from streaming.models import ModerationRule as R; R.objects.create(pattern='darn', action='drop')"
+    shell = [sys.executable, str(ROOT / "manage.py"), "shell", "-c", made]
+    subprocess.run(shell, env=environment(tmp_path), check=True, capture_output=True)
+
+    run = moderate(tmp_path, "--explain", text="oh darn it")
+
+    assert run.stdout == "oh  it"
+    assert run.stderr.startswith("rule 1: drop 3-7 (darn)\n")
+
+
+def test_warns_of_a_rule_that_does_not_do_all_it_says(tmp_path: Path) -> None:
+    run = moderate(tmp_path, text="aab", rules="pattern,kind\na+b,regex\n")
+
+    assert run.stdout == "***"
+    assert run.stderr.startswith("rules, line 2: A match is cut at 256 characters.\n")
+
+
+def test_shows_text_while_the_pipe_is_still_open(tmp_path: Path) -> None:
+    (tmp_path / "rules").write_text("darn", "utf-8")
+    command = [sys.executable, str(ROOT / "manage.py"), "moderate", "--rules", "rules"]
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen(
+            command, env=environment(tmp_path), cwd=tmp_path, stdin=subprocess.PIPE, stdout=out, stderr=out
+        )
+        assert process.stdin
+        process.stdin.write(b"a darn th")
+        process.stdin.flush()
+        eventually(lambda: (tmp_path / "out").read_text("utf-8") == "a **** th", "what was written is shown")
+        process.stdin.close()
+        assert process.wait(20) == 0
+
+
+def test_is_quiet_when_nobody_reads_on(tmp_path: Path) -> None:
+    (tmp_path / "rules").write_text("darn", "utf-8")
+    (tmp_path / "text").write_text("a line\n" * 100_000, "utf-8")
+    command = f"{sys.executable} {ROOT / 'manage.py'} moderate text --rules rules | head -n 1"
+
+    run = subprocess.run(command, shell=True, env=environment(tmp_path), cwd=tmp_path, capture_output=True, check=False)
+
+    assert run.stdout == b"a line\n"
+    assert b"Traceback" not in run.stderr
+    assert b"Broken" not in run.stderr
+
+
+class TestWhatIsWrong:
+    @pytest.mark.parametrize(
+        ("rules", "words"),
+        [
+            ("pattern,kind\nok,\n(x,regex\n", "rules, line 3: At character 1: the ( is not closed."),
+            ("pattern,color\n", "rules, line 1: The column “color” is not known."),
+            (b"ok\n\x00\x01", "rules, line 2: This is not a text file."),
+            ("好\n".encode() * 9 + b"\xff\n", "rules, line 10: The byte 0xFF is not UTF-8."),
+            ("pattern,priority\na,x\nb,y\n", "rules, line 2: priority: “x” is not a whole number.\nrules, line 3:"),
+        ],
+    )
+    def test_with_the_rules_is_named_with_its_line(self, tmp_path: Path, rules: str | bytes, words: str) -> None:
+        assert complaint(moderate(tmp_path, text="x", rules=rules)).startswith(words)
+
+    def test_with_the_text_is_named_with_its_line(self, tmp_path: Path) -> None:
+        run = moderate(tmp_path, text=b"one\ntwo\nthr\xffee\n", rules="darn")
+
+        assert (run.returncode, run.stderr) == (1, "CommandError: stdin, line 3: the byte 0xFF is not UTF-8.\n")
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["nowhere.txt", "--rules", __file__ + ".none"], "none cannot be read: No such file or directory."),
+            (["--rules", "."], ". cannot be read: Is a directory."),
+            (["--cut", "0"], "--cut is 0: it has to be 1 or more."),
+            ([], "The rules cannot be read from the database (no such table"),
+        ],
+    )
+    def test_with_the_arguments_is_one_sentence(self, tmp_path: Path, arguments: list[str], words: str) -> None:
+        assert words in complaint(moderate(tmp_path, *arguments, text="x"))
+
+    def test_with_the_file_is_one_sentence(self, tmp_path: Path) -> None:
+        run = moderate(tmp_path, "nowhere.txt", rules="darn")
+
+        assert complaint(run) == "nowhere.txt cannot be read: No such file or directory."

@@ -1,0 +1,253 @@
+"""Rules as files: what people have is read as it is, and what is wrong is named with its line."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.moderation import ACTIONS, Finding, Moderator, RuleSet
+from streaming.rule_files import COLUMNS, MAX_BYTES, FileError, Reading, Row, flaw, read, write_csv
+
+
+def patterns(reading: Reading) -> list[str]:
+    return [row.pattern for _, row in reading.rows]
+
+
+def refused(reading: Reading) -> list[tuple[int, str]]:
+    return [(refusal.line, refusal.reason) for refusal in reading.refused]
+
+
+class TestAWordList:
+    def test_has_one_word_a_line_and_comments(self) -> None:
+        reading = read("# 脏话\ndarn\n\n  坏话  \r\n# more\nC# and F#\n".encode())
+
+        assert [(line, row.pattern) for line, row in reading.rows] == [(2, "darn"), (4, "坏话"), (6, "C# and F#")]
+        assert reading.form == "words"
+
+    def test_may_have_several_on_a_line(self) -> None:
+        assert patterns(read("a,b、c；d|e，f\ng h".encode())) == ["a", "b", "c", "d", "e", "f", "g h"]
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk", "gb18030", "utf-16"])
+    def test_is_read_in_the_encoding_it_has(self, encoding: str) -> None:
+        reading = read("# 一些词\n坏话、垃圾广告\ndarn".encode(encoding))
+
+        assert patterns(reading) == ["坏话", "垃圾广告", "darn"]
+        assert reading.refused == []
+
+    def test_takes_what_it_does_not_say_from_whoever_imports_it(self) -> None:
+        reading = read(b"darn", {"action": "block", "category": "x"})
+
+        assert reading.rows == [(1, Row("darn", action="block", category="x"))]
+
+    def test_has_each_word_once(self) -> None:
+        reading = read(b"a\nb\na\n")
+
+        assert patterns(reading) == ["a", "b"]
+        assert refused(reading) == [(3, "It is on line 1 already.")]
+
+    def test_is_empty_without_a_word(self) -> None:
+        assert read(b"").rows == read(b"# nothing\n\n").rows == []
+
+    def test_may_begin_like_json(self) -> None:
+        assert patterns(read(b"[spam]\nok")) == ["[spam]", "ok"]
+
+
+class TestCsv:
+    def test_needs_no_column_but_the_pattern(self) -> None:
+        assert read(b"pattern\ndarn\nheck\n").rows == [(2, Row("darn")), (3, Row("heck"))]
+
+    def test_says_everything_that_a_rule_can_be(self) -> None:
+        head = ",".join(COLUMNS)
+        row = (
+            r'"a, b+",regex,replace,[x],yes,c,-3,true,0,one|two,prompts,no,2026-01-31 18:00,2026-02-01T12:00+08:00,"n'
+            '\nm"'
+        )
+
+        (found,) = read(f"{head}\n{row}\n".encode()).rows
+
+        said = ("a, b+", "regex", "replace", "[x]", True, "c", -3, True, False, ("one", "two"), "prompts", False)
+        times = (datetime(2026, 1, 31, 18, tzinfo=UTC), datetime(2026, 1, 31, 18, tzinfo=UTC))
+        assert found == (3, Row(*said, times[0], times[1] + timedelta(hours=10), "n\nm"))
+
+    @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+    def test_is_known_by_its_first_line_in_any_order_and_case(self, delimiter: str) -> None:
+        text = f"# exported\n\nAction{delimiter}Pattern\nblock{delimiter}darn\n{delimiter}heck\n"
+
+        assert [(row.pattern, row.action) for _, row in read(text.encode()).rows] == [
+            ("darn", "block"),
+            ("heck", "mask"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("row", "reason"),
+        [
+            (",literal,mask,,", "The pattern is empty."),
+            ("a,word,mask,,", "kind: “word” is none of literal, regex."),
+            ("a,literal,hide,,", "action: “hide” is none of mask, replace, drop, block, flag, allow."),
+            ("a,literal,mask,high,", "priority: “high” is not a whole number."),
+            ("a,literal,mask,99999999999,", "The priority is too large."),
+            ("a,literal,mask,,tomorrow", "valid_until: “tomorrow” is not a time like 2026-01-31 18:00."),
+            ("a,literal,mask,,,,", "There are 7 cells, but 5 columns."),
+            ("(a,regex,mask,,", "At character 1: the ( is not closed."),
+            ("(a)\\1,regex,mask,,", "At character 4: a back-reference is not possible in a stream."),
+            (".*a,regex,mask,,", "It begins with an unbounded gap, so all text would be held back; leave the gap out."),
+            ("x" * 300 + ",literal,mask,,", "The pattern is 300 characters long; a match has at most 256."),
+            ("x" * 5000 + ",literal,mask,,", "The pattern has 5000 characters; at most 4096 are possible."),
+        ],
+    )
+    def test_names_what_is_wrong_and_where_and_reads_the_rest(self, row: str, reason: str) -> None:
+        reading = read(f"pattern,kind,action,priority,valid_until\ngood,,,,\n{row}\nfine,,,,\n".encode())
+
+        assert refused(reading) == [(3, reason)]
+        assert patterns(reading) == ["good", "fine"]
+
+    def test_says_so_if_a_rule_would_never_hold(self) -> None:
+        reading = read(b"pattern,valid_from,valid_until\na,2026-02-01,2026-01-01\n")
+
+        assert refused(reading) == [(2, "valid_until is not after valid_from: the rule would never hold.")]
+
+    def test_says_which_line_said_something_else_of_the_same(self) -> None:
+        reading = read(b"pattern,category\na,one\na,two\na,one\n")
+
+        assert refused(reading) == [(3, "Line 2 says otherwise of it."), (4, "It is on line 2 already.")]
+
+    @pytest.mark.parametrize(
+        ("text", "line", "words"),
+        [
+            ("pattern,colour\n", 1, "The column “colour” is not known. There are: pattern, kind,"),
+            ("pattern,note,note\n", 1, "The column “note” is there twice."),
+            ('pattern\na\n"b\nc\n', 4, "Is a quotation mark not closed?"),
+            ("pattern\n" + "x" * 1_000_000 + "\n", 2, "field larger than field limit"),
+        ],
+    )
+    def test_is_refused_as_a_whole_if_its_columns_cannot_be_told(self, text: str, line: int, words: str) -> None:
+        with pytest.raises(FileError, match=words.replace("?", r"\?")) as error:
+            read(text.encode())
+
+        assert error.value.line == line
+
+
+class TestAutoMod:
+    def make(self, **metadata: Any) -> bytes:
+        rule = {"id": "1", "name": "Bad words", "trigger_type": 1, "trigger_metadata": metadata, "enabled": True}
+        return json.dumps([rule], indent=2).encode()
+
+    @pytest.mark.parametrize(
+        ("keyword", "text", "found"),
+        [
+            ("cat", "cat catalog tomcat", ["cat"]),
+            ("cat*", "Cat catalog tomcat", ["Cat", "catalog"]),
+            ("*cat", "cat catalog tomcat", ["cat", "tomcat"]),
+            ("*cat*", "cat catalog tomcat", ["cat", "cat", "cat"]),
+            ("c.t*", "c.tx cat", ["c.tx"]),
+            ("кот*", "коты скот", ["коты"]),
+            ("猫*", "小猫咪", ["猫"]),
+            ("bad cat", "a bad cat, a bad catalog", ["bad cat"]),
+        ],
+    )
+    def test_keywords_match_what_they_match_there(self, keyword: str, text: str, found: list[str]) -> None:
+        ((_, row),) = read(self.make(keyword_filter=[keyword])).rows
+
+        moderator = Moderator(RuleSet([row.as_rule(1)]))
+        outcomes = [*moderator.feed(text), *moderator.finish()]
+        assert [text[each.start : each.end] for each in outcomes if isinstance(each, Finding)] == found
+
+    def test_has_an_allow_list_and_regexes(self) -> None:
+        reading = read(self.make(keyword_filter=["*cat*"], allow_list=["catalog"], regex_patterns=["c[ao]t+", "^x"]))
+
+        rows = [(row.pattern, row.kind, row.action, row.whole_word) for _, row in reading.rows]
+        assert rows == [
+            ("cat", "literal", "mask", False),
+            ("catalog", "literal", "allow", True),
+            ("c[ao]t+", "regex", "mask", False),
+        ]
+        assert [row.note for _, row in reading.rows] == ["Discord AutoMod: Bad words"] * 3
+        assert [refusal.text for refusal in reading.refused] == ["^x"]
+
+    def test_tells_the_line_of_each_word(self) -> None:
+        data = self.make(keyword_filter=["one", "坏话", "three", 4, "*"])
+        lines = data.decode().split("\n")
+
+        reading = read(data)
+
+        assert [lines[line - 1].strip(' ",') for line, _ in reading.rows] == ["one", "\\u574f\\u8bdd", "three"]
+        assert [refusal.reason for refusal in reading.refused] == ["This is not a word."] * 2
+
+    def test_says_which_of_its_rules_have_no_words(self) -> None:
+        reading = read(
+            json.dumps({"name": "Presets", "trigger_type": 4, "trigger_metadata": {"presets": [1]}}).encode()
+        )
+
+        assert refused(reading) == [(1, "A rule of Discord's of the kind “keyword_preset” has no words of its own.")]
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("{\n  oops", "It begins like JSON, but is none"),
+            ("[1, 2]", "not what Discord"),
+            ("[" * 100_000, "too deep"),
+        ],
+    )
+    def test_is_refused_if_it_is_something_else(self, text: str, words: str) -> None:
+        with pytest.raises(FileError, match=words):
+            read(text.encode())
+
+
+class TestAFileThatIsNoText:
+    def test_is_told_by_its_first_odd_byte(self) -> None:
+        with pytest.raises(FileError, match="This is not a text file") as error:
+            read(b"a\nb\n\x89PNG\r\n\x1a\n\x00\x00")
+
+        assert error.value.line == 4
+
+    def test_may_be_damaged_utf8(self) -> None:
+        with pytest.raises(FileError, match="The byte 0xFF is not UTF-8") as error:
+            read("一\n二\n三".encode() + b"\xff" + "四".encode())
+
+        assert error.value.line == 3
+
+    def test_may_be_in_no_encoding_that_is_known(self) -> None:
+        with pytest.raises(FileError, match="The byte 0xE9 is not UTF-8, nor GBK"):
+            read(b"caf\xe9\n\xff\n")
+
+    def test_may_be_too_large(self) -> None:
+        with pytest.raises(FileError, match="The file has 51 MB; at most 20 MB can be read"):
+            read(b"x" * 50_000_001)
+
+        assert MAX_BYTES == 20_000_000
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
+ROWS = st.builds(
+    Row,
+    pattern=st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=20),
+    kind=st.just("literal"),
+    action=st.sampled_from(ACTIONS),
+    replacement=TEXTS,
+    whole_word=st.booleans(),
+    category=TEXTS,
+    priority=st.integers(-(2**31), 2**31 - 1),
+    exact=st.booleans(),
+    squeeze=st.booleans(),
+    upstreams=st.lists(st.text("abc-_.", min_size=1), unique=True).map(tuple),
+    applies_to=st.sampled_from(["both", "prompts", "answers"]),
+    enabled=st.booleans(),
+    valid_from=st.none() | st.datetimes(max_value=datetime(2020, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    valid_until=st.none() | st.datetimes(min_value=datetime(2021, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    note=TEXTS,
+)
+
+
+@given(st.lists(ROWS.filter(lambda row: not flaw(row)), max_size=5, unique_by=lambda row: row.key))
+def test_what_is_written_is_read_again_as_it_was(rows: list[Row]) -> None:
+    data = "".join(write_csv(rows)).encode("utf-8-sig")
+
+    reading = read(data)
+
+    assert [row for _, row in reading.rows] == rows
+    assert reading.refused == []
