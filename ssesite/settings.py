@@ -57,6 +57,9 @@ if url := env.str("UPSTREAM_URL", ""):
     if key := env.str("UPSTREAM_API_KEY", ""):
         STREAMING_UPSTREAMS["default"]["HEADERS"] = {"Authorization": f"Bearer {key}"}
 
+# Whether the hits of moderation rules keep the text that was met; else only a keyed hash of it.
+STREAMING_HIT_TEXTS = env.bool("STREAMING_HIT_TEXTS", True)
+
 INSTALLED_APPS = [
     "daphne",  # first: runserver then serves ASGI, and streams
     "servestatic.runserver_nostatic",  # so that static files come the same way in development

@@ -18,6 +18,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
 from streaming import upstreams
+from streaming.moderation import RuleError
 from streaming.requests import BadRequest
 from streaming.responses import failure_of, problem
 
@@ -60,6 +61,9 @@ def guarded(*methods: str, everyone: bool = False, signed: bool = False) -> Call
                 response = denied.response
             except BadRequest as bad:
                 response = problem(bad.status, str(bad), **({"errors": bad.errors} if bad.errors else {}))
+            except RuleError:
+                # Unmoderated text never goes out.
+                response = problem(HTTPStatus.SERVICE_UNAVAILABLE, "the moderation rules cannot be carried out")
             except upstreams.UpstreamError as error:
                 failure = failure_of(error)
                 headers = {"Allow": "POST"} if isinstance(error, upstreams.PostOnly) else {}

@@ -239,3 +239,58 @@ def _count_what_is_loaded(*, raw: bool, **_kwargs: Any) -> None:
 
 RULE_COLUMNS: Sequence[str] = ("pk", *(name for name in Rule.__dataclass_fields__ if name != "id"))
 """The columns that are a Rule's own fields, in its order."""
+
+
+class ModerationHit(models.Model):
+    """A match that counted, as it was then: it stays when its rule is changed or deleted."""
+
+    when = models.DateTimeField(_("when"), db_index=True)
+    stream = models.CharField(_("stream"), max_length=64)
+    upstream = models.CharField(_("upstream"), max_length=100)
+    who = models.CharField(_("user or key"), max_length=150, blank=True)
+    direction = models.CharField(_("direction"), max_length=10, choices=ModerationRule.Scope.choices[1:])
+    # The rule may be gone by the time that its hits are written, and they need not be touched when it goes.
+    rule = models.ForeignKey(
+        ModerationRule,
+        models.DO_NOTHING,
+        verbose_name=_("rule"),
+        related_name="hits",
+        null=True,
+        db_constraint=False,
+    )
+    pattern = models.CharField(_("pattern"), max_length=200)
+    category = models.CharField(_("category"), max_length=50, blank=True)
+    version = models.PositiveBigIntegerField(_("version of the rules"))
+    action = models.CharField(_("action"), max_length=10, choices=ModerationRule.Action.choices)
+    channel = models.CharField(_("channel"), max_length=100)
+    choice = models.IntegerField(_("choice"), default=0)
+    offset = models.PositiveBigIntegerField(_("offset"), help_text=_("Characters of the text before the match."))
+    before = models.TextField(_("before"), blank=True)
+    text = models.TextField(_("matched text"), blank=True)
+    after = models.TextField(_("after"), blank=True)
+    digest = models.CharField(
+        _("keyed hash"), max_length=64, blank=True, help_text=_("In place of the texts, when they are not kept.")
+    )
+
+    class Meta:
+        verbose_name = _("hit")
+        verbose_name_plural = _("hits")
+        ordering = ["-when", "-pk"]
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["rule", "when"], name="hits_of_a_rule")]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.pattern}"
+
+
+class LostHits(models.Model):
+    """How many hits a worker could not record, since there were more than it may keep while the database is away."""
+
+    when = models.DateTimeField(auto_now_add=True)
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.count)

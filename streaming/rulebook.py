@@ -84,6 +84,11 @@ class Rulebook:
         """The rules have changed in this very process: the database is asked at once."""
         self._asked = float("-inf")
 
+    def state(self) -> dict[str, Any]:
+        """What there is to say of this process: the version in force, and what keeps a later one out."""
+        trouble = {"version": self.trouble.version, "reason": str(self.trouble.error)} if self.trouble else None
+        return {"version": self.version, "trouble": trouble}
+
     def _is_fresh(self, book: _Book) -> bool:
         if book.until is not None and book.until <= timezone.now():
             return False
@@ -126,9 +131,10 @@ class Rulebook:
                 _compiled(book, key, before)
         except RuleError as error:
             logger.error("the rules cannot be compiled, for %r: %s", error.rule, error)  # noqa: TRY400
+            self.trouble = Trouble(version, error)
             if before is None:
                 raise
-            self.trouble = Trouble(version, error)  # tried once; the next change may mend them
+            # Tried once; the next change may mend them.
             before.until = book.until
             return before
         self.trouble = None
@@ -158,6 +164,7 @@ def _has(rule_set: RuleSet, rules: tuple[Rule, ...]) -> bool:
 
 
 _rulebook = Rulebook()
+state = _rulebook.state
 current = _rulebook.current
 refresh = _rulebook.refresh
 rules_changed.connect(_rulebook.doubt)

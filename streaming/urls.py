@@ -14,6 +14,7 @@ urlpatterns = [
     path("proxy", views.proxy, name="proxy"),
     # Not <path:...>: what is below an upstream may be empty, or hold any character.
     re_path(r"\Aproxy/(?P<name>[^/]+)(?:/(?P<path>[\s\S]*))?\Z", views.proxy, name="proxy"),
+    path("healthz", views.healthz, name="healthz"),
     path("login/", LoginView.as_view(template_name="streaming/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
 ]

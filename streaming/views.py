@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.translation import get_language
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-from streaming import formats, pipeline, registry, rulebook, sources, upstreams
+from streaming import audit, formats, pipeline, registry, rulebook, sources, upstreams
 from streaming.access import guarded
 from streaming.requests import arriving_body, is_a_return, raw_path_after, read_body, read_playback
 from streaming.responses import EventStreamResponse, RelayResponse
@@ -61,8 +61,17 @@ async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseB
     upstream = await upstreams.connect(name, request, read_body(request))
     parts = pipeline.read(pipeline.parse(upstream.chunks), formats.READERS[upstream.format]())
     writer = formats.NativeWriter()
-    messages = pipeline.write(pipeline.moderate(parts, rules.rule_set), writer)
+    occasion = audit.Occasion(writer.stream, name, "answers", rules.version, await audit.name_of(request))
+    messages = pipeline.write(pipeline.moderate(parts, rules.rule_set, audit.witness(occasion)), writer)
     return registry.watch(EventStreamResponse(request, messages, farewell=writer.farewell, close=upstream.aclose))
+
+
+@guarded("GET", everyone=True)
+async def healthz(request: HttpRequest) -> HttpResponseBase:
+    """What the worker that answers knows; 503 by way of the middleware while the database does not answer."""
+    await rulebook.refresh()
+    state = {"rules": rulebook.state(), "streams": registry.count_open(), "hits": audit.state()}
+    return JsonResponse({"status": "ok", **state}, headers={"Cache-Control": "no-store"})
 
 
 @guarded()
