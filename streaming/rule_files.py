@@ -88,6 +88,8 @@ class Reading:
 
     form: str
     encoding: str
+    columns: tuple[str, ...] = ()
+    """What the file, or whoever imports it, says of each rule. Of the rest a rule that is there already keeps its own."""
     rows: list[tuple[int, Row]] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
@@ -100,8 +102,12 @@ def read(data: bytes, defaults: Mapping[str, Any] | None = None) -> Reading:
     basis = Row("", **(defaults or {}))
     for form, reader in _READERS.items():
         if (found := reader(text, basis)) is not None:
-            return _checked(Reading(form, encoding), found)
+            says = {*(_columns_of(text) if form == "csv" else _SAID_BY[form]), *(defaults or {})}
+            return _checked(Reading(form, encoding, tuple(name for name in COLUMNS if name in says)), found)
     raise AssertionError("any text is a word list")
+
+
+_SAID_BY = {"words": ("pattern",), "automod": ("pattern", "kind", "whole_word", "enabled")}
 
 
 def _megabytes(size: int) -> dict[str, int]:
@@ -218,12 +224,22 @@ def _read_words(text: str, basis: Row) -> Found:
 
 def _read_csv(text: str, basis: Row) -> Found | None:
     """CSV, if the first line that says anything names a column ``pattern``."""
-    head = next((line for line in _lines(text) if line.strip() and not line.startswith("#")), "")
-    for delimiter in (",", ";", "\t"):
-        names = [name.strip().strip('"').lower() for name in head.split(delimiter)]
-        if "pattern" in names:
-            return _csv_rows(text, delimiter, names, basis)
-    return None
+    if not (names := _columns_of(text)):
+        return None
+    return _csv_rows(text, _delimiter(text), names, basis)
+
+
+def _columns_of(text: str) -> list[str]:
+    names = [name.strip().strip('"').lower() for name in _head(text).split(_delimiter(text))]
+    return names if "pattern" in names else []
+
+
+def _head(text: str) -> str:
+    return next((line for line in _lines(text) if line.strip() and not line.startswith("#")), "")
+
+
+def _delimiter(text: str) -> str:
+    return max(",;\t", key=_head(text).count)
 
 
 def _csv_rows(text: str, delimiter: str, names: list[str], basis: Row) -> Found:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import sys
+import threading
 import time
+import weakref
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,6 +26,16 @@ logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 1.0
 """How long what the database said is taken for true: it is asked at most once in that time, and only for a stream."""
+
+
+MANY_RULES = 5_000
+"""From here on care is taken that compiling them does not hold up the streams that are open."""
+
+
+SHORT_TURN = 0.001
+_TURN = sys.getswitchinterval()
+_haste = threading.Lock()
+_hasty = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +89,11 @@ class Rulebook:
         book = self._book
         if book and self._is_fresh(book) and (snapshot := book.snapshots.get((upstream, direction))):
             return snapshot
-        work = asyncio.get_running_loop().run_in_executor(self._executor, self._look_up, upstream, direction)
-        return await asyncio.shield(work)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._look_up, upstream, direction)
 
     async def refresh(self) -> None:
         """Learns of the last changes, if that was not done within the last second."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._refreshed)
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._refresh)
 
     def doubt(self, *_: Any, **__: Any) -> None:
         """The rules have changed in this very process: the database is asked at once."""
@@ -95,7 +110,12 @@ class Rulebook:
         return time.monotonic() - self._asked < FRESH_SECONDS
 
     def _look_up(self, upstream: str, direction: Direction) -> Snapshot:
-        return _compiled(self._refreshed(), (upstream, direction), None)
+        with no_long_pauses():
+            return _compiled(self._refreshed(), (upstream, direction), None)
+
+    def _refresh(self) -> None:
+        with no_long_pauses():
+            self._refreshed()
 
     def _refreshed(self) -> _Book:
         before = self._book
@@ -122,7 +142,7 @@ class Rulebook:
         known = self.trouble.version if self.trouble else before.version if before else None
         if before and version == known and (before.until is None or now < before.until):
             return before
-        standing = ModerationRule.objects.standing(now)
+        standing = _known_again(ModerationRule.objects.standing(now), before)
         moments = [at for each in standing for at in (each.valid_from, each.valid_until) if at and at > now]
         book = _Book(version, [each for each in standing if each.holds_at(now)], min(moments, default=None))
         try:
@@ -145,8 +165,15 @@ def _check(standing: list[Standing], before: _Book | None) -> None:
     """RuleError for the first that cannot be carried out: a book is good as a whole, or it is not opened."""
     known = {each.rule.id: each.rule for each in before.standing} if before else {}
     for each in standing:
-        if known.get(each.rule.id) != each.rule:
+        if known.get(each.rule.id) is not each.rule:
             compile_rule(each.rule)
+
+
+def _known_again(standing: list[Standing], before: _Book | None) -> list[Standing]:
+    """The same, with the values of before where they are equal, so that few are left to be freed at once."""
+    known = {each.rule.id: each for each in before.standing} if before else {}
+    found = ((known.get(each.rule.id), each) for each in standing)
+    return [old if old is not None and old == each else each for old, each in found]
 
 
 def _compiled(book: _Book, key: tuple[str, Direction], before: _Book | None) -> Snapshot:
@@ -155,8 +182,52 @@ def _compiled(book: _Book, key: tuple[str, Direction], before: _Book | None) -> 
         rules = tuple(each.rule for each in book.standing if each.covers(*key))
         made = [snapshot.rule_set for each in (book, before) if each for snapshot in each.snapshots.values()]
         same = next((rule_set for rule_set in made if _has(rule_set, rules)), None)
-        book.snapshots[key] = Snapshot(book.version, RuleSet(rules) if same is None else same)
+        book.snapshots[key] = Snapshot(book.version, _compile(rules) if same is None else same)
     return book.snapshots[key]
+
+
+def _compile(rules: tuple[Rule, ...]) -> RuleSet:
+    rule_set = RuleSet(rules)
+    if len(rules) >= MANY_RULES:
+        # They are there to stay: the collector of cycles need never look at them, which would take it 0.1 s and more.
+        # So they are taken apart when their last stream has ended.
+        gc.freeze()
+        for plan in rule_set.plans:
+            weakref.finalize(plan, _dismantle_later, plan.automata).atexit = False
+    return rule_set
+
+
+@contextmanager
+def no_long_pauses() -> Iterator[None]:
+    """Lets the other threads run while this one makes very many objects.
+
+    The collector of cycles stops all threads while it looks through them: for up to 0.7 s where there are 100,000
+    rules. So it rests. And the loop gets its turn every millisecond, not every five.
+    """
+    global _hasty
+    with _haste:
+        _hasty += 1
+        if _hasty == 1:
+            sys.setswitchinterval(SHORT_TURN)
+            gc.disable()
+    try:
+        yield
+    finally:
+        with _haste:
+            _hasty -= 1
+            if not _hasty:
+                gc.enable()
+                sys.setswitchinterval(_TURN)
+
+
+def _dismantle_later(automata: list[Any]) -> None:
+    """In a thread: whichever drops the last stream may be the event loop's."""
+    threading.Thread(target=_dismantle, args=(automata,), name="rulebook-dismantling", daemon=True).start()
+
+
+def _dismantle(automata: list[Any]) -> None:
+    for automaton in automata:
+        automaton.dismantle()
 
 
 def _has(rule_set: RuleSet, rules: tuple[Rule, ...]) -> bool:

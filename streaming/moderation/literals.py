@@ -119,6 +119,20 @@ class Literals:
         self._memos.append((node, char))
         node[char] = state
 
+    def dismantle(self) -> None:
+        """Frees the nodes one by one, once no text is looked at any more: they refer to each other.
+
+        The collector of cycles would stop all threads while it looks through those of a hundred thousand words.
+        """
+        self._memos.clear()
+        nodes = [self.start]
+        while nodes:
+            node = nodes.pop()
+            nodes += [child for child in node.values() if child.depth > node.depth]
+            node.clear()
+            del node.fail, node.automaton
+        del self.start, self.hit.automaton, self.hit
+
     def run(self, state: Node, text: str) -> Node:
         """The state after the text. ``is_hit`` tells whether a word was met, so that the text has to be looked at."""
         return reduce(getitem, text, state)

@@ -47,6 +47,10 @@ class Plan:
         self.blocking = _machines([r for r in rules if r[1].rule.action == "block"], max_span)
         self.allowing = _machines([r for r in rules if r[1].rule.action == "allow"], max_span)
 
+    @property
+    def automata(self) -> list[Automaton]:
+        return [machine.automaton for machine in (*self.watched, *self.allowing)]
+
 
 def _machines(rules: list[tuple[int, Compiled]], max_span: int) -> tuple[Machine, ...]:
     machines = []

@@ -58,6 +58,11 @@ class RuleSet:
         self.plan = Plan([each for each in compiled if each[1].rule.action != "flag"], max_span)
         self.flag_plan = Plan(flags, max_span) if any(each[1].rule.action == "flag" for each in flags) else None
 
+    @property
+    def plans(self) -> list[Plan]:
+        """What the rules were compiled to. Whoever moderates a text holds on to these."""
+        return [plan for plan in (self.plan, self.flag_plan) if plan]
+
 
 class Moderator:
     """Moderates one text. Whatever way it is cut, the outcomes joined are those of the whole text."""

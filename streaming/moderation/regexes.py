@@ -223,6 +223,12 @@ class _Machine:
         state[char] = found
         return found
 
+    def dismantle(self) -> None:
+        for state in [self.start, self.hit, *self._states.values()]:
+            state.clear()
+            del state.machine
+        self._states.clear()
+
 
 _END = -1
 """The positions after the end of a text, of which only the first step backwards knows what they are."""
@@ -247,6 +253,11 @@ class Regexes:
         self._open_word = _Machine(places, _END, towards(grows | final))
         self._begin = _Machine(places, 0, lambda s, char: (backwards(s) | final) & reads(char))
         self.start = self._search.start
+
+    def dismantle(self) -> None:
+        """Frees the states, which refer to each other, once no text is looked at any more."""
+        for machine in (self._search, self._match, self._open, self._open_word, self._begin):
+            machine.dismantle()
 
     def run(self, state: State, text: str) -> State:
         """The state after the text. ``is_hit`` tells whether a match was met, so that the text has to be looked at."""
