@@ -53,10 +53,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         # Refused in so many words: of "lifespan" servers take it for "not supported", and go on.
         raise ValueError(f"this site does not speak {scope['type']}")
     _goodbye.install()
-    request = asyncio.current_task()
-    assert request
-    _requests.add(request)
-    request.add_done_callback(_requests.discard)
+    if request := asyncio.current_task():
+        _requests.add(request)
+        request.add_done_callback(_requests.discard)
     if scope["path"].removeprefix(scope.get("root_path", "")).startswith("/proxy") and _has_body(scope):
         receive = _arriving(scope, receive)
     try:

@@ -48,8 +48,8 @@ class Plan:
         self.allowing = _machines([r for r in rules if r[1].rule.action == "allow"], max_span)
 
     @property
-    def automata(self) -> list[Automaton]:
-        return [machine.automaton for machine in (*self.watched, *self.allowing)]
+    def automata(self) -> list[Literals | Regexes]:
+        return [machine.automaton for machine in (*self.denying, *self.blocking, *self.allowing)]
 
 
 def _machines(rules: list[tuple[int, Compiled]], max_span: int) -> tuple[Machine, ...]:

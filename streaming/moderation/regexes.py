@@ -256,7 +256,7 @@ class Regexes:
 
     def dismantle(self) -> None:
         """Frees the states, which refer to each other, once no text is looked at any more."""
-        for machine in (self._search, self._match, self._open, self._open_word, self._begin):
+        for machine in (self._search, self.match_start.machine, self._open, self._open_word, self._begin):
             machine.dismantle()
 
     def run(self, state: State, text: str) -> State:
