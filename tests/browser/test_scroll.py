@@ -8,6 +8,11 @@ from playwright.sync_api import Page, expect
 SCROLLER = "document.querySelector('#chat .scroller')"
 GAP = f"() => {{ const s = {SCROLLER}; return s.scrollHeight - s.clientHeight - s.scrollTop }}"
 TOP = f"() => {SCROLLER}.scrollTop"
+STILL = f"""async () => {{
+  const before = {SCROLLER}.scrollTop;
+  for (let n = 0; n < 10; n++) await new Promise(requestAnimationFrame);
+  return {SCROLLER}.scrollTop === before;
+}}"""
 LATEST = "To the latest"
 
 # A panel without a network: text is shown by hand, so that nothing depends on a server's pace.
@@ -59,6 +64,14 @@ def test_stays_at_the_end_when_the_window_changes(panel, wait_until):
         wait_until(panel, f"() => ({GAP})() <= 1")
 
 
+def test_stays_at_the_end_when_something_in_it_grows_by_itself(panel, wait_until):
+    # As an image does that has loaded, or text in a font that has come.
+    panel.evaluate("document.querySelector('#chat article p').style.minHeight = '700px'")
+    wait_until(panel, f"() => ({GAP})() <= 1")
+    panel.evaluate("document.querySelector('#chat article').style.fontSize = '23.3px'")
+    wait_until(panel, f"() => ({GAP})() <= 1")
+
+
 def test_a_turn_of_the_wheel_upward_releases_and_is_never_pulled_back(panel, wait_until):
     panel.locator("#chat .scroller").hover()
     before = panel.evaluate(TOP)
@@ -72,6 +85,70 @@ def test_a_turn_of_the_wheel_upward_releases_and_is_never_pulled_back(panel, wai
         frames(panel)
 
     assert panel.evaluate(TOP) == place
+    expect(panel.get_by_role("button", name=LATEST)).to_be_visible()
+
+
+def test_a_finger_that_draws_the_text_down_releases(browser, site, wait_until):
+    context = browser.new_context(has_touch=True, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(site.url)
+    page.evaluate(PANEL)
+    say(page, 40)
+    box = page.locator("#chat .scroller").bounding_box()
+    x, y = box["x"] + 100, box["y"] + 60
+    devtools = context.new_cdp_session(page)
+
+    def touch(kind: str, *points: float) -> None:
+        touches = [{"x": x, "y": y + point} for point in points]
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+    touch("touchStart", 0)
+    for moved in (10, 30, 60, 100):
+        touch("touchMove", moved)
+    say(page, 2)
+    frames(page)
+    touch("touchEnd")
+    wait_until(page, f"() => ({GAP})() > 20")
+    wait_until(page, STILL)
+    place = page.evaluate(TOP)
+    say(page, 2)
+    frames(page)
+
+    assert page.evaluate(TOP) == place
+    expect(page.get_by_role("button", name=LATEST)).to_be_visible()
+    context.close()
+
+
+def test_a_scrollbar_moved_upward_releases(panel, wait_until):
+    # Moving it is a scroll without a wheel, key or touch before it.
+    panel.evaluate(f"{SCROLLER}.scrollTop -= 80")
+    expect(panel.get_by_role("button", name=LATEST)).to_be_visible()
+    place = panel.evaluate(TOP)
+
+    say(panel, 3)
+    frames(panel)
+
+    assert panel.evaluate(TOP) == place
+
+
+def test_what_is_under_the_eyes_does_not_move_when_earlier_text_grows(panel, wait_until):
+    panel.evaluate(f"{SCROLLER}.scrollTop -= 200")
+    expect(panel.get_by_role("button", name=LATEST)).to_be_visible()
+    frames(panel)
+    under_the_eyes = """() => {
+      const top = document.querySelector('#chat .scroller').getBoundingClientRect().top;
+      const paragraphs = [...document.querySelectorAll('#chat article p')];
+      globalThis.seen ??= paragraphs.find((p) => p.getBoundingClientRect().top > top);
+      return seen.getBoundingClientRect().top;
+    }"""
+    before = panel.evaluate(under_the_eyes)
+
+    for _ in range(3):
+        panel.evaluate("document.querySelector('#chat article p').append(' More words, said late.'.repeat(20))")
+        say(panel, 1)
+        frames(panel)
+
+    assert abs(panel.evaluate(under_the_eyes) - before) < 1
     expect(panel.get_by_role("button", name=LATEST)).to_be_visible()
 
 
@@ -111,16 +188,21 @@ def test_the_button_leads_to_the_latest_and_the_focus_to_the_answer(panel, wait_
     expect(panel.locator("#chat .scroller")).to_be_focused()
 
 
-def test_nothing_moves_while_the_pointer_is_held_down(panel):
+def test_nothing_moves_while_a_selection_is_dragged_and_the_selection_stays(panel):
     box = panel.locator("#chat .scroller").bounding_box()
     panel.mouse.move(box["x"] + 60, box["y"] + 60)
     panel.mouse.down()
-    place = panel.evaluate(TOP)
+    panel.mouse.move(box["x"] + 160, box["y"] + 90, steps=3)
+    place, selected = panel.evaluate(TOP), panel.evaluate("String(getSelection())")
 
-    say(panel, 10)
-    frames(panel)
+    for _ in range(3):
+        say(panel, 5)
+        frames(panel)
     assert panel.evaluate(TOP) == place
+    assert panel.evaluate("String(getSelection())") == selected != ""
 
+    # Let go outside of what scrolls, even.
+    panel.mouse.move(box["x"] + box["width"] + 40, box["y"] + 90)
     panel.mouse.up()
     say(panel, 1)
     frames(panel)

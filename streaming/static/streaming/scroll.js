@@ -49,6 +49,7 @@ export class Scroll {
     this.#scroller = scroller;
     this.#onChange = onChange;
     this.#last = positionOf(scroller);
+    this.#anchor();
     const passive = { passive: true };
     scroller.addEventListener("scroll", () => this.#scrolled(), passive);
     scroller.addEventListener("wheel", ({ deltaY }) => { if (deltaY < 0) this.#release(); }, passive);
@@ -90,7 +91,13 @@ export class Scroll {
   #set(stuck) {
     if (stuck === this.#stuck) return;
     this.#stuck = stuck;
+    this.#anchor();
     this.#onChange(stuck);
+  }
+
+  /** What is under the eyes of who has scrolled away stays there when earlier text grows; the end has no such anchor. */
+  #anchor() {
+    this.#scroller.style.overflowAnchor = this.#stuck ? "none" : "auto";
   }
 }
 
