@@ -140,6 +140,95 @@ def test_how_the_text_is_cut_does_not_matter(workbench):
     assert run(workbench, script, [*SAMPLES.values(), *DOCUMENTS.values()]) is None
 
 
+# What the page has and markdown-it's HTML has not, or the other way round, is taken away: directions, where links open,
+# the frame of a block of code, images (they are links here), and line breaks between blocks.
+AS_MARKDOWN_IT = r"""
+async (given) => {
+  const { MarkdownView } = await import("/static/streaming/markdown/view.js");
+  const { default: MarkdownIt } = await import("/static/streaming/vendor/markdown-it.js");
+  const { isHarmless } = await import("/static/streaming/markdown/dialect.js");
+  const md = MarkdownIt({ html: false, linkify: true }), wrong = [];
+  md.validateLink = isHarmless;
+  const policy = trustedTypes.createPolicy("tests", { createHTML: (html) => html });
+  const normal = (root) => {
+    for (const figure of root.querySelectorAll("figure")) figure.replaceWith(figure.querySelector("pre"));
+    for (const image of root.querySelectorAll("img")) {
+      const link = Object.assign(document.createElement("a"), { textContent: image.alt });
+      if (image.getAttribute("src")) link.setAttribute("href", image.getAttribute("src"));
+      if (image.title) link.title = "";
+      image.replaceWith(image.alt && !image.closest("a") ? link : image.alt);
+    }
+    for (const link of root.querySelectorAll("a")) {
+      for (const name of ["rel", "target"]) link.removeAttribute(name);
+      if (link.getAttribute("href") === "") link.removeAttribute("href");
+    }
+    for (const node of root.querySelectorAll("*")) for (const name of ["dir", "title"]) node.removeAttribute(name);
+    root.normalize();
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT), blank = [];
+    const isBlock = (node) => !node || /^(P|H.|BR|UL|OL|LI|BLOCKQUOTE|PRE|TABLE|T.+)$/.test(node.nodeName);
+    // markdown-it writes a line break between blocks.
+    for (let text; (text = walker.nextNode()); ) {
+      if (text.parentNode.nodeName === "CODE") continue;
+      if (isBlock(text.nextSibling)) text.data = text.data.replace(/\n$/, "");
+      if (isBlock(text.previousSibling)) text.data = text.data.replace(/^\n/, "");
+      if (text.data === "") blank.push(text);
+    }
+    for (const text of blank) text.remove();
+    return root;
+  };
+  for (const text of given) {
+    const shown = document.createElement("div");
+    const view = new MarkdownView(shown);
+    view.append(text);
+    view.end();
+    const right = new DOMParser().parseFromString(policy.createHTML(md.render(text)), "text/html").body;
+    if (normal(shown).innerHTML !== normal(right).innerHTML) wrong.push([text, shown.innerHTML, right.innerHTML]);
+  }
+  return wrong;
+}
+"""
+
+
+def test_all_commonmark_examples_are_shown_as_markdown_it_renders_them(workbench, commonmark_examples):
+    # Chinese emphasis and tasks are this project's own, and not among them.
+    assert workbench.evaluate(AS_MARKDOWN_IT, commonmark_examples) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "html"),
+    [
+        (
+            "| a | b |\n|--:|---|\n| 1 | ~~2~~ |\n",
+            '<table><thead><tr><th style="text-align: right;">a</th><th>b</th></tr></thead>'
+            '<tbody><tr><td style="text-align: right;">1</td><td><s>2</s></td></tr></tbody></table>',
+        ),
+        (
+            "- [x] done\n- [ ] *to* do\n",
+            '<ul><li><input type="checkbox" disabled="" checked=""> done</li>'
+            '<li><input type="checkbox" disabled=""> <em>to</em> do</li></ul>',
+        ),
+        (
+            "see https://a.b/c?d=e, or www.example.org.",
+            '<p>see <a href="https://a.b/c?d=e">https://a.b/c?d=e</a>, or <a href="http://www.example.org">www.example.org</a>.</p>',
+        ),
+        ("~~gone~~ \\~~here\\~~", "<p><s>gone</s> ~~here~~</p>"),
+    ],
+    ids=["tables", "tasks", "bare links", "strikethrough"],
+)
+def test_speaks_githubs_additions(workbench, typed, html):
+    script = """
+    const root = document.createElement("div");
+    const view = new MarkdownView(root);
+    for (const character of given) { view.append(character); view.flush(); }
+    view.end();
+    return root.innerHTML;
+    """
+    shown = run(workbench, script, typed)
+    for added in (' dir="auto"', ' rel="noopener noreferrer"', ' target="_blank"'):
+        shown = shown.replace(added, "")
+    assert shown == html
+
+
 # --- calm while it grows
 
 
@@ -287,6 +376,21 @@ def test_there_is_one_cursor_and_it_is_after_the_last_character(workbench, typed
     assert run(workbench, script, typed) == [1, place, last, True, 0]
 
 
+def test_blocks_in_a_script_from_right_to_left_are_set_so_and_others_beside_them_are_not(workbench):
+    script = """
+    const root = makeRoot();
+    root.className = "markdown";
+    const view = new MarkdownView(root);
+    view.append("# שלום\\n\\nEnglish.\\n\\n- مرحبا\\n- hello\\n\\n> שלום\\n\\n    code\\n");
+    view.end();
+    const direction = (selector) => getComputedStyle(root.querySelector(selector)).direction;
+    const { borderRightWidth, borderLeftWidth } = getComputedStyle(root.querySelector("blockquote"));
+    const blocks = ["h1", "p", "li", "li + li", "blockquote p", "figure"];
+    return [...blocks.map(direction), borderRightWidth, borderLeftWidth];
+    """
+    assert run(workbench, script) == ["rtl", "ltr", "rtl", "ltr", "rtl", "ltr", "3px", "0px"]
+
+
 # --- harmless
 
 
@@ -329,6 +433,26 @@ def test_no_step_of_any_cut_makes_a_link_that_could_do_harm(workbench, commonmar
     return bad;
     """
     assert run(workbench, script, [*HOSTILE, "\n\n".join(HOSTILE), *commonmark_examples]) == []
+
+
+def test_no_html_is_made_from_text_and_the_page_forbids_it(browser, site):
+    scripts = [*(ROOT / "streaming" / "static" / "streaming").glob("*.js")]
+    scripts += (ROOT / "streaming" / "static" / "streaming" / "markdown").glob("*.js")
+    makers = re.compile(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|setHTMLUnsafe|DOMParser|\beval\(|new Function"
+    )
+    assert [path.name for path in scripts if makers.search(re.sub(r"//.*", "", path.read_text("utf-8")))] == []
+
+    refused = """() => {
+      try { document.createElement("div").innerHTML = "<b>bold</b>"; return "allowed"; }
+      catch (error) { return error.name; }
+    }"""
+    # A page of its own: that it was refused is an error on its console.
+    page = browser.new_context().new_page()
+    answer = page.goto(site.url)
+    assert "require-trusted-types-for 'script'" in answer.headers["content-security-policy"]
+    assert page.evaluate(refused) == "TypeError"
+    page.context.close()
 
 
 def test_links_open_elsewhere_and_tell_nothing(workbench):

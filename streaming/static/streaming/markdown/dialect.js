@@ -11,9 +11,10 @@ import { heal, IDEOGRAPH } from "./heal.js";
 export function createMarkdown() {
   const md = MarkdownIt({ html: false, linkify: true });
   md.validateLink = isHarmless;
+  md.linkify.add("www.", { validate: restOfAddress, normalize: (link) => { link.url = `http://${link.url}`; } });
   emphasizeBetweenIdeographs(md);
   md.core.ruler.after("inline", "tasks", (state) => markTasks(state.tokens, state.Token));
-  md.core.ruler.push("code", (state) => { state.tokens = state.tokens.flatMap((token) => spreadCode(token, state.Token, String(state.env.copyLabel ?? "Copy"))); });
+  md.core.ruler.push("code", (state) => { state.tokens = state.tokens.flatMap((token) => spreadCode(token, state, String(state.env.copyLabel ?? "Copy"))); });
   heal(md);
   return md;
 }
@@ -25,6 +26,16 @@ export function createMarkdown() {
 export function isHarmless(url) {
   const scheme = /^\s*([a-z][a-z0-9+.-]*):/i.exec(url)?.[1];
   return scheme === undefined || ["http", "https", "mailto", "tel"].includes(scheme.toLowerCase());
+}
+
+/**
+ * How much of an address follows its `www.`: as much as if it were written in full.
+ * @param {string} text
+ * @param {number} start
+ * @param {Markdown["linkify"]} linkify
+ */
+function restOfAddress(text, start, linkify) {
+  return Math.max(0, linkify.testSchemaAt(`//www.${text.slice(start)}`, "//", 2) - 4);
 }
 
 /**
@@ -60,12 +71,12 @@ const isWritten = (character) => /\S/.test(character);
 /**
  * A block of code as elements, like any other block, for it may be shown in parts; with a button to copy it.
  * @param {Token} token
- * @param {TokenClass} TokenClass
+ * @param {{ Token: TokenClass, md: Markdown }} state
  * @param {string} label  of the button
  */
-function spreadCode(token, TokenClass, label) {
+function spreadCode(token, { Token: TokenClass, md: { utils: { unescapeAll } } }, label) {
   if (token.type !== "fence" && token.type !== "code_block") return [token];
-  const [language] = token.info.trim().split(/\s+/);
+  const [language] = unescapeAll(token.info).trim().split(/\s+/);
   const text = new TokenClass("text", "", 0);
   text.content = token.content;
   /** @param {string} tag @param {number} depth @param {1 | -1} nesting @param {Token["attrs"]} [attrs] */
