@@ -14,7 +14,7 @@ export function createMarkdown() {
   md.linkify.add("www.", { validate: restOfAddress, normalize: (link) => { link.url = `http://${link.url}`; } });
   emphasizeBetweenIdeographs(md);
   md.core.ruler.after("inline", "tasks", (state) => markTasks(state.tokens, state.Token));
-  md.core.ruler.push("code", (state) => { state.tokens = state.tokens.flatMap((token) => spreadCode(token, state, String(state.env.copyLabel ?? "Copy"))); });
+  md.core.ruler.push("code", (state) => { state.tokens = state.tokens.flatMap((token) => spreadCode(token, state)); });
   heal(md);
   return md;
 }
@@ -69,12 +69,12 @@ const firstCharacter = (text) => [...text][0] ?? "";
 const isWritten = (character) => /\S/.test(character);
 
 /**
- * A block of code as elements, like any other block, for it may be shown in parts; with a button to copy it.
+ * A block of code as elements, like any other block, for it may be shown in parts; with a button to copy it, where that
+ * has a label.
  * @param {Token} token
- * @param {{ Token: TokenClass, md: Markdown }} state
- * @param {string} label  of the button
+ * @param {{ Token: TokenClass, env: Env, md: Markdown }} state
  */
-function spreadCode(token, { Token: TokenClass, md: { utils: { unescapeAll } } }, label) {
+function spreadCode(token, { Token: TokenClass, env: { copyLabel }, md: { utils: { unescapeAll } } }) {
   if (token.type !== "fence" && token.type !== "code_block") return [token];
   const [language] = unescapeAll(token.info).trim().split(/\s+/);
   const text = new TokenClass("text", "", 0);
@@ -83,8 +83,7 @@ function spreadCode(token, { Token: TokenClass, md: { utils: { unescapeAll } } }
   const piece = (tag, depth, nesting, attrs = null) => Object.assign(new TokenClass(tag, tag, nesting), { level: token.level + depth, attrs });
   return [
     piece("figure", 0, 1, language ? [["data-language", language]] : null),
-    piece("button", 1, 1, [["type", "button"], ["data-copy", ""], ["aria-label", label]]),
-    piece("button", 1, -1),
+    ...(copyLabel ? [piece("button", 1, 1, [["type", "button"], ["data-copy", ""], ["aria-label", copyLabel]]), piece("button", 1, -1)] : []),
     piece("pre", 1, 1),
     piece("code", 2, 1, language ? [["class", `language-${language}`]] : null),
     text,

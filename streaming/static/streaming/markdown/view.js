@@ -44,7 +44,8 @@ export class MarkdownView {
 
   /**
    * @param {Element} root
-   * @param {{ heal?: boolean, cursor?: boolean, copyLabel?: string }} [options]  heal: show half-typed syntax as what it will be
+   * @param {{ heal?: boolean, cursor?: boolean, copyLabel?: string }} [options]  heal: show half-typed syntax
+   *   as what it will be; copyLabel: of a button on each block of code (`Code` in code.js answers it)
    */
   constructor(root, { heal = true, cursor = true, copyLabel } = {}) {
     this.#root = root;
