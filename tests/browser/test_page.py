@@ -148,7 +148,7 @@ def test_chat_is_busy_while_it_writes_and_says_so_once(page):
     expect(live).to_have_text("answering")
     expect(page.locator("[data-cursor]")).to_have_count(1)
 
-    start(page, "poem")
+    start(page, "poem", prompt="Something shorter?")
 
     expect(status(page, "chat")).to_have_text("Done")
     expect(answer.last).to_have_attribute("aria-busy", "false")
@@ -175,7 +175,7 @@ def test_a_new_question_never_mixes_with_the_answer_before(page):
     start(page, "handbook", interval="0.1")
     expect(answers.locator("h1")).to_have_count(1)
 
-    start(page, "poem")
+    start(page, "poem", prompt="A poem, rather.")
 
     expect(status(page, "chat")).to_have_text("Done")
     expect(answers.last.locator("h1")).to_have_count(1)
@@ -428,7 +428,7 @@ def test_a_hidden_tab_shows_all_at_once_without_frames(page):
 
     page.evaluate(HIDE)
 
-    start(page, "poem")
+    start(page, "poem", prompt="Unseen.")
     expect(status(page, "chat")).to_have_text("Done")
     expect(page.locator("[data-cursor]")).to_have_count(0)
 
@@ -448,6 +448,154 @@ def test_a_page_that_is_kept_for_the_way_back_holds_no_connection_and_reads_on_w
     expect(page.locator("#ping li .event").last).to_have_text("message")
     expect(status(page, "chat")).to_have_text("Done")
     expect(page.locator("#chat article")).to_contain_text("THE END")
+
+
+# --- what a careless visitor does
+
+
+def test_a_double_click_and_more_asks_once(page):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if "/transfer" in request.url else None)
+    panel = page.locator("#chat")
+    panel.get_by_label("Document").select_option("poem")
+    panel.get_by_label("Speed").select_option("0")
+
+    panel.get_by_role("button", name="Send").dblclick()
+    for _ in range(5):
+        panel.locator("textarea").press("Enter")
+
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(panel.locator(".turn")).to_have_count(1)
+    assert len(asked) == 1
+
+
+def test_stop_after_the_last_word_has_come_leaves_the_answer_whole(page):
+    page.locator("#chat [data-part=pacing]").select_option("classic")
+    answer_with(page, "/transfer", ("message", {"delta": "All work and no play. " * 50}), ("done", {"reason": "stop"}))
+    start(page)
+    expect(page.locator("#chat article")).to_contain_text("All work")
+
+    page.locator("#chat").get_by_role("button", name="Stop").click()
+
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(page.locator("#chat article")).to_have_text(("All work and no play. " * 50).strip())
+    expect(page.locator("#chat [data-part=outcome]")).to_be_hidden()
+
+
+def test_stop_and_regenerate_and_stop_again_leave_one_answer(page):
+    start(page, interval="0.1")
+    for _ in range(3):
+        expect(page.locator("#chat article h1")).to_have_count(1)
+        page.locator("#chat").get_by_role("button", name="Stop").click()
+        expect(status(page, "chat")).to_have_text("Stopped")
+        page.get_by_role("button", name="Regenerate").dblclick()
+    page.get_by_label("Your question").fill("And another?")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+
+    expect(status(page, "chat")).to_have_text("Stopped")
+    expect(page.locator("#chat .turn")).to_have_count(2)
+    expect(page.locator("[data-cursor]")).to_have_count(0)
+
+
+def test_a_prompt_of_two_megabytes_is_refused_kept_and_not_said_again(browser, site):
+    # A refusal is an error on the browser's own console, which the `page` fixture does not forgive.
+    page = browser.new_context().new_page()
+    page.goto(site.url)
+    page.locator("#chat textarea").evaluate("(area) => { area.value = 'long '.repeat(400_000) }")
+    page.locator("#chat").get_by_role("button", name="Send").click()
+
+    expect(status(page, "chat")).to_have_text("Failed")
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    question = page.locator("#chat .question")
+    assert question.evaluate("({ textContent }) => textContent.length") == 2_000_000 - 1
+    assert question.bounding_box()["height"] < 250
+
+    with page.expect_request("**/transfer") as sent:
+        start(page, "poem", prompt="Something short?")
+    assert [said["content"] for said in sent.value.post_data_json["messages"]] == ["Something short?"]
+    expect(status(page, "chat")).to_have_text("Done")
+    page.context.close()
+
+
+def test_without_a_network_it_says_so_and_works_again_when_there_is_one(browser, site):
+    page = browser.new_context().new_page()
+    page.goto(site.url)
+    page.context.set_offline(True)
+    start(page, "poem", prompt="Hello?")
+    expect(status(page, "chat")).to_have_text("Failed")
+    expect(page.locator("#chat [data-part=reason]")).to_have_text("The server cannot be reached.")
+
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(page.locator("#chat .question")).to_have_text(["Hello?"])
+    page.context.close()
+
+
+def test_a_new_chat_forgets_what_was_said(page):
+    start(page, "poem", prompt="First?")
+    expect(status(page, "chat")).to_have_text("Done")
+
+    page.get_by_role("button", name="New chat").click()
+
+    expect(page.locator("#chat .turn")).to_have_count(0)
+    expect(status(page, "chat")).to_have_text("Ready")
+    expect(page.locator("#chat textarea")).to_be_focused()
+    with page.expect_request("**/transfer") as sent:
+        start(page, "poem", prompt="Second?")
+    assert [said["content"] for said in sent.value.post_data_json["messages"]] == ["Second?"]
+    page.get_by_role("button", name="New chat").click()
+    expect(page.locator("#chat .turn")).to_have_count(0)
+    expect(status(page, "chat")).to_have_text("Ready")
+
+
+def test_who_has_to_log_in_first_gets_the_way_there(browser, make_site):
+    site = make_site(STREAMING_ACCESS="login")
+    page = browser.new_context().new_page()
+    page.goto(site.url)
+
+    start(page, prompt="May I?")
+
+    expect(status(page, "chat")).to_have_text("Failed")
+    expect(page.get_by_role("link", name="Log in")).to_have_attribute("href", "/login/")
+    page.context.close()
+
+
+# --- other channels
+
+
+def test_thoughts_are_folded_away_and_no_part_of_the_answer(open_page):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    answer_with(
+        page,
+        "/transfer",
+        ("message", {"delta": "Let me ", "channel": "reasoning_content"}),
+        ("message", {"delta": "think <b>.", "channel": "reasoning_content"}),
+        ("message", {"delta": "Yes."}),
+        ("message", {"delta": "{}", "channel": "tool_calls.0"}),
+        ("message", {"delta": "No.", "choice": 1}),
+        ("done", {"reason": "stop"}),
+    )
+    start(page)
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(page.locator("#chat article")).to_have_text("Yes.")
+    thoughts = page.locator("#chat [data-part=thoughts]")
+    expect(thoughts).to_be_hidden()
+
+    page.locator("#chat summary").press("Enter")
+
+    expect(thoughts).to_have_text("Let me think <b>.")
+    page.get_by_role("button", name="Copy answer").click()
+    expect(page.locator("#chat [data-part=live]")).to_have_text("copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "Yes."
+
+
+def test_an_answer_without_thoughts_shows_no_place_for_them(page):
+    start(page, "poem")
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(page.locator("#chat details")).to_be_hidden()
 
 
 # --- two languages

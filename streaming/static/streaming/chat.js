@@ -22,6 +22,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 /** One question and its answer. */
 class Turn extends Part {
   #moderated = 0;
+  #thoughts = new Text();
 
   /**
    * @param {HTMLElement} element
@@ -32,6 +33,7 @@ class Turn extends Part {
     this.question = question;
     this.answer = this.part("answer");
     this.view = new MarkdownView(this.answer, { copyLabel: word("copy-code") });
+    this.part("thoughts").append(this.#thoughts);
     this.part("question").textContent = question.prompt || word("play", { document: question.document ?? "" });
   }
 
@@ -40,15 +42,30 @@ class Turn extends Part {
     this.part("moderated").textContent = word(this.#moderated === 1 ? "moderated-one" : "moderated-many", { count: this.#moderated });
   }
 
+  /** What was said on the way to the answer: folded away, for who wants to know. */
+  get thoughts() {
+    return this.#thoughts.data;
+  }
+
+  /** @param {string} text */
+  think(text) {
+    this.#thoughts.appendData(text);
+    this.part("aside").hidden = false;
+  }
+
   /**
    * @param {End} state
    * @param {string} reason
+   * @param {string} [login]  where to log in, if that is what is missing
    */
-  end(state, reason) {
+  end(state, reason, login = "") {
     this.view.end();
     this.answer.ariaBusy = "false";
     this.part("actions").hidden = false;
     this.part("copy").hidden = this.view.source === "";
+    const link = /** @type {HTMLAnchorElement} */ (this.part("login"));
+    link.hidden = login === "";
+    if (login) link.href = login;
     const outcome = this.part("outcome");
     outcome.dataset.state = state;
     outcome.hidden = reason === "";
@@ -70,14 +87,19 @@ export class ChatPanel extends Panel {
   #frame = 0;
   /** What to do when everything is shown. @type {(() => void) | null} */
   #farewell = null;
+  #countdown = 0;
   #ask;
+  #stop;
 
   /** @param {{ ask: (question: Question) => void, stop: () => void }} acts */
   constructor({ ask, stop }) {
     super("chat");
     this.#ask = ask;
+    this.#stop = stop;
     this.onSubmit((fields) => this.#send(fields));
     this.onClick("stop", stop);
+    this.onClick("anew", () => this.#anew());
+    this.element.addEventListener("keydown", ({ key, isComposing }) => { if (key === "Escape" && !isComposing && this.isRunning) stop(); });
     this.onClick("latest", () => this.#leave(this.part("latest"), () => this.#scroll.toEnd()));
     const prompt = this.part("prompt");
     prompt.addEventListener("keydown", (event) => {
@@ -98,6 +120,10 @@ export class ChatPanel extends Panel {
     return (this.#turn?.view.source ?? "") + this.#typewriter.pending;
   }
 
+  get thoughts() {
+    return this.#turn?.thoughts ?? "";
+  }
+
   get #turn() {
     return this.#said.at(-1);
   }
@@ -115,6 +141,7 @@ export class ChatPanel extends Panel {
     turn.onClick("retry", () => this.#again(turn, turn.part("retry")));
     this.#typewriter = this.#valueOf("pacing") === "classic" ? new ClassicTypewriter() : new Typewriter();
     this.part("empty").hidden = true;
+    this.part("anew").hidden = false;
     this.#meter.begin();
     this.#say("live-answering");
     this.setStatus("connecting");
@@ -128,7 +155,21 @@ export class ChatPanel extends Panel {
 
   /** The connection was lost; the next attempt is in so many milliseconds. @param {number} delay */
   returning(delay) {
-    this.setStatus("reconnecting", "reconnecting", { seconds: Math.ceil(delay / 1000) });
+    const end = performance.now() + delay;
+    const tell = () => {
+      const seconds = Math.ceil((end - performance.now()) / 1000);
+      this.setStatus("reconnecting", seconds > 0 ? "reconnecting" : "returning", { seconds });
+      if (seconds > 0) this.#countdown = setTimeout(() => { if (this.state === "reconnecting") tell(); }, 1000);
+    };
+    clearTimeout(this.#countdown);
+    tell();
+  }
+
+  /** What is no part of the answer, but led to it. @param {string} text */
+  think(text) {
+    this.#meter.countEvent(text.length);
+    this.#turn?.think(text);
+    this.#scroll.follow();
   }
 
   /** @param {number} bytes */
@@ -160,12 +201,13 @@ export class ChatPanel extends Panel {
   }
 
   /**
-   * It is over now: everything that has come is shown at once.
+   * It is over now: everything that has come is shown at once. An answer that was whole already stays so.
    * @param {End} state
    * @param {string} [reason]
+   * @param {string} [login]
    */
-  stop(state, reason = "") {
-    this.#farewell = () => this.#end(state, reason);
+  stop(state, reason = "", login = "") {
+    this.#farewell ??= () => this.#end(state, reason, login);
     this.#showAll();
   }
 
@@ -173,15 +215,16 @@ export class ChatPanel extends Panel {
   #send({ prompt = "", upstream = "default", document: name, interval }) {
     const question = prompt.trim();
     const isPlayed = upstream === "default" && name !== undefined;
-    if (question === "" && !isPlayed) return this.part("prompt").focus();
+    // A second click, or a third, asks nothing anew.
+    if (question === "" && (this.isRunning || !isPlayed)) return this.part("prompt").focus();
     const field = /** @type {HTMLTextAreaElement} */ (this.part("prompt"));
     field.value = "";
     this.#ask({ upstream, prompt: question, messages: this.#messages(question), ...(isPlayed ? { document: name, interval: Number(interval) } : {}) });
   }
 
-  /** What was said so far, for who answers. @param {string} prompt @returns {Said[]} */
+  /** What was said and answered so far, for who answers. @param {string} prompt @returns {Said[]} */
   #messages(prompt) {
-    const before = this.#said.flatMap(({ question, view }) => [
+    const before = this.#said.filter(({ view }) => view.source !== "").flatMap(({ question, view }) => [
       { role: /** @type {const} */ ("user"), content: question.prompt },
       { role: /** @type {const} */ ("assistant"), content: view.source },
     ]);
@@ -202,6 +245,19 @@ export class ChatPanel extends Panel {
     });
   }
 
+  /** Everything said is forgotten. */
+  #anew() {
+    if (this.isRunning) this.#stop();
+    for (const { element } of this.#said.splice(0)) element.remove();
+    this.#code.forget();
+    this.#meter.begin();
+    this.part("empty").hidden = false;
+    this.part("anew").hidden = true;
+    this.setStatus("idle");
+    this.part("live").textContent = "";
+    this.part("prompt").focus();
+  }
+
   /** A document can be played by this site itself, and by no other. */
   #choose() {
     const isOther = this.#valueOf("upstream") !== "default";
@@ -215,9 +271,7 @@ export class ChatPanel extends Panel {
 
   /** What was being written is over, and nothing of what has come is lost. */
   #cease() {
-    if (!this.isRunning) return;
-    this.#farewell ??= () => this.#end("stopped", word("problem-stopped"));
-    this.#showAll();
+    if (this.isRunning) this.stop("stopped", word("problem-stopped"));
   }
 
   #move() {
@@ -255,13 +309,14 @@ export class ChatPanel extends Panel {
   /**
    * @param {End} state
    * @param {string} reason
+   * @param {string} [login]
    */
-  #end(state, reason) {
+  #end(state, reason, login) {
     this.#farewell = null;
-    this.#turn?.end(state, reason);
+    this.#turn?.end(state, reason, login);
     this.#code.refresh();
     this.#scroll.follow();
-    this.#say("live-done");
+    this.part("live").textContent = reason || word("live-done");
     this.setStatus(state);
     this.enable("stop", false);
   }

@@ -62,11 +62,16 @@ async function list(text) {
     return;
   }
   raw.setState("connecting");
+  let hasBegun = false;
+  const onOpen = () => {
+    hasBegun = true;
+    raw.setState("streaming");
+  };
   try {
-    for await (const message of post(raw.address, body, { signal, onOpen: () => raw.setState("streaming") })) raw.show(message);
+    for await (const message of post(raw.address, body, { signal, onOpen })) raw.show(message);
     raw.setState("done");
   } catch (error) {
-    if (!signal.aborted) raw.setState("failed", explain(error));
+    if (!signal.aborted) raw.setState("failed", explain(error, hasBegun));
   }
 }
 
@@ -93,13 +98,18 @@ async function ask({ upstream, ...question }) {
   answer.abort();
   const { signal } = answer = new AbortController();
   chat.begin({ upstream, ...question });
+  let hasBegun = false;
+  const onOpen = () => {
+    hasBegun = true;
+    chat.opened();
+  };
   try {
     const address = upstream === "default" ? chat.address : `${chat.address}/${encodeURIComponent(upstream)}`;
     const reader = new Reader();
     const messages = post(address, question, {
       signal,
       resume,
-      onOpen: () => chat.opened(),
+      onOpen,
       onCut: (_, delay) => chat.returning(delay),
       onBytes: (count) => chat.count(count),
     });
@@ -107,7 +117,7 @@ async function ask({ upstream, ...question }) {
     reader.end();
   } catch (error) {
     // A newer request has the panel now, or the reader stopped this one.
-    if (!signal.aborted) chat.stop("failed", explain(error));
+    if (!signal.aborted) chat.stop("failed", explain(error, hasBegun), loginOf(error));
   }
 }
 
@@ -126,7 +136,7 @@ class Reader {
   /** @param {Message} message */
   receive({ event, data }) {
     const fact = parseObject(data) ?? {};
-    if (event === "message" && !fact.channel) chat.show(textOf(fact));
+    if (event === "message") tell(fact);
     else if (event === "moderation") {
       chat.moderated();
       if (fact.action === "block") this.#notice = String(fact.notice ?? "");
@@ -146,13 +156,29 @@ class Reader {
   }
 }
 
+// Models differ in what they call these.
+const ANSWERS = ["content", "refusal"];
+const THOUGHTS = ["reasoning", "reasoning_content", "thinking"];
+
 /**
- * What a message adds; in `mode=full` it holds the whole text so far.
+ * Text of the answer, or of the thoughts before it. What else a model says, to tools or as a second choice, is no
+ * text for a reader.
  * @param {Record<string, unknown>} fact
  */
-function textOf({ delta, text }) {
+function tell({ channel = "content", choice = 0, ...fact }) {
+  if (choice !== 0) return;
+  if (ANSWERS.includes(String(channel))) chat.show(addedTo(chat.received, fact));
+  else if (THOUGHTS.includes(String(channel))) chat.think(addedTo(chat.thoughts, fact));
+}
+
+/**
+ * What a message adds; in `mode=full` it holds the whole text so far.
+ * @param {string} before
+ * @param {Record<string, unknown>} fact
+ */
+function addedTo(before, { delta, text }) {
   if (typeof delta === "string") return delta;
-  return typeof text === "string" ? text.slice(chat.received.length) : "";
+  return typeof text === "string" ? text.slice(before.length) : "";
 }
 
 // --- All of them
@@ -186,11 +212,21 @@ function parseObject(text) {
 // A stream that is not there any more, or never was kept.
 const GONE = [204, 404, 410];
 
-/** @param {unknown} error */
-function explain(error) {
+/**
+ * @param {unknown} error
+ * @param {boolean} hasBegun  whether there was an answer at all
+ */
+function explain(error, hasBegun) {
   if (error instanceof RefusedError) {
     if (GONE.includes(error.status) && error.isReturn) return word("problem-cut");
     return error.problem?.detail || error.problem?.title || word("problem-status", { status: error.status });
   }
-  return word(error instanceof CutError ? "problem-cut" : "problem");
+  if (!(error instanceof CutError)) return word("problem");
+  return word(hasBegun ? "problem-cut" : "problem-unreachable");
+}
+
+/** @param {unknown} error */
+function loginOf(error) {
+  const problem = error instanceof RefusedError && error.status === 401 && /** @type {{ login?: unknown } | null} */ (error.problem);
+  return problem && typeof problem.login === "string" && problem.login.startsWith("/") ? problem.login : "";
 }

@@ -58,8 +58,12 @@ export class Panel extends Part {
     status.textContent = word(said, values);
   }
 
+  get state() {
+    return this.part("status").dataset.state ?? "";
+  }
+
   get isRunning() {
-    return ["connecting", "streaming", "reconnecting"].includes(this.part("status").dataset.state ?? "");
+    return ["connecting", "streaming", "reconnecting"].includes(this.state);
   }
 
   /**
