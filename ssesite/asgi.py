@@ -49,6 +49,9 @@ gc.set_threshold(50_000, 10, 10)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close"})  # before it was accepted: the server answers 403
+        return
     if scope["type"] != "http":
         # Refused in so many words: of "lifespan" servers take it for "not supported", and go on.
         raise ValueError(f"this site does not speak {scope['type']}")

@@ -173,6 +173,18 @@ def test_says_goodbye_to_every_stream_before_it_goes_down(make_site: Callable[..
     assert "Unclosed" not in site.log, "connections to upstreams are closed too"
 
 
+def test_a_web_socket_is_refused_quietly(make_site: Callable[..., Site]) -> None:
+    site = make_site()
+    upgrade = (
+        "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: " + "A" * 22 + "=="
+    )
+
+    with site.connect(f"GET /ping\n{upgrade}") as visitor:
+        assert b" 403 " in read_until(visitor, b"\r\n")
+
+    assert "Traceback" not in site.log
+
+
 def test_500_idle_streams_take_few_threads_and_no_database_handle(make_site: Callable[..., Site]) -> None:
     site = make_site()
     with ExitStack() as stack:
