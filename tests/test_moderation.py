@@ -141,7 +141,31 @@ class TestActions:
     def test_what_an_allowance_has_lifted_is_not_looked_at_again(self, size: int) -> None:
         rules = RuleSet([Rule(1, "cd", action="block"), Rule(2, "abcd", action="allow")], max_span=4)
 
-        assert read(rules, *cut("abcdzz", size)).shown == "abcdzz"
+        reading = read(rules, *cut("abcdzz", size))
+
+        assert reading.shown == "abcdzz"
+        assert not reading.blocked
+
+    @pytest.mark.parametrize("size", range(1, 6))
+    @pytest.mark.parametrize(
+        ("rule", "text", "shown"),
+        [
+            (Rule(2, "a.*b", "regex", action="allow"), "a12bzz", "a12bzz"),
+            (Rule(2, "a.*b", "regex", action="allow"), "a123bzz", "a123*zz"),
+            (Rule(2, "a.*b", "regex", action="allow"), "aa12bzz", "aa12bzz"),
+            (Rule(2, "1b|1bz", "regex", action="allow"), "1bz", "1bz"),
+            (Rule(2, "b", action="allow", whole_word=True), "bb b", "** b"),
+            (Rule(2, "[b]", "regex", action="allow", whole_word=True), "bb b", "** b"),
+        ],
+    )
+    def test_an_allowance_reaches_as_far_as_a_match_may(self, rule: Rule, text: str, shown: str, size: int) -> None:
+        assert read(RuleSet([Rule(1, "b"), rule], max_span=4), *cut(text, size)).shown == shown
+
+    @pytest.mark.parametrize("size", range(1, 4))
+    def test_of_two_allowances_that_begin_together_the_longer_counts(self, size: int) -> None:
+        rules = [Rule(1, "bc"), Rule(2, "ab", action="allow"), Rule(3, "abc", action="allow")]
+
+        assert read(rules, *cut("abcx", size)).shown == "abcx"
 
     @pytest.mark.parametrize("size", range(1, 4))
     def test_a_block_that_is_certain_comes_before_one_that_needs_the_next_character(self, size: int) -> None:
@@ -172,6 +196,17 @@ class TestChoice:
         assert read(rules, *cut("ab", size)).shown == "a*"
         assert read(rules, *cut("abc", size)).shown == "a*c"
         assert read(rules, *cut("abx", size)).shown == "a*x"
+
+    @pytest.mark.parametrize("size", range(1, 7))
+    def test_a_whole_word_waits_also_where_it_begins_inside_what_was_none(self, size: int) -> None:
+        rules = [Rule(1, "a-b", whole_word=True), Rule(2, "b c", whole_word=True)]
+
+        assert read(rules, *cut("xa-b c", size)).shown == "xa-***"
+
+    def test_of_two_words_in_one_character_the_older_rule_counts(self) -> None:
+        first = Rule(1, "s")
+
+        assert read([first, Rule(2, "ss", action="drop")], "ß").found == [(first, 0, 1)]
 
     def test_a_word_of_any_length_is_looked_for_without_recursion(self) -> None:
         rules = RuleSet([Rule(1, "a" * 4000)], max_span=4096)
@@ -216,6 +251,101 @@ class TestHoldBack:
 
         assert read(rules, "a" + "y" * 6, finish=False).moderator.held == 7
         assert read(rules, "a" + "y" * 7, finish=False).moderator.held == 0
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("pattern", "sentence"),
+        [
+            ("a(", "At character 2: the ( is not closed."),
+            ("a)", "At character 2: the ) closes nothing."),
+            ("a[b", "At character 2: the [ is not closed."),
+            ("*a", "At character 1: there is nothing that * could repeat; write \\*."),
+            ("a{3,1}", "At character 2: {3,1} counts backwards."),
+            ("a{5000}", "At character 2: {5000} repeats more than 4,096 times."),
+            ("[z-a]", "At character 2: the range z-a runs backwards."),
+            ("a\\", "At character 2: a \\ at the end escapes nothing."),
+            ("\\q", "At character 1: \\q is not known."),
+            ("x(?=a)", "At character 2: (?= is look-around, which streams cannot have."),
+            ("(?<!a)b", "At character 1: (?<! is look-around, which streams cannot have."),
+            ("(a)\\1", "At character 4: a back-reference is not possible in a stream."),
+            ("(?P<x>a)(?P=x)", "At character 9: (?P=...) is a back-reference, which streams cannot have."),
+            ("^a", "At character 1: ^ is an anchor, and a stream has neither lines nor an end; write \\^."),
+            ("\\ba", "At character 1: \\b is an anchor, which streams cannot have: tick 'whole word' instead."),
+            ("a?", "It matches the empty text, which is everywhere; let it need one character at least."),
+            ("a{0}", "It matches nothing but the empty text."),
+            (".*a", "It begins with an unbounded gap, so all text would be held back; leave the gap out."),
+            ("(?:b|[^x]*a)", "It begins with an unbounded gap, so all text would be held back; leave the gap out."),
+            ("a.{300}b", "Its shortest match has 302 characters; a match has at most 256."),
+            ("((a{100}){100}){100}", "At character 1: the repetitions multiply to too many characters."),
+            ("(?:a?){4096}b", "It can go on in too many ways: let less of it be optional inside a repetition."),
+            ("(" * 101 + "a" + ")" * 101, "At character 101: the groups are nested more than 100 deep."),
+        ],
+    )
+    def test_say_what_is_wrong_with_a_regex_and_where(self, pattern: str, sentence: str) -> None:
+        rule = Rule("mine", pattern, "regex")
+
+        with pytest.raises(RuleError) as refusal:
+            RuleSet([Rule(1, "good"), rule])
+
+        assert str(refusal.value) == sentence
+        assert refusal.value.rule == rule
+
+    @pytest.mark.parametrize(
+        ("rule", "sentence"),
+        [
+            (Rule(1, ""), "The pattern is empty."),
+            (Rule(1, "\u0301\u200b"), "The pattern has only marks and invisible characters, which are not compared."),
+            (Rule(1, "a" * 257), "The pattern is 257 characters long; a match has at most 256."),
+            (
+                Rule(1, "a+", "regex", squeeze=True),
+                "Squeeze is for words; in a regex write a+ where a may be repeated.",
+            ),
+            (Rule(1, "a", "glob"), "The kind is 'glob'; it may be literal or regex."),
+            (Rule(1, "a", action="zap"), "The action is 'zap'; it may be mask, replace, drop, block, flag, allow."),
+        ],
+    )
+    def test_say_what_is_wrong_with_a_rule(self, rule: Rule, sentence: str) -> None:
+        with pytest.raises(RuleError) as refusal:
+            compile_rule(rule)
+
+        assert str(refusal.value) == sentence
+
+    def test_a_match_that_would_be_too_long_is_a_warning(self) -> None:
+        rule = Rule(1, "a.*b", "regex")
+
+        assert RuleSet([rule]).warnings == [(rule, "A match is cut at 256 characters.")]
+        assert RuleSet([Rule(1, "a.{3}b", "regex")]).warnings == []
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize(
+    ("pattern", "text", "shown"),
+    [
+        (r"\d+", "a1 23 ４", "a* ** *"),
+        (r"\D", "1a2", "1*2"),
+        (r"[^\d\s]", "1 a", "1 *"),
+        (r"[[:alpha:]]+!", "Ab! 1!", "*** 1!"),
+        (r"[[:^digit:]x]", "1x2", "1*2"),
+        (r"\p{Han}{2}", "中文字a中a", "**字a中a"),
+        (r"\pN", "a1②", "a**"),
+        (r"[a\-c]", "abc-", "*b**"),
+        (r"[]x]", "]yx", "*y*"),
+        (r"a\.b\x41\x{42}", "a.bab a.bAB axbab", "***** ***** axbab"),
+        (r"\Qa.b*\E+", "a.b** a.b", "***** a.b"),
+        (r"(?i)É", "e é É", "* * *"),
+        (r"x{2", "x{2", "***"),
+        (r"a{2}b{1,2}c{0,1}d", "aabbd aabcd aabccd", "***** ***** aabccd"),
+        (r"(?P<name>a|b)(c)?(?:d)", "acd bd cd", "*** ** cd"),
+        (r"a.b", "a\nb acb", "a\nb ***"),
+        (r"(?s)a.b", "a\nb", "***"),
+        (r"a+?b*?c", "aabbc", "*****"),
+        (r"東|京都", "东 京都", "* **"),
+        (r"ﬁ", "fi FI", "** **"),
+    ],
+)
+def test_regexes_are_re2s(pattern: str, text: str, shown: str, size: int) -> None:
+    assert read([Rule(1, pattern, "regex")], *cut(text, size)).shown == shown
 
 
 def rule_strategy(actions: list[str], *, folded_only: bool = False) -> st.SearchStrategy[Rule]:

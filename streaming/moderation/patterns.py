@@ -10,7 +10,9 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from itertools import repeat
+from typing import NamedTuple
 
 from streaming.moderation.folding import fold_char
 
@@ -21,6 +23,8 @@ LAST = 0x10FFFF
 MAX_REPEAT = 4096
 MAX_POSITIONS = 20_000
 """Characters of a pattern with its repetitions written out."""
+MAX_ARROWS = 50_000
+"""Ways from one of these to the next; of ``(?:a?){n}`` there are n²/2. A character of a text may cost each of them."""
 
 
 class PatternError(ValueError):
@@ -149,6 +153,55 @@ def count_positions(node: Node) -> int:
             return count_positions(item) * max(least, 1 if most is None else most)
 
 
+class _Paths(NamedTuple):
+    """How a part of a pattern is walked through: the ways within it, into it and out of it; is there one past it?"""
+
+    arrows: int
+    firsts: int
+    lasts: int
+    can_be_empty: bool
+
+
+_EMPTY = _Paths(0, 0, 0, can_be_empty=True)
+
+
+def count_arrows(node: Node) -> int:
+    """How many ways lead from one character of the pattern, written out, to another."""
+    return _paths(node).arrows
+
+
+def _paths(node: Node) -> _Paths:
+    match node:
+        case Chars():
+            return _Paths(0, 1, 1, can_be_empty=False)
+        case Seq(items):
+            return reduce(_then, map(_paths, items), _EMPTY)
+        case Alt(items):
+            arrows, firsts, lasts, empty = zip(*map(_paths, items), strict=True)
+            return _Paths(sum(arrows), sum(firsts), sum(lasts), any(empty))
+        case Repeat(item, least, most):
+            paths = _paths(item)
+            copies = max(least, 1) if most is None else most
+            all_of_them = reduce(_then, repeat(paths, copies), _EMPTY)
+            back = paths.lasts * paths.firsts if most is None else 0
+            more_lasts = paths.lasts * max(copies - least, 0)
+            return _Paths(
+                all_of_them.arrows + back,
+                all_of_them.firsts,
+                max(all_of_them.lasts, more_lasts),
+                all_of_them.can_be_empty or least == 0,
+            )
+
+
+def _then(before: _Paths, after: _Paths) -> _Paths:
+    return _Paths(
+        before.arrows + after.arrows + before.lasts * after.firsts,
+        before.firsts + (after.firsts if before.can_be_empty else 0),
+        after.lasts + (before.lasts if after.can_be_empty else 0),
+        before.can_be_empty and after.can_be_empty,
+    )
+
+
 def parse(pattern: str, fold: Callable[[str], str] = fold_char) -> Node:
     """The pattern as a tree over folded characters. PatternError says what it may not hold, and where."""
     return _Parser(pattern, fold).parse()
@@ -184,7 +237,7 @@ _HAN: tuple[Range, ...] = (
 )
 _ANCHORS = {"A": "\\A", "z": "\\z", "Z": "\\Z", "b": "\\b", "B": "\\B"}
 _GROUP = re.compile(r"\?(?:P?<[A-Za-z_]\w*>|(?P<flags>[imsU]*(?:-[imsU]+)?)(?P<end>[:)]))")
-_COUNT = re.compile(r"\{(\d+)(?:(,)(\d*))?\}")
+_COUNT = re.compile(r"\{([0-9]{1,9})(?:(,)([0-9]{0,9}))?\}")
 
 
 class _Parser:
@@ -199,6 +252,8 @@ class _Parser:
         node = self._alternatives()
         if self._at < len(self._pattern):
             raise self._wrong("the ) closes nothing")
+        if count_arrows(node) > MAX_ARROWS:
+            raise PatternError("It can go on in too many ways: let less of it be optional inside a repetition.")
         return node
 
     def _wrong(self, sentence: str, at: int | None = None) -> PatternError:

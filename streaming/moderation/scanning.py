@@ -195,9 +195,6 @@ class LiteralScanner(ABC):
 
     def forget(self, start: int) -> None:
         """What begins before ``start`` does not matter any more."""
-        size = len(self._window.spelling(exact=self.exact)) - self._window.index(start, exact=self.exact)
-        while self.state.depth > size:
-            self.state = self.state.fail
         least = start + self._window.offset
         self._found = [match for match in self._found if match.start >= least]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -96,7 +97,8 @@ def main() -> None:
     dictionary()  # says at once what is missing
     upstream = serve_upstream()
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as bare:
-        node = subprocess.Popen(["node", str(HERE / "relay.mjs"), upstream], stdout=subprocess.PIPE)
+        command = ["node", str(HERE / "relay.mjs"), upstream]
+        node = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
         assert node.stdout
         node_port = int(node.stdout.readline())
         site, site_port = start_site(folder, upstream, 10_000)
@@ -117,8 +119,10 @@ def main() -> None:
                     assert size > EVENTS * 20, f"{name} gave only {size} bytes"
                     seconds[name].append(spent)
         finally:
-            for process in (node, site, plain):
+            os.killpg(node.pid, signal.SIGTERM)  # "node" may be a script that has started it
+            for process in (site, plain):
                 process.terminate()
+            for process in (node, site, plain):
                 process.wait()
     print(f"{EVENTS:,} events of 4 characters\n\n| relay | s, median | least | most |\n| --- | --: | --: | --: |")
     for name, all_of in seconds.items():
