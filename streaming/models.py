@@ -173,6 +173,9 @@ class ModerationRule(models.Model):
     valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("Empty: for good."))
     note = models.TextField(_("note"), blank=True, help_text=_("For moderators only."))
     changed = models.DateTimeField(_("changed"), auto_now=True, db_index=True)
+    imported = models.ForeignKey(
+        "RuleImport", models.SET_NULL, verbose_name=_("import"), related_name="rules", null=True, editable=False
+    )
     # A pattern may be longer than what PostgreSQL and MySQL can index.
     fingerprint = models.CharField(max_length=64, editable=False)
 
@@ -208,7 +211,11 @@ class ModerationRule(models.Model):
             return super().delete(*args, **more)
 
     def make_fingerprint(self) -> str:
-        return hashlib.sha256(f"{self.kind}\0{self.pattern}".encode("utf-8", "surrogatepass")).hexdigest()
+        return self.fingerprint_of(self.kind, self.pattern)
+
+    @staticmethod
+    def fingerprint_of(kind: str, pattern: str) -> str:
+        return hashlib.sha256(f"{kind}\0{pattern}".encode("utf-8", "surrogatepass")).hexdigest()
 
     def validate_constraints(self, exclude: Iterable[str] | None = None) -> None:
         """As Django's. No form has the fingerprint, yet it is what may not be there twice."""
@@ -239,6 +246,36 @@ def _count_what_is_loaded(*, raw: bool, **_kwargs: Any) -> None:
 
 RULE_COLUMNS: Sequence[str] = ("pk", *(name for name in Rule.__dataclass_fields__ if name != "id"))
 """The columns that are a Rule's own fields, in its order."""
+
+
+class RuleImport(models.Model):
+    """A file of rules: looked at first, then carried out, perhaps undone."""
+
+    class State(models.TextChoices):
+        PREVIEW = "preview", _("not carried out")
+        DONE = "done", _("done")
+        UNDONE = "undone", _("undone")
+
+    when = models.DateTimeField(_("when"), auto_now_add=True)
+    who = models.CharField(_("who"), max_length=150, blank=True)
+    name = models.CharField(_("file"), max_length=255, blank=True)
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.PREVIEW)
+    added = models.PositiveIntegerField(_("added"), default=0)
+    changed = models.PositiveIntegerField(_("changed"), default=0)
+    # Until it is carried out: the file as it came, compressed, and what was said beside it.
+    data = models.BinaryField(null=True)
+    defaults = models.JSONField(default=dict)
+    # From then on: what the rules that it changed were before.
+    before = models.JSONField(default=list)
+
+    class Meta:
+        verbose_name = _("import")
+        verbose_name_plural = _("imports")
+        ordering = ["-when", "-pk"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.when:%Y-%m-%d %H:%M})"
 
 
 class ModerationHit(models.Model):

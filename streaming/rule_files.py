@@ -89,7 +89,7 @@ class Reading:
     form: str
     encoding: str
     columns: tuple[str, ...] = ()
-    """What the file, or whoever imports it, says of each rule. The rest of a rule that is there already stays."""
+    """What the file, or whoever imports it, says of each rule. What it does not say, a rule that is there keeps."""
     rows: list[tuple[int, Row]] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 

@@ -1,0 +1,72 @@
+"""``manage.py import_rules FILE``: what the admin's import does, from the command line."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError
+
+from streaming import rule_files, rule_imports
+from streaming.models import RuleImport
+from streaming.moderation import ACTIONS
+
+SHOWN = 20
+
+
+class Command(BaseCommand):
+    help = "Adds the rules of a file (CSV, word list or AutoMod JSON) to the filter, all at once or none."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", help="the file; - is stdin")
+        parser.add_argument("--action", choices=ACTIONS, help="of rules whose action the file does not say")
+        parser.add_argument("--category", help="of rules whose category the file does not say")
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        parser.add_argument("--undo", action="store_true", help="take the last import of this file back")
+
+    def handle(self, *args: Any, file: str, dry_run: bool, undo: bool, **options: Any) -> None:
+        if undo:
+            return self._undo(Path(file).name)
+        defaults = {name: options[name] for name in ("action", "category") if options[name]}
+        data = self._read(file)
+        try:
+            if dry_run:
+                return self._tell(rule_imports.compare(rule_files.read(data, defaults)), file, "would be ")
+            kept = rule_imports.keep(data, Path(file).name, "manage.py", defaults)
+            self._tell(rule_imports.carry_out(kept, progress=self._progress), file, "")
+        except rule_files.FileError as error:
+            raise CommandError(f"{file}{f', line {error.line}' if error.line else ''}: {error}") from error
+        return None
+
+    def _read(self, file: str) -> bytes:
+        try:
+            return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        except OSError as error:
+            raise CommandError(f"{file} cannot be read: {error.strerror}.") from error
+
+    def _progress(self, done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            self.stderr.write(f"\r{done:,} of {total:,}", ending="" if done < total else "\n")
+
+    def _tell(self, comparison: rule_imports.Comparison, file: str, would: str) -> None:
+        for refusal in comparison.refused[:SHOWN]:
+            self.stderr.write(f"{file}, line {refusal.line}: {refusal.reason}")
+        if (more := len(comparison.refused) - SHOWN) > 0:
+            self.stderr.write(f"... and {more:,} more.")
+        counts = {
+            f"{would}added": len(comparison.added),
+            f"{would}changed": len(comparison.changed),
+            "there already": len(comparison.same),
+            f"{would}refused": len(comparison.refused),
+        }
+        self.stdout.write(", ".join(f"{count:,} {what}" for what, count in counts.items()) + ".")
+
+    def _undo(self, name: str) -> None:
+        done = RuleImport.objects.filter(name=name, state=RuleImport.State.DONE).first()
+        if not done:
+            raise CommandError(f"There is no import of {name} that could be undone.")
+        undone = rule_imports.undo(done)
+        said = f"{undone.removed:,} removed, {undone.restored:,} restored, {undone.kept:,} edited since and kept."
+        self.stdout.write(said)

@@ -1,0 +1,225 @@
+"""A file of rules goes into the filter in one piece, and out of it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from hypothesis import given, settings
+from hypothesis.extra.django import TestCase
+
+from streaming import rule_imports
+from streaming.models import ModerationRule, RuleImport
+from streaming.rule_files import Row, read, write_csv
+from streaming.rule_imports import NotPossible, carry_out, compare, export, keep, undo
+from tests.test_rule_files import ROWS
+
+pytestmark = pytest.mark.django_db
+
+rules = ModerationRule.objects
+
+
+def bring(text: str, user: User | None = None, **defaults: Any) -> RuleImport:
+    kept = keep(text.encode(), "words.txt", "ann", defaults)
+    carry_out(kept, user.pk if user else None)
+    return kept
+
+
+def counts(text: str, **defaults: Any) -> dict[str, int]:
+    found = compare(read(text.encode(), defaults))
+    return {name: len(getattr(found, name)) for name in ("added", "changed", "same", "refused")}
+
+
+def test_tells_what_would_be_added_changed_or_is_there_and_what_is_refused() -> None:
+    rules.create(pattern="same", category="c")
+    rules.create(pattern="other", category="c")
+    text = "pattern,category\nnew,c\nsame,c\nother,d\n,c\n"
+
+    comparison = compare(read(text.encode()))
+
+    assert [(line, row.pattern) for line, row in comparison.added] == [(2, "new")]
+    assert [(line, row.pattern) for line, row in comparison.same] == [(3, "same")]
+    assert [(each.line, each.differences) for each in comparison.changed] == [(4, {"category": ("c", "d")})]
+    assert [(each.line, each.reason) for each in comparison.refused] == [(5, "The pattern is empty.")]
+    assert rules.count() == 2
+
+
+def test_a_rule_that_is_there_keeps_what_the_file_does_not_say() -> None:
+    rules.create(pattern="darn", category="c", whole_word=True)
+
+    assert counts("darn") == {"added": 0, "changed": 0, "same": 1, "refused": 0}
+    assert counts("darn", category="d") == {"added": 0, "changed": 1, "same": 0, "refused": 0}
+    assert counts("darn", action="block") == {"added": 1, "changed": 0, "same": 0, "refused": 0}
+
+
+def test_is_carried_out_once() -> None:
+    kept = bring("one\ntwo", action="block", category="c")
+
+    assert {(rule.pattern, rule.action, rule.category) for rule in rules.all()} == {
+        ("one", "block", "c"),
+        ("two", "block", "c"),
+    }
+    assert (kept.state, kept.added, kept.changed, kept.data) == ("done", 2, 0, None)
+    with pytest.raises(NotPossible):
+        carry_out(kept)
+
+
+def test_is_carried_out_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = keep(b"\n".join(b"word %d" % number for number in range(1200)), "words.txt", "ann", {})
+
+    def fail(done: int, total: int) -> None:
+        assert total == 1200
+        if done == 1000:
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        carry_out(kept, progress=fail)
+
+    assert not rules.exists()
+    kept.refresh_from_db()
+    assert kept.state == "preview"
+
+
+def test_tells_how_far_it_is() -> None:
+    kept = keep(b"\n".join(b"word %d" % number for number in range(1200)), "words.txt", "ann", {})
+    told = []
+
+    carry_out(kept, progress=lambda done, total: told.append((done, total)))
+
+    assert told == [(500, 1200), (1000, 1200), (1200, 1200)]
+
+
+def test_is_in_the_history_of_each_rule_with_old_and_new_values() -> None:
+    user = User.objects.create_user("ann")
+    old = rules.create(pattern="old", priority=1)
+
+    bring("pattern,priority\nold,2\nnew,3\n", user)
+
+    said = {entry.object_id: json.loads(entry.change_message) for entry in LogEntry.objects.all()}
+    changed = {"fields": ["priority"], "values": {"priority": [1, 2]}}
+    assert said == {
+        str(old.pk): [{"changed": changed}, {"import": "words.txt"}],
+        str(rules.get(pattern="new").pk): [{"added": {}}, {"import": "words.txt"}],
+    }
+    assert {entry.user_id for entry in LogEntry.objects.all()} == {user.pk}
+
+
+class TestUndone:
+    def test_it_leaves_the_filter_as_it_was(self) -> None:
+        rules.create(pattern="old", priority=1, valid_until="2030-01-01T00:00Z", upstreams=["a"])
+        rules.create(pattern="other")
+        before = [*export()]
+        done = bring("pattern,priority,valid_until,upstreams\nold,2,2031-01-01,b|c\nnew,3,,\n")
+        assert [*export()] != before
+
+        undone = undo(done)
+
+        assert (undone.removed, undone.restored, undone.kept) == (1, 1, 0)
+        assert [*export()] == before
+        done.refresh_from_db()
+        assert done.state == "undone"
+        with pytest.raises(NotPossible):
+            undo(done)
+
+    def test_it_leaves_alone_what_was_edited_since(self) -> None:
+        rules.create(pattern="old", priority=1)
+        done = bring("pattern,priority\nold,2\nnew,3\nnewer,4\n")
+        for pattern in ("old", "new"):
+            rules.filter(pattern=pattern).update(priority=9, imported=None)
+
+        undone = undo(done)
+
+        assert (undone.removed, undone.restored, undone.kept) == (1, 0, 2)
+        assert dict(rules.values_list("pattern", "priority")) == {"old": 9, "new": 9}
+
+    def test_it_leaves_alone_what_a_later_import_changed(self) -> None:
+        first = bring("pattern,priority\na,1\nb,1\n")
+        second = bring("pattern,priority\na,2\n")
+
+        assert undo(first).removed == 1
+        assert undo(second).restored == 1
+
+        assert dict(rules.values_list("pattern", "priority")) == {"a": 1}
+
+
+class TestExport(TestCase):
+    @settings(max_examples=20, deadline=None)
+    @given(ROWS)
+    def test_what_is_exported_is_imported_again_as_it_was(self, row: Row) -> None:
+        rules.all().delete()
+        carry_out(keep("".join(write_csv([row])).encode("utf-8-sig"), "", "", {}))
+
+        data = "".join(write_csv(export())).encode("utf-8-sig")
+
+        assert [*export()] == [row]
+        found = compare(read(data))
+        assert [len(found.same), found.changed, found.added, found.refused] == [1, [], [], []]
+
+
+def test_previews_are_forgotten_after_two_days() -> None:
+    old = keep(b"a", "old.txt", "ann", {})
+    RuleImport.objects.filter(pk=old.pk).update(when="2020-01-01T00:00Z")
+    done = bring("b")
+
+    keep(b"c", "new.txt", "ann", {})
+
+    assert {kept.name for kept in RuleImport.objects.all()} == {"new.txt", done.name}
+
+
+class TestTheCommand:
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        file = tmp_path / "words.csv"
+        file.write_text("pattern,category\nnew,c\nsame,c\nother,d\n,c\n", "utf-8")
+        rules.create(pattern="same", category="c")
+        rules.create(pattern="other", category="c")
+        return file
+
+    def test_imports_a_file(self, file: Path, capsys: Any) -> None:
+        call_command("import_rules", file)
+
+        out, err = capsys.readouterr()
+        assert out == "1 added, 1 changed, 1 there already, 1 refused.\n"
+        assert err == f"{file}, line 5: The pattern is empty.\n"
+        assert dict(rules.values_list("pattern", "category")) == {"new": "c", "same": "c", "other": "d"}
+
+    def test_can_be_tried_without(self, file: Path, capsys: Any) -> None:
+        call_command("import_rules", file, "--dry-run")
+
+        assert capsys.readouterr().out == "1 would be added, 1 would be changed, 1 there already, 1 would be refused.\n"
+        assert rules.count() == 2
+
+    def test_can_be_taken_back(self, file: Path, capsys: Any) -> None:
+        call_command("import_rules", file)
+        call_command("import_rules", file, "--undo")
+
+        assert capsys.readouterr().out.endswith("1 removed, 1 restored, 0 edited since and kept.\n")
+        assert dict(rules.values_list("pattern", "category")) == {"same": "c", "other": "c"}
+        with pytest.raises(CommandError, match=r"no import of words\.csv that could be undone"):
+            call_command("import_rules", file, "--undo")
+
+    @pytest.mark.parametrize(
+        ("make", "words"),
+        [
+            (lambda file: file.unlink(), "words.csv cannot be read: No such file or directory"),
+            (lambda file: file.write_bytes(b"a\n\0"), "words.csv, line 2: This is not a text file"),
+            (lambda file: file.write_text("pattern,colour"), "words.csv, line 1: The column “colour” is not known"),
+        ],
+    )
+    def test_says_what_is_wrong_with_a_file(self, file: Path, make: Callable[[Path], Any], words: str) -> None:
+        make(file)
+
+        with pytest.raises(CommandError, match=words):
+            call_command("import_rules", file)
+
+        assert rules.count() == 2
+
+
+def test_a_chunk_is_small_enough_for_every_database() -> None:
+    assert rule_imports.CHUNK <= 999  # SQLite's parameters of a statement, once
