@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import Model
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -126,13 +127,17 @@ class _Work:
         self._total = total
         self._progress = progress or (lambda done, total: None)
         self._done = 0
+        self._now = timezone.now()
 
     def add(self, rows: list[Row]) -> None:
-        ModerationRule.objects.bulk_create(ModerationRule(**_fields(row), imported=self._kept) for row in rows)
+        marks = [ModerationRule.fingerprint_of(row.kind, row.pattern) for row in rows]
+        more = {"imported_id": self._kept.pk, "changed": self._now}
+        _insert(
+            ModerationRule, ({**_fields(row), "fingerprint": m, **more} for row, m in zip(rows, marks, strict=True))
+        )
         if self._user_id is not None:
-            marks = [ModerationRule.fingerprint_of(row.kind, row.pattern) for row in rows]
             made = ModerationRule.objects.filter(fingerprint__in=marks, imported=self._kept)
-            self._log(ADDITION, [(rule, {"added": {}}) for rule in made.only("pk", "pattern", "action")])
+            self._log(ADDITION, [(pk, name, {"added": {}}) for pk, name in _names(made)])
         self._tell(len(rows))
 
     def change(self, changes: list[Change]) -> None:
@@ -146,33 +151,51 @@ class _Work:
         # "changed" is set by update, and then the same for all: so that an undoing knows what was edited since.
         ModerationRule.objects.bulk_update(rules.values(), names)
         ModerationRule.objects.filter(pk__in=rules).update(imported=self._kept)
-        told = [(rules[change.rule], {"changed": said_of(change.differences)}) for change in changes]
-        self._log(CHANGE, told)
+        said = {change.rule: {"changed": said_of(change.differences)} for change in changes}
+        self._log(CHANGE, [(pk, str(rule), said[pk]) for pk, rule in rules.items()])
         self._tell(len(changes))
 
     def _tell(self, count: int) -> None:
         self._done += count
         self._progress(self._done, self._total)
 
-    def _log(self, flag: int, told: list[tuple[ModerationRule, dict[str, Any]]]) -> None:
+    def _log(self, flag: int, told: list[tuple[int, str, dict[str, Any]]]) -> None:
         if self._user_id is not None:
-            _log(self._user_id, flag, [(rule, [what, {"import": self._kept.name}]) for rule, what in told])
+            _log(self._user_id, flag, [(pk, name, [what, {"import": self._kept.name}]) for pk, name, what in told])
 
 
-def _log(user_id: int, flag: int, told: list[tuple[ModerationRule, list[dict[str, Any]]]]) -> None:
+def _names(rules: Any) -> list[tuple[int, str]]:
+    found = rules.values_list("pk", "action", "pattern")
+    return [(pk, str(ModerationRule(action=action, pattern=pattern))) for pk, action, pattern in found]
+
+
+def _log(user_id: int, flag: int, told: list[tuple[int, str, list[dict[str, Any]]]]) -> None:
     """Django's own history of each rule; its own way to write it would need a statement for each."""
-    kind = ContentType.objects.get_for_model(ModerationRule).pk
-    LogEntry.objects.bulk_create(
-        LogEntry(
-            user_id=user_id,
-            content_type_id=kind,
-            object_id=str(rule.pk),
-            object_repr=str(rule)[:200],
-            action_flag=flag,
-            change_message=json.dumps(message),
-        )
-        for rule, message in told
+    same = {
+        "action_time": timezone.now(),
+        "user_id": user_id,
+        "content_type_id": ContentType.objects.get_for_model(ModerationRule).pk,
+        "action_flag": flag,
+    }
+    entries = (
+        {"object_id": str(pk), "object_repr": name[:200], "change_message": json.dumps(m)} for pk, name, m in told
     )
+    _insert(LogEntry, ({**same, **entry} for entry in entries))
+
+
+def _insert(model: type[Model], rows: Iterable[dict[str, Any]]) -> None:
+    """Rows of a table, by their columns' names: in a fifth of the time that instances of the model would take."""
+    columns = [field for field in model._meta.local_concrete_fields if not field.primary_key]
+    names = ", ".join(connection.ops.quote_name(str(field.column)) for field in columns)
+    table, places = connection.ops.quote_name(model._meta.db_table), ", ".join(["%s"] * len(columns))
+    prepared = [[_prepared(field, row[field.attname]) for field in columns] for row in rows]
+    with connection.cursor() as cursor:
+        cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({places})", prepared)  # noqa: S608 (own names)
+
+
+def _prepared(field: Any, value: Any) -> Any:
+    # What is text, a number or nothing is to every database what it is.
+    return value if type(value) in (str, int) or value is None else field.get_db_prep_save(value, connection)
 
 
 def said_of(differences: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
@@ -229,7 +252,7 @@ def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int |
             differences[name] = (getattr(rule, name), value)
             setattr(rule, name, value)
         rule.imported = None
-        told.append((rule, [{"changed": said_of(differences)}]))
+        told.append((rule.pk, str(rule), [{"changed": said_of(differences)}]))
     ModerationRule.objects.bulk_update(rules, [*names, "imported"])
     if user_id is not None:
         _log(user_id, CHANGE, told)
