@@ -7,3 +7,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("streaming.urls")),
 ]
+
+handler400 = "streaming.views.bad_request"

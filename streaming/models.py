@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from streaming.moderation import ACTIONS, Rule, RuleError, compile_rule
+from streaming.sentences import translated
 
 PATTERN_LIMIT = 4096
 """Characters of a pattern. A word may be ``max_span`` long at most; a regular expression is often longer."""
@@ -231,7 +232,7 @@ class ModerationRule(models.Model):
             try:
                 compile_rule(self.as_value())
             except RuleError as error:
-                raise ValidationError({"pattern": str(error)}) from error
+                raise ValidationError({"pattern": translated(str(error))}) from error
 
     def as_value(self) -> Rule:
         return Rule(self.pk or 0, *(getattr(self, name) for name in RULE_COLUMNS[1:]))

@@ -14,6 +14,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from streaming.moderation import ACTIONS, KINDS, Rule, RuleError, compile_rule
+from streaming.sentences import translated
 
 MAX_BYTES = 20_000_000
 """Of a file; a hundred thousand rules with all their columns are about half of it."""
@@ -201,7 +202,7 @@ def flaw(row: Row) -> str:
     try:
         compile_rule(row.as_rule(""))
     except RuleError as error:
-        return str(error)
+        return translated(str(error))
     return ""
 
 

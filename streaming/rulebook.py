@@ -91,6 +91,10 @@ class Rulebook:
             return snapshot
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._look_up, upstream, direction)
 
+    def current_now(self, upstream: str, direction: Direction) -> Snapshot:
+        """The same for those who may wait."""
+        return self._executor.submit(self._look_up, upstream, direction).result()
+
     async def refresh(self) -> None:
         """Learns of the last changes, if that was not done within the last second."""
         await asyncio.get_running_loop().run_in_executor(self._executor, self._refresh)
@@ -237,5 +241,11 @@ def _has(rule_set: RuleSet, rules: tuple[Rule, ...]) -> bool:
 _rulebook = Rulebook()
 state = _rulebook.state
 current = _rulebook.current
+current_now = _rulebook.current_now
 refresh = _rulebook.refresh
 rules_changed.connect(_rulebook.doubt)
+
+
+def trouble() -> Trouble | None:
+    """What keeps the last changes out of this process, if something does."""
+    return _rulebook.trouble

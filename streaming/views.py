@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
 from streaming import audit, formats, pipeline, registry, rulebook, sources, upstreams
 from streaming.access import guarded
+from streaming.moderation import RuleError
 from streaming.requests import arriving_body, is_a_return, raw_path_after, read_body, read_playback
-from streaming.responses import EventStreamResponse, RelayResponse
+from streaming.responses import EventStreamResponse, RelayResponse, problem
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -34,6 +38,21 @@ def page(request: HttpRequest) -> HttpResponse:
     response = render(request, templates, {"documents": sources.DOCUMENTS, "upstreams": upstreams.names()})
     response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """What Django refuses before a view sees it, in words: its own page says nothing."""
+    match exception:
+        case RequestDataTooBig():
+            status, said = (
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                _("This is too much at once: at most 25 MB can be sent."),
+            )
+        case TooManyFieldsSent():
+            status, said = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _("These are too many rows at once: choose fewer.")
+        case _:
+            status, said = HTTPStatus.BAD_REQUEST, _("The server does not understand this request.")
+    return render(request, "admin/streaming/refused.html", {"said": said}, status=status)
 
 
 @guarded("GET", everyone=True)
@@ -69,7 +88,10 @@ async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseB
 @guarded("GET", everyone=True)
 async def healthz(request: HttpRequest) -> HttpResponseBase:
     """What the worker that answers knows; 503 by way of the middleware while the database does not answer."""
-    await rulebook.refresh()
+    try:
+        await rulebook.refresh()
+    except RuleError as error:
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"the rules cannot be carried out: {error}")
     state = {"rules": rulebook.state(), "streams": registry.count_open(), "hits": audit.state()}
     return JsonResponse({"status": "ok", **state}, headers={"Cache-Control": "no-store"})
 

@@ -1,0 +1,10 @@
+"""How moderators edit, try, import and watch rules."""
+
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+
+from streaming.admin import hits, rules  # noqa: F401 (they register themselves)
+
+admin.site.site_header = _("Streams")
+admin.site.site_title = _("Streams")
+admin.site.index_title = _("Moderation")

@@ -1,0 +1,248 @@
+"""The rules: their list, their form, their history."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _g
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from streaming import rulebook, sources
+from streaming.admin import trial
+from streaming.admin.forms import RuleForm, RuleListForm, shown
+from streaming.admin.imports import ImportPages
+from streaming.admin.trying import TryPage
+from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet
+from streaming.moderation import MAX_SPAN, RuleError, compile_rule
+from streaming.rule_imports import said_of
+from streaming.sentences import translated
+
+if TYPE_CHECKING:
+    RuleAdmin = admin.ModelAdmin[ModerationRule]
+else:
+    RuleAdmin = admin.ModelAdmin  # takes no parameter at run time
+
+RECENT_HITS = 1000
+
+
+@admin.register(ModerationRule)
+class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
+    form = RuleForm
+    list_display = ("pattern_short", "action", "category", "enabled", "where", "hits", "note_short", "changed")
+    list_display_links = ("pattern_short",)
+    list_editable = ("action", "category", "enabled")
+    list_filter = (
+        "enabled",
+        "action",
+        "kind",
+        "applies_to",
+        "category",
+        ("imported", admin.RelatedOnlyFieldListFilter),
+    )
+    search_fields = ("pattern", "category", "note")
+    fieldsets = (
+        (None, {"fields": ("pattern", ("kind", "action"), "replacement", "category", "enabled", "seen")}),
+        (_("How it compares"), {"fields": (("whole_word", "exact", "squeeze"), "priority")}),
+        (_("Where and when it holds"), {"fields": ("upstreams", "applies_to", "valid_from", "valid_until")}),
+        (None, {"fields": ("note",)}),
+    )
+    actions = ("enable", "disable", "try_selected")
+    list_per_page = 50
+    change_list_template = "admin/streaming/moderationrule/change_list.html"
+    change_form_template = "admin/streaming/moderationrule/change_form.html"
+    object_history_template = "admin/streaming/moderationrule/object_history.html"
+
+    class Media:
+        css = {"all": ("streaming/admin/admin.css",)}
+
+    # --- the list
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ModerationRule]:
+        hits = ModerationHit.objects.filter(rule=OuterRef("pk")).order_by().values("rule").annotate(n=Count("pk"))
+        number = Coalesce(Subquery(hits.values("n"), output_field=IntegerField()), 0)
+        return super().get_queryset(request).annotate(number_of_hits=number)
+
+    @admin.display(description=_("pattern"), ordering="fingerprint")
+    def pattern_short(self, rule: ModerationRule) -> str:
+        return rule.pattern if len(rule.pattern) <= 80 else f"{rule.pattern[:79]}…"
+
+    @admin.display(description=_("note"))
+    def note_short(self, rule: ModerationRule) -> str:
+        return rule.note if len(rule.note) <= 60 else f"{rule.note[:59]}…"
+
+    @admin.display(description=_("where"))
+    def where(self, rule: ModerationRule) -> str:
+        scope = [] if rule.applies_to == ModerationRule.Scope.BOTH else [rule.get_applies_to_display()]
+        return ", ".join([*rule.upstreams, *scope]) or "–"
+
+    @admin.display(description=_("hits"), ordering="number_of_hits")
+    def hits(self, rule: Any) -> str:
+        if not rule.number_of_hits:
+            return "0"
+        address = f"{reverse('admin:streaming_moderationhit_changelist')}?rule__id__exact={rule.pk}"
+        return format_html('<a href="{}">{}</a>', address, rule.number_of_hits)
+
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> type[RuleListForm]:
+        return super().get_changelist_form(request, **{"form": RuleListForm, **kwargs})  # type: ignore[return-value]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {**(extra_context or {}), "trouble": _trouble()})
+
+    # --- the form
+
+    def get_urls(self) -> list[Any]:
+        check = path("check/", self.admin_site.admin_view(self.check_view), name="streaming_moderationrule_check")
+        return [check, *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method == "POST" and self.has_add_permission(request) and not self.get_object(request, object_id):
+            return self._offer_anew(request, object_id)
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def _offer_anew(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The rule was deleted while it was being edited: what was typed is kept, and can be added as a new one."""
+        kind = ContentType.objects.get_for_model(ModerationRule)
+        gone = LogEntry.objects.filter(content_type=kind, object_id=object_id, action_flag=DELETION).first()
+        who = gone.user.get_username() if gone else _g("Somebody else")
+        said = _g("%s deleted this rule while you were editing it. Below is what you had: save to add it anew.")
+        self.message_user(request, said % who, messages.WARNING)
+        given = request.POST.copy()
+        for name in ("seen", "csrfmiddlewaretoken"):
+            given.pop(name, None)
+        request.method, request.GET = "GET", given  # type: ignore[assignment]
+        return self.add_view(request, form_url=reverse("admin:streaming_moderationrule_add"))
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        given: QueryDict = request.GET
+        if "pattern" in given and "action" in given:
+            # A form that was filled in: what is not ticked is not sent.
+            initial |= {name: name in given for name in ("enabled", "whole_word", "exact", "squeeze")}
+            for name in ("valid_from", "valid_until"):
+                initial[name] = " ".join(filter(None, (given.get(f"{name}_0"), given.get(f"{name}_1")))) or None
+        initial["upstreams"] = given.getlist("upstreams")
+        return initial
+
+    def save_model(self, request: HttpRequest, obj: ModerationRule, form: Any, change: bool) -> None:
+        obj.imported = None  # an edit of a rule takes it out of its import: undoing that would undo this
+        super().save_model(request, obj, form, change)
+        if warning := compile_rule(obj.as_value()).warning:
+            self.message_user(request, f"{obj}: {translated(warning)}", messages.WARNING)
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        message = super().construct_change_message(request, form, formsets, add)
+        names = [name for name in form.changed_data if name in form.cleaned_data and name != "seen"]
+        for part in message:
+            if "changed" in part:
+                pairs = {name: (form.initial.get(name), form.cleaned_data[name]) for name in names}
+                part["changed"]["values"] = said_of(pairs)["values"]
+        return message
+
+    def check_view(self, request: HttpRequest) -> HttpResponse:
+        """What the rule in the form would do, before it is saved."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        form: Any = self.get_form(request, change=False, fields=None)(request.POST or None)
+        context = {"check": _Check(form) if request.method == "POST" else None}
+        template = "admin/streaming/moderationrule/check.html"
+        if request.headers.get("X-Requested-With") == "fetch":
+            return render(request, template, context)
+        page = {**self.admin_site.each_context(request), "opts": self.opts, "title": _g("What it matches"), **context}
+        return render(request, "admin/streaming/moderationrule/check_page.html", page)
+
+    # --- the history
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        response: Any = super().history_view(request, object_id, extra_context)
+        for entry in (getattr(response, "context_data", None) or {}).get("action_list", ()):
+            entry.differences = list(_differences(entry))
+        return response  # type: ignore[no-any-return]
+
+    # --- many at once
+
+    @admin.action(description=_("Enable the selected rules"), permissions=["change"])
+    def enable(self, request: HttpRequest, rules: ModerationRuleQuerySet) -> None:
+        self._set_enabled(request, rules, True)
+
+    @admin.action(description=_("Disable the selected rules"), permissions=["change"])
+    def disable(self, request: HttpRequest, rules: ModerationRuleQuerySet) -> None:
+        self._set_enabled(request, rules, False)
+
+    def _set_enabled(self, request: HttpRequest, rules: ModerationRuleQuerySet, enabled: bool) -> None:
+        changed = list(rules.exclude(enabled=enabled))
+        if changed:
+            rules.exclude(enabled=enabled).update(enabled=enabled)
+        message = [{"changed": {"fields": ["enabled"], "values": {"enabled": [not enabled, enabled]}}}]
+        for rule in changed:
+            rule.enabled = enabled
+            self.log_change(request, rule, message)
+        said = ngettext("%d rule was changed.", "%d rules were changed.", len(changed)) % len(changed)
+        self.message_user(
+            request, f"{said} {_('It holds for every stream that begins from now on.')}", messages.SUCCESS
+        )
+
+
+def _trouble() -> Any:
+    """Which rule keeps the last changes from being in force, if one does."""
+    if (trouble := rulebook.trouble()) is None:
+        return None
+    return {"rule": trouble.error.rule.id, "reason": translated(str(trouble.error))}
+
+
+def _differences(entry: LogEntry) -> Any:
+    """(label, old, new) of each field that an entry of the history has the values of."""
+    try:
+        message = json.loads(entry.change_message)
+    except ValueError:
+        return
+    for part in message if isinstance(message, list) else ():
+        if isinstance(part, dict) and isinstance(values := part.get("changed", {}).get("values"), dict):
+            for name, (old, new) in values.items():
+                field: Any = ModerationRule._meta.get_field(name)
+                yield field.verbose_name, shown(ModerationRule(), name, old), shown(ModerationRule(), name, new)
+
+
+class _Check:
+    """What there is to say of a rule that is being edited."""
+
+    def __init__(self, form: Any) -> None:
+        form.is_valid()
+        self.rule = form.instance.as_value()
+        self.error = self.warning = ""
+        self.found: list[trial.Matches] = []
+        if not self.rule.pattern:
+            self.error = " ".join(form.errors.get("pattern", []))
+            return
+        try:
+            compiled = compile_rule(self.rule)
+        except RuleError as error:
+            self.error = translated(str(error))
+            return
+        self.warning = translated(compiled.warning)
+        self.shortest, self.longest = compiled.shortest, compiled.longest
+        self.max_span = MAX_SPAN
+        self.found = [
+            *(trial.matches(self.rule, name, [sources.read_document(name)]) for name in sources.DOCUMENTS),
+            trial.matches(self.rule, "", _recent_texts(), most=5),
+        ]
+
+
+def _recent_texts() -> list[str]:
+    hits = ModerationHit.objects.exclude(text="").order_by("-when", "-pk").values_list("before", "text", "after")
+    return ["".join(parts) for parts in hits[:RECENT_HITS]]

@@ -1,0 +1,142 @@
+"""Try it: a text goes through the rules before a moderator's eyes, as it would stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import path, reverse
+from django.utils.translation import gettext as _g
+from django.utils.translation import gettext_lazy as _
+
+from streaming import rulebook, upstreams
+from streaming.admin import trial
+from streaming.admin.forms import EDITABLE
+from streaming.models import ModerationRule
+from streaming.moderation import RuleError, RuleSet, compile_rule
+from streaming.sentences import translated
+
+if TYPE_CHECKING:
+    _Base = admin.ModelAdmin[ModerationRule]
+else:
+    _Base = object
+
+MAX_TEXT = 20_000
+MAX_CHOSEN = 200
+
+SAMPLE = (
+    "A status report may name secret-project too early; a tired engineer may write darn when a test fails, and DARN "
+    "when it fails again.\n文中若出现内部代号，或夹带垃圾广告，读者只能看到遮盖的痕迹。\n"
+)
+
+
+class TryForm(forms.Form):
+    """What is tried, on which text, and how it comes."""
+
+    text = forms.CharField(
+        label=_("Text"),
+        strip=False,
+        max_length=MAX_TEXT,
+        initial=SAMPLE,
+        widget=forms.Textarea(attrs={"rows": 6, "class": "vLargeTextField", "spellcheck": "false"}),
+    )
+    cut = forms.IntegerField(
+        label=_("Characters in each piece"),
+        min_value=1,
+        max_value=200,
+        initial=5,
+        widget=forms.NumberInput(attrs={"type": "range", "min": 1, "max": 60}),
+    )
+    which = forms.ChoiceField(label=_("Rules"), widget=forms.RadioSelect)
+    upstream = forms.ChoiceField(label=_("Upstream"), required=False)
+    direction = forms.ChoiceField(
+        label=_("Direction"), choices=[("answers", _("answers")), ("prompts", _("prompts"))], required=False
+    )
+
+    def __init__(self, *args: Any, chosen: int, unsaved: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices: list[tuple[str, Any]] = [("all", _("all that hold"))]
+        if chosen:
+            choices.insert(0, ("chosen", _("the chosen ones (%d)") % chosen))
+        if unsaved:
+            choices.insert(0, ("form", _("the one in the form, not saved yet")))
+        self.fields["which"].choices = choices  # type: ignore[attr-defined]
+        self.fields["which"].initial = choices[0][0]
+        self.fields["upstream"].choices = [(name, name) for name in upstreams.names()]  # type: ignore[attr-defined]
+
+
+class TryPage(_Base):
+    """The page for it, and the ways to it: from the list, from chosen rules, from a form that is not saved."""
+
+    def get_urls(self) -> list[Any]:
+        name = "streaming_moderationrule_try"
+        return [path("try/", self.admin_site.admin_view(self.try_view), name=name), *super().get_urls()]
+
+    @admin.action(description=_("Try the selected rules"), permissions=["view"])
+    def try_selected(self, request: HttpRequest, rules: QuerySet[ModerationRule]) -> HttpResponse:
+        chosen = "&".join(f"rule={pk}" for pk in rules.values_list("pk", flat=True)[:MAX_CHOSEN])
+        return HttpResponseRedirect(f"{reverse('admin:streaming_moderationrule_try')}?{chosen}")
+
+    def try_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        given = request.POST if request.method == "POST" else request.GET
+        chosen = [int(pk) for pk in given.getlist("rule") if pk.isdecimal() and len(pk) < 19][:MAX_CHOSEN]
+        unsaved = [(name, value) for name in _unsaved_names() for value in given.getlist(name)]
+        is_filled_in = "text" in given
+        data: Any = given if is_filled_in else None
+        form = TryForm(data, chosen=len(chosen), unsaved=bool(unsaved))
+        context: dict[str, Any] = {"form": form, "kept": [*unsaved, *(("rule", pk) for pk in chosen)]}
+        values = _initial(form) if data is None else form.cleaned_data if form.is_valid() else None
+        if values:
+            context |= self._tried(request, values, chosen)
+        if request.headers.get("X-Requested-With") == "fetch":
+            return render(request, "admin/streaming/moderationrule/trial.html", context)
+        page = {**self.admin_site.each_context(request), "opts": self.opts, "title": _g("Try it"), "media": self.media}
+        return render(request, "admin/streaming/moderationrule/try.html", {**page, **context})
+
+    def _tried(self, request: HttpRequest, values: dict[str, Any], chosen: list[int]) -> dict[str, Any]:
+        try:
+            rule_set, version = self._rules(request, values, chosen)
+        except RuleError as error:
+            return {"error": translated(str(error))}
+        if isinstance(rule_set, str):
+            return {"error": rule_set}
+        done = trial.run(rule_set, values["text"], values["cut"])
+        labels = dict(ModerationRule.Action.choices)
+        hits = [(hit, labels[hit.rule.action]) for hit in done.hits]
+        return {"trial": done, "hits": hits, "version": version, "number_of_rules": len(rule_set.rules)}
+
+    def _rules(
+        self, request: HttpRequest, values: dict[str, Any], chosen: list[int]
+    ) -> tuple[RuleSet | str, int | None]:
+        """The rules that are tried, or a sentence that says why they cannot be."""
+        match values["which"]:
+            case "all":
+                snapshot = rulebook.current_now(values["upstream"] or "default", values["direction"] or "answers")
+                return snapshot.rule_set, snapshot.version
+            case "chosen":
+                found = ModerationRule.objects.filter(pk__in=chosen).order_by("pk")
+                return RuleSet([rule.as_value() for rule in found]), None
+        form: Any = self.get_form(request, change=False, fields=None)(request.POST)
+        form.is_valid()
+        rule = form.instance.as_value()
+        if not rule.pattern:
+            return " ".join(form.errors.get("pattern", [])), None
+        compile_rule(rule)
+        return RuleSet([rule]), None
+
+
+def _unsaved_names() -> list[str]:
+    """The fields of a rule's form, of which a moment has two."""
+    moments = [f"{name}_{part}" for name in ("valid_from", "valid_until") for part in (0, 1)]
+    return [*(name for name in EDITABLE if not name.startswith("valid_")), *moments]
+
+
+def _initial(form: TryForm) -> dict[str, Any]:
+    return {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
