@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxLengthValidator
+from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.signals import pre_save
@@ -159,7 +159,10 @@ class ModerationRule(models.Model):
     )
     category = models.CharField(_("category"), max_length=50, blank=True, help_text=_("Told to the reader."))
     priority = models.IntegerField(
-        _("priority"), default=0, help_text=_("Of rules that match the same text the highest counts, then the oldest.")
+        _("priority"),
+        default=0,
+        validators=[MinValueValidator(-(2**31)), MaxValueValidator(2**31 - 1)],
+        help_text=_("Of rules that match the same text the highest counts, then the oldest."),
     )
     exact = models.BooleanField(
         _("exact"), default=False, help_text=_("Compare as written: case, accents and traditional characters count.")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
+from django.utils import timezone
 
-from streaming.models import ModerationRule
+from streaming.admin.forms import EDITABLE
+from streaming.models import LostHits, ModerationHit, ModerationRule
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +57,7 @@ def test_the_form_asks_for_no_more_than_that_and_offers_an_enabled_mask(moderato
     form = moderator.get(ADD).context["adminform"].form
 
     assert {name for name, field in form.fields.items() if field.required} == {"pattern", "action"}
-    assert list(form.fields) == ["pattern", "action", "category", "note", "enabled"]
+    assert set(form.fields) == {*EDITABLE, "seen"}
     assert (form["action"].value(), form["enabled"].value()) == ("mask", True)
 
 
@@ -61,6 +68,32 @@ def test_the_form_asks_for_no_more_than_that_and_offers_an_enabled_mask(moderato
         ({"pattern": "   "}, "pattern"),
         ({"pattern": "\u200b"}, "pattern"),
         ({"pattern": "x" * 257}, "pattern"),
+        ({"pattern": "x" * 1_000_000}, "pattern"),
+        ({"pattern": "(a", "kind": "regex"}, "pattern"),
+        ({"pattern": "(a)\\1", "kind": "regex"}, "pattern"),
+        ({"pattern": "a(?=b)", "kind": "regex"}, "pattern"),
+        ({"pattern": "a*", "kind": "regex"}, "pattern"),
+        ({"pattern": ".*a", "kind": "regex"}, "pattern"),
+        ({"pattern": "(?:(?:a{1,99}){1,99}){1,99}", "kind": "regex"}, "pattern"),
+        ({"pattern": "(" * 200 + "a" + ")" * 200, "kind": "regex"}, "pattern"),
+        ({"pattern": "a", "kind": "regex", "squeeze": "on"}, "pattern"),
+        ({"pattern": "darn", "kind": "glob"}, "kind"),
+        ({"pattern": "darn", "priority": "high"}, "priority"),
+        ({"pattern": "darn", "priority": "99999999999"}, "priority"),
+        ({"pattern": "darn", "replacement": "x" * 501}, "replacement"),
+        ({"pattern": "darn", "upstreams": "nowhere"}, "upstreams"),
+        ({"pattern": "darn", "applies_to": "nobody"}, "applies_to"),
+        ({"pattern": "darn", "valid_from_0": "2026-13-01", "valid_from_1": "00:00"}, "valid_from"),
+        (
+            {
+                "pattern": "darn",
+                "valid_from_0": "2026-02-01",
+                "valid_from_1": "00:00",
+                "valid_until_0": "2026-01-01",
+                "valid_until_1": "00:00",
+            },
+            "valid_until",
+        ),
         ({"pattern": "ﷺ" * 100}, "pattern"),
         ({"pattern": "a\0b"}, "pattern"),
         ({"pattern": "darn", "action": "explode"}, "action"),
@@ -75,7 +108,7 @@ def test_a_rule_that_cannot_be_carried_out_is_refused_under_its_field(
     assert response.status_code == 200
     errors = response.context["adminform"].form.errors
     assert list(errors) == [field]
-    assert str(errors[field][0]) in response.content.decode().replace("&#x27;", "'")
+    assert str(errors[field][0]) in html.unescape(response.content.decode())
     assert not rules.exists()
 
 
@@ -216,3 +249,348 @@ class TestManyAtOnce:
 
         rule.refresh_from_db()
         assert rule.enabled
+
+
+def change(rule: ModerationRule) -> str:
+    return f"{LIST}{rule.pk}/change/"
+
+
+def as_sent(response: Any, **changes: str) -> dict[str, str]:
+    """The form on a page as a browser would send it, with changes."""
+    form = response.context["adminform"].form
+    data = {name: form[name].value() for name in form.fields}
+    moments = {name: data.pop(name) for name in ("valid_from", "valid_until")}
+    for name, moment in moments.items():
+        if isinstance(moment, list):
+            data |= {f"{name}_{part}": value for part, value in enumerate(moment) if value}
+        elif moment:
+            data |= {f"{name}_0": f"{moment:%Y-%m-%d}", f"{name}_1": f"{moment:%H:%M:%S}"}
+    sent = {name: "on" if value is True else value for name, value in data.items() if value not in (None, "", False)}
+    return {**sent, **changes}
+
+
+def said(response: Any) -> str:
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", response.content.decode())))
+
+
+def test_a_rule_can_say_where_when_and_how_it_holds(moderator: Client) -> None:
+    fields = {
+        "pattern": "a+b",
+        "kind": "regex",
+        "action": "replace",
+        "replacement": " … ",
+        "category": "c",
+        "priority": "-3",
+        "whole_word": "on",
+        "exact": "on",
+        "upstreams": ["default"],
+        "applies_to": "prompts",
+        "valid_from_0": "2026-01-31",
+        "valid_from_1": "18:00",
+        "note": "n",
+    }
+
+    response = moderator.post(ADD, fields, follow=True)
+
+    rule = rules.get()
+    assert {name: getattr(rule, name) for name in EDITABLE} == {
+        "pattern": "a+b",
+        "kind": "regex",
+        "action": "replace",
+        "replacement": " … ",
+        "category": "c",
+        "priority": -3,
+        "whole_word": True,
+        "exact": True,
+        "squeeze": False,
+        "upstreams": ["default"],
+        "applies_to": "prompts",
+        "enabled": False,
+        "valid_from": datetime(2026, 1, 31, 18, tzinfo=UTC),
+        "valid_until": None,
+        "note": "n",
+    }
+    assert "A match is cut at 256 characters." in said(response), "a warning is told, and does not stop"
+
+
+def test_a_word_and_a_regex_may_be_spelled_alike(moderator: Client) -> None:
+    rules.create(pattern="a.b")
+
+    assert moderator.post(ADD, {"pattern": "a.b", "action": "mask", "kind": "regex"}).status_code == 302
+    assert rules.count() == 2
+
+
+def test_an_upstream_that_is_gone_from_the_settings_stays_with_its_rule(moderator: Client) -> None:
+    rule = rules.create(pattern="darn", upstreams=["gone"])
+
+    moderator.post(change(rule), as_sent(moderator.get(change(rule)), note="n", upstreams="gone"))
+
+    rule.refresh_from_db()
+    assert (rule.upstreams, rule.note) == (["gone"], "n")
+
+
+class TestTwoWhoEditTheSame:
+    def test_the_second_is_told_and_may_still_save(self, moderator: Client) -> None:
+        rule = rules.create(pattern="darn", category="old")
+        page = moderator.get(change(rule))
+        other = Client()
+        other.force_login(User.objects.create_superuser("bob"))
+        other.post(change(rule), as_sent(other.get(change(rule)), category="bob's"))
+
+        response = moderator.post(change(rule), as_sent(page, category="mine"))
+
+        assert response.status_code == 200
+        assert "bob changed this rule while you were editing it. Nothing is saved yet" in said(response)
+        assert "Category: it is now “bob's”." in said(response)
+        assert response.context["adminform"].form["category"].value() == "mine", "what was typed is still there"
+        rule.refresh_from_db()
+        assert rule.category == "bob's"
+
+        again = moderator.post(change(rule), as_sent(response))
+
+        assert again.status_code == 302
+        rule.refresh_from_db()
+        assert rule.category == "mine"
+
+    def test_a_rule_that_was_deleted_meanwhile_can_be_added_anew(self, moderator: Client) -> None:
+        rule = rules.create(pattern="darn", category="c", upstreams=["default"], whole_word=True)
+        page = moderator.get(change(rule))
+        sent = as_sent(page, note="all that I wrote", valid_until_0="2030-01-31", valid_until_1="18:00:00")
+        del sent["enabled"]
+        other = Client()
+        other.force_login(User.objects.create_superuser("bob"))
+        other.post(f"{LIST}{rule.pk}/delete/", {"post": "yes"})
+
+        response = moderator.post(change(rule), sent)
+
+        assert "This rule was deleted by bob while you were editing it." in said(response)
+        assert f'action="{ADD}"' in response.content.decode()
+        form = as_sent(response)
+        assert not rules.exists()
+        moderator.post(ADD, form)
+        anew = rules.get()
+        assert anew.valid_until == datetime(2030, 1, 31, 18, tzinfo=UTC)
+        assert (anew.pattern, anew.category, anew.note) == ("darn", "c", "all that I wrote")
+        assert (anew.upstreams, anew.whole_word, anew.enabled) == (["default"], True, False)
+
+    def test_in_the_list_a_row_that_was_left_alone_does_no_harm(self, moderator: Client) -> None:
+        one, two = rules.create(pattern="one", category="old"), rules.create(pattern="two")
+        page = moderator.get(LIST)
+        rows = {form.instance.pk: form["changed"].value() for form in page.context["cl"].formset}
+        rules.filter(pk=one.pk).update(category="bob's")
+
+        data = in_the_list(two, one, category="mine")
+        data |= {"form-0-changed": rows[two.pk], "form-1-changed": rows[one.pk]}
+        response = moderator.post(LIST, data)
+
+        assert response.status_code == 302
+        assert dict(rules.values_list("pattern", "category")) == {"one": "bob's", "two": "mine"}
+
+    def test_in_the_list_the_second_is_told_too(self, moderator: Client) -> None:
+        rule = rules.create(pattern="one", category="old")
+        page = moderator.get(LIST)
+        (row,) = page.context["cl"].formset
+        rules.filter(pk=rule.pk).update(category="bob's")
+
+        data = {**in_the_list(rule, category="mine"), "form-0-changed": row["changed"].value()}
+        response = moderator.post(LIST, data)
+
+        assert "changed this rule while you were editing it" in said(response)
+        rule.refresh_from_db()
+        assert rule.category == "bob's"
+        (row,) = response.context["cl"].formset
+        assert moderator.post(LIST, {**data, "form-0-changed": row["changed"].value()}).status_code == 302
+        rule.refresh_from_db()
+        assert rule.category == "mine"
+
+
+class TestWhatItMatches:
+    def check(self, moderator: Client, **fields: str) -> str:
+        address = f"{LIST}check/"
+        return said(moderator.post(address, {"action": "mask", **fields}, headers={"X-Requested-With": "fetch"}))
+
+    def test_is_told_of_a_rule_before_it_is_saved(self, moderator: Client) -> None:
+        ModerationHit.objects.create(
+            when="2026-01-01T00:00Z", version=1, offset=0, before="so ", text="Darn", after="!"
+        )
+
+        told = self.check(moderator, pattern="darn")
+
+        assert "The shortest text it matches has 4 characters; the longest has 4." in told
+        assert re.search(r"tour\.md 2 ", told)
+        assert re.search(r"the last hit 1 so Darn !", told)
+        assert not rules.exists()
+
+    def test_tells_what_has_no_longest(self, moderator: Client) -> None:
+        told = self.check(moderator, pattern="a+b", kind="regex")
+
+        assert "A match is cut at 256 characters." in told
+        assert "the longest is only bounded by the 256 that a match has at most." in told
+
+    def test_tells_what_is_wrong(self, moderator: Client) -> None:
+        assert "At character 1: the ( is not closed." in self.check(moderator, pattern="(a", kind="regex")
+
+    def test_tells_it_on_a_page_of_its_own_to_a_browser_without_scripts(self, moderator: Client) -> None:
+        page = moderator.post(f"{LIST}check/", {"pattern": "darn", "action": "block"})
+
+        assert "What it matches" in said(page)
+        assert "DARN" in said(page)
+        assert moderator.get(f"{LIST}check/").status_code == 200
+
+
+class TestTheHistory:
+    def test_of_a_rule_tells_old_and_new_values(self, moderator: Client) -> None:
+        rule = rules.create(pattern="darn", category="old", priority=1)
+
+        sent = as_sent(moderator.get(change(rule)), category="new", action="block", exact="on")
+        moderator.post(change(rule), sent)
+        page = said(moderator.get(f"{LIST}{rule.pk}/history/"))
+
+        assert "category : old → new".replace(" :", ":") in page
+        assert "action: mask: show * instead → block: end the answer there" in page
+        assert "exact: no → yes" in page
+
+    def test_knows_of_the_list_and_of_many_at_once_too(self, moderator: Client) -> None:
+        rule = rules.create(pattern="darn")
+        moderator.post(LIST, in_the_list(rule, category="c"))
+        moderator.post(LIST, {"action": "disable", "_selected_action": [rule.pk]})
+
+        page = said(moderator.get(f"{LIST}{rule.pk}/history/"))
+
+        assert "category: – → c" in page
+        assert "enabled: yes → no" in page
+
+    def test_is_read_even_if_an_entry_is_of_another_kind(self, moderator: Client) -> None:
+        rule = rules.create(pattern="darn")
+        moderator.post(change(rule), as_sent(moderator.get(change(rule)), note="n"))
+        LogEntry.objects.update(change_message=json.dumps("by hand"))
+
+        assert moderator.get(f"{LIST}{rule.pk}/history/").status_code == 200
+
+
+class TestGroups:
+    def member(self, group: str) -> Client:
+        user = User.objects.create_user(group, is_staff=True)
+        user.groups.add(Group.objects.get(name=group))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    def addresses(self) -> dict[str, str]:
+        """Every page of the admin that lists something."""
+        models = [model._meta for model in admin.site._registry]
+        return {m.label: f"/admin/{m.app_label}/{m.model_name}/" for m in models}
+
+    @pytest.mark.parametrize("group", ["moderator", "auditor"])
+    def test_reach_rules_and_hits_and_neither_users_nor_keys_nor_anything_else(self, group: str) -> None:
+        client = self.member(group)
+
+        reached = {label for label, address in self.addresses().items() if client.get(address).status_code == 200}
+
+        assert reached == {"streaming.ModerationRule", "streaming.ModerationHit"}
+        for address in self.addresses().values():
+            if not address.startswith("/admin/streaming/moderation"):
+                assert client.get(f"{address}add/").status_code == 403
+                assert client.post(f"{address}add/", {"username": "x"}).status_code == 403
+                assert address not in client.get("/admin/").content.decode()
+
+    def test_a_moderator_edits_rules_and_cannot_become_more(self) -> None:
+        client = self.member("moderator")
+
+        client.post(ADD, {"pattern": "darn", "action": "mask", "enabled": "on"})
+        me = User.objects.get(username="moderator")
+        refused = client.post(f"/admin/auth/user/{me.pk}/change/", {"username": "moderator", "is_superuser": "on"})
+
+        assert rules.get().pattern == "darn"
+        assert refused.status_code == 403
+        me.refresh_from_db()
+        assert not me.is_superuser
+
+    def test_an_auditor_sees_everything_and_changes_nothing(self) -> None:
+        client, rule = self.member("auditor"), rules.create(pattern="darn")
+
+        for address in ("", f"{rule.pk}/change/", f"{rule.pk}/history/", "export/"):
+            assert client.get(LIST + address).status_code == 200, address
+        for address in ("add/", f"{rule.pk}/change/", f"{rule.pk}/delete/", "import/"):
+            assert client.post(LIST + address, {"pattern": "x", "action": "block"}).status_code == 403, address
+        assert [(each.pattern, each.action) for each in rules.all()] == [("darn", "mask")]
+        assert "Import" not in said(client.get(LIST))
+
+    def test_a_hit_cannot_be_added_changed_or_deleted_by_anybody(self, moderator: Client) -> None:
+        hit = ModerationHit.objects.create(when="2026-01-01T00:00Z", version=1, offset=0)
+        address = f"/admin/streaming/moderationhit/{hit.pk}/"
+
+        assert moderator.get(f"{address}change/").status_code == 200
+        assert moderator.post(f"{address}change/", {"text": "x"}).status_code == 403
+        assert moderator.post(f"{address}delete/", {"post": "yes"}).status_code == 403
+        assert moderator.get("/admin/streaming/moderationhit/add/").status_code == 403
+
+
+class TestHits:
+    HITS = "/admin/streaming/moderationhit/"
+
+    @pytest.fixture(autouse=True)
+    def some(self) -> None:
+        now = timezone.now()
+        self.rule = rules.create(pattern="darn")
+        for days, pattern, rule in (
+            (0, "darn", self.rule.pk),
+            (0, "darn", self.rule.pk),
+            (3, "heck", 9999),
+            (99, "o", 8888),
+        ):
+            ModerationHit.objects.create(
+                when=now - timedelta(days=days),
+                pattern=pattern,
+                rule_id=rule,
+                version=3,
+                offset=7,
+                action="mask",
+                stream="a1b2c3",
+                upstream="default",
+                direction="answers",
+                who="ann",
+                before="oh <b>",
+                text=pattern,
+                after=" it",
+                channel="content",
+            )
+
+    def test_are_shown_in_their_context(self, moderator: Client) -> None:
+        page = moderator.get(self.HITS)
+
+        assert "oh &lt;b&gt;<mark>heck</mark> it" in page.content.decode()
+        assert len(page.context["cl"].result_list) == 4
+
+    def test_are_charted_day_by_day_with_the_top_rules(self, moderator: Client) -> None:
+        page = moderator.get(self.HITS)
+
+        chart = page.context["chart"]
+        assert (chart.total, chart.most, len(chart.bars)) == (3, 2, 30)
+        assert [bar.count for bar in chart.bars[-4:]] == [1, 0, 0, 2]
+        assert [(row["pattern"], row["n"], bool(row["address"])) for row in page.context["top"]][:2] == [
+            ("darn", 2, True),
+            ("heck", 1, False),
+        ]
+
+    def test_of_one_rule_are_a_click_away(self, moderator: Client) -> None:
+        link = f"{self.HITS}?rule__id__exact={self.rule.pk}"
+
+        assert link in moderator.get(LIST).content.decode()
+        assert link in moderator.get(change(self.rule)).content.decode()
+        page = moderator.get(link)
+        assert [hit.pattern for hit in page.context["cl"].result_list] == ["darn", "darn"]
+        assert page.context["chart"].total == 2
+
+    @pytest.mark.parametrize(
+        ("query", "count"),
+        [({"q": "a1b2c3"}, 4), ({"q": "heck"}, 1), ({"action": "block"}, 0), ({"upstream": "default"}, 4)],
+    )
+    def test_are_searched_and_filtered(self, moderator: Client, query: dict[str, str], count: int) -> None:
+        assert moderator.get(self.HITS, query).context["cl"].result_count == count
+
+    def test_that_were_lost_are_told(self, moderator: Client) -> None:
+        LostHits.objects.create(count=30)
+        LostHits.objects.create(count=12)
+
+        assert "42 hits were not recorded while the database was away" in said(moderator.get(self.HITS))

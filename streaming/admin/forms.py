@@ -64,7 +64,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     """One rule. ``seen`` is its last change when the form was made: whoever saves has seen no later one."""
 
     upstreams = UpstreamsField(
-        label=gettext_lazy("upstreams"), required=False, help_text=gettext_lazy("None chosen: all of them.")
+        label=gettext_lazy("Upstreams"), required=False, help_text=gettext_lazy("None chosen: all of them.")
     )
     seen = forms.CharField(widget=forms.HiddenInput, required=False)
 
@@ -88,6 +88,10 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
             # A pattern and an action alone make a rule.
             if name in self.fields:
                 self.fields[name].required = False
+
+    def clean_pattern(self) -> str:
+        # As texts have it; a browser sends the ends of a field's lines in its own way.
+        return str(self.cleaned_data["pattern"]).replace("\r\n", "\n")
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -175,7 +179,7 @@ class RuleListForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
         seen = self._seen()
-        if seen:
+        if seen and self.has_changed():
             now = ModerationRule.objects.select_for_update().filter(pk=self.instance.pk).first()
             if now is not None and now.changed.isoformat() != seen[0]:
                 # Told once: who saves again has seen what it is now.

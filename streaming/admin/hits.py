@@ -29,7 +29,7 @@ TOP = 10
 
 @admin.register(ModerationHit)
 class ModerationHitAdmin(HitAdmin):
-    list_display = ("when", "rule_link", "action", "in_context", "upstream", "direction", "who", "stream_short")
+    list_display = ("when", "rule_link", "action_short", "in_context", "where", "who", "stream_short")
     list_display_links = ("when",)
     list_filter = ("when", "action", "direction", "category", "upstream")
     search_fields = ("=stream", "=who", "pattern", "text")
@@ -59,6 +59,15 @@ class ModerationHitAdmin(HitAdmin):
         if hit.rule_id is None:
             return name
         return format_html('<a href="{}">{}</a>', _address(hit.rule_id), name)
+
+    @admin.display(description=_("action"), ordering="action")
+    def action_short(self, hit: ModerationHit) -> str:
+        return _short(hit.action)
+
+    @admin.display(description=_("where"), ordering="upstream")
+    def where(self, hit: ModerationHit) -> str:
+        channel = "" if hit.channel == "content" and not hit.choice else f", {hit.channel} {hit.choice}"
+        return f"{hit.upstream}, {hit.get_direction_display()}{channel}"
 
     @admin.display(description=_("matched text"))
     def in_context(self, hit: ModerationHit) -> str:
@@ -93,11 +102,15 @@ def _top(hits: Any) -> Iterator[dict[str, Any]]:
     found = list(hits.values("rule", "pattern", "action").annotate(n=Count("pk")).order_by("-n", "pattern")[:TOP])
     there = set(ModerationRule.objects.filter(pk__in=[row["rule"] for row in found]).values_list("pk", flat=True))
     most = max((row["n"] for row in found), default=1)
-    labels = dict(ModerationRule.Action.choices)
     for row in found:
         address = _address(row["rule"]) if row["rule"] in there else ""
-        short = str(labels.get(row["action"], row["action"])).partition(":")[0].partition("：")[0]
-        yield {**row, "address": address, "most": most, "label": short}
+        yield {**row, "address": address, "most": most, "label": _short(row["action"])}
+
+
+def _short(action: str) -> str:
+    """The word for an action, without what it means."""
+    label = str(dict(ModerationRule.Action.choices).get(action, action))
+    return label.partition(":")[0].partition("：")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ RECENT_HITS = 1000
 @admin.register(ModerationRule)
 class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
     form = RuleForm
-    list_display = ("pattern_short", "action", "category", "enabled", "where", "hits", "note_short", "changed")
+    list_display = ("pattern_short", "action", "category", "enabled", "hits", "where", "changed", "note_short")
     list_display_links = ("pattern_short",)
     list_editable = ("action", "category", "enabled")
     list_filter = (
@@ -54,7 +54,7 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
     search_fields = ("pattern", "category", "note")
     fieldsets = (
         (None, {"fields": ("pattern", ("kind", "action"), "replacement", "category", "enabled", "seen")}),
-        (_("How it compares"), {"fields": (("whole_word", "exact", "squeeze"), "priority")}),
+        (_("How it compares"), {"fields": ("whole_word", "exact", "squeeze", "priority")}),
         (_("Where and when it holds"), {"fields": ("upstreams", "applies_to", "valid_from", "valid_until")}),
         (None, {"fields": ("note",)}),
     )
@@ -117,8 +117,8 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         """The rule was deleted while it was being edited: what was typed is kept, and can be added as a new one."""
         kind = ContentType.objects.get_for_model(ModerationRule)
         gone = LogEntry.objects.filter(content_type=kind, object_id=object_id, action_flag=DELETION).first()
-        who = gone.user.get_username() if gone else _g("Somebody else")
-        said = _g("%s deleted this rule while you were editing it. Below is what you had: save to add it anew.")
+        who = gone.user.get_username() if gone else _g("somebody else")
+        said = _g("This rule was deleted by %s while you were editing it. Below is what you had: save to add it anew.")
         self.message_user(request, said % who, messages.WARNING)
         given = request.POST.copy()
         for name in ("seen", "csrfmiddlewaretoken"):
@@ -133,7 +133,7 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
             # A form that was filled in: what is not ticked is not sent.
             initial |= {name: name in given for name in ("enabled", "whole_word", "exact", "squeeze")}
             for name in ("valid_from", "valid_until"):
-                initial[name] = " ".join(filter(None, (given.get(f"{name}_0"), given.get(f"{name}_1")))) or None
+                initial[name] = [given.get(f"{name}_0", ""), given.get(f"{name}_1", "")]
         initial["upstreams"] = given.getlist("upstreams")
         return initial
 

@@ -26,7 +26,7 @@ SAMPLE_RULES = [
     {"pattern": "stop-the-stream-here", "action": "block", "category": "test", "note": "A sample: ends the answer."},
     {"pattern": "tired engineer", "action": "flag", "category": "care", "note": "A sample: shown, and recorded."},
     {
-        "pattern": r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}",
+        "pattern": r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,40}){1,3}",
         "kind": "regex",
         "action": "replace",
         "replacement": "[e-mail]",

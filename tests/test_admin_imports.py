@@ -1,0 +1,193 @@
+"""Import, export and undo in the admin, on the pages that moderators see."""
+
+from __future__ import annotations
+
+import html
+import re
+import warnings
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from streaming.models import ModerationRule, RuleImport
+from streaming.rule_files import read
+from streaming.rule_imports import export
+
+# The import is carried out in a thread of its own.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "/admin/streaming/moderationrule/"
+IMPORT = f"{LIST}import/"
+rules = ModerationRule.objects
+
+
+@pytest.fixture
+def moderator(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("ann"))
+    return client
+
+
+def said(response: Any) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the test client reads a stream where it is not asynchronous
+        content = b"".join(response)
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", content.decode())))
+
+
+def send(client: Client, data: bytes | str, name: str = "words.txt", **fields: str) -> Any:
+    content = {"text": data} if isinstance(data, str) else {"file": SimpleUploadedFile(name, data)}
+    return client.post(IMPORT, {"action": "mask", **content, **fields}, follow=True)
+
+
+def test_a_file_is_looked_at_first(moderator: Client) -> None:
+    rules.create(pattern="there", action="block")
+    rules.create(pattern="other", action="block")
+
+    page = send(moderator, "# list\nnew、there\nother\n\u200b\nnew\n".encode("gb18030"), action="block", category="")
+
+    told = said(page)
+    assert "words.txt, read as words in gbk. Nothing is changed yet." in told
+    for count in ("1 would be added", "0 would be changed", "2 are there already", "2 are refused"):
+        assert count in told
+    assert "4 \u200b The pattern has only marks and invisible characters, which are not compared." in told
+    assert "5 new It is on line 2 already." in told
+    assert rules.count() == 2
+
+
+def test_then_it_is_carried_out_while_a_bar_grows(moderator: Client) -> None:
+    words = "\n".join(f"word {number}" for number in range(1234))
+    page = send(moderator, words, category="c")
+
+    response = moderator.post(page.redirect_chain[-1][0])
+
+    told = said(response)
+    assert response.streaming
+    assert "1234 of 1234" in told
+    assert "Done: 1234 rules were added, 0 changed; 0 were there already, 0 were refused." in told
+    assert rules.filter(category="c", action="mask").count() == 1234
+    history = said(moderator.get(f"{LIST}{rules.first().pk}/history/"))  # type: ignore[union-attr]
+    assert "ann" in history
+    assert "Added." in history
+
+
+def test_and_undone_with_one_click(moderator: Client) -> None:
+    rules.create(pattern="old", category="before")
+    page = send(moderator, b"pattern,category\nold,after\nnew,c\n", "rules.csv")
+    said(moderator.post(page.redirect_chain[-1][0]))
+    assert rules.count() == 2
+    recent = moderator.get(IMPORT)
+    (address,) = re.findall(r'action="([^"]+undo/)"', recent.content.decode())
+
+    done = moderator.post(address, follow=True)
+
+    assert "1 rules were removed, 1 are what they were before." in said(done)
+    assert dict(rules.values_list("pattern", "category")) == {"old": "before"}
+    assert "undone" in said(done)
+    assert "This import was undone already." in said(moderator.post(address, follow=True))
+
+
+def test_is_not_carried_out_twice(moderator: Client) -> None:
+    address = send(moderator, b"word").redirect_chain[-1][0]
+    said(moderator.post(address))
+
+    assert "This import was carried out already." in said(moderator.get(address, follow=True))
+    assert "This import was carried out already." in said(moderator.post(address, follow=True))
+    assert rules.count() == 1
+
+
+def test_of_one_import_the_rules_can_be_listed(moderator: Client) -> None:
+    rules.create(pattern="other")
+    said(moderator.post(send(moderator, b"word").redirect_chain[-1][0]))
+
+    page = moderator.get(LIST, {"imported__id__exact": str(RuleImport.objects.get().pk)})
+
+    assert [rule.pattern for rule in page.context["cl"].result_list] == ["word"]
+
+
+def test_an_edit_takes_a_rule_out_of_its_import(moderator: Client) -> None:
+    said(moderator.post(send(moderator, b"one\ntwo").redirect_chain[-1][0]))
+    rule = rules.get(pattern="one")
+
+    moderator.post(f"{LIST}{rule.pk}/change/", {"pattern": "one", "action": "block", "enabled": "on"})
+    done = moderator.post(f"{IMPORT}{RuleImport.objects.get().pk}/undo/", follow=True)
+
+    assert "1 were edited since, or deleted, and are left as they are." in said(done)
+    assert [(rule.pattern, rule.action) for rule in rules.all()] == [("one", "block")]
+
+
+def test_the_export_is_the_filter(moderator: Client) -> None:
+    rules.create(pattern='a, "b"\nc', action="replace", replacement="…", upstreams=["x", "y"], enabled=False)
+    rules.create(pattern="垃圾", note="n\nm")
+
+    response = moderator.get(f"{LIST}export/")
+
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    assert re.fullmatch(r'attachment; filename="rules-\d{4}-\d\d-\d\d\.csv"', response["Content-Disposition"])
+    assert [row for _, row in read(response.content).rows] == [*export()]
+    told = said(send(moderator, response.content, "rules.csv"))
+    assert "0 would be added" in told
+
+
+class TestWhatIsWrong:
+    @pytest.mark.parametrize(
+        ("data", "words"),
+        [
+            (b"x" * 50_000_000, "The file has 50 MB; at most 20 MB can be read."),
+            (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "Line 2: This is not a text file."),
+            ("坏话\n".encode() * 9 + b"\xff\xfe", "Line 10: The byte 0xFF is not UTF-8. Save the file as UTF-8."),
+            (b"pattern,colour\na,b\n", "Line 1: The column “colour” is not known."),
+            (b'pattern\n"a\nb\n', "Line 3: It is not CSV from here on"),
+            (b'{"name": ', "Line 1: It begins like JSON, but is none"),
+            ("", "Choose a file, or paste the words below."),
+            ("   \n", "Choose a file, or paste the words below."),
+        ],
+    )
+    def test_with_a_file_is_told_under_its_field(self, moderator: Client, data: bytes | str, words: str) -> None:
+        page = send(moderator, data)
+
+        assert page.status_code == 200
+        assert words in said(page)
+        assert not RuleImport.objects.exists()
+
+    def test_with_a_word_is_told_with_its_line(self, moderator: Client) -> None:
+        page = send(moderator, "ok\n" + "x" * 1_000_000 + "\nfine")
+
+        assert "The pattern has 1000000 characters; at most 4096 are possible." in said(page)
+        assert "2 would be added" in said(page)
+
+    def test_with_an_empty_file_is_that_there_is_nothing(self, moderator: Client) -> None:
+        assert "There is nothing to import." in said(send(moderator, b"# only this\n"))
+
+    def test_with_the_request_is_a_sentence(self, moderator: Client) -> None:
+        response = moderator.post(IMPORT, {"text": "x" * 26_000_000, "action": "mask"})
+
+        assert response.status_code == 413
+        assert "at most 25 MB can be sent" in said(response)
+
+    def test_with_too_many_rows_is_a_sentence(self, moderator: Client) -> None:
+        response = moderator.post(LIST, {f"field-{number}": "x" for number in range(10_001)})
+
+        assert response.status_code == 413
+        assert "too many rows at once" in said(response)
+
+    def test_with_an_import_that_is_gone_is_not_found(self, moderator: Client) -> None:
+        assert moderator.get(f"{IMPORT}99/").status_code == 404
+        assert moderator.post(f"{IMPORT}99/undo/").status_code == 302
+
+    def test_in_the_middle_leaves_the_filter_as_it_was(
+        self, moderator: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        address = send(moderator, "one\ntwo").redirect_chain[-1][0]
+
+        def fail(*args: Any) -> None:
+            raise ConnectionError("the disk is full")
+
+        monkeypatch.setattr("streaming.rule_imports._log", fail)
+        told = said(moderator.post(address))
+
+        assert "Nothing was imported: the disk is full" in told
+        assert not rules.exists()
+        assert RuleImport.objects.get().state == "preview", "it can be tried again"

@@ -1,0 +1,168 @@
+"""Try it: what the rules make of a text, piece by piece."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.admin import trial
+from streaming.admin.trying import MAX_TEXT
+from streaming.models import ModerationRule
+from streaming.moderation import Moderator, Rule, RuleSet, Text
+
+LIST = "/admin/streaming/moderationrule/"
+TRY = f"{LIST}try/"
+rules = ModerationRule.objects
+
+RULES = RuleSet(
+    [
+        *(Rule(1, "darn"), Rule(2, "heck", action="flag"), Rule(3, "a+b", "regex", "replace", "[ab]")),
+        *(Rule(4, "drop", action="drop"), Rule(5, "stop", action="block"), Rule(6, "darn heck", action="flag")),
+    ]
+)
+
+
+class TestATrial:
+    def test_marks_each_hit_in_both_texts(self) -> None:
+        done = trial.run(RULES, "oh DARN heck, aab drop.", 4)
+
+        assert [(hit.number, hit.rule.id, hit.text) for hit in done.hits] == [
+            *((1, 1, "DARN"), (2, 6, "DARN heck"), (3, 3, "aab"), (4, 4, "drop")),
+        ]
+        assert [(each.text, each.hits) for each in done.written] == [
+            *(("oh ", ()), ("DARN", (1, 2)), (" heck", (2,)), (", ", ())),
+            *(("aab", (3,)), (" ", ()), ("drop", (4,)), (".", ())),
+        ]
+        assert "".join(each.text for each in done.shown) == "oh **** heck, [ab] ."
+        assert [(each.text, each.hits) for each in done.shown if each.hits] == [("****", (1,)), ("[ab]", (3,))]
+
+    def test_tells_what_left_and_what_was_held_after_each_piece(self) -> None:
+        done = trial.run(RuleSet([Rule(1, "darn")]), "a darn", 2)
+
+        assert [(step.fed, step.shown, step.held) for step in done.steps] == [
+            *(("a ", "a ", ""), ("da", "", "da"), ("rn", "****", "")),
+        ]
+        assert done.most_held == 2
+
+    def test_ends_where_a_block_does(self) -> None:
+        done = trial.run(RULES, "go on, stop here, darn", 3)
+
+        assert done.blocked
+        assert done.blocked.text == "stop"
+        assert "".join(each.text for each in done.shown) == "go on, "
+        assert done.pieces == 4
+
+    def test_lists_only_so_many_steps(self) -> None:
+        done = trial.run(RULES, "x" * 1000, 1)
+
+        assert (len(done.steps), done.omitted) == (300, 700)
+
+    @given(st.text("darnheckbdopst ", max_size=40), st.integers(1, 10))
+    def test_shows_what_the_moderator_would(self, text: str, cut: int) -> None:
+        done, moderator = trial.run(RULES, text, cut), Moderator(RULES)
+
+        expected = "".join(each.text for each in [*moderator.feed(text), *moderator.finish()] if isinstance(each, Text))
+        assert "".join(each.text for each in done.shown) == expected
+        assert "".join(step.shown for step in done.steps) == expected
+        assert "".join(each.text for each in done.written) == text
+
+
+@pytest.fixture
+def moderator(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("ann"))
+    return client
+
+
+def said(response: Any) -> str:
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", response.content.decode())))
+
+
+def shown(response: Any) -> str:
+    return "".join(each.text for each in response.context["trial"].shown)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestThePage:
+    def test_tries_all_rules_that_hold_on_a_text_of_its_own(self, moderator: Client) -> None:
+        rules.create(pattern="darn")
+        rules.create(pattern="secret-project", upstreams=["elsewhere"])
+
+        page = moderator.get(TRY)
+
+        assert "may write **** when" in shown(page)
+        assert "secret-project" in shown(page)
+        assert "1 rule, version 2;" in said(page)
+
+    def test_knows_of_a_rule_that_was_saved_just_now(self, moderator: Client) -> None:
+        rule = rules.create(pattern="darn")
+        moderator.get(TRY)
+        rule.action = "drop"
+        rule.save()
+
+        assert "may write  when" in shown(moderator.get(TRY))
+
+    def test_tries_chosen_rules(self, moderator: Client) -> None:
+        one, _other = rules.create(pattern="one"), rules.create(pattern="two")
+        moved = moderator.post(LIST, {"action": "try_selected", "_selected_action": [one.pk]})
+        assert moved.url == f"{TRY}?rule={one.pk}"
+
+        page = moderator.post(TRY, {"rule": one.pk, "which": "chosen", "text": "one two", "cut": "2"})
+
+        assert shown(page) == "*** two"
+        assert "the chosen ones (1)" in said(page)
+
+    def test_tries_the_one_in_the_form_that_is_not_saved(self, moderator: Client) -> None:
+        rules.create(pattern="darn")
+        unsaved = {"pattern": "a+b", "kind": "regex", "action": "replace", "replacement": "[x]"}
+
+        page = moderator.post(TRY, {**unsaved, "which": "form", "text": "darn aab", "cut": "3"})
+
+        assert shown(page) == "darn [x]"
+        content = page.content.decode()
+        assert '<input type="hidden" name="pattern" value="a+b">' in content, "it is there for the next try"
+        assert rules.count() == 1
+
+    def test_says_what_is_wrong_with_it(self, moderator: Client) -> None:
+        page = moderator.post(TRY, {"pattern": "(a", "kind": "regex", "which": "form", "text": "x", "cut": "3"})
+
+        assert "At character 1: the ( is not closed." in said(page)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"text": ""},
+            {"text": "x" * (MAX_TEXT + 1)},
+            {"cut": "0"},
+            {"cut": "x"},
+            {"which": "none"},
+            {"upstream": "?"},
+        ],
+    )
+    def test_names_a_field_that_is_wrong(self, moderator: Client, fields: dict[str, str]) -> None:
+        page = moderator.post(TRY, {"which": "all", "text": "x", "cut": "3", **fields})
+
+        assert list(page.context["form"].errors) == list(fields)
+
+    def test_gives_the_trial_alone_to_a_script(self, moderator: Client) -> None:
+        rules.create(pattern="darn")
+
+        part = moderator.post(
+            TRY, {"which": "all", "text": "a darn", "cut": "3"}, headers={"X-Requested-With": "fetch"}
+        )
+
+        assert "<html" not in part.content.decode()
+        assert shown(part) == "a ****"
+
+    def test_escapes_what_it_shows(self, moderator: Client) -> None:
+        rules.create(pattern="<script>", action="flag")
+
+        page = moderator.post(TRY, {"which": "all", "text": "<script>alert(1)</script>", "cut": "3"})
+
+        assert "<script>alert" not in page.content.decode()
