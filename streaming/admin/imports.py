@@ -18,7 +18,7 @@ from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.translation import gettext as _g
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from streaming import rule_files, rule_imports, rulebook
@@ -52,7 +52,7 @@ class ImportForm(forms.Form):
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]
         if file and file.size > rule_files.MAX_BYTES:
-            said = _g("The file has %(size)d MB; at most %(most)d MB can be read.")
+            said = gettext("The file has %(size)d MB; at most %(most)d MB can be read.")
             sizes = {"size": -(-file.size // 1_000_000), "most": rule_files.MAX_BYTES // 1_000_000}
             raise forms.ValidationError(said % sizes)
         return file
@@ -60,7 +60,7 @@ class ImportForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
         if "file" in values and not values.get("file") and not (values.get("text") or "").strip():
-            self.add_error("file", _g("Choose a file, or paste the words below."))
+            self.add_error("file", gettext("Choose a file, or paste the words below."))
         return values
 
     @property
@@ -68,7 +68,7 @@ class ImportForm(forms.Form):
         """What was sent, and what it is called."""
         if file := self.cleaned_data["file"]:
             return file.read(), file.name
-        return self.cleaned_data["text"].encode(), _g("pasted text")
+        return self.cleaned_data["text"].encode(), gettext("pasted text")
 
     @property
     def defaults(self) -> dict[str, str]:
@@ -112,10 +112,10 @@ class ImportPages(_Base):
                 kept = rule_imports.keep(data, name, request.user.get_username(), form.defaults)
                 return HttpResponseRedirect(reverse("admin:streaming_moderationrule_import_preview", args=[kept.pk]))
             except rule_files.FileError as error:
-                where = _g("Line %d: ") % error.line if error.line else ""
+                where = gettext("Line %d: ") % error.line if error.line else ""
                 form.add_error("file" if form.cleaned_data["file"] else "text", f"{where}{error}")
         recent = RuleImport.objects.exclude(state=RuleImport.State.PREVIEW).defer("data", "before")[:RECENT]
-        return self._page(request, "import.html", _g("Import rules"), form=form, recent=recent)
+        return self._page(request, "import.html", gettext("Import rules"), form=form, recent=recent)
 
     def _page(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
         page = {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "media": self.media}
@@ -127,7 +127,7 @@ class ImportPages(_Base):
         if kept is None:
             raise Http404
         if kept.state != RuleImport.State.PREVIEW:
-            self.message_user(request, _g("This import was carried out already."), messages.WARNING)
+            self.message_user(request, gettext("This import was carried out already."), messages.WARNING)
             return HttpResponseRedirect(reverse("admin:streaming_moderationrule_import"))
         if request.method == "POST":
             return self._carried_out(request, kept)
@@ -141,11 +141,11 @@ class ImportPages(_Base):
             "shown": SHOWN,
             "shown_slice": f":{SHOWN}",
         }
-        return self._page(request, "import_preview.html", _g("Look before you import"), **context)
+        return self._page(request, "import_preview.html", gettext("Look before you import"), **context)
 
     def _carried_out(self, request: HttpRequest, kept: RuleImport) -> HttpResponseBase:
         """A page that is sent while the work is done: each step brings another bar, and the last one is seen."""
-        page = {**self.admin_site.each_context(request), "opts": self.opts, "title": _g("Import rules")}
+        page = {**self.admin_site.each_context(request), "opts": self.opts, "title": gettext("Import rules")}
         context = {**page, "kept": kept, "media": self.media, "marker": _MARKER}
         whole = render_to_string("admin/streaming/moderationrule/import_progress.html", context, request)
         job = _Job(kept, request.user.pk)
@@ -165,7 +165,7 @@ class ImportPages(_Base):
             try:
                 undone = rule_imports.undo(done, request.user.pk)
             except rule_imports.NotPossible:
-                self.message_user(request, _g("This import was undone already."), messages.WARNING)
+                self.message_user(request, gettext("This import was undone already."), messages.WARNING)
             else:
                 self.message_user(request, _said(undone), messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:streaming_moderationrule_import"))
@@ -181,10 +181,10 @@ class ImportPages(_Base):
 
 
 def _said(undone: rule_imports.Undone) -> str:
-    said = _g("The import is undone: %(removed)d rules were removed, %(restored)d are what they were before.")
+    said = gettext("The import is undone: %(removed)d rules were removed, %(restored)d are what they were before.")
     said = said % {"removed": undone.removed, "restored": undone.restored}
     if undone.kept:
-        said += " " + _g("%d were edited since, or deleted, and are left as they are.") % undone.kept
+        said += " " + gettext("%d were edited since, or deleted, and are left as they are.") % undone.kept
     return said
 
 
@@ -232,15 +232,15 @@ async def _progress_page(whole: str, job: _Job) -> AsyncIterator[str]:
 
 def _bar(done: int, total: int) -> str:
     if not total:
-        return format_html('<p class="bar"><progress></progress> {}</p>\n', _g("Reading …"))
-    said = _g("%(done)d of %(total)d") % {"done": done, "total": total}
+        return format_html('<p class="bar"><progress></progress> {}</p>\n', gettext("Reading …"))
+    said = gettext("%(done)d of %(total)d") % {"done": done, "total": total}
     return format_html('<p class="bar"><progress value="{}" max="{}"></progress> {}</p>\n', done, total, said)
 
 
 def _outcome(job: _Job) -> str:
     context = {"job": job, "kept": job._kept, "refused": len(job.comparison.refused) if job.comparison else 0}
     if isinstance(job.error, rule_imports.NotPossible):
-        context["reason"] = _g("This import was carried out already.")
+        context["reason"] = gettext("This import was carried out already.")
     elif job.error:
         context["reason"] = str(job.error)
     return render_to_string("admin/streaming/moderationrule/import_outcome.html", context)

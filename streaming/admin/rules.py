@@ -15,9 +15,8 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils.html import format_html
-from django.utils.translation import gettext as _g
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from streaming import rulebook, sources
 from streaming.admin import trial
@@ -117,8 +116,10 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         """The rule was deleted while it was being edited: what was typed is kept, and can be added as a new one."""
         kind = ContentType.objects.get_for_model(ModerationRule)
         gone = LogEntry.objects.filter(content_type=kind, object_id=object_id, action_flag=DELETION).first()
-        who = gone.user.get_username() if gone else _g("somebody else")
-        said = _g("This rule was deleted by %s while you were editing it. Below is what you had: save to add it anew.")
+        who = gone.user.get_username() if gone else gettext("somebody else")
+        said = gettext(
+            "This rule was deleted by %s while you were editing it. Below is what you had: save to add it anew."
+        )
         self.message_user(request, said % who, messages.WARNING)
         given = request.POST.copy()
         for name in ("seen", "csrfmiddlewaretoken"):
@@ -161,8 +162,8 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         template = "admin/streaming/moderationrule/check.html"
         if request.headers.get("X-Requested-With") == "fetch":
             return render(request, template, context)
-        page = {**self.admin_site.each_context(request), "opts": self.opts, "title": _g("What it matches"), **context}
-        return render(request, "admin/streaming/moderationrule/check_page.html", page)
+        page = {**self.admin_site.each_context(request), "opts": self.opts, "title": gettext("What it matches")}
+        return render(request, "admin/streaming/moderationrule/check_page.html", {**page, **context})
 
     # --- the history
 
@@ -193,9 +194,8 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
             rule.enabled = enabled
             self.log_change(request, rule, message)
         said = ngettext("%d rule was changed.", "%d rules were changed.", len(changed)) % len(changed)
-        self.message_user(
-            request, f"{said} {_('It holds for every stream that begins from now on.')}", messages.SUCCESS
-        )
+        since = gettext("It holds for every stream that begins from now on.")
+        self.message_user(request, f"{said} {since}", messages.SUCCESS)
 
 
 def _trouble() -> Any:

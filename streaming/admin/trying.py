@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import path, reverse
-from django.utils.translation import gettext as _g
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from streaming import rulebook, upstreams
@@ -97,8 +97,8 @@ class TryPage(_Base):
             context |= self._tried(request, values, chosen)
         if request.headers.get("X-Requested-With") == "fetch":
             return render(request, "admin/streaming/moderationrule/trial.html", context)
-        page = {**self.admin_site.each_context(request), "opts": self.opts, "title": _g("Try it"), "media": self.media}
-        return render(request, "admin/streaming/moderationrule/try.html", {**page, **context})
+        page = {**self.admin_site.each_context(request), "opts": self.opts, "title": gettext("Try it")}
+        return render(request, "admin/streaming/moderationrule/try.html", {**page, "media": self.media, **context})
 
     def _tried(self, request: HttpRequest, values: dict[str, Any], chosen: list[int]) -> dict[str, Any]:
         try:
