@@ -1,0 +1,189 @@
+"""The admin as a moderator meets it in a browser. Each page is photographed into ``.screenshots/``, to be looked at."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visit
+from tests.conftest import PASSWORD, ROOT, Site, environment
+
+SHOTS = ROOT / ".screenshots"
+RULES = "/admin/streaming/moderationrule/"
+
+SEED = """
+from datetime import timedelta
+from django.utils import timezone
+from streaming.management.commands.demo import SAMPLE_RULES
+from streaming.models import ModerationHit, ModerationRule
+made = [ModerationRule.objects.create(**fields) for fields in SAMPLE_RULES]
+for number in range(120):
+    rule = made[number * number % len(made)]
+    ModerationHit.objects.create(
+        when=timezone.now() - timedelta(hours=number * 5), stream="a1b2c3", upstream="default", direction="answers",
+        rule=rule, pattern=rule.pattern, version=3, action=rule.action, category=rule.category, channel="content",
+        offset=number, before="A status report may name ", text=rule.pattern[:20], after=" too early", who="ann")
+"""
+
+LOOKS = {
+    "light": {"viewport": {"width": 1280, "height": 800}},
+    "dark-400": {"viewport": {"width": 400, "height": 800}, "color_scheme": "dark"},
+    "zh": {"viewport": {"width": 1280, "height": 800}, "locale": "zh-CN"},
+    "zh-400": {"viewport": {"width": 400, "height": 800}, "locale": "zh-CN"},
+}
+
+
+@pytest.fixture(scope="module")
+def admin_site(migrated: Path, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("admin")
+    shutil.copytree(migrated, folder, dirs_exist_ok=True)
+    command = [sys.executable, str(ROOT / "manage.py"), "shell", "-c", SEED]
+    subprocess.run(command, env=environment(folder), check=True, capture_output=True)
+    site = Site(folder)
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def enter(browser, admin_site):
+    """Logs in and opens a page of the admin: ``enter("try/", **looks)``."""
+    visit = Visit(browser, admin_site.url)
+
+    def enter(address: str, **options) -> Page:
+        page = visit(f"/admin/login/?next={RULES}{address}", **options)
+        page.locator("[name=username]").fill("admin")
+        page.locator("[name=password]").fill(PASSWORD)
+        page.locator("[type=submit]").click()
+        page.wait_for_url(f"**{RULES}**")
+        return page
+
+    yield enter
+    visit.end()
+
+
+def photograph(page: Page, name: str) -> None:
+    """Keeps a picture of the whole page, which is no wider than its window."""
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / f"admin-{name}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than its window"
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_page_fits_and_can_be_looked_at(enter, look):
+    page = enter("", **LOOKS[look])
+    expect(page.locator("#result_list tbody tr")).to_have_count(8)
+    photograph(page, f"list-{look}")
+
+    page.get_by_role("link", name=re.compile("someone@example.com")).click()
+    expect(page.locator("#check-result table")).to_be_visible()
+    photograph(page, f"form-{look}")
+
+    page.goto(page.url.partition("/admin/")[0] + RULES + "try/")
+    expect(page.locator(".steps-player")).to_be_visible()
+    photograph(page, f"try-{look}")
+
+    page.goto(page.url.replace("try/", "import/"))
+    page.locator("[name=text]").fill("darn、new word\n坏话|垃圾\n\u200b\ndarn\n")
+    page.locator("[name=category]").fill("imported")
+    page.locator("#import-form [type=submit]").click()
+    expect(page.locator(".import-counts")).to_be_visible()
+    photograph(page, f"preview-{look}")
+
+    page.goto(page.url.partition("/admin/")[0] + "/admin/streaming/moderationhit/")
+    expect(page.locator(".hits-chart")).to_be_visible()
+    photograph(page, f"hits-{look}")
+
+
+def test_the_form_tells_what_the_rule_matches_while_it_is_written(enter):
+    page = enter("add/")
+    pattern, told = page.get_by_label("Pattern"), page.locator("#check-result")
+
+    pattern.fill("darn")
+    expect(told).to_contain_text("The shortest text it matches has 4 characters")
+    expect(told.get_by_role("row", name=re.compile("tour.md"))).to_contain_text("2")
+
+    page.get_by_label("Kind").select_option("regex")
+    pattern.fill("(a")
+    expect(told).to_contain_text("At character 1: the ( is not closed.")
+
+
+def test_a_rule_that_is_not_saved_can_be_tried(enter):
+    page = enter("add/")
+    page.get_by_label("Pattern").fill("status report")
+
+    with page.context.expect_page() as opened:
+        page.get_by_role("button", name="Try it on a text").click()
+
+    tried = opened.value
+    expect(tried.locator("[data-part=shown]")).to_contain_text("A *************")
+    expect(tried.get_by_label("the one in the form, not saved yet")).to_be_checked()
+
+
+def test_a_trial_follows_the_form_and_can_be_played(enter):
+    page = enter("try/")
+    page.get_by_label("Text").fill("oh darn it")
+    shown = page.locator("[data-part=shown]")
+    expect(shown).to_contain_text("oh ****")
+
+    page.get_by_label("Characters in each piece").fill("1")
+    expect(page.locator("output")).to_have_text("1")
+    expect(page.locator(".steps-table tbody tr")).to_have_count(10)
+    page.get_by_label("Go to piece").fill("6")
+    expect(page.locator("[data-part=so-far]")).to_have_text("oh ")
+    expect(page.locator(".steps-player [data-part=held]")).to_have_text("dar")
+    page.get_by_role("button", name="Play").click()
+    expect(page.locator("[data-part=so-far]")).to_have_text("oh **** it")
+
+
+def test_a_file_is_dropped_looked_at_imported_and_undone(enter):
+    page = enter("import/")
+    drop = """form => {
+        const files = new DataTransfer()
+        files.items.add(new File(Array.from({ length: 3000 }, (_, n) => `dropped ${n}\\n`), "dropped.txt"))
+        form.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }))
+    }"""
+    page.locator("#import-form").evaluate(drop)
+    page.get_by_role("button", name="Look at it first").click()
+    expect(page.locator(".import-counts")).to_contain_text("3000 would be added")
+
+    page.get_by_role("button", name="Import").click()
+    expect(page.locator(".success")).to_contain_text("Done: 3000 rules were added")
+    expect(page.locator(".bar").last).to_contain_text("3000 of 3000")
+    assert page.locator(".bar:visible").count() == 1
+    photograph(page, "import-done")
+
+    page.get_by_role("link", name="Undo, or import more").click()
+    page.get_by_role("button", name="Undo this import").first.click()
+    expect(page.locator(".messagelist")).to_contain_text("3000 rules were removed")
+
+
+def test_works_without_scripts(enter):
+    page = enter("try/", java_script_enabled=False)
+    page.get_by_label("Text").fill("oh darn it")
+    page.get_by_role("button", name="Try it").click()
+    expect(page.locator("[data-part=shown]")).to_contain_text("oh ****")
+    expect(page.locator(".steps-table tbody tr")).to_have_count(2)
+
+    page.goto(page.url.replace("try/", "add/"))
+    page.get_by_label("Pattern").fill("tired")
+    with page.context.expect_page() as opened:
+        page.get_by_role("button", name="Look what it matches").click()
+    expect(opened.value.locator(".check-table")).to_contain_text("tour.md")
+
+    page.goto(page.url.replace("add/", "import/"))
+    page.get_by_label("or text").fill("without scripts")
+    page.get_by_role("button", name="Look at it first").click()
+    page.get_by_role("button", name="Import").click()
+    expect(page.locator(".success")).to_contain_text("Done: 1 rules were added")
+
+
+def test_has_no_script_or_style_of_its_own_in_the_page(enter):
+    for address in ("try/", "import/", "add/"):
+        page = enter(address)
+        assert page.locator("#content").evaluate("e => e.querySelectorAll('script:not([src]), style').length") == 0
