@@ -1,0 +1,110 @@
+"""Our own format: deltas or whole texts as JSON, numbered, from ``connect`` to ``done``."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from json.encoder import encode_basestring
+from typing import Any
+
+from streaming.formats.json_text import dumps, is_encodable, read_object
+from streaming.formats.parts import CUT, REASONS, Delta, End, Failure, FormatError, Notice, Part, Whole
+from streaming.sse import Message
+
+logger = logging.getLogger(__name__)
+
+
+class NativeReader:
+    """Our own format: deltas or whole texts, and ``done`` before the end."""
+
+    def feed(self, message: Message) -> list[Part]:
+        match message.event:
+            case "message":
+                return [_native_text(read_object(message.data))]
+            case "moderation":
+                data = read_object(message.data)
+                return [Notice(*(str(data.get(key, "")) for key in ("action", "category", "notice")))]
+            case "error":
+                return [_failure(read_object(message.data))]
+            case "done":
+                reason = read_object(message.data).get("reason")
+                return [End(reason if reason in REASONS else "stop")]
+            case "connect":
+                return []
+        logger.info("dropped an upstream's event that is not known here: %.80r", message.event)
+        return []
+
+    def finish(self) -> list[Part]:
+        return [CUT]
+
+
+def _native_text(data: dict[str, Any]) -> Part:
+    channel, choice = data.get("channel", "content"), data.get("choice", 0)
+    if not isinstance(channel, str) or not isinstance(choice, int):
+        raise FormatError("an upstream's message has a channel or choice that is no name or number")
+    if isinstance(text := data.get("delta"), str):
+        return Delta(text, channel, choice)
+    if isinstance(text := data.get("text"), str):
+        return Whole(text, channel, choice)
+    raise FormatError("an upstream's message has neither a delta nor a text")
+
+
+def _failure(data: dict[str, Any]) -> Failure:
+    status = data.get("status")
+    return Failure(
+        status if isinstance(status, int) and 400 <= status <= 599 else 502,
+        str(data.get("title", "Bad Gateway")),
+        str(data.get("detail", "")),
+    )
+
+
+@dataclass
+class NativeWriter:
+    """Numbers the messages of one stream, from its ``connect`` to its ``done``."""
+
+    stream: str = field(default_factory=lambda: uuid.uuid4().hex)
+    retry: int = 2000
+    """The reconnection time in milliseconds."""
+    _count: int = field(default=0, init=False)
+    _ended: bool = field(default=False, init=False)
+
+    def begin(self) -> list[Message]:
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        return [self._message("connect", {"stream": self.stream, "time": now}, self.retry)]
+
+    def write(self, part: Part) -> list[Message]:
+        if type(part) is Delta and part.channel == "content" and not part.choice and is_encodable(part.text):
+            return [self._numbered(f'{{"delta": {encode_basestring(part.text)}}}')]  # what nearly every part is
+        match part:
+            case Delta(text, channel, choice):
+                return [self._message("message", {"delta": text, **_place(channel, choice)})]
+            case Whole(text, channel, choice):
+                return [self._message("message", {"text": text, **_place(channel, choice)})]
+            case Notice(action, category, notice):
+                told = {"action": action, "category": category, **({"notice": notice} if notice else {})}
+                return [self._message("moderation", told)]
+            case Failure(status, title, detail):
+                problem = {"status": status, "title": title, "detail": detail}
+                return [self._message("error", problem), *self.write(End("error"))]
+            case End(reason):
+                self._ended = True
+                return [self._message("done", {"reason": reason})]
+
+    def farewell(self, reason: str, failure: Failure | None) -> list[Message]:
+        return [] if self._ended else self.write(failure or End(reason))
+
+    def _message(self, event: str, data: dict[str, Any], retry: int | None = None) -> Message:
+        return self._numbered(dumps(data), event, retry)
+
+    def _numbered(self, data: str, event: str = "message", retry: int | None = None) -> Message:
+        # JSON has no CR, the names are ours, and the stream's id is made of letters and digits.
+        message = Message.unchecked(data, event, f"{self.stream}:{self._count}", retry)
+        self._count += 1
+        return message
+
+
+def _place(channel: str, choice: int) -> dict[str, Any]:
+    """Where a text belongs; the first choice's content needs no words."""
+    return {} if (channel, choice) == ("content", 0) else {"channel": channel, "choice": choice}

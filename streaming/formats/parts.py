@@ -1,0 +1,83 @@
+"""What a stream says, in no format: parts; and what reads and writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from streaming.sse import Message
+
+REASONS = ("stop", "blocked", "error", "stopped", "drained", "length")
+"""Why a stream ended, as ``done`` tells it."""
+
+
+class FormatError(Exception):
+    """An upstream's message is not what its format says."""
+
+
+class Delta(NamedTuple):
+    """More text, of one channel of one choice."""
+
+    text: str
+    channel: str = "content"
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All the text of a channel so far: what an upstream in ``mode=full`` sends each time."""
+
+    text: str
+    channel: str = "content"
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What the reader may know of a moderation: never the rule's pattern. ``notice`` is what to show in its place."""
+
+    action: str
+    category: str
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong, in the words of RFC 9457. The stream ends with it."""
+
+    status: int
+    title: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end that was meant, and why: one of REASONS."""
+
+    reason: str = "stop"
+
+
+Part = Delta | Whole | Notice | Failure | End
+
+CUT = Failure(502, "Bad Gateway", "the upstream's stream ended before it was done")
+
+
+class Reader(Protocol):
+    """Reads one stream of an upstream."""
+
+    def feed(self, message: Message) -> list[Part]:
+        """What the message says. FormatError if it is not what it claims to be."""
+
+    def finish(self) -> list[Part]:
+        """What the end of the connection says."""
+
+
+class Writer(Protocol):
+    """Writes one stream of ours."""
+
+    def begin(self) -> list[Message]: ...
+
+    def write(self, part: Part) -> list[Message]: ...
+
+    def farewell(self, reason: str, failure: Failure | None) -> list[Message]:
+        """The end of a stream that was stopped, or failed on our side; nothing if it had ended already."""
