@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote
@@ -21,14 +22,26 @@ BODY_IN_SCOPE = "streaming.body"
 
 
 class BadRequest(ValueError):
-    """What the reader sent cannot be carried out. ``errors`` names each field that is wrong."""
+    """What the reader sent cannot be carried out. ``errors`` names each field that is wrong.
+
+    ``code`` is a word that a program can act on, one of OpenAI's.
+    """
 
     def __init__(
-        self, detail: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST, errors: dict[str, list[str]] | None = None
+        self,
+        detail: str,
+        status: HTTPStatus = HTTPStatus.BAD_REQUEST,
+        errors: dict[str, list[str]] | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.errors = errors or {}
+        self.code = code
+
+    @property
+    def more(self) -> dict[str, Any]:
+        return {"errors": self.errors, "code": self.code}
 
 
 class PlaybackForm(forms.Form):
@@ -63,7 +76,12 @@ class PlaybackForm(forms.Form):
 
 def read_playback(request: HttpRequest) -> PlaybackForm:
     """The form as the query fills it, and on POST a JSON object too. BadRequest names what is wrong."""
-    form = PlaybackForm({**request.GET.dict(), **_json_fields(request)})
+    return filled_playback({**request.GET.dict(), **_json_fields(request)})
+
+
+def filled_playback(fields: dict[str, str]) -> PlaybackForm:
+    """The form, filled and found right. BadRequest names what is wrong."""
+    form = PlaybackForm(fields)
     if not form.is_valid():
         errors = {name: [str(message) for message in messages] for name, messages in form.errors.items()}
         raise BadRequest("; ".join(f"{name}: {' '.join(said)}" for name, said in errors.items()), errors=errors)
@@ -79,15 +97,69 @@ def _json_fields(request: HttpRequest) -> dict[str, str]:
     try:
         fields = json.loads(body)
         if isinstance(fields, dict):
-            # As text, as in a query: the form then knows one kind of input. null is a field left out.
-            return {key: _as_text(value) for key, value in fields.items() if value is not None}
+            return as_query(fields)
     except (ValueError, RecursionError) as error:  # too deep: to be read, or to be written as text
         raise BadRequest("the body is not JSON") from error
     raise BadRequest("the body is not a JSON object")
 
 
+def as_query(fields: dict[str, Any]) -> dict[str, str]:
+    """As text, as in a query: a form then knows one kind of input. null is a field left out."""
+    return {key: _as_text(value) for key, value in fields.items() if value is not None}
+
+
 def _as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """A request for a chat completion, as far as this site has to know it."""
+
+    fields: dict[str, Any]
+    model: str
+    streams: bool
+    counts_usage: bool
+    choices: int
+
+
+def read_completion_request(request: HttpRequest) -> CompletionRequest:
+    """What OpenAI's clients send. BadRequest names what is wrong."""
+    body = read_body(request)
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("the body is not JSON") from error
+    if not isinstance(fields, dict):
+        raise BadRequest("the body is not a JSON object")
+    for key, (sentence, is_right) in _COMPLETION_FIELDS.items():
+        value = fields.get(key)
+        if not is_right(value):
+            raise BadRequest(f"{key} {sentence}", errors={key: [sentence]}, code=_code_of(value))
+    options = fields.get("stream_options") or {}
+    counts = options.get("include_usage") is True
+    return CompletionRequest(fields, fields["model"], bool(fields.get("stream")), counts, fields.get("n") or 1)
+
+
+def _code_of(value: object) -> str:
+    return "missing_required_parameter" if value is None else "invalid_value"
+
+
+def _are_messages(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(message, dict) for message in value)
+
+
+_COMPLETION_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "model": ("has to be the name of one of /v1/models", lambda value: isinstance(value, str) and value != ""),
+    "messages": ("has to be a list of messages, one at least", _are_messages),
+    "stream": ("has to be true or false", lambda value: value is None or isinstance(value, bool)),
+    "stream_options": ("has to be an object", lambda value: value is None or isinstance(value, dict)),
+    "n": ("has to be a number from 1 to 128", lambda value: value is None or (type(value) is int and 0 < value < 129)),
+    # Both would tell a text otherwise than as the text that the rules see.
+    "logprobs": ("are not given here: they would show what a rule masks", lambda value: not value),
+    "top_logprobs": ("are not given here: they would show what a rule masks", lambda value: not value),
+    "modalities": ("may hold text only here: sound cannot be moderated", lambda value: value in (None, [], ["text"])),
+}
 
 
 def read_body(request: HttpRequest) -> bytes:

@@ -16,7 +16,9 @@ from streaming.formats import (
     Delta,
     End,
     Failure,
+    Finish,
     FormatError,
+    Label,
     NativeReader,
     NativeWriter,
     Notice,
@@ -107,7 +109,7 @@ class TestOpenAIReader:
 
         parts = parts_of(OpenAIReader(), *messages, chunk({}, "stop"), Message("[DONE]"))
 
-        assert parts == [Delta("Hel"), Delta("lo"), End("stop")]
+        assert parts == [Delta("Hel"), Delta("lo"), Finish(0), End("stop")]
 
     def test_tells_channels_and_choices_apart(self) -> None:
         calls = [{"index": 2, "function": {"name": "search", "arguments": '{"q'}}]
@@ -122,6 +124,7 @@ class TestOpenAIReader:
         assert parts == [
             Delta("hm", "reasoning_content"),
             Delta("second", choice=1),
+            Label("search", "tool_calls.2.function.name"),
             Delta('{"q', "tool_calls.2"),
         ]
 
@@ -130,7 +133,7 @@ class TestOpenAIReader:
         [("stop", "stop"), ("length", "length"), ("content_filter", "blocked"), ("tool_calls", "stop")],
     )
     def test_says_why_it_ended(self, finish_reason: str, reason: str) -> None:
-        assert parts_of(OpenAIReader(), chunk({}, finish_reason), Message("[DONE]")) == [End(reason)]
+        assert parts_of(OpenAIReader(), chunk({}, finish_reason), Message("[DONE]")) == [Finish(0), End(reason)]
 
     def test_does_without_the_last_word_after_a_finish_reason(self) -> None:
         reader = OpenAIReader()
@@ -164,16 +167,19 @@ class TestOpenAIReader:
             '{"choices": [1]}',
             '{"choices": [{"index": "a"}]}',
             '{"choices": [{"delta": [1]}]}',
-            '{"choices": [{"delta": {"tool_calls": 5}}]}',
-            '{"choices": [{"delta": {"tool_calls": [5]}}]}',
+            '{"choices": [{"index": -1}]}',
+            '{"choices": [{"finish_reason": 5}]}',
+            '{"choices": [{"finish_reason": "a sentence"}]}',
+            '{"choices": [], "usage": NaN}',
         ],
     )
     def test_refuses_what_is_not_its_format(self, data: str) -> None:
         with pytest.raises(FormatError):
             OpenAIReader().feed(Message(data))
 
-    def test_passes_over_a_tool_call_without_arguments(self) -> None:
-        assert OpenAIReader().feed(chunk({"tool_calls": [{"function": None}, {}]})) == []
+    @pytest.mark.parametrize("calls", [[{"function": None}, {}], 5, [5], [], None])
+    def test_passes_over_a_tool_call_without_arguments(self, calls: object) -> None:
+        assert OpenAIReader().feed(chunk({"tool_calls": calls})) == []
 
 
 def test_a_text_upstream_says_what_it_says_and_ends_by_ending() -> None:
@@ -301,7 +307,7 @@ class TestOpenAIWriter:
 
         messages = [*writer.begin(), *writer.write(Delta("Hel")), *writer.write(Delta("lo")), *writer.write(End())]
 
-        assert parts_of(OpenAIReader(), *messages) == [Delta("Hel"), Delta("lo"), End("stop")]
+        assert parts_of(OpenAIReader(), *messages) == [Delta("Hel"), Delta("lo"), Finish(0), End("stop")]
         assert messages[-1].data == "[DONE]"
         heads = [json.loads(message.data) for message in messages[:-1]]
         assert {head["object"] for head in heads} == {"chat.completion.chunk"}

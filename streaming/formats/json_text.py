@@ -7,15 +7,20 @@ from typing import Any
 
 from streaming.formats.parts import FormatError
 
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
 _encoder = json.JSONEncoder(ensure_ascii=False)
-_decoder = json.JSONDecoder()
+_decoder = json.JSONDecoder(parse_constant=_refuse)  # NaN and the like, which Python would take
 
 
 def read_object(data: str) -> dict[str, Any]:
     try:
         value, end = _decoder.raw_decode(data)
         if end != len(data):
-            value = json.loads(data)
+            value = _decoder.decode(data)
     except ValueError:
         value = _spaced_json(data)
     except RecursionError as error:
@@ -28,7 +33,7 @@ def read_object(data: str) -> dict[str, Any]:
 def _spaced_json(data: str) -> Any:
     """What may have white space before it; rare enough to be tried last."""
     try:
-        return json.loads(data)
+        return _decoder.decode(data)
     except (ValueError, RecursionError) as error:
         raise FormatError("an upstream's message is not JSON") from error
 

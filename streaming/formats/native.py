@@ -10,7 +10,20 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from streaming.formats.json_text import dumps, is_encodable, read_object
-from streaming.formats.parts import CUT, REASONS, Delta, End, Failure, FormatError, Notice, Part, Whole
+from streaming.formats.parts import (
+    CUT,
+    REASONS,
+    Delta,
+    End,
+    Failure,
+    Finish,
+    FormatError,
+    Label,
+    Notice,
+    Part,
+    Rest,
+    Whole,
+)
 from streaming.sse import Message
 
 logger = logging.getLogger(__name__)
@@ -91,6 +104,8 @@ class NativeWriter:
             case End(reason):
                 self._ended = True
                 return [self._message("done", {"reason": reason})]
+            case Label() | Finish() | Rest():
+                return []  # this format has no words for them
 
     def farewell(self, reason: str, failure: Failure | None) -> list[Message]:
         return [] if self._ended else self.write(failure or End(reason))

@@ -1,100 +1,331 @@
-"""OpenAI's format: chat completion chunks, and ``[DONE]``."""
+"""OpenAI's format: chat completion chunks and ``[DONE]``, or a chat completion that comes whole."""
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from streaming.formats.json_text import dumps, read_object
-from streaming.formats.parts import CUT, Delta, End, Failure, FormatError, Part
+from streaming.formats.parts import (
+    CUT,
+    Delta,
+    End,
+    Failure,
+    Finish,
+    FormatError,
+    Label,
+    Notice,
+    Part,
+    Place,
+    Rest,
+    Step,
+)
+from streaming.formats.places import Taken, take_answer
 from streaming.sse import Message
+
+DONE = "[DONE]"
 
 
 class OpenAIReader:
-    """Chat completion chunks, and ``[DONE]``; some servers leave that out after the last finish reason."""
+    """Reads chunks, in the dialects of many servers; some leave ``[DONE]`` out after the last finish reason.
+
+    Each chunk's texts come first, then what else it says: if ``keeps_rest``, for a writer of the same format.
+    """
 
     _REASONS: Mapping[str, str] = {"length": "length", "content_filter": "blocked"}
 
-    def __init__(self) -> None:
-        self._finish_reason: str | None = None
+    def __init__(self, *, keeps_rest: bool = False) -> None:
+        self._keeps_rest = keeps_rest
+        self._begun = set[int]()
+        self._finished = set[int]()
+        self._reason = "stop"
 
     def feed(self, message: Message) -> list[Part]:
-        if message.data.strip() == "[DONE]":
-            return self._end()
+        if message.data.strip() == DONE:
+            return [End(self._reason)]
         chunk = read_object(message.data)
-        if error := chunk.get("error"):
-            detail = error.get("message") if isinstance(error, dict) else error
-            return [Failure(502, "Bad Gateway", f"the upstream failed: {detail}"[:500])]
-        choices = chunk.get("choices") or []
-        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-            raise FormatError("an upstream's chunk has choices that are not a list of objects")
-        return [part for choice in choices for part in self._deltas(choice)]
+        if failure := _failure_in(chunk, message.event):
+            return [failure]
+        choices = _choices(chunk)
+        for choice in choices:
+            _make_delta(choice)
+        if chunk.get("object") == "chat.completion":
+            chunk["object"] = "chat.completion.chunk"
+        texts, places = take_answer(chunk)
+        parts: list[Part] = list(texts)
+        if not self._finished.isdisjoint(choice["index"] for choice in choices):
+            parts = [part for part in texts if part.choice not in self._finished]  # nothing follows a choice's end
+        return parts + self._finishes(choices) + ([Rest(chunk, places)] if self._keeps_rest else [])
 
-    def _deltas(self, choice: dict[str, Any]) -> list[Part]:
-        if reason := choice.get("finish_reason"):
-            self._finish_reason = str(reason)
-        index, delta = choice.get("index") or 0, choice.get("delta") or {}
-        if not isinstance(index, int) or not isinstance(delta, dict):
-            raise FormatError("an upstream's chunk has a choice without a number or a delta")
-        parts: list[Part] = [
-            Delta(value, channel, index)
-            for channel, value in delta.items()
-            if channel != "role" and isinstance(value, str) and value
-        ]
-        calls = delta.get("tool_calls") or []
-        if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
-            raise FormatError("an upstream's chunk has tool calls that are not a list of objects")
-        for call in calls:
-            function = call.get("function")
-            arguments = function.get("arguments") if isinstance(function, dict) else None
-            if isinstance(arguments, str) and arguments:
-                parts.append(Delta(arguments, f"tool_calls.{call.get('index', 0)}", index))
-        return parts
+    def _finishes(self, choices: list[dict[str, Any]]) -> list[Part]:
+        finishes: list[Part] = []
+        for choice in choices:
+            self._begun.add(index := choice["index"])
+            if reason := choice.get("finish_reason"):
+                self._finished.add(index)
+                self._reason = self._REASONS.get(reason, "stop")
+                finishes.append(Finish(index))
+        return finishes
 
     def finish(self) -> list[Part]:
-        return self._end() if self._finish_reason else [CUT]
+        return [End(self._reason) if self._finished and self._finished >= self._begun else CUT]
 
-    def _end(self) -> list[Part]:
-        return [End(self._REASONS.get(self._finish_reason or "", "stop"))]
+
+def read_completion(data: str) -> tuple[dict[str, Any], Taken]:
+    """A chat completion that came whole, and the texts that were taken out of it. FormatError if it is none."""
+    completion = read_object(data)
+    if not isinstance(completion.get("choices"), list):
+        raise FormatError("an upstream's answer is JSON, but no chat completion")
+    _choices(completion)
+    return completion, take_answer(completion, main="message")
+
+
+def end_choice(completion: dict[str, Any], index: int) -> None:
+    """A choice of a whole completion ends at a block: what is there of a call to a tool must not be carried out."""
+    for choice in completion["choices"]:
+        if choice["index"] == index:
+            choice["finish_reason"] = _FINISH_REASONS["blocked"]
+            for key in ("tool_calls", "function_call"):
+                if isinstance(message := choice.get("message"), dict):
+                    message.pop(key, None)
+
+
+def with_notices(chunk: dict[str, Any], notices: list[Notice]) -> dict[str, Any]:
+    """What was done to the text, for those who look; a client that does not know the field passes over it."""
+    return {**chunk, "moderated": list(map(_told, notices))} if notices else chunk
+
+
+def _failure_in(chunk: dict[str, Any], event: str) -> Failure | None:
+    """The failure that a chunk tells of: as OpenAI does, as vLLM does, or for one choice."""
+    error = chunk.get("error")
+    if not error and isinstance(choices := chunk.get("choices"), list):
+        error = next((choice["error"] for choice in choices if isinstance(choice, dict) and choice.get("error")), None)
+    if not error and (event == "error" or chunk.get("object") == "error"):
+        error = chunk
+    if not error:
+        return None
+    said = error.get("message") if isinstance(error, dict) else error
+    return Failure(502, "Bad Gateway", f"the upstream failed: {said}"[:500])
+
+
+def _choices(chunk: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = chunk.get("choices") or []
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise FormatError("an upstream's chunk has choices that are not a list of objects")
+    for choice in choices:
+        index, reason = choice.get("index") or 0, choice.get("finish_reason")
+        if type(index) is not int or index < 0 or not isinstance(choice.get("delta") or {}, dict):
+            raise FormatError("an upstream's chunk has a choice without a number or a delta")
+        if reason and not (isinstance(reason, str) and re.fullmatch(r"[A-Za-z_-]{1,64}", reason)):
+            raise FormatError("an upstream's chunk has a finish reason that is no word")
+        choice["index"] = index
+    return choices
+
+
+def _make_delta(choice: dict[str, Any]) -> None:
+    """What came whole where a stream was asked for is one chunk; its tool calls need numbers there."""
+    if choice.get("delta") is None and isinstance(message := choice.get("message"), dict):
+        choice["delta"] = choice.pop("message")
+        calls = message.get("tool_calls")
+        for number, call in enumerate(calls if isinstance(calls, list) else ()):
+            if isinstance(call, dict):
+                call.setdefault("index", number)
 
 
 _FINISH_REASONS = {"stop": "stop", "length": "length", "blocked": "content_filter"}
 
+# What every chunk of a stream has in common.
+_HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier", "provider", "obfuscation")
+
 
 @dataclass
 class OpenAIWriter:
-    """Chat completion chunks of one choice, and ``[DONE]``."""
+    """Chat completion chunks of a stream that begins here, from each choice's role to ``[DONE]``.
+
+    ``counts_usage``: before the end it tells how long prompt (of ``prompt_chars``) and answer were.
+    """
 
     model: str
-    _id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}", init=False)
-    _created: int = field(default_factory=lambda: int(time.time()), init=False)
+    choices: int = 1
+    counts_usage: bool = False
+    prompt_chars: int = 0
+    _head: dict[str, Any] = field(init=False)
+    _open: list[int] = field(default_factory=list, init=False)
+    _chars: int = field(default=0, init=False)
+    _notices: list[Notice] = field(default_factory=list, init=False)
     _ended: bool = field(default=False, init=False)
 
+    def __post_init__(self) -> None:
+        identity, now = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
+        self._head = {"id": identity, "object": "chat.completion.chunk", "created": now, "model": self.model}
+        self._open = list(range(self.choices))
+
     def begin(self) -> list[Message]:
-        return [self._chunk({"role": "assistant", "content": ""})]
+        return [self._of_choice(index, {"role": "assistant", "content": ""}) for index in self._open]
 
     def write(self, part: Part) -> list[Message]:
         match part:
-            case Delta(text):
-                return [self._chunk({"content": text})]
-            case Failure(_, title, detail):
+            case Delta(text, channel, choice):
+                self._chars += len(text)
+                return [self._of_choice(choice, {channel: text})]
+            case Notice():
+                self._notices.append(part)
+                return []
+            case Failure(status, title, detail):
                 self._ended = True
-                return [Message(dumps({"error": {"message": detail, "type": title}}))]
+                return [Message(dumps({"error": {"message": detail, "type": title, "param": None, "code": status}}))]
             case End(reason) if reason in _FINISH_REASONS:
                 self._ended = True
-                return [self._chunk({}, _FINISH_REASONS[reason]), Message("[DONE]")]
+                return self._end(_FINISH_REASONS[reason])
             case End(reason):
                 # There is no finish reason for it, and without one nobody takes the text for whole.
-                return self.write(Failure(503, reason, f"the stream was {reason} before it was done"))
+                return self.write(Failure(503, "Service Unavailable", f"the stream was {reason} before it was done"))
         raise TypeError(f"chat completion chunks cannot say {part!r}")
 
     def farewell(self, reason: str, failure: Failure | None) -> list[Message]:
         return [] if self._ended else self.write(failure or End(reason))
 
-    def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> Message:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-        head = {"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": self.model}
-        return Message(dumps({**head, "choices": [choice]}))
+    def _end(self, finish_reason: str) -> list[Message]:
+        finishes = [self._of_choice(index, {}, finish_reason) for index in self._open]
+        usage = usage_of(self.prompt_chars, self._chars)
+        counted = [self._chunk({"choices": [], "usage": usage})] if self.counts_usage else []
+        left = [self._chunk({"choices": []})] if self._notices else []
+        return [*finishes, *left, *counted, Message(DONE)]
+
+    def _of_choice(self, index: int, delta: dict[str, Any], finish_reason: str | None = None) -> Message:
+        return self._chunk({"choices": [{"index": index, "delta": delta, "finish_reason": finish_reason}]})
+
+    def _chunk(self, fields: dict[str, Any]) -> Message:
+        return self._message({**self._head, **fields})
+
+    def _message(self, chunk: dict[str, Any]) -> Message:
+        """A chunk, and what was done to the text in it."""
+        notices, self._notices = self._notices, []
+        return Message.unchecked(dumps(with_notices(chunk, notices)))  # JSON has no CR
+
+
+def usage_of(prompt_chars: int, answer_chars: int) -> dict[str, int]:
+    """OpenAI's count of what was used. There are no tokens here: four characters are taken for one."""
+    prompt, answer = -(-prompt_chars // 4), -(-answer_chars // 4)
+    return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+
+
+def whole_completion(model: str, text: str, choices: int, prompt_chars: int) -> dict[str, Any]:
+    """A chat completion of this site's own, each choice of it the same."""
+    answers = [
+        {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        for index in range(choices)
+    ]
+    head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion", "created": int(time.time())}
+    return {**head, "model": model, "choices": answers, "usage": usage_of(prompt_chars, len(text) * choices)}
+
+
+def _told(notice: Notice) -> dict[str, str]:
+    told = {"action": notice.action, "category": notice.category, "notice": notice.notice}
+    return {key: value for key, value in told.items() if value or key != "notice"}
+
+
+class OpenAIRelay(OpenAIWriter):
+    """An upstream's own chunks, with what moderation left of their texts.
+
+    What left late, because it was held, has a chunk made for it; a chunk that has lost all it said is not sent.
+    """
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model, choices=0)
+        self._texts: dict[tuple[int, str], str] = {}
+        self._labels: dict[tuple[int, str], str] = {}
+        self._trails: dict[tuple[int, str], tuple[Step, ...]] = {}
+        self._begun = set[int]()
+
+    def write(self, part: Part) -> list[Message]:
+        match part:
+            case Delta(text, channel, choice):
+                self._texts[choice, channel] = self._texts.get((choice, channel), "") + text
+                return []
+            case Label(text, channel, choice):
+                self._labels[choice, channel] = text
+                return []
+            case Finish():
+                return []
+            case Rest(chunk, places):
+                return self._rest(chunk, places)
+            case Failure() | End():
+                late = self._late()
+                if not self._begun:
+                    self._open = [0]  # it was ended before it said anything
+                return [*late, *super().write(part)]
+        return super().write(part)
+
+    def _rest(self, chunk: dict[str, Any], places: list[Place]) -> list[Message]:
+        self._head = {key: chunk[key] for key in _HEAD if key in chunk}
+        is_bare = bool(places)
+        for place in places:
+            name = place.choice, place.channel
+            self._trails[name] = place.trail
+            place.holder[place.key] = text = self._texts.pop(name, "") or self._labels.pop(name, "")
+            is_bare = is_bare and not text
+        late = self._late()
+        self._follow(chunk.get("choices") or ())
+        return late if is_bare and _says_nothing(chunk) else [*late, self._message(chunk)]
+
+    def _follow(self, choices: Iterable[dict[str, Any]]) -> None:
+        for choice in choices:
+            if (index := choice["index"]) not in self._begun:
+                self._begun.add(index)
+                self._open.append(index)
+            if choice.get("finish_reason") and index in self._open:
+                self._open.remove(index)
+
+    def _late(self) -> list[Message]:
+        """Chunks for texts whose own have gone."""
+        texts, self._texts, self._labels = self._texts, {}, {}
+        late = []
+        for (index, channel), text in texts.items():
+            if trail := self._trails.get((index, channel)) or _trail_of(index, channel):
+                fields = {"choices": [], **_nested(trail, text)}
+                for choice in fields["choices"]:
+                    choice["finish_reason"] = None
+                    if index not in self._begun:
+                        self._open.append(index)
+                    choice.setdefault("delta", {}).update(self._role(index))
+                late.append(self._chunk(fields))
+        return late
+
+    def _of_choice(self, index: int, delta: dict[str, Any], finish_reason: str | None = None) -> Message:
+        return super()._of_choice(index, {**self._role(index), **delta}, finish_reason)
+
+    def _role(self, index: int) -> dict[str, str]:
+        """Who speaks, if nobody has said so yet."""
+        if index in self._begun:
+            return {}
+        self._begun.add(index)
+        return {"role": "assistant"}
+
+
+def _trail_of(index: int, channel: str) -> tuple[Step, ...]:
+    """Where a text belongs of which only the channel is known; nowhere, if that does not say it."""
+    return () if "." in channel or index < 0 else ("choices", {"index": index}, "delta", channel)
+
+
+def _nested(trail: tuple[Step, ...], text: str) -> dict[str, Any]:
+    nested: Any = text
+    for step in reversed(trail):
+        nested = {step: nested} if isinstance(step, str) else [{**step, **nested}]
+    return dict(nested)
+
+
+def _says_nothing(chunk: dict[str, Any]) -> bool:
+    """Whether all its texts are empty, and there is nothing else in it."""
+    rest = {key: value for key, value in chunk.items() if key not in _HEAD}
+    return _is_bare(rest)
+
+
+def _is_bare(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(key in ("index", "type") or _is_bare(inner) for key, inner in value.items())
+    return all(map(_is_bare, value)) if isinstance(value, list) else value is None or value == ""

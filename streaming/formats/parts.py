@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from streaming.sse import Message
 
@@ -32,6 +32,24 @@ class Whole:
     choice: int = 0
 
 
+class Label(NamedTuple):
+    """A text that is whole in itself and shown as one: a function's name, the title of a source.
+
+    What comes later under the same name is another text; but nobody can put a match together from the two.
+    """
+
+    text: str
+    channel: str
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """A choice has all its text: nothing that is held of it has to wait."""
+
+    choice: int
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """What the reader may know of a moderation: never the rule's pattern. ``notice`` is what to show in its place."""
@@ -57,7 +75,32 @@ class End:
     reason: str = "stop"
 
 
-Part = Delta | Whole | Notice | Failure | End
+Step = str | dict[str, Any]
+"""Into a field; or into an item of a list, which has at least these fields."""
+
+
+class Place(NamedTuple):
+    """Where a text stood in a message: ``holder[key]``.
+
+    ``trail`` leads there from the top, for text that leaves after its own message has.
+    """
+
+    channel: str
+    choice: int
+    holder: Any
+    key: str | int
+    trail: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What else an upstream's message says: the message itself, whose texts were taken out. They come before it."""
+
+    message: dict[str, Any]
+    places: list[Place]
+
+
+Part = Delta | Whole | Label | Finish | Rest | Notice | Failure | End
 
 CUT = Failure(502, "Bad Gateway", "the upstream's stream ended before it was done")
 

@@ -1,0 +1,192 @@
+"""Where text stands in JSON of the OpenAI kind: it is taken out, and what came of it is put back.
+
+Fail closed: whatever could hold words of the model is a text here, in fields that nobody knows yet too; and what
+could tell a text otherwise than as text (log probabilities, token numbers, sound) does not pass at all.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Container, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from streaming.formats.parts import Delta, Label, Place, Step
+
+OF_NO_CHOICE = -1
+"""The choice of a text that stands beside the choices."""
+
+# These hold names that servers give, not words of a model. They pass if they look like a name, else not at all.
+_NAMES = frozenset(
+    {"id", "object", "model", "type", "finish_reason", "native_finish_reason", "format", "provider"}
+    | {"system_fingerprint", "service_tier", "obfuscation"}
+)
+_NAMES_DEEP_DOWN = frozenset({"id", "type", "format"})
+_ROLES = frozenset({"assistant", "developer", "function", "model", "system", "tool", "user"})
+_LONGEST_NAME = 256
+
+# They would tell what was masked: as tokens beside the text, as numbers, or as sound.
+_TELLTALES = frozenset({"logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "tokens", "bytes", "data"})
+
+# Below the fields of a choice or delta these come bit by bit; any other text there comes whole.
+_GROWING = frozenset(
+    {"text", "content", "arguments", "transcript", "summary", "thinking", "reasoning", "reasoning_content"}
+    | {"refusal", "input"}
+)
+
+_DEEPEST = 16
+
+# Of a message in a request: what is no text that a model reads as such.
+_NO_PROMPT = frozenset(
+    {"role", "type", "id", "tool_call_id", "format", "url", "data", "file_data", "file_id", "filename", "detail"}
+)
+
+
+class Taken(NamedTuple):
+    """The texts of a JSON object, and the place of each; an empty text stands there now."""
+
+    texts: list[Delta | Label]
+    places: list[Place]
+
+
+class _Spot(NamedTuple):
+    """How far a search has come. ``depth`` counts from the fields of a choice, in which every text may grow."""
+
+    path: str
+    choice: int
+    trail: tuple[Step, ...]
+    depth: int = 0
+    is_whole: bool = False
+    """Whether nothing grows here, because it comes all at once."""
+
+    def into(self, key: str) -> _Spot:
+        return _Spot(f"{self.path}{key}.", self.choice, (*self.trail, key), self.depth + 1, self.is_whole)
+
+    def at(self, item: dict[str, Any], position: int) -> _Spot:
+        index = item.get("index")
+        named = {key: item[key] for key in ("index", "type") if isinstance(item.get(key), int | str)}
+        # A tool call without a number is a whole one. The parts of a content have none, and go on.
+        is_whole = self.is_whole or (self.path.endswith("tool_calls.") and not isinstance(index, int))
+        number = index if isinstance(index, int) else position
+        return _Spot(f"{self.path}{number}.", self.choice, (*self.trail, named), self.depth + 1, is_whole)
+
+
+def take_answer(chunk: dict[str, Any], main: str = "delta") -> Taken:
+    """The texts of an answer whose choices are objects. ``main`` is the field of a choice that has its own text."""
+    taken = Taken([], [])
+    for choice in chunk.get("choices") or ():
+        index = choice.get("index") or 0
+        spot = _Spot("choice.", index, ("choices", {"index": index}))
+        own = {key: choice[key] for key in ("delta", "message") if isinstance(choice.get(key), dict)}
+        for key, fields in own.items():
+            path = "" if key == main else f"{key}."
+            _take_fields(fields, _Spot(path, index, (*spot.trail, key)), taken)
+        _take_fields(choice, spot, taken, but=own)
+    _take_fields(chunk, _Spot("", OF_NO_CHOICE, ()), taken, but=("choices",))
+    return taken
+
+
+def _take_fields(fields: dict[str, Any], spot: _Spot, taken: Taken, but: Container[str] = ()) -> None:
+    for key, value in list(fields.items()):
+        if not _is_field(key):
+            del fields[key]  # it is text itself, as where tokens are counted
+        elif key in but:
+            continue
+        elif isinstance(value, str):
+            _take_text(value, fields, key, spot, taken)
+        elif isinstance(value, dict | list | float):
+            fields[key] = None if key in _TELLTALES else _take_inner(value, spot.into(key), taken)
+
+
+def _take_text(text: str, fields: dict[str, Any], key: str, spot: _Spot, taken: Taken) -> None:
+    if key in (_NAMES if spot.depth == 0 else _NAMES_DEEP_DOWN):
+        if not _is_name(text):
+            del fields[key]
+    elif key == "role" and spot.depth == 0:
+        if text not in _ROLES:
+            del fields[key]
+    elif key in _TELLTALES:
+        fields[key] = None
+    elif text:
+        grows = not spot.is_whole and (spot.depth == 0 or key in _GROWING)
+        _put_aside(Delta if grows else Label, text, fields, key, spot, taken)
+
+
+def _take_inner(value: dict[str, Any] | list[Any] | float, spot: _Spot, taken: Taken) -> Any:
+    """What may stay of it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if spot.depth > _DEEPEST:
+        return None
+    if isinstance(value, dict):
+        _take_fields(value, spot, taken)
+        return value
+    if any(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
+        return None  # numbers in a row may be the numbers of tokens
+    for position, item in enumerate(value):
+        if isinstance(item, dict):
+            _take_fields(item, spot.at(item, position), taken)
+        elif isinstance(item, list):
+            value[position] = _take_inner(item, spot.at({}, position)._replace(is_whole=True), taken)
+        elif isinstance(item, str) and item:
+            _put_aside(Label, item, value, position, spot, taken)
+    return value
+
+
+def _put_aside(kind: type[Delta | Label], text: str, holder: Any, key: str | int, spot: _Spot, taken: Taken) -> None:
+    channel = _channel(f"{spot.path}{key}")
+    taken.texts.append(kind(text, channel, spot.choice))
+    taken.places.append(Place(channel, spot.choice, holder, key, (*spot.trail, str(key))))
+    holder[key] = ""
+
+
+_TOOL_ARGUMENTS = re.compile(r"(tool_calls\.\d+)\.function\.arguments")
+
+
+def _channel(path: str) -> str:
+    """A channel's name; that of a tool call's arguments is the call's."""
+    return call[1] if "." in path and (call := _TOOL_ARGUMENTS.fullmatch(path)) else path
+
+
+def put_back(places: Iterable[Place], texts: Mapping[tuple[int, str], str]) -> None:
+    """Texts by choice and channel, to where they stood."""
+    for place in places:
+        place.holder[place.key] = texts.get((place.choice, place.channel), "")
+
+
+def take_prompt(fields: dict[str, Any]) -> Taken:
+    """The texts of a chat completion request: what its messages say, and what describes tools to a model."""
+    taken = Taken([], [])
+    for key in ("messages", "prediction"):
+        _take_prompts(fields, key, key, _is_prompt, taken)
+    for key in ("tools", "functions", "response_format"):
+        _take_prompts(fields, key, key, _is_description, taken)
+    return taken
+
+
+def _take_prompts(holder: Any, key: Any, path: str, is_wanted: Callable[[str], bool], taken: Taken) -> None:
+    value = holder.get(key) if isinstance(holder, dict) else holder[key]
+    if isinstance(value, str):
+        if value and is_wanted(path.rpartition(".")[2]):
+            _put_aside(Delta, value, holder, key, _Spot(path[: -len(str(key))], 0, ()), taken)
+    elif isinstance(value, dict | list):
+        for inner in value if isinstance(value, dict) else range(len(value)):
+            _take_prompts(value, inner, f"{path}.{inner}", is_wanted, taken)
+
+
+def _is_prompt(key: str) -> bool:
+    return key not in _NO_PROMPT
+
+
+def _is_description(key: str) -> bool:
+    return key == "description"
+
+
+@lru_cache(1024)
+def _is_field(key: str) -> bool:
+    return re.fullmatch(r"[A-Za-z_$][A-Za-z0-9_.$-]{0,63}", key) is not None
+
+
+def _is_name(text: str) -> bool:
+    return len(text) <= _LONGEST_NAME and text.isascii() and text.isprintable() and " " not in text

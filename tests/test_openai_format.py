@@ -1,0 +1,666 @@
+"""OpenAI's chunks through moderation, from the bytes to the bytes: what passes untouched, and what never passes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streaming import formats, pipeline
+from streaming.formats import OpenAIReader, OpenAIRelay, OpenAIWriter
+from streaming.moderation import Rule, RuleSet
+from streaming.sightings import Sighting
+from streaming.sse import Message, Parser, encode
+
+RULES = RuleSet(
+    [
+        Rule(1, "darn", category="profanity"),
+        Rule(2, "darn it", category="phrase"),
+        Rule(3, "stop here", action="block", category="test", replacement="Let us stop."),
+        Rule(4, "secret", action="drop", category="internal"),
+    ]
+)
+HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1700000000, "model": "m"}
+
+
+def chunk(delta: dict[str, Any], finish_reason: str | None = None, index: int = 0, **more: Any) -> dict[str, Any]:
+    return {**HEAD, "choices": [{"index": index, "delta": delta, "finish_reason": finish_reason}], **more}
+
+
+def wire(*chunks: Any) -> bytes:
+    return b"".join(encode(Message(each if isinstance(each, str) else json.dumps(each))) for each in chunks)
+
+
+async def relayed(
+    *chunks: Any, rules: RuleSet = RULES, data: bytes | None = None, size: int = 1 << 20, seen: Any = None
+) -> list[Any]:
+    """What a client gets for these chunks: objects, and ``[DONE]``."""
+    data = wire(*chunks) if data is None else data
+
+    async def pieces() -> AsyncGenerator[bytes]:
+        for at in range(0, len(data), size):
+            yield data[at : at + size]
+
+    writer = OpenAIRelay("m")
+    parts = pipeline.read(pipeline.parse(pieces()), OpenAIReader(keeps_rest=True))
+    batches = pipeline.write(pipeline.moderate(parts, rules, seen), writer)
+    sent = b"".join([encode(message) async for batch in batches for message in batch])
+    return [message.data if message.data == "[DONE]" else json.loads(message.data) for message in Parser().feed(sent)]
+
+
+def text_of(chunks: Iterable[Any], index: int = 0, field: str = "content") -> str:
+    deltas = [c["delta"] for each in chunks if each != "[DONE]" for c in each["choices"] if c["index"] == index]
+    return "".join(delta.get(field) or "" for delta in deltas)
+
+
+def finishes(chunks: Iterable[Any]) -> list[tuple[int, str]]:
+    choices = [choice for each in chunks if each != "[DONE]" for choice in each.get("choices", [])]
+    return [(choice["index"], choice["finish_reason"]) for choice in choices if choice.get("finish_reason")]
+
+
+class TestCleanChunksPassUntouched:
+    CLEAN = (
+        chunk({"role": "assistant", "content": "", "refusal": None}, usage=None, service_tier="default"),
+        chunk({"content": "Hello, "}, system_fingerprint="fp_1", usage=None, obfuscation="aB3/x9"),
+        chunk({"content": "world!"}, x_groq={"id": "req_01", "usage": {"queue_time": 0.25}}),
+        chunk({"reasoning_content": "hm?", "content": None}, provider="Azure"),
+        chunk({"refusal": "No."}),
+        {**HEAD, "choices": [{"index": 1, "delta": {"content": "other"}, "logprobs": None, "stop_reason": 7}]},
+        chunk(
+            {
+                "tool_calls": [
+                    {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": ""}}
+                ]
+            }
+        ),
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"q": 1}'}}]}),
+        chunk({"annotations": [{"type": "url_citation", "url_citation": {"url": "https://x.example", "title": "X"}}]}),
+        chunk({}, "tool_calls"),
+        chunk({}, "stop", index=1),
+        {**HEAD, "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 1}}},
+        {**HEAD, "choices": [], "timings": {"predicted_ms": 661.397}, "citations": ["https://a.example", "b"]},
+        "[DONE]",
+    )
+
+    async def test_whole(self) -> None:
+        assert await relayed(*self.CLEAN) == list(self.CLEAN)
+
+    @pytest.mark.parametrize("size", [1, 7, 64, 333])
+    async def test_however_their_bytes_are_cut(self, size: int) -> None:
+        assert await relayed(*self.CLEAN, size=size) == list(self.CLEAN)
+
+
+class TestHeldText:
+    async def test_keeps_a_chunk_back_that_says_nothing_else(self) -> None:
+        out = await relayed(chunk({"content": "dar"}), chunk({"content": "k"}), "[DONE]")
+
+        assert out == [
+            chunk({"content": "dark"}),
+            chunk({}, "stop"),
+            "[DONE]",
+        ]
+
+    @pytest.mark.parametrize(
+        ("delta", "more"),
+        [
+            ({"role": "assistant"}, {}),
+            ({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": ""}}]}, {}),
+            ({}, {"usage": {"total_tokens": 1}}),
+            ({"something": 5}, {}),
+        ],
+    )
+    async def test_lets_a_chunk_go_that_says_something_else(self, delta: Any, more: Any) -> None:
+        first = chunk({**delta, "content": "dar"}, **more)
+
+        out = await relayed(first, chunk({"content": "k"}), chunk({}, "stop"), "[DONE]")
+
+        assert out[0] == chunk({**delta, "content": ""}, **more)
+        assert out[1] == chunk({"content": "dark"})
+
+    async def test_leaves_before_the_finish_reason_of_its_choice_and_no_other(self) -> None:
+        out = await relayed(
+            chunk({"content": "a dar"}, index=0),
+            chunk({"content": "b dar"}, index=1),
+            chunk({}, "stop", index=0),
+            chunk({"content": "n!"}, index=1),
+            chunk({}, "length", index=1),
+            "[DONE]",
+        )
+
+        assert out == [
+            chunk({"content": "a "}, index=0),
+            chunk({"content": "b "}, index=1),
+            chunk({"content": "dar"}, index=0),
+            chunk({}, "stop", index=0),
+            {**chunk({"content": "****!"}, index=1), "moderated": [{"action": "mask", "category": "profanity"}]},
+            chunk({}, "length", index=1),
+            "[DONE]",
+        ]
+
+    async def test_leaves_in_the_chunk_that_finishes_if_that_has_text_of_its_own(self) -> None:
+        out = await relayed(chunk({"content": "dar"}), chunk({"content": "k da"}, "stop"), "[DONE]")
+
+        assert out == [chunk({"content": "dark da"}, "stop"), "[DONE]"]
+
+    async def test_of_a_tool_call_keeps_its_number(self) -> None:
+        call = {"index": 1, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": "dar'}}
+
+        out = await relayed(chunk({"tool_calls": [call]}), chunk({}, "tool_calls"), "[DONE]")
+
+        calls = [c for each in out[:-1] for c in each["choices"][0]["delta"].get("tool_calls", [])]
+        assert "".join(call["function"]["arguments"] for call in calls) == '{"a": "dar'
+        assert {call["index"] for call in calls} == {1}
+
+    async def test_leaves_before_an_error(self) -> None:
+        out = await relayed(chunk({"content": "dar"}), {"error": {"message": "overloaded"}})
+
+        assert text_of(out[:-1]) == "dar"
+        assert out[-1]["error"]["message"] == "the upstream failed: overloaded"
+
+
+class TestMasks:
+    async def test_stand_where_the_text_stood(self) -> None:
+        out = await relayed(chunk({"content": "oh darn you"}), chunk({}, "stop"), "[DONE]")
+
+        assert out[0] == {
+            **chunk({"content": "oh **** you"}),
+            "moderated": [{"action": "mask", "category": "profanity"}],
+        }
+
+    @pytest.mark.parametrize("field", ["content", "reasoning_content", "reasoning", "refusal", "text", "thinking", "x"])
+    async def test_reach_every_field_of_a_delta(self, field: str) -> None:
+        out = await relayed(chunk({field: "da"}), chunk({field: "rn"}), chunk({field: "!"}), chunk({}, "stop"))
+
+        assert text_of(out, field=field) == "****!"
+
+    async def test_are_found_per_choice_and_field(self) -> None:
+        out = await relayed(
+            chunk({"content": "da"}),
+            chunk({"content": "rn"}, index=1),
+            chunk({"reasoning_content": "rn"}),
+            chunk({}, "stop"),
+            chunk({}, "stop", index=1),
+        )
+
+        assert (text_of(out), text_of(out, 1), text_of(out, field="reasoning_content")) == ("da", "rn", "rn")
+
+    async def test_are_told_to_a_witness(self) -> None:
+        seen: list[Sighting] = []
+
+        await relayed(chunk({"refusal": "oh darn"}, index=2), chunk({}, "stop", index=2), "[DONE]", seen=seen.append)
+
+        assert [(each.rule.id, each.channel, each.choice) for each in seen] == [(1, "refusal", 2)]
+
+
+class TestABlock:
+    async def test_ends_the_choice_with_content_filter(self) -> None:
+        out = await relayed(chunk({"role": "assistant", "content": ""}), chunk({"content": "a stop here b"}), "[DONE]")
+
+        notice = [{"action": "block", "category": "test", "notice": "Let us stop."}]
+        assert out == [
+            chunk({"role": "assistant", "content": ""}),
+            {**chunk({"content": "a "}), "moderated": notice},
+            chunk({}, "content_filter"),
+            "[DONE]",
+        ]
+
+    async def test_ends_every_choice_that_is_open(self) -> None:
+        out = await relayed(
+            *(chunk({"content": "a"}, index=index) for index in range(3)),
+            chunk({}, "stop", index=1),
+            chunk({"content": "stop here"}, index=2),
+            chunk({"content": "never"}),
+        )
+
+        assert finishes(out) == [(1, "stop"), (0, "content_filter"), (2, "content_filter")]
+
+    async def test_in_the_first_chunk_is_an_answer_all_the_same(self) -> None:
+        out = await relayed(chunk({"role": "assistant", "content": "a stop here b"}), chunk({"content": "never"}))
+
+        assert text_of(out) == "a "
+        assert out[0]["choices"][0]["delta"]["role"] == "assistant"
+        assert finishes(out) == [(0, "content_filter")]
+        assert out[-1] == "[DONE]"
+
+    async def test_of_all_there_is_too(self) -> None:
+        out = await relayed(chunk({"content": "stop here"}))
+
+        assert finishes(out) == [(0, "content_filter")]
+        assert out[0]["choices"][0]["delta"] == {"role": "assistant"}
+
+    async def test_does_not_wait_for_more(self) -> None:
+        closed = []
+
+        async def pieces() -> AsyncGenerator[bytes]:
+            try:
+                yield wire(chunk({"content": "stop here."}))
+                raise AssertionError("nobody asks for more")
+            finally:
+                closed.append(True)
+
+        parts = pipeline.read(pipeline.parse(pieces()), OpenAIReader(keeps_rest=True))
+        out = [part async for batch in pipeline.moderate(parts, RULES) for part in batch]
+
+        assert out[-1] == formats.End("blocked")
+        assert closed == [True]
+
+
+SPLIT = ("da", "rn")
+
+LEAKS: dict[str, list[Any]] = {
+    "logprobs": [
+        {
+            **HEAD,
+            "choices": [
+                {
+                    "index": 0,
+                    "delta": {"content": "darn"},
+                    "logprobs": {"content": [{"token": "darn", "bytes": [100, 97, 114, 110], "top_logprobs": []}]},
+                }
+            ],
+        }
+    ],
+    "logprobs in the old way": [
+        {**HEAD, "choices": [{"index": 0, "text": "", "logprobs": {"top_logprobs": [{"darn": -1}]}}]}
+    ],
+    "text where completions have it": [{**HEAD, "choices": [{"index": 0, "text": part}]} for part in SPLIT],
+    "text beside the choices": [{**HEAD, "choices": [], "output_text": part} for part in SPLIT],
+    "a message in a stream": [{**HEAD, "choices": [{"index": 0, "message": {"content": part}}]} for part in SPLIT],
+    "a message beside a delta": [
+        {**HEAD, "choices": [{"index": 0, "delta": {}, "message": {"content": part}}]} for part in SPLIT
+    ],
+    "a message that is a text": [{**HEAD, "choices": [{"index": 0, "message": "darn"}]}],
+    "a message that is a list": [{**HEAD, "choices": [{"index": 0, "message": ["darn"]}]}],
+    "content as a list of parts": [chunk({"content": [{"type": "text", "text": part}]}) for part in SPLIT],
+    "content as a list of texts": [chunk({"content": [part]}) for part in SPLIT],
+    "thoughts in parts of parts": [
+        chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": part}]}]}) for part in SPLIT
+    ],
+    "details of reasoning": [
+        chunk({"reasoning_details": [{"type": "reasoning.text", "text": part, "index": 0}]}) for part in SPLIT
+    ],
+    "the transcript of sound": [
+        chunk({"audio": {"id": "a", "transcript": part, "data": "ZGFybg=="}}) for part in SPLIT
+    ],
+    "a function's arguments": [
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": part}}]}) for part in SPLIT
+    ],
+    "a function's arguments in the old way": [chunk({"function_call": {"arguments": part}}) for part in SPLIT],
+    "a function's name": [chunk({"tool_calls": [{"index": 0, "function": {"name": "darn"}}]})],
+    "a function's name in pieces": [
+        chunk({"tool_calls": [{"index": 0, "function": {"name": part}}]}) for part in SPLIT
+    ],
+    "a call without a number": [chunk({"tool_calls": [{"function": {"name": "f", "arguments": "darn"}}]})],
+    "a call without a number in pieces": [
+        chunk({"tool_calls": [{"function": {"name": "f", "arguments": part}}]}) for part in SPLIT
+    ],
+    "the title of a source": [chunk({"annotations": [{"url_citation": {"title": "darn"}}]})],
+    "a field nobody knows": [chunk({"x": {"y": [{"z": part}]}}) for part in SPLIT],
+    "a list nobody knows": [chunk({}, x=["darn"])],
+    "a field's name": [chunk({"you darn": 1})],
+    "a field's name elsewhere": [chunk({}, usage={"oh, darn": 1})],
+    "a role": [chunk({"role": "you darn"})],
+    "an id": [{**chunk({}), "id": "you darn"}],
+    "a model's name": [{**chunk({}), "model": "oh\ndarn"}],
+    "text after the end of a choice": [chunk({"content": "da"}, "stop"), chunk({"content": "rn"})],
+    "the numbers of tokens": [{**chunk({}), "token_ids": [100, 97, 114, 110], "prompt_token_ids": [1]}],
+    "numbers nobody knows": [chunk({"x": [100, 97, 114, 110]})],
+    "an error": [{"error": {"message": "cannot parse: darn"}}],
+    "an error of one choice": [{**HEAD, "choices": [{"index": 0, "error": {"message": "darn"}}]}],
+    "an error as vLLM says it": [{"object": "error", "message": "darn", "code": 400}],
+    "the same field twice": ['{"choices": [{"index": 0, "delta": {"content": "darn", "content": "darn"}}]}'],
+    "folded": [chunk({"content": "d\u200ba"}), chunk({"content": "R\u0301n"})],
+    "deep down": [chunk({"x": json.loads('{"a":' * 60 + '"darn"' + "}" * 60)})],
+}
+
+NUMBERS = "100, 97, 114, 110"
+
+
+def strings_in(value: Any) -> list[str]:
+    """All text there is, the fields' names too."""
+    match value:
+        case dict():
+            return [text for key, inner in value.items() for text in [key, *strings_in(inner)]]
+        case list():
+            return [text for inner in value for text in strings_in(inner)]
+        case str():
+            return [value]
+    return []
+
+
+def put_together(chunks: list[Any], path: str = "") -> dict[str, str]:
+    """The texts of each field of a stream, run together as clients do it."""
+    joined: dict[str, str] = {}
+
+    def look(value: Any, path: str) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                look(inner, f"{path}.{key}")
+        elif isinstance(value, list):
+            for at, inner in enumerate(value):
+                look(inner, f"{path}.{inner.get('index', at) if isinstance(inner, dict) else at}")
+        elif isinstance(value, str):
+            joined[path] = joined.get(path, "") + value
+
+    for each in chunks:
+        look(each, "")
+    return joined
+
+
+class TestNothingUnmoderatedPasses:
+    @pytest.mark.parametrize("name", LEAKS)
+    async def test_in(self, name: str) -> None:
+        out = await relayed(*LEAKS[name], chunk({}, "stop"), "[DONE]")
+
+        sent = json.dumps(out).lower()
+        assert "darn" not in sent.replace("\\u200b", "")
+        assert NUMBERS not in sent
+        assert "zgfybg" not in sent
+        for path, text in put_together(out).items():
+            assert "darn" not in text, path
+        assert out
+
+    @pytest.mark.parametrize("name", LEAKS)
+    async def test_to_a_reader_of_our_own_format_in(self, name: str) -> None:
+        async def pieces() -> AsyncGenerator[bytes]:
+            yield wire(*LEAKS[name], chunk({}, "stop"), "[DONE]")
+
+        parts = pipeline.read(pipeline.parse(pieces()), OpenAIReader())
+        batches = pipeline.write(pipeline.moderate(parts, RULES), formats.NativeWriter())
+        out = [json.loads(message.data) async for batch in batches for message in batch]
+
+        assert "darn" not in json.dumps(out).lower()
+        texts = dict[tuple[Any, Any], str]()
+        for each in out:
+            place = each.get("channel"), each.get("choice")
+            texts[place] = texts.get(place, "") + each.get("delta", "")
+        assert not any("darn" in text for text in texts.values())
+
+    @pytest.mark.parametrize("name", ["a function's name", "the title of a source", "a field nobody knows"])
+    async def test_and_a_block_is_one_there_too(self, name: str) -> None:
+        rules = RuleSet([Rule(1, "darn", action="block", category="test")])
+
+        out = await relayed(*LEAKS[name], chunk({"content": "never"}), "[DONE]", rules=rules)
+
+        assert finishes(out) == [(0, "content_filter")]
+        assert "never" not in json.dumps(out)
+
+    @pytest.mark.parametrize(
+        "data",
+        [b"data: <html>darn</html>\n\n", b'data: "darn"\n\n', b"data: {darn\n\n", b'data: {"choices": "darn"}\n\n'],
+    )
+    async def test_of_what_is_no_chunk(self, data: bytes) -> None:
+        out = await relayed(data=wire(chunk({"content": "a"})) + data + wire("[DONE]"))
+
+        assert text_of(out[:-1]) == "a"
+        assert out[-1]["error"]["code"] == 502
+        assert "darn" not in json.dumps(out)
+        assert "[DONE]" not in out
+
+
+FIELDS = ["content", "text", "delta", "message", "tool_calls", "function", "arguments", "name", "index", "x", "role"]
+FIELDS += ["reasoning_content", "refusal", "logprobs", "finish_reason", "usage", "audio", "you darn"]
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 300) | st.floats() | st.sampled_from(["da", "rn", "darn", "it", "stop"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "content",
+                    "text",
+                    "delta",
+                    "message",
+                    "tool_calls",
+                    "function",
+                    "arguments",
+                    "name",
+                    "index",
+                    "x",
+                    "reasoning_content",
+                    "refusal",
+                    "role",
+                    "logprobs",
+                    "finish_reason",
+                    "usage",
+                    "audio",
+                    "darn\tyou",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=10,
+)
+choices = st.lists(
+    st.fixed_dictionaries(
+        {"index": st.integers(0, 1)}, optional={"delta": st.dictionaries(st.sampled_from(["content", "x"]), values)}
+    )
+    | st.dictionaries(st.sampled_from(["delta", "message", "text", "x", "finish_reason"]), values, max_size=3),
+    max_size=2,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.fixed_dictionaries({"choices": choices}, optional={"x": values, "usage": values}), max_size=4))
+async def test_whatever_an_upstream_says_a_masked_word_never_passes(chunks: list[Any]) -> None:
+    out = await relayed(*chunks, "[DONE]")
+
+    texts = [text for each in out for text in strings_in(each)]
+    assert not any("darn" in text for text in texts)
+    assert not any("darn" in text for text in put_together(out).values())
+
+
+class TestServersDiffer:
+    """Bytes as the servers named send them, written for this project."""
+
+    CASES = {
+        "a first chunk with a role only, and one after it with nothing": (
+            b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
+            b'data: {"choices":[{"index":0,"delta":{"content":""}}]}\n\n'
+            b'data: {"choices":[{"index":0,"delta":{"content":"oh darn"}}]}\n\n'
+            b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+        ),
+        "llama.cpp: content null, timings": (
+            b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{"role":"assistant","content":null}}]}\n\n'
+            b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":"oh da"}}]}\n\n'
+            b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":"rn"}}]}\n\n'
+            b'data: {"choices":[{"finish_reason":"stop","index":0,"delta":{}}],"timings":{"predicted_ms":1.5}}\n\n'
+            b"data: [DONE]\n\n"
+        ),
+        "OpenAI: usage with empty choices after the finish reason": (
+            b'data: {"choices":[{"index":0,"delta":{"content":"oh darn"},"finish_reason":null}],"usage":null}\n\n'
+            b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}\n\n'
+            b'data: {"choices":[],"usage":{"total_tokens":9}}\n\ndata: [DONE]\n\n'
+        ),
+        "OpenRouter: comments before and between, usage in a choice that has ended": (
+            b": OPENROUTER PROCESSING\n\n: OPENROUTER PROCESSING\n\n"
+            b'data: {"provider":"X","choices":[{"index":0,"delta":{"role":"assistant","content":"oh darn"}}]}\n\n'
+            b": OPENROUTER PROCESSING\n\n"
+            b'data: {"choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop"}]}\n\n'
+            b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],'
+            b'"usage":{"total_tokens":9}}\n\ndata: [DONE]\n\n'
+        ),
+        "DeepSeek: keep-alive comments, reasoning first, usage with the finish reason": (
+            b": keep-alive\n\n"
+            b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":null,"reasoning_content":"hm"}}]}\n\n'
+            b": keep-alive\n\n"
+            b'data: {"choices":[{"index":0,"delta":{"content":"oh darn","reasoning_content":null}}]}\n\n'
+            b'data: {"choices":[{"index":0,"delta":{"content":"","reasoning_content":null},"finish_reason":"stop"}],'
+            b'"usage":{"prompt_cache_hit_tokens":0}}\n\ndata: [DONE]\n\n'
+        ),
+        "lines that end with CRLF": (
+            b'data: {"choices":[{"index":0,"delta":{"content":"oh darn"}}]}\r\n\r\n'
+            b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\r\n\r\ndata: [DONE]\r\n\r\n'
+        ),
+        "no space after the colon": (
+            b'data:{"choices":[{"index":0,"delta":{"content":"oh darn"}}]}\n\n'
+            b'data:{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata:[DONE]\n\n'
+        ),
+        "no [DONE]": (
+            b'data: {"choices":[{"index":0,"delta":{"content":"oh darn"}}]}\n\n'
+            b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+        ),
+        "no finish reason": b'data: {"choices":[{"index":0,"delta":{"content":"oh darn"}}]}\n\ndata: [DONE]\n\n',
+        "vLLM: the finish reason with the last text, and a stop reason": (
+            b'data: {"choices":[{"index":0,"delta":{"content":"oh da"},"logprobs":null,"finish_reason":null}]}\n\n'
+            b'data: {"choices":[{"index":0,"delta":{"content":"rn"},"finish_reason":"stop","stop_reason":null}]}\n\n'
+            b"data: [DONE]\n\n"
+        ),
+        "a finish reason that is empty at first": (
+            b'data: {"choices":[{"index":0,"delta":{"content":"oh darn"},"finish_reason":""}]}\n\n'
+            b'data: {"choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+        ),
+        "Azure: first a chunk about the prompt": (
+            b'data: {"choices":[],"prompt_filter_results":[{"prompt_index":0,"content_filter_results":{"hate":'
+            b'{"filtered":false,"severity":"safe"}}}]}\n\n'
+            b'data: {"choices":[{"index":0,"delta":{"content":"oh darn"},"content_filter_results":{}}]}\n\n'
+            b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+        ),
+        "a completion that came whole": (
+            b'data: {"object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant",'
+            b'"content":"oh darn"},"finish_reason":"stop"}],"usage":{"total_tokens":9}}\n\ndata: [DONE]\n\n'
+        ),
+        "event names and ids": (
+            b'id: 1\nevent: chunk\ndata: {"choices":[{"index":0,"delta":{"content":"oh darn"}}]}\n\n'
+            b'id: 2\nevent: chunk\ndata: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+            b"data: [DONE]\n\n"
+        ),
+    }
+
+    @pytest.mark.parametrize("name", CASES)
+    async def test_but_what_a_client_gets_does_not(self, name: str) -> None:
+        out = await relayed(data=self.CASES[name])
+
+        assert text_of(out) == "oh ****"
+        assert finishes(out) == [(0, "stop")]
+        assert out[-1] == "[DONE]"
+        sent = json.dumps(out)
+        for kept in ("total_tokens", "prompt_cache_hit_tokens", "predicted_ms", "severity", "provider", "hm"):
+            assert (kept in sent) == (kept.encode() in self.CASES[name])
+
+    async def test_and_one_that_goes_away_is_not_taken_for_done(self) -> None:
+        out = await relayed(chunk({"content": "oh dar"}))
+
+        assert text_of(out[:-1]) == "oh dar"
+        assert out[-1]["error"]["message"] == "the upstream's stream ended before it was done"
+
+    async def test_and_a_tool_call_that_came_whole_gets_its_number(self) -> None:
+        calls = [{"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]
+        message = {"role": "assistant", "content": None, "tool_calls": calls}
+        completion = {"object": "chat.completion", "choices": [{"index": 0, "message": message}]}
+
+        out = await relayed(completion, "[DONE]")
+
+        numbered = [{**call, "index": index} for index, call in enumerate(calls)]
+        assert out[0]["object"] == "chat.completion.chunk"
+        assert out[0]["choices"][0]["delta"]["tool_calls"] == numbered
+
+
+class TestACompletionThatCameWhole:
+    @staticmethod
+    def completion(*choices: dict[str, Any], **more: Any) -> str:
+        numbered = [{"index": index, "finish_reason": "stop", **choice} for index, choice in enumerate(choices)]
+        return json.dumps({"id": "c", "object": "chat.completion", "model": "m", "choices": numbered, **more})
+
+    async def test_is_as_it_was_but_for_its_texts(self) -> None:
+        calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": "darn"}'}}]
+        first = {"message": {"role": "assistant", "content": "oh darn", "refusal": None}, "logprobs": {"content": []}}
+        second = {"message": {"role": "assistant", "tool_calls": calls}, "finish_reason": "tool_calls"}
+
+        out = await pipeline.moderate_completion(self.completion(first, second, usage={"total_tokens": 3}), RULES)
+
+        one, two = out["choices"]
+        assert one == {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": "oh ****", "refusal": None},
+            "logprobs": None,
+        }
+        assert two["message"]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a": "****"}'}
+        assert out["usage"] == {"total_tokens": 3}
+        assert [notice["category"] for notice in out["moderated"]] == ["profanity", "profanity"]
+
+    async def test_is_cut_where_a_block_ends_it_and_its_other_choices_are_not(self) -> None:
+        first = {"message": {"content": "a stop here b", "tool_calls": [{"id": "c", "function": {"name": "f"}}]}}
+        second = {"message": {"content": "fine"}}
+
+        out = await pipeline.moderate_completion(self.completion(first, second), RULES)
+
+        assert [choice["message"] for choice in out["choices"]] == [{"content": "a "}, {"content": "fine"}]
+        assert [choice["finish_reason"] for choice in out["choices"]] == ["content_filter", "stop"]
+
+    @pytest.mark.parametrize("data", ["", "[]", "{}", '{"choices": {}}', '{"choices": [3]}', "<html>darn"])
+    async def test_has_to_be_one(self, data: str) -> None:
+        with pytest.raises(formats.FormatError):
+            await pipeline.moderate_completion(data, RULES)
+
+
+class TestWritingAStreamOfOurOwn:
+    def test_has_as_many_choices_as_were_asked_for(self) -> None:
+        writer = OpenAIWriter("m", choices=2)
+
+        messages = [*writer.begin(), *writer.write(formats.Delta("b", choice=1)), *writer.write(formats.End())]
+
+        out = [json.loads(message.data) for message in messages[:-1]]
+        assert (text_of(out), text_of(out, 1)) == ("", "b")
+        assert finishes(out) == [(0, "stop"), (1, "stop")]
+
+    def test_counts_what_was_used_when_asked(self) -> None:
+        writer = OpenAIWriter("m", counts_usage=True, prompt_chars=5)
+
+        messages = [*writer.begin(), *writer.write(formats.Delta("12345678")), *writer.write(formats.End("length"))]
+
+        last = json.loads(messages[-2].data)
+        assert (last["choices"], last["usage"]) == (
+            [],
+            {"prompt_tokens": 2, "completion_tokens": 2, "total_tokens": 4},
+        )
+
+
+class TestPrompts:
+    async def test_are_moderated_wherever_a_model_reads_them(self) -> None:
+        parameters = {"properties": {"darn": {"description": "darn"}}}
+        function = {"name": "darn", "description": "darn", "parameters": parameters}
+        parts = [{"type": "text", "text": "darn"}, {"type": "image_url", "image_url": {"url": "darn"}}]
+        call = {"id": "darn", "function": {"name": "f", "arguments": "darn"}}
+        fields: dict[str, Any] = {
+            "model": "darn",
+            "messages": [
+                {"role": "system", "content": "darn", "name": "darn"},
+                {"role": "user", "content": parts},
+                {"role": "assistant", "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": "darn", "content": "darn"},
+            ],
+            "tools": [{"type": "function", "function": function}],
+        }
+        seen: list[Sighting] = []
+
+        await pipeline.moderate_prompt(fields, RULES, seen.append)
+
+        assert json.dumps(fields).count('"****"') == 7
+        assert (fields["model"], fields["messages"][3]["tool_call_id"]) == ("darn", "darn")
+        assert [each.channel for each in seen][:2] == ["messages.0.content", "messages.0.name"]
+
+    async def test_that_are_blocked_say_so(self) -> None:
+        fields = {"messages": [{"role": "user", "content": "please stop here"}]}
+
+        with pytest.raises(
+            pipeline.BadRequest, match=r"blocked by a moderation rule \(test\): Let us stop\."
+        ) as blocked:
+            await pipeline.moderate_prompt(fields, RULES)
+
+        assert blocked.value.code == "content_filter"
+
+    async def test_of_any_length_leave_the_loop_its_turns(self) -> None:
+        fields = {"messages": [{"role": "user", "content": "x" * 25_000 + "da" + "rn" + "x" * 25_000}]}
+
+        await pipeline.moderate_prompt(fields, RULES)
+
+        assert fields["messages"][0]["content"] == "x" * 25_000 + "****" + "x" * 25_000
