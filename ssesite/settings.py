@@ -4,6 +4,7 @@ The README's table "Settings" explains each to the person who sets it.
 """
 
 import contextlib
+import json
 import os
 import secrets
 from pathlib import Path
@@ -50,12 +51,25 @@ if STREAMING_ACCESS not in ("local", "login", "public"):
     raise ImproperlyConfigured(f"STREAMING_ACCESS is {STREAMING_ACCESS!r}. It may be local, login or public.")
 STREAMING_ALLOWED_ORIGINS: list[str] = env.list("STREAMING_ALLOWED_ORIGINS", [])
 
-# In the manner of DATABASES; streaming/upstreams.py reads it. Empty: "default" is this site's own /stream.
-STREAMING_UPSTREAMS: dict[str, dict[str, Any]] = {}
-if url := env.str("UPSTREAM_URL", ""):
-    STREAMING_UPSTREAMS["default"] = {"URL": url, "FORMAT": env.str("UPSTREAM_FORMAT", "native")}
-    if key := env.str("UPSTREAM_API_KEY", ""):
-        STREAMING_UPSTREAMS["default"]["HEADERS"] = {"Authorization": f"Bearer {key}"}
+
+def configured_upstreams() -> dict[str, dict[str, Any]]:
+    """In the manner of DATABASES; streaming/upstreams.py reads it. Empty: "default" is this site's own /stream."""
+    try:
+        upstreams = json.loads(env.str("STREAMING_UPSTREAMS", "") or "{}")
+    except ValueError:
+        upstreams = None
+    if not isinstance(upstreams, dict) or not all(isinstance(entry, dict) for entry in upstreams.values()):
+        raise ImproperlyConfigured('STREAMING_UPSTREAMS has to be JSON like {"name": {"URL": "http://host/path"}}.')
+    if url := env.str("UPSTREAM_URL", ""):  # the short way to one
+        upstreams["default"] = {"URL": url, "FORMAT": env.str("UPSTREAM_FORMAT", "native")}
+        if env.str("UPSTREAM_MODELS", ""):
+            upstreams["default"]["MODELS"] = env.list("UPSTREAM_MODELS")
+        if env.str("UPSTREAM_API_KEY", ""):
+            upstreams["default"]["API_KEY_ENV"] = "UPSTREAM_API_KEY"
+    return upstreams
+
+
+STREAMING_UPSTREAMS = configured_upstreams()
 
 # Whether the hits of moderation rules keep the text that was met; else only a keyed hash of it.
 STREAMING_HIT_TEXTS = env.bool("STREAMING_HIT_TEXTS", True)

@@ -18,9 +18,10 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
 from streaming import upstreams
+from streaming.formats import FormatError
 from streaming.moderation import RuleError
 from streaming.requests import BadRequest
-from streaming.responses import failure_of, problem
+from streaming.responses import errors_at, failure_of
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 FORWARDED = ("forwarded", "via", "x-forwarded-")
@@ -30,11 +31,12 @@ View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
 class Denied(Exception):
-    """This request may not come in. ``response`` says why."""
+    """This request may not come in."""
 
     def __init__(self, status: HTTPStatus, detail: str, **more: Any) -> None:
         super().__init__(detail)
-        self.response = problem(status, detail, **more)
+        self.status = status
+        self.more = more
 
 
 def guarded(*methods: str, everyone: bool = False, signed: bool = False) -> Callable[[View], View]:
@@ -47,7 +49,7 @@ def guarded(*methods: str, everyone: bool = False, signed: bool = False) -> Call
         @csrf_exempt  # it is checked below, and only when a session is what lets a request in
         @functools.wraps(view)
         async def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            origin = None
+            origin, refuse = None, errors_at(request)
             try:
                 relayed = signed and upstreams.is_signed(request)
                 origin = None if relayed else _allowed_origin(request)
@@ -58,21 +60,31 @@ def guarded(*methods: str, everyone: bool = False, signed: bool = False) -> Call
                     await _check_access(request)
                 response = await view(request, *args, **kwargs)
             except Denied as denied:
-                response = denied.response
+                response = refuse(denied.status, str(denied), **denied.more)
             except BadRequest as bad:
-                response = problem(bad.status, str(bad), **({"errors": bad.errors} if bad.errors else {}))
+                response = refuse(bad.status, str(bad), **{key: value for key, value in bad.more.items() if value})
             except RuleError:
                 # Unmoderated text never goes out.
-                response = problem(HTTPStatus.SERVICE_UNAVAILABLE, "the moderation rules cannot be carried out")
-            except upstreams.UpstreamError as error:
+                response = refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the moderation rules cannot be carried out")
+            except (upstreams.UpstreamError, FormatError) as error:
                 failure = failure_of(error)
-                headers = {"Allow": "POST"} if isinstance(error, upstreams.PostOnly) else {}
-                response = problem(failure.status, failure.detail, headers=headers)
+                response = refuse(failure.status, failure.detail, headers=_headers_of(error))
             return _with_cors(response, request, origin) if "Origin" in request.headers else response
 
         return guard
 
     return decorate
+
+
+def _headers_of(error: Exception) -> dict[str, str]:
+    match error:
+        case upstreams.PostOnly():
+            return {"Allow": "POST"}
+        case upstreams.Busy():
+            return {"Retry-After": "1"}
+        case upstreams.Refused(retry_after=seconds) if seconds.isascii() and seconds.isdigit():
+            return {"Retry-After": seconds}
+    return {}
 
 
 def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:

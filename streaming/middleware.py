@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.locale import LocaleMiddleware
 
-from streaming.responses import problem
+from streaming.responses import errors_at
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +46,13 @@ class UnmigratedMiddleware:
             missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
         except DatabaseError:
             logger.exception("the database does not answer")
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer; the server's log tells more")
+            return errors_at(request)(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer; the server's log tells more"
+            )
         if not missing:
             return None
         detail = "the database has not been migrated: run 'uv run manage.py migrate' (or 'python manage.py migrate')"
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+        return self._refuse(request, detail)
+
+    def _refuse(self, request: HttpRequest, detail: str) -> HttpResponseBase:
+        return errors_at(request)(HTTPStatus.SERVICE_UNAVAILABLE, detail)

@@ -31,6 +31,9 @@ HEADERS = {
     "X-Accel-Buffering": "no",  # nginx
 }
 
+FIRST_HEARTBEAT = 0.1
+"""The same before the first byte: servers send the head of a response together with that."""
+
 READY_BYTES = 64 * 1024
 """What may be ready and not yet taken by the server, before the source has to wait."""
 
@@ -54,6 +57,31 @@ def problem(status: HTTPStatus | int, detail: str, **more: Any) -> JsonResponse:
     )
 
 
+def openai_error(status: HTTPStatus | int, detail: str, **more: Any) -> JsonResponse:
+    """An error before the first byte, in the shape that OpenAI's clients know. ``code`` is a word for programs."""
+    status, errors = HTTPStatus(status), more.get("errors") or {}
+    param = next(iter(errors)) if len(errors) == 1 else None
+    error = {"message": detail, "type": _error_type(status), "param": param, "code": more.get("code")}
+    headers = {"Cache-Control": "no-store", **(more.get("headers") or {})}
+    return JsonResponse({"error": error}, status=status, headers=headers)
+
+
+def _error_type(status: HTTPStatus) -> str:
+    match status:
+        case HTTPStatus.UNAUTHORIZED:
+            return "authentication_error"
+        case HTTPStatus.FORBIDDEN:
+            return "permission_error"
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return "rate_limit_error"
+    return "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
+
+
+def errors_at(request: HttpRequest) -> Callable[..., JsonResponse]:
+    """How errors are said at this address: ``problem``, or ``openai_error`` where OpenAI's clients come."""
+    return openai_error if request.path_info.startswith("/v1/") else problem
+
+
 def failure_of(error: Exception) -> Failure:
     """What an error is to a reader; the one place where a situation becomes a status."""
     match error:
@@ -65,6 +93,8 @@ def failure_of(error: Exception) -> Failure:
             return _failure(HTTPStatus.BAD_REQUEST, str(error))
         case upstreams.PostOnly():
             return _failure(HTTPStatus.METHOD_NOT_ALLOWED, str(error))
+        case upstreams.Busy():
+            return _failure(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         case upstreams.Refused(status=400 | 413 | 415 | 422 | 429 as status):
             return _failure(HTTPStatus(status), str(error))  # the reader's to mend, not the operator's
         case upstreams.UpstreamError() | sse.StreamError() | FormatError():
@@ -225,7 +255,7 @@ class EventStreamResponse(_ClosingResponse):
 
     async def _next_chunk(self) -> bytes | None:
         try:
-            async with asyncio.timeout(self._heartbeat):
+            async with asyncio.timeout(self._heartbeat if self._bytes else min(FIRST_HEARTBEAT, self._heartbeat)):
                 return await self._outbox.take()
         except TimeoutError:
             return b":\n\n"

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 from weakref import WeakKeyDictionary
 
@@ -36,6 +39,13 @@ SIGNATURE_HEADER = "X-Streaming-Signature"
 
 SIGNATURE_SECONDS = 60
 MAX_ERROR_BYTES = 64 * 1024
+
+MAX_WHOLE_BYTES = 10_000_000
+"""Of an answer that comes whole."""
+
+WHOLE_SECONDS = 600.0
+"""How long an answer that comes whole is waited for, unless its upstream's TIMEOUTS have a total: it is the clients'
+own limit."""
 
 # RFC 9110 section 7.6.1: they speak of one connection, not of the message.
 HOP_BY_HOP = frozenset(
@@ -94,18 +104,20 @@ class Broken(UpstreamError):
 
 
 class Refused(UpstreamError):
-    """It answered, but not with a stream. ``status`` is its own."""
+    """It answered, but not with what it was asked for. ``status`` and ``retry_after`` are its own."""
 
-    def __init__(self, name: str, status: int, sentence: str) -> None:
+    def __init__(self, name: str, status: int, sentence: str, retry_after: str = "") -> None:
         super().__init__(name, sentence)
         self.status = status
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds: to connect, to the head of the response, between two pieces of its body, in all.
 
-    None is for ever: of the last two.
+    None is for ever: of the last two. Who asks for a stream is answered after ``head`` seconds; the upstream then has
+    as long as between two pieces, if that is longer.
     """
 
     connect: float = 5.0
@@ -122,26 +134,67 @@ class Settings:
     url: str
     format: str = "native"
     headers: Mapping[str, str] = field(default_factory=dict)
-    model: str = ""
+    models: tuple[str, ...] = ()
+    """The first is asked for where a request names none."""
     timeouts: Timeouts = Timeouts()
     forward: frozenset[str] = frozenset()
     verify: bool = True
+    concurrency: int | None = None
 
 
 _FORMATS = ("native", "openai", "text")
+_KEYS = (
+    {"URL", "FORMAT", "HEADERS", "API_KEY_ENV", "MODEL", "MODELS"} | {"TIMEOUTS", "FORWARD", "VERIFY", "CONCURRENCY"}
+)  # fmt: skip
 
 
 def read_settings(name: str, entry: Mapping[str, Any]) -> Settings:
     """An entry of the settings as a value. ImproperlyConfigured says which key is wrong, and how."""
     where = f"STREAMING_UPSTREAMS[{name!r}]"
-    known = {"URL", "FORMAT", "HEADERS", "MODEL", "TIMEOUTS", "FORWARD", "VERIFY"}
-    if unknown := sorted(set(entry) - known):
-        raise ImproperlyConfigured(f"{where} has {unknown[0]!r}, which is none of {', '.join(sorted(known))}.")
+    if unknown := sorted(set(entry) - _KEYS):
+        raise ImproperlyConfigured(f"{where} has {unknown[0]!r}, which is none of {', '.join(sorted(_KEYS))}.")
     url = str(entry.get("URL", ""))
     if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", url) or not _is_readable(url):
         raise ImproperlyConfigured(f"{where}['URL'] is {url!r}: it has to be like http://host:port/path.")
     if (form := entry.get("FORMAT", "native")) not in _FORMATS:
         raise ImproperlyConfigured(f"{where}['FORMAT'] is {form!r}: it may be {', '.join(_FORMATS)}.")
+    concurrency = entry.get("CONCURRENCY")
+    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+        raise ImproperlyConfigured(f"{where}['CONCURRENCY'] is {concurrency!r}: it has to be a number of streams.")
+    if isinstance(entry.get("FORWARD", ()), str):
+        raise ImproperlyConfigured(f"{where}['FORWARD'] has to be a list of headers.")
+    return Settings(
+        name,
+        url,
+        form,
+        _read_headers(where, entry),
+        _read_models(where, entry),
+        _read_timeouts(where, entry),
+        frozenset(header.lower() for header in entry.get("FORWARD", ())),
+        bool(entry.get("VERIFY", True)),
+        concurrency,
+    )
+
+
+def _read_headers(where: str, entry: Mapping[str, Any]) -> dict[str, str]:
+    if not isinstance(headers := entry.get("HEADERS", {}), Mapping):
+        raise ImproperlyConfigured(f"{where}['HEADERS'] has to be a dict.")
+    if not (variable := entry.get("API_KEY_ENV")):
+        return dict(headers)
+    if not (key := os.environ.get(str(variable), "").strip()):
+        raise ImproperlyConfigured(f"{where}['API_KEY_ENV'] names {variable!r}, which the environment does not have.")
+    return {"Authorization": f"Bearer {key}", **headers}
+
+
+def _read_models(where: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    models = [entry["MODEL"]] if entry.get("MODEL") else []
+    listed = entry.get("MODELS", ())
+    if isinstance(listed, str) or not all(isinstance(model, str) and model for model in [*models, *listed]):
+        raise ImproperlyConfigured(f"{where}['MODELS'] has to be a list of names, and MODEL one of them.")
+    return tuple(dict.fromkeys([*models, *listed]))
+
+
+def _read_timeouts(where: str, entry: Mapping[str, Any]) -> Timeouts:
     try:
         timeouts = Timeouts(**entry.get("TIMEOUTS", {}))
     except TypeError as error:
@@ -149,20 +202,7 @@ def read_settings(name: str, entry: Mapping[str, Any]) -> Settings:
     for key, seconds in asdict(timeouts).items():
         if not isinstance(seconds, int | float) and not (seconds is None and key in ("idle", "total")):
             raise ImproperlyConfigured(f"{where}['TIMEOUTS'][{key!r}] is {seconds!r}: it has to be seconds.")
-    if not isinstance(entry.get("HEADERS", {}), Mapping):
-        raise ImproperlyConfigured(f"{where}['HEADERS'] has to be a dict.")
-    if isinstance(entry.get("FORWARD", ()), str):
-        raise ImproperlyConfigured(f"{where}['FORWARD'] has to be a list of headers.")
-    return Settings(
-        name,
-        url,
-        form,
-        dict(entry.get("HEADERS", {})),
-        str(entry.get("MODEL", "")),
-        timeouts,
-        frozenset(header.lower() for header in entry.get("FORWARD", ())),
-        bool(entry.get("VERIFY", True)),
-    )
+    return timeouts
 
 
 def _is_readable(url: str) -> bool:
@@ -183,6 +223,36 @@ def settings_of(name: str, request: HttpRequest) -> Settings:
 
 def names() -> list[str]:
     return list(dict.fromkeys(["default", *settings.STREAMING_UPSTREAMS]))
+
+
+def models() -> dict[str, tuple[str, str]]:
+    """What ``/v1/models`` lists: for each name the upstream, and the model's name there.
+
+    Where two upstreams have a model of the same name, the second's is listed as ``upstream/model``.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for name, entry in settings.STREAMING_UPSTREAMS.items():
+        upstream = read_settings(name, entry)
+        for model in upstream.models if upstream.format == "openai" else ():
+            found[f"{name}/{model}" if model in found else model] = name, model
+    return found
+
+
+def find_model(model: str) -> tuple[str, str] | None:
+    """The upstream that a model's name chooses, and the model's name there.
+
+    An upstream that lists no models has any: the first such is asked for what nobody lists.
+    """
+    if found := models().get(model):
+        return found
+    for name, entry in settings.STREAMING_UPSTREAMS.items():
+        upstream = read_settings(name, entry)
+        if upstream.format == "openai":
+            if model.removeprefix(f"{name}/") in upstream.models:
+                return name, model.removeprefix(f"{name}/")
+            if not upstream.models:
+                return name, model
+    return None
 
 
 def _built_in(request: HttpRequest) -> Settings:
@@ -221,7 +291,10 @@ def is_signed(request: HttpRequest) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """An upstream that has answered: the head of its response, and the body as it comes."""
+    """An upstream that was asked: the head of its response, and the body as it comes.
+
+    Of one that is slow to answer the head is what it should be, and the body begins with the wait for it.
+    """
 
     name: str
     format: str
@@ -229,53 +302,181 @@ class Upstream:
     reason: str
     headers: list[tuple[str, str]]
     chunks: AsyncGenerator[bytes]
-    _response: httpx.Response
+    aclose: Callable[[], Awaitable[None]]
+    """Closes the connection; more than once does no harm. A cancellation does not keep it open."""
 
-    async def aclose(self) -> None:
-        """Closes the connection; more than once does no harm. A cancellation does not keep it open."""
-        await asyncio.shield(self._response.aclose())
+    @property
+    def kind(self) -> str:
+        """The media type of its body, without parameters."""
+        kind = next((value for key, value in self.headers if key.lower() == "content-type"), "")
+        return kind.partition(";")[0].strip().lower()
 
 
 Header = tuple[str, str]
+Fields = dict[str, Any]
 
 
-async def connect(name: str, request: HttpRequest, body: bytes) -> Upstream:
+class Censor(Protocol):
+    """What is done to words that go to an upstream, and to those of its errors."""
+
+    async def see_prompt(self, fields: Fields) -> None:
+        """Changes the texts of a chat completion request, or raises what keeps it from being sent."""
+
+    def clean(self, words: str) -> str: ...
+
+
+async def connect(name: str, request: HttpRequest, body: bytes, censor: Censor) -> Upstream:
     """Asks an upstream for a stream of text, in its own format, as ``/transfer`` does.
 
     Refused if it answers with anything but an event stream.
     """
     upstream = settings_of(name, request)
-    passed = [(key, request.headers[key]) for key in ("Accept-Language", "X-Request-ID") if key in request.headers]
-    query = request.META.get("QUERY_STRING", "")
     if upstream.format == "openai":
         if request.method != "POST":
             raise PostOnly(upstream.name, "takes a prompt, by POST")
-        path = "" if upstream.url.endswith("/chat/completions") else "chat/completions"
-        method, target, body = "POST", _target(upstream, path, ""), _chat_completion_body(upstream, body)
-        passed.append(("Content-Type", "application/json"))
-    else:
-        method, target = str(request.method), _target(upstream, "", query)
-        if body and "Content-Type" in request.headers:
-            passed.append(("Content-Type", request.headers["Content-Type"]))
-    # "identity": a compressed stream would have to be unpacked before its text can be read.
-    passed += [("Accept", "text/event-stream"), ("Accept-Encoding", "identity"), ("Cache-Control", "no-store")]
-    answer = await _send(upstream, method, target, passed, body)
+        return await complete(upstream, request, _chat_completion_fields(upstream, body), censor)
+    target = _target(upstream, "", request.META.get("QUERY_STRING", ""))
+    passed = _passed_headers(request)
+    if body and "Content-Type" in request.headers:
+        passed.append(("Content-Type", request.headers["Content-Type"]))
+    return await _stream(upstream, str(request.method), target, [*passed, *_FOR_A_STREAM], body, censor)
+
+
+async def complete(upstream: Settings, request: HttpRequest, fields: Fields, censor: Censor) -> Upstream:
+    """Asks an upstream for a chat completion as a stream. What comes whole all the same is made into one.
+
+    Refused if it answers with neither.
+    """
+    await censor.see_prompt(fields)
+    body, target = _asked(upstream, {**fields, "stream": True})
+    headers = [*_passed_headers(request), ("Content-Type", "application/json"), *_FOR_A_STREAM]
+    return await _stream(upstream, "POST", target, headers, body, censor)
+
+
+async def complete_at_once(upstream: Settings, request: HttpRequest, fields: Fields, censor: Censor) -> str:
+    """Asks an upstream for a chat completion that comes whole: its JSON. Refused if it answers with anything else."""
+    await censor.see_prompt(fields)
+    body, target = _asked(upstream, {**fields, "stream": False})
+    headers = [*_passed_headers(request), ("Content-Type", "application/json"), ("Accept", "application/json")]
+    seconds = upstream.timeouts.total or WHOLE_SECONDS
+    patient = replace(upstream, timeouts=replace(upstream.timeouts, idle=seconds, total=seconds))
+    answer = await _send(patient, "POST", target, [*headers, ("Accept-Encoding", "identity")], body, seconds)
     try:
-        await _refuse_what_is_no_stream(upstream, answer)
+        await _refuse_an_error(upstream, answer, censor)
+        if "json" not in answer.kind:
+            raise Refused(upstream.name, 502, f"answered with {answer.kind or 'no type'}, not with JSON")
+        return (await _whole(upstream, answer)).decode("utf-8", "replace")
+    finally:
+        await answer.aclose()
+
+
+# "identity": a compressed stream would have to be unpacked before its text can be read.
+_FOR_A_STREAM = [("Accept", "text/event-stream"), ("Accept-Encoding", "identity"), ("Cache-Control", "no-store")]
+
+
+def _passed_headers(request: HttpRequest) -> list[Header]:
+    return [(key, request.headers[key]) for key in ("Accept-Language", "X-Request-ID") if key in request.headers]
+
+
+def _asked(upstream: Settings, fields: Fields) -> tuple[bytes, URL]:
+    path = "" if upstream.url.endswith("/chat/completions") else "chat/completions"
+    return json.dumps(fields).encode(), _target(upstream, path, "")
+
+
+async def _stream(
+    upstream: Settings, method: str, target: URL, headers: list[Header], body: bytes, censor: Censor
+) -> Upstream:
+    """The stream, once its head has come; or after ``head`` seconds without one, so that its reader can be answered."""
+    head, idle = upstream.timeouts.head, upstream.timeouts.idle
+    limit = None if idle is None else max(head, idle)
+    opening = asyncio.create_task(_opened(upstream, method, target, headers, body, limit, censor))
+    try:
+        await asyncio.wait({opening}, timeout=None if limit == head else head)
+    except asyncio.CancelledError:
+        await _given_up(opening)
+        raise
+    if opening.done():
+        return opening.result()
+    return Upstream(upstream.name, upstream.format, 200, "OK", [], _late(opening), partial(_given_up, opening))
+
+
+async def _opened(
+    upstream: Settings,
+    method: str,
+    target: URL,
+    headers: list[Header],
+    body: bytes,
+    limit: float | None,
+    censor: Censor,
+) -> Upstream:
+    answer = await _send(upstream, method, target, headers, body, limit)
+    try:
+        await _refuse_an_error(upstream, answer, censor)
+        if answer.kind == "text/event-stream":
+            return answer
+        if upstream.format == "openai" and "json" in answer.kind:
+            return replace(answer, chunks=_once(_as_stream(upstream, await _whole(upstream, answer), censor)))
+        raise Refused(upstream.name, 502, f"answered with {answer.kind or 'no type'}, not with an event stream")  # noqa: TRY301
     except BaseException:
         await answer.aclose()
         raise
-    return answer
+
+
+async def _late(opening: asyncio.Task[Upstream]) -> AsyncGenerator[bytes]:
+    answer = await opening
+    async with aclosing(answer.chunks):
+        async for chunk in answer.chunks:
+            yield chunk
+
+
+async def _given_up(opening: asyncio.Task[Upstream]) -> None:
+    """Whether it has been answered or not."""
+    opening.cancel()
+    await asyncio.wait({opening})
+    if not opening.cancelled() and not opening.exception():
+        await opening.result().aclose()
+
+
+async def _once(data: bytes) -> AsyncGenerator[bytes]:
+    yield data
+
+
+async def _whole(upstream: Settings, answer: Upstream) -> bytes:
+    body = b""
+    async with aclosing(answer.chunks):
+        async for chunk in answer.chunks:
+            body += chunk
+            if len(body) > MAX_WHOLE_BYTES:
+                raise Refused(upstream.name, 502, f"answered with more than {MAX_WHOLE_BYTES:,} bytes at once")
+    return body
+
+
+def _as_stream(upstream: Settings, body: bytes, censor: Censor) -> bytes:
+    """A chat completion that came whole, as the stream of that one message."""
+    try:
+        fields = json.loads(body)
+        is_completion = isinstance(fields["choices"], list)
+    except (ValueError, RecursionError, LookupError, TypeError):
+        is_completion = False
+    if not is_completion:
+        said = _words_of(body, censor)
+        raise Refused(
+            upstream.name, 502, "answered with JSON that is no chat completion" + (f": {said}" if said else "")
+        )
+    line = body.replace(b"\r", b" ").replace(b"\n", b" ")
+    return b"data: " + line + b"\n\ndata: [DONE]\n\n"
 
 
 async def relay(name: str, path: str, request: HttpRequest, body: AsyncIterable[bytes] | bytes) -> Upstream:
     """Passes a request on byte for byte, as ``/proxy`` does: its method, path, query, headers and body."""
     upstream = settings_of(name, request)
     target = _target(upstream, path, request.META.get("QUERY_STRING", ""))
-    return await _send(upstream, str(request.method), target, _relayed_headers(upstream, request), body)
+    return await _send(
+        upstream, str(request.method), target, _relayed_headers(upstream, request), body, upstream.timeouts.head
+    )
 
 
-def _chat_completion_body(upstream: Settings, body: bytes) -> bytes:
+def _chat_completion_fields(upstream: Settings, body: bytes) -> Fields:
     """A chat completion request made from ``{"prompt": ...}`` or ``{"messages": [...]}``, other fields kept."""
     try:
         fields = json.loads(body or b"{}")
@@ -288,8 +489,8 @@ def _chat_completion_body(upstream: Settings, body: bytes) -> bytes:
         fields["messages"] = [{"role": "user", "content": prompt}]
     if not isinstance(fields.get("messages"), list):
         raise BadPrompt(upstream.name, "takes a text as prompt, or a list as messages; there is neither")
-    model = {"model": upstream.model} if upstream.model else {}
-    return json.dumps({**model, **fields, "stream": True}).encode()
+    model = {"model": upstream.models[0]} if upstream.models else {}
+    return {**model, **fields}
 
 
 def _target(upstream: Settings, path: str, query: str) -> URL:
@@ -352,29 +553,75 @@ def _text(value: bytes) -> str:
 
 
 async def _send(
-    upstream: Settings, method: str, target: URL, headers: list[Header], body: AsyncIterable[bytes] | bytes
+    upstream: Settings,
+    method: str,
+    target: URL,
+    headers: list[Header],
+    body: AsyncIterable[bytes] | bytes,
+    limit: float | None,
 ) -> Upstream:
+    """The response's head, ``limit`` seconds after the request at the latest."""
+    place = _Place(upstream)
+    try:
+        response = await _sent(upstream, method, target, headers, body, limit)
+    except BaseException:
+        place.leave()
+        raise
+
+    async def close() -> None:
+        place.leave()
+        await asyncio.shield(response.aclose())
+
+    # ISO 8859-1 gives each byte back when Django writes them.
+    raw = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in response.headers.raw]
+    chunks = _chunks(upstream, response, close)
+    return Upstream(upstream.name, upstream.format, response.status_code, response.reason_phrase, raw, chunks, close)
+
+
+_open = Counter[str]()  # the requests to each upstream that are not closed
+
+
+class _Place:
+    """One of those that an upstream has. Busy if there is none."""
+
+    def __init__(self, upstream: Settings) -> None:
+        if upstream.concurrency is not None and _open[upstream.name] >= upstream.concurrency:
+            raise Busy(upstream.name, f"has {upstream.concurrency} open streams already, and takes no more")
+        self._name: str | None = upstream.name
+        _open[upstream.name] += 1
+
+    def leave(self) -> None:
+        """More than once does no harm."""
+        if self._name is not None:
+            _open[self._name] -= 1
+            self._name = None
+
+
+async def _sent(
+    upstream: Settings,
+    method: str,
+    target: URL,
+    headers: list[Header],
+    body: AsyncIterable[bytes] | bytes,
+    limit: float | None,
+) -> httpx.Response:
     own = {key.lower() for key in upstream.headers}
     headers = [(key, value) for key, value in headers if key.lower() not in own] + list(upstream.headers.items())
     timeouts = upstream.timeouts
-    patience = asyncio.timeout(timeouts.head)
-    if not isinstance(body, bytes):
-        body = _restarting(patience, timeouts.head, body)
+    patience = asyncio.timeout(limit)
+    if not isinstance(body, bytes) and limit is not None:
+        body = _restarting(patience, limit, body)
     # httpx sees the upstream's URL alone: the target goes past its checks, as it was written.
     request = httpx.Request(method, upstream.url, content=body, extensions={"target": target, "headers": headers})
     # The idle limit is ours to keep, see _chunks; httpx's own default of 5 s would end a silent LLM.
     request.extensions["timeout"] = {"connect": timeouts.connect, "read": None, "write": 10.0, "pool": None}
     try:
         async with patience:
-            response = await _client(upstream.verify).send(request, stream=True)
+            return await _client(upstream.verify).send(request, stream=True)
     except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:
         if patience.expired():
-            raise Silent(upstream.name, f"did not answer within {timeouts.head:g} s") from error
+            raise Silent(upstream.name, f"did not answer within {limit:g} s") from error
         raise _translated(upstream, error) from error
-    # ISO 8859-1 gives each byte back when Django writes them.
-    raw = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in response.headers.raw]
-    chunks = _chunks(upstream, response)
-    return Upstream(upstream.name, upstream.format, response.status_code, response.reason_phrase, raw, chunks, response)
 
 
 async def _restarting(patience: asyncio.Timeout, seconds: float, body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
@@ -399,7 +646,9 @@ def _translated(upstream: Settings, error: Exception) -> UpstreamError:
     return Unreachable(upstream.name, "cannot be used")
 
 
-async def _chunks(upstream: Settings, response: httpx.Response) -> AsyncGenerator[bytes]:
+async def _chunks(
+    upstream: Settings, response: httpx.Response, close: Callable[[], Awaitable[None]]
+) -> AsyncGenerator[bytes]:
     """The body's pieces as they come, and the connection closed at the end, at a failure, and when given up."""
     clock, timeouts = asyncio.get_running_loop().time, upstream.timeouts
     idle = timeouts.idle if timeouts.idle is not None else float("inf")
@@ -420,33 +669,37 @@ async def _chunks(upstream: Settings, response: httpx.Response) -> AsyncGenerato
     except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
         raise Broken(upstream.name, "broke off in the middle of its answer") from error
     finally:
-        await asyncio.shield(response.aclose())
+        await close()
 
 
-async def _refuse_what_is_no_stream(upstream: Settings, answer: Upstream) -> None:
-    kind = next((value for key, value in answer.headers if key.lower() == "content-type"), "")
-    if answer.status != 200:
-        said = await _problem_detail(answer) if "json" in kind else ""
-        sentence = f"answered {answer.status} {answer.reason}".rstrip() + (f": {said}" if said else "")
-        raise Refused(upstream.name, answer.status, sentence)
-    if kind.partition(";")[0].strip().lower() != "text/event-stream":
-        raise Refused(upstream.name, 502, f"answered with {kind or 'no type'}, not with an event stream")
+async def _refuse_an_error(upstream: Settings, answer: Upstream, censor: Censor) -> None:
+    if answer.status == 200:
+        return
+    said = _words_of(await _beginning(answer), censor) if "json" in answer.kind else ""
+    sentence = f"answered {answer.status} {answer.reason}".rstrip() + (f": {said}" if said else "")
+    retry_after = next((value for key, value in answer.headers if key.lower() == "retry-after"), "")
+    raise Refused(upstream.name, answer.status, sentence, retry_after)
 
 
-async def _problem_detail(answer: Upstream) -> str:
-    """What the body of an error says, of RFC 9457's detail or of OpenAI's message; 500 characters at most."""
+async def _beginning(answer: Upstream) -> bytes:
+    """An error's body; none if it is longer than an error is."""
     body = b""
     async with aclosing(answer.chunks):
         async for chunk in answer.chunks:
             body += chunk
             if len(body) > MAX_ERROR_BYTES:
-                return ""
+                return b""
+    return body
+
+
+def _words_of(body: bytes, censor: Censor) -> str:
+    """What the body of an error says, of RFC 9457's detail or of OpenAI's message; 500 characters at most."""
     try:
         fields = json.loads(body)
         said = fields.get("detail") or fields["error"]["message"]
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return ""
-    return str(said)[:500]
+    return censor.clean(str(said)[:500])
 
 
 class _ExactTransport(AiohttpTransport):

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-from streaming import audit, formats, pipeline, registry, rulebook, sources, upstreams
+from streaming import audit, formats, pipeline, registry, reviews, rulebook, sources, upstreams
 from streaming.access import guarded
 from streaming.moderation import RuleError
 from streaming.requests import arriving_body, is_a_return, raw_path_after, read_body, read_playback
@@ -76,12 +76,11 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
 async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseBase:
     if is_a_return(request):
         return HttpResponse(status=204)
-    rules = await rulebook.current(name, "answers")
-    upstream = await upstreams.connect(name, request, read_body(request))
-    parts = pipeline.read(pipeline.parse(upstream.chunks), formats.READERS[upstream.format]())
     writer = formats.NativeWriter()
-    occasion = audit.Occasion(writer.stream, name, "answers", rules.version, await audit.name_of(request))
-    messages = pipeline.write(pipeline.moderate(parts, rules.rule_set, audit.witness(occasion)), writer)
+    review = await reviews.begin(request, name, writer.stream)
+    upstream = await upstreams.connect(name, request, read_body(request), review)
+    parts = pipeline.read(pipeline.parse(upstream.chunks), formats.READERS[upstream.format]())
+    messages = pipeline.write(review.see_answer(parts), writer)
     return registry.watch(EventStreamResponse(request, messages, farewell=writer.farewell, close=upstream.aclose))
 
 

@@ -52,7 +52,7 @@ class Site:
     A command of another server has ``{port}`` where its port belongs.
     """
 
-    def __init__(self, folder: Path, command: list[str] | None = None, **env: str) -> None:
+    def __init__(self, folder: Path, command: list[str] | None = None, deadline: float = DEADLINE, **env: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -61,7 +61,7 @@ class Site:
         command = [sys.executable, *(word.format(port=self.port) for word in command)]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, env=environment(folder, **env), cwd=ROOT, stderr=log, stdout=log)
-        eventually(lambda: self._listens() or self.process.poll() is not None, "the server listens")
+        eventually(lambda: self._listens() or self.process.poll() is not None, "the server listens", deadline)
         assert self.process.poll() is None, self.log
 
     def _listens(self) -> bool:

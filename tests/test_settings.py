@@ -132,9 +132,14 @@ def test_an_access_that_does_not_exist_is_refused(machine: Path, access: str) ->
         ({"UPSTREAM_URL": "http://x"}, {"default": {"URL": "http://x", "FORMAT": "native"}}),
         (
             {"UPSTREAM_URL": "http://x", "UPSTREAM_FORMAT": "openai", "UPSTREAM_API_KEY": "k"},
-            {"default": {"URL": "http://x", "FORMAT": "openai", "HEADERS": {"Authorization": "Bearer k"}}},
+            {"default": {"URL": "http://x", "FORMAT": "openai", "API_KEY_ENV": "UPSTREAM_API_KEY"}},
+        ),
+        (
+            {"UPSTREAM_URL": "http://x", "UPSTREAM_MODELS": "a,b"},
+            {"default": {"URL": "http://x", "FORMAT": "native", "MODELS": ["a", "b"]}},
         ),
         ({"UPSTREAM_FORMAT": "openai", "UPSTREAM_API_KEY": "k"}, {}),
+        ({"STREAMING_UPSTREAMS": '{"a": {"URL": "http://x"}}'}, {"a": {"URL": "http://x"}}),
     ],
 )
 def test_one_upstream_may_be_set_the_short_way(machine: Path, env: dict[str, str], upstreams: dict[str, Any]) -> None:

@@ -15,9 +15,10 @@ from django.core.signing import TimestampSigner
 from django.http import HttpRequest
 from django.test import AsyncRequestFactory
 
-from streaming import upstreams
+from streaming import formats, pipeline, upstreams
+from streaming.moderation import RuleSet
 from streaming.upstreams import Refused, Silent, Timeouts, Unreachable, Upstream, leaves_its_base, read_settings
-from tests.conftest import Connection, ScriptedUpstream, free_port
+from tests.conftest import Connection, ScriptedUpstream, eventually, free_port
 
 Configure = Callable[..., None]
 
@@ -55,8 +56,19 @@ def _pairs(headers: Any) -> list[tuple[str, str]]:
     return list(headers.items()) if isinstance(headers, dict) else list(headers)
 
 
+class Lenient:
+    """Finds nothing wrong with any words but these."""
+
+    async def see_prompt(self, fields: dict[str, Any]) -> None:
+        for message in fields["messages"]:
+            message["content"] = self.clean(message["content"])
+
+    def clean(self, words: str) -> str:
+        return words.replace("darn", "****")
+
+
 async def connected(name: str = "default", body: bytes = b"", **more: Any) -> Upstream:
-    return await upstreams.connect(name, request("POST" if body else "GET", **more), body)
+    return await upstreams.connect(name, request("POST" if body else "GET", **more), body, Lenient())
 
 
 async def relayed(path: str = "", *, method: str = "GET", body: Any = b"", **more: Any) -> Upstream:
@@ -229,7 +241,7 @@ class TestWhatGoesWrong:
                 await connected()
 
     async def test_it_never_answers(self, configure: Configure) -> None:
-        configure(TIMEOUTS={"head": 0.05})
+        configure(TIMEOUTS={"head": 0.05, "idle": 0.05})
 
         with pytest.raises(Silent, match=r"did not answer within 0\.05 s"):
             await connected()
@@ -638,9 +650,10 @@ class TestTheSettings:
     def test_have_sensible_defaults(self) -> None:
         read = read_settings("x", {"URL": "http://localhost:9000/v1"})
 
-        assert (read.name, read.url, read.format, read.model) == ("x", "http://localhost:9000/v1", "native", "")
+        assert (read.name, read.url, read.format, read.models) == ("x", "http://localhost:9000/v1", "native", ())
         assert read.timeouts == Timeouts(connect=5, head=15, idle=60, total=None)
         assert (read.headers, read.forward, read.verify) == ({}, frozenset(), True)
+        assert read.concurrency is None
 
     def test_are_read_whole(self) -> None:
         entry = {
@@ -648,6 +661,8 @@ class TestTheSettings:
             "FORMAT": "openai",
             "HEADERS": {"Authorization": "x"},
             "MODEL": "m",
+            "MODELS": ["n", "m"],
+            "CONCURRENCY": 3,
             "TIMEOUTS": {"idle": None, "total": 600},
             "FORWARD": ["Cookie"],
             "VERIFY": False,
@@ -657,6 +672,14 @@ class TestTheSettings:
 
         assert read.timeouts == Timeouts(idle=None, total=600)
         assert (read.headers, read.forward, read.verify) == ({"Authorization": "x"}, {"cookie"}, False)
+        assert (read.models, read.concurrency) == (("m", "n"), 3)
+
+    def test_have_the_key_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("A_KEY", "k\n")
+
+        read = read_settings("x", {"URL": "http://x", "API_KEY_ENV": "A_KEY", "HEADERS": {"X-A": "1"}})
+
+        assert read.headers == {"Authorization": "Bearer k", "X-A": "1"}
 
     @pytest.mark.parametrize(
         ("entry", "word"),
@@ -682,6 +705,13 @@ class TestTheSettings:
             ({"URL": "http://x", "TIMEOUTS": 5}, "TIMEOUTS"),
             ({"URL": "http://x", "HEADERS": ["Authorization"]}, "HEADERS"),
             ({"URL": "http://x", "FORWARD": "Authorization"}, "FORWARD"),
+            ({"URL": "http://x", "API_KEY_ENV": "NOBODY_HAS_SET_IT"}, "NOBODY_HAS_SET_IT"),
+            ({"URL": "http://x", "MODELS": "m"}, "MODELS"),
+            ({"URL": "http://x", "MODELS": ["m", 5]}, "MODELS"),
+            ({"URL": "http://x", "MODEL": 5}, "MODEL"),
+            ({"URL": "http://x", "CONCURRENCY": 0}, "CONCURRENCY"),
+            ({"URL": "http://x", "CONCURRENCY": "5"}, "CONCURRENCY"),
+            ({"URL": "http://x", "CONCURRENCY": True}, "CONCURRENCY"),
         ],
     )
     def test_that_are_wrong_are_named(self, entry: dict[str, Any], word: str) -> None:
@@ -778,3 +808,221 @@ async def test_a_body_may_take_longer_to_arrive_than_the_head_is_waited_for(
     assert answered.status == 200
     assert bodies == [b"x" * 8]
     await answered.aclose()
+
+
+class TestModels:
+    @pytest.fixture(autouse=True)
+    def two(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS = {
+            "native": {"URL": "http://x", "MODEL": "not-one"},
+            "one": {"URL": "http://x", "FORMAT": "openai", "MODELS": ["a", "b"]},
+            "two": {"URL": "http://x", "FORMAT": "openai", "MODELS": ["b", "c/d"]},
+        }
+
+    def test_are_those_of_openai_upstreams(self) -> None:
+        assert upstreams.models() == {
+            "a": ("one", "a"),
+            "b": ("one", "b"),
+            "two/b": ("two", "b"),
+            "c/d": ("two", "c/d"),
+        }
+
+    @pytest.mark.parametrize(
+        ("model", "found"),
+        [
+            ("b", ("one", "b")),
+            ("two/b", ("two", "b")),
+            ("one/a", ("one", "a")),
+            ("c/d", ("two", "c/d")),
+            ("none", None),
+            ("one/none", None),
+            ("not-one", None),
+        ],
+    )
+    def test_choose_their_upstream(self, model: str, found: object) -> None:
+        assert upstreams.find_model(model) == found
+
+    def test_may_be_any_of_an_upstream_that_lists_none(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS["any"] = {"URL": "http://x", "FORMAT": "openai"}
+
+        assert upstreams.find_model("a") == ("one", "a")
+        assert upstreams.find_model("what/ever") == ("any", "what/ever")
+
+
+STREAM = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+PROMPT = b'{"prompt": "hi"}'
+
+
+class TestAStreamThatIsSlowToBegin:
+    """Its reader is answered all the same, and kept by heartbeats."""
+
+    @pytest.fixture
+    async def slow(self, upstream: ScriptedUpstream, configure: Configure) -> asyncio.Event:
+        """The upstream answers when this is set."""
+        go_on, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        async def script(connection: Connection) -> None:
+            await connection.body()
+            waiting = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(go_on.wait(), loop))
+            leaving = asyncio.create_task(connection.until_left())
+            await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not connection.closed.is_set():
+                await connection.begin()
+                await connection.send(STREAM)
+
+        upstream.script = script
+        configure(FORMAT="openai", TIMEOUTS={"head": 0.02})
+        return go_on
+
+    async def test_is_given_when_it_comes(self, slow: asyncio.Event) -> None:
+        answer = await connected(body=PROMPT)
+        slow.set()
+
+        assert (answer.status, answer.format) == (200, "openai")
+        assert await all_of(answer) == STREAM
+
+    async def test_is_left_when_nobody_waits_for_it(self, slow: asyncio.Event, upstream: ScriptedUpstream) -> None:
+        answer = await connected(body=PROMPT)
+        await asyncio.to_thread(eventually, lambda: upstream.requests, "it was asked")
+
+        await answer.aclose()
+        await answer.aclose()
+
+        assert await asyncio.to_thread(upstream.left.wait, 20)
+        assert upstreams._open["default"] == 0
+
+    async def test_is_left_when_its_reader_is(self, slow: asyncio.Event, upstream: ScriptedUpstream) -> None:
+        answer = await connected(body=PROMPT)
+        reading = asyncio.create_task(all_of(answer))
+        await asyncio.to_thread(eventually, lambda: upstream.requests, "it was asked")
+
+        reading.cancel()
+        await asyncio.wait({reading})
+        await answer.aclose()
+
+        assert await asyncio.to_thread(upstream.left.wait, 20)
+
+    async def test_is_waited_for_as_long_as_a_stream_may_be_silent(self, slow: Any, configure: Configure) -> None:
+        configure(FORMAT="openai", TIMEOUTS={"head": 0.02, "idle": 0.1})
+
+        with pytest.raises(Silent, match=r"did not answer within 0\.1 s"):
+            await all_of(await connected(body=PROMPT))
+
+    async def test_may_refuse_after_all(self, slow: asyncio.Event, upstream: ScriptedUpstream, configure: Any) -> None:
+        async def refuse(connection: Connection) -> None:
+            await connection.body()
+            await asyncio.sleep(0.1)  # later than its reader is answered
+            await connection.begin("500 Oops", kind="application/json")
+            await connection.send(b'{"error": {"message": "too darn hot"}}')
+
+        upstream.script = refuse
+
+        with pytest.raises(Refused, match=r"answered 500 Oops: too \*{4} hot"):
+            await all_of(await connected(body=PROMPT))
+
+
+class TestAnOpenAIUpstreamThatWasAskedForAStream:
+    COMPLETION = b'{"object": "chat.completion",\n "choices": [{"index": 0, "message": {"content": "a"}}]}'
+
+    async def test_may_answer_whole(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        upstream.script = answers("200 OK", kind="application/json; charset=utf-8", body=self.COMPLETION)
+        configure(FORMAT="openai")
+
+        data = await all_of(await connected(body=PROMPT))
+
+        assert data == b"data: " + self.COMPLETION.replace(b"\n", b" ") + b"\n\ndata: [DONE]\n\n"
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            (b'{"error": {"message": "no, darn"}}', r"no chat completion: no, \*{4}$"),
+            (b'{"detail": "what?"}', "no chat completion: what?"),
+            (b"{}", "no chat completion$"),
+            (b"[]", "no chat completion$"),
+            (b"{", "no chat completion$"),
+            (b'{"choices": "darn"}', "no chat completion$"),
+        ],
+    )
+    async def test_may_not_answer_anything_else(
+        self, upstream: ScriptedUpstream, configure: Configure, body: bytes, words: str
+    ) -> None:
+        upstream.script = answers("200 OK", kind="application/json", body=body)
+        configure(FORMAT="openai")
+
+        with pytest.raises(Refused, match=words) as refused:
+            await connected(body=PROMPT)
+
+        assert refused.value.status == 502
+        assert upstreams._open["default"] == 0
+
+    async def test_may_not_answer_without_end(
+        self, upstream: ScriptedUpstream, configure: Configure, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        upstream.script = answers("200 OK", kind="application/json", body=b" " * 5000)
+        configure(FORMAT="openai")
+        monkeypatch.setattr(upstreams, "MAX_WHOLE_BYTES", 4096)
+
+        with pytest.raises(Refused, match="more than 4,096 bytes at once"):
+            await connected(body=PROMPT)
+
+
+class TestConcurrency:
+    async def test_is_kept(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.begin()
+            await connection.until_left()
+
+        upstream.script = script
+        configure(CONCURRENCY=2)
+        first, second = await connected(), await connected()
+
+        with pytest.raises(upstreams.Busy, match="has 2 open streams already"):
+            await connected()
+        await first.aclose()
+        await first.aclose()
+        third = await connected()
+        with pytest.raises(upstreams.Busy):
+            await connected()
+
+        for answer in (second, third):
+            await answer.aclose()
+        assert upstreams._open["default"] == 0
+
+    @pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
+    async def test_counts_nobody_who_has_ended(
+        self, upstream: ScriptedUpstream, configure: Configure, status: str
+    ) -> None:
+        upstream.script = answers(status, "Content-Length: 0")
+        configure(CONCURRENCY=1)
+
+        for _ in range(3):
+            with suppress(Refused):
+                await all_of(await connected())
+
+        assert upstreams._open["default"] == 0
+
+
+async def test_the_connection_is_used_again_once_a_stream_has_said_its_last_word(
+    upstream: ScriptedUpstream, configure: Configure
+) -> None:
+    async def script(connection: Connection) -> None:
+        """Answers one request after the other on this connection."""
+        while True:
+            await connection.body()
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+            await connection.send(head + b"%x\r\n%s\r\n" % (len(STREAM), STREAM))
+            await asyncio.sleep(0.005)  # as servers do that send the end of a body by itself
+            await connection.send(b"0\r\n\r\n")
+            await connection.reader.readuntil(b"\r\n\r\n")
+
+    upstream.script = script
+    configure(FORMAT="openai")
+
+    for _ in range(3):
+        answer = await connected(body=PROMPT)
+        parts = pipeline.read(pipeline.parse(answer.chunks), formats.OpenAIReader())
+        said = [part async for batch in pipeline.moderate(parts, RuleSet([])) for part in batch]
+        await answer.aclose()
+        assert said == [formats.Delta("a"), formats.End()]
+
+    assert upstream.accepted == 1
