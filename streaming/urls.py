@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path, re_path
 
-from streaming import views
+from streaming import completions, views
 
 urlpatterns = [
     path("", views.page, name="page"),
@@ -15,6 +15,10 @@ urlpatterns = [
     # Not <path:...>: what is below an upstream may be empty, or hold any character.
     re_path(r"\Aproxy/(?P<name>[^/]+)(?:/(?P<path>[\s\S]*))?\Z", views.proxy, name="proxy"),
     path("healthz", views.healthz, name="healthz"),
+    path("v1/chat/completions", completions.chat_completions, name="chat-completions"),
+    path("v1/models", completions.models, name="models"),
+    path("v1/models/<path:name>", completions.model, name="model"),
+    re_path(r"\Av1/", completions.elsewhere),
     path("login/", LoginView.as_view(template_name="streaming/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
 ]

@@ -1,0 +1,110 @@
+"""The OpenAI API, for any client that speaks it: ``POST /v1/chat/completions`` and ``GET /v1/models``."""
+
+from __future__ import annotations
+
+import json
+import time
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+
+from streaming import formats, pipeline, registry, reviews, sources, upstreams
+from streaming.access import guarded
+from streaming.requests import BadRequest, CompletionRequest, as_query, filled_playback, read_completion_request
+from streaming.responses import Close, EventStreamResponse
+
+SIMULATED = "simulated"
+"""The model that plays this site's own documents; it needs no upstream."""
+
+_began = int(time.time())
+
+
+@guarded("POST")
+async def chat_completions(request: HttpRequest) -> HttpResponseBase:
+    asked = read_completion_request(request)
+    if asked.model == SIMULATED:
+        return await (_play if asked.streams else _play_at_once)(request, asked)
+    name, model = _found(asked.model)
+    review, upstream = await reviews.begin(request, name), upstreams.settings_of(name, request)
+    fields = {**asked.fields, "model": model}
+    if not asked.streams:
+        data = await upstreams.complete_at_once(upstream, request, fields, review)
+        return JsonResponse(await review.see_completion(data), headers=_headers(review))
+    answer = await upstreams.complete(upstream, request, fields, review)
+    parts = pipeline.read(pipeline.parse(answer.chunks), formats.OpenAIReader(keeps_rest=True))
+    return _streamed(request, review, parts, formats.OpenAIRelay(asked.model), answer.aclose)
+
+
+async def _play(request: HttpRequest, asked: CompletionRequest) -> HttpResponseBase:
+    playback, review = _playback(asked), await reviews.begin(request, SIMULATED)
+    await review.see_prompt(asked.fields)
+    writer = formats.OpenAIWriter(SIMULATED, asked.choices, asked.counts_usage, _prompt_chars(asked))
+    return _streamed(request, review, pipeline.played(playback, choices=asked.choices), writer)
+
+
+async def _play_at_once(request: HttpRequest, asked: CompletionRequest) -> HttpResponseBase:
+    playback, review = _playback(asked), await reviews.begin(request, SIMULATED)
+    await review.see_prompt(asked.fields)
+    text = sources.read_document(playback.document)
+    completion = formats.whole_completion(SIMULATED, text, asked.choices, _prompt_chars(asked))
+    return JsonResponse(await review.see_completion(json.dumps(completion)), headers=_headers(review))
+
+
+def _streamed(
+    request: HttpRequest,
+    review: reviews.Review,
+    parts: pipeline.Parts,
+    writer: formats.OpenAIWriter,
+    close: Close | None = None,
+) -> HttpResponseBase:
+    messages = pipeline.write(review.see_answer(parts), writer)
+    response = registry.watch(EventStreamResponse(request, messages, farewell=writer.farewell, close=close))
+    response["X-Request-ID"] = review.stream
+    return response
+
+
+def _headers(review: reviews.Review) -> dict[str, str]:
+    """OpenAI's clients show it in their errors; here it names the stream in the audit."""
+    return {"X-Request-ID": review.stream, "Cache-Control": "no-store"}
+
+
+def _playback(asked: CompletionRequest) -> sources.Playback:
+    """How the document is played, from fields beside those of OpenAI."""
+    own = {key: asked.fields.get(key) for key in ("document", "interval", "step", "seed")}
+    return filled_playback(as_query(own)).playback
+
+
+def _prompt_chars(asked: CompletionRequest) -> int:
+    contents = (message.get("content") for message in asked.fields["messages"])
+    return sum(len(content) for content in contents if isinstance(content, str))
+
+
+def _found(model: str) -> tuple[str, str]:
+    if not (found := upstreams.find_model(model)):
+        detail = f"the model {model[:100]!r} does not exist; GET /v1/models lists those that do"
+        raise BadRequest(detail, HTTPStatus.NOT_FOUND, {"model": ["does not exist"]}, "model_not_found")
+    return found
+
+
+@guarded("GET")
+async def models(request: HttpRequest) -> HttpResponseBase:
+    listed = {SIMULATED: ("ssesite", ""), **upstreams.models()}
+    return JsonResponse({"object": "list", "data": [_model(name, owner) for name, (owner, _) in listed.items()]})
+
+
+@guarded("GET")
+async def model(request: HttpRequest, name: str) -> HttpResponseBase:
+    owner, _ = ("ssesite", "") if name == SIMULATED else _found(name)
+    return JsonResponse(_model(name, owner))
+
+
+def _model(name: str, owner: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": _began, "owned_by": owner}
+
+
+@guarded(everyone=True)
+async def elsewhere(request: HttpRequest) -> HttpResponseBase:
+    detail = f"there is no {request.path}; this site has /v1/chat/completions and /v1/models"
+    raise BadRequest(detail, HTTPStatus.NOT_FOUND, code="unknown_url")
