@@ -13,7 +13,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from django.core.management import CommandError, call_command
 
+from streaming.management.commands import _llama
 from tests.conftest import Site, environment, eventually, free_port, manage, read_until
 
 DEMO = ["manage.py", "demo", "--port", "{port}"]
@@ -117,6 +119,18 @@ def test_a_database_that_cannot_be_written_is_one_clear_sentence(tmp_path: Path)
     sentence = refusal(tmp_path, "--port", str(free_port()), DATABASE_URL="sqlite:////proc/nowhere/db.sqlite3")
 
     assert "/proc/nowhere/db.sqlite3 cannot be prepared: unable to open database file" in sentence
+
+
+def test_a_model_that_is_not_installed_is_told_of_with_its_size_and_licence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_llama, "is_installed", lambda: False)
+
+    with pytest.raises(CommandError) as told:
+        call_command("demo", "--model")
+
+    for words in ("uv run --group model manage.py demo --model", "260 MB", "Gemma Terms of Use", "MIT"):
+        assert words in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import socket
 from argparse import ArgumentParser
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, call_command
 from django.db import DatabaseError, transaction
 
+from streaming.management.commands import _llama
 from streaming.models import ModerationRule
 
 ADMIN = "admin"
@@ -48,8 +50,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
         parser.add_argument("--port", type=int, default=8000, help="the port to listen on (default: %(default)s)")
+        parser.add_argument("--model", action="store_true", help="answer with a small real model, on this machine")
 
-    def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
+    def handle(self, *args: Any, host: str, port: int, model: bool, **options: Any) -> None:
+        if model and not _llama.is_installed():
+            raise CommandError(_llama.BEFORE_DOWNLOADING)
         self._check_port(host, port)
         password = self._prepare()
         shown = f"[{host}]" if ":" in host else host
@@ -61,9 +66,26 @@ class Command(BaseCommand):
         else:
             self.stdout.write(f"Log in as {ADMIN!r}; 'manage.py changepassword {ADMIN}' sets a new password.")
         self.stdout.write(f"By hand:    curl -N {site}/stream")
-        self.stdout.write("Ctrl-C ends it.")
+        with self._model(site) if model else nullcontext():
+            self.stdout.write("Ctrl-C ends it.")
+            self.stdout.flush()
+            serve(host, port)
+
+    @contextmanager
+    def _model(self, site: str) -> Iterator[None]:
+        """A real model among the upstreams."""
+        self.stdout.write("The model starts ...")
         self.stdout.flush()
-        serve(host, port)
+        with _llama.serving() as url:
+            settings.STREAMING_UPSTREAMS["gemma"] = {
+                "URL": url,
+                "FORMAT": "openai",
+                "MODEL": _llama.NAME,
+                "TIMEOUTS": {"idle": 300},  # a slow machine may read a long prompt for minutes
+            }
+            self.stdout.write(f"The model:  {_llama.NAME}; on the page choose 'gemma' under 'Answered by'")
+            self.stdout.write(f"By client:  OpenAI(base_url='{site}/v1', api_key='-'), model='{_llama.NAME}'")
+            yield
 
     def _check_port(self, host: str, port: int) -> None:
         """Asks for the port before anything is made: Daphne itself would go on without it."""

