@@ -30,7 +30,7 @@ def main() -> None:
             page.get_by_role("button", name="Send").click()
             # Half a block of code, with its colours, under a table that is whole.
             expect(page.locator("figure code")).to_contain_text("async for", timeout=60_000)
-            page.screenshot(path=HERE / "page.png")
+            page.screenshot(path=HERE / "page.png", animations="disabled")
         finally:
             browser.close()
             site.stop()
