@@ -15,6 +15,7 @@ export function createMarkdown() {
   emphasizeBetweenIdeographs(md);
   md.core.ruler.after("inline", "tasks", (state) => markTasks(state.tokens, state.Token));
   md.core.ruler.push("code", (state) => { state.tokens = state.tokens.flatMap((token) => spreadCode(token, state)); });
+  md.core.ruler.push("images", ({ tokens, env }) => { for (const { children } of tokens) for (const token of children ?? []) if (token.type === "image") nameImage(token, md, env); });
   heal(md);
   return md;
 }
@@ -91,6 +92,18 @@ function spreadCode(token, { Token: TokenClass, env: { copyLabel }, md: { utils:
     piece("pre", 1, -1),
     piece("figure", 0, -1),
   ];
+}
+
+/**
+ * What an image says, as a link to it: the page asks no other site for anything. One that says nothing is not there.
+ * @param {Token} image
+ * @param {Markdown} md
+ * @param {Env} env
+ */
+function nameImage(image, md, env) {
+  image.content = md.renderer.renderInlineAsText(image.children ?? [], md.options, env);
+  image.tag = image.content && "a";
+  image.attrs = [["href", image.attrGet("src") ?? ""]];
 }
 
 /** @typedef {new (type: string, tag: string, nesting: -1 | 0 | 1) => Token} TokenClass */
