@@ -93,10 +93,7 @@ function openReference(state, silent, md) {
   const target = references[key];
   if (!name && !target) bracketed.add(key);
   if (name ? target : !target || !bracketed.has(key)) return false;
-  if (!silent) {
-    state.env.healed = true;
-    pushLink(state, md, label, name ? null : text.slice(label.length + 2), target?.href);
-  }
+  if (!silent) pushLink(state, md, label, name ? null : text.slice(label.length + 2), target?.href);
   state.pos += text.length;
   return true;
 }

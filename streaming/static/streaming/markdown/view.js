@@ -11,9 +11,9 @@ import { CURSOR, patch } from "./patch.js";
 /** @typedef {import("./patch.js").Place} Place */
 
 /**
- * A final block that may be shown anew: when a link definition comes that it was not shown with, and at the end, if
- * it was healed.
- * @typedef {{ source: string, place: Place, known: References, healed: boolean }} Linked
+ * A final block with links, perhaps, that is shown anew when a definition comes that was not `known` when it was shown,
+ * and at the end, when nothing is healed any more.
+ * @typedef {{ source: string, place: Place, known: string }} Linked
  */
 
 const md = createMarkdown();
@@ -29,12 +29,11 @@ export class MarkdownView {
   #top;
   /** Where the tail goes on in the open container. @type {Place | null} */
   #inside = null;
-  /** What the beginning of the open container was shown with. @type {Omit<Linked, "source" | "place">} */
-  #opened = { known: {}, healed: false };
+  /** The definitions that the beginning of the open container was shown with. */
+  #opened = "";
   /** @type {Linked[]} */
   #linked = [];
-  #checked = 0;
-  /** The link definitions that all blocks before `#checked` were shown with. @type {References} */
+  /** All link definitions. @type {References} */
   #references = {};
   /** Labels that were shown in brackets because nothing defined them yet. @type {Set<string>} */
   #bracketed = new Set();
@@ -72,9 +71,11 @@ export class MarkdownView {
 
   /** No more text will come: what is there is shown as it stands. */
   end() {
+    if (this.#heal) {
+      for (const linked of this.#linked) linked.known = "";
+      this.#opened = "";
+    }
     this.#heal = this.#hasCursor = false;
-    for (const linked of this.#linked) if (linked.healed) this.#showAgain(linked);
-    if (this.#opened.healed) this.#reopen();
     this.flush();
   }
 
@@ -83,31 +84,30 @@ export class MarkdownView {
     const { container, opened } = part;
     const env = this.#env(this.#blocks.references);
     const tokens = this.#blocks.parse(part, env);
-    const shown = { known: this.#blocks.references = env.references, healed: Boolean(env.healed) };
+    this.#blocks.references = env.references;
+    const known = JSON.stringify(env.references);
     if (container && this.#inside) {
       const { inside, after } = continuation(tokens, container);
       const end = patch(this.#inside, inside);
-      this.#opened.healed ||= shown.healed;
       this.#inside = end.place;
       if (opened) return;
       end.close();
-      this.#close({ ...part, source: container.source + part.source }, this.#opened, patch(this.#behind(), after).place);
+      this.#close(container.source + part.source, this.#opened, patch(this.#behind(), after));
     } else if (opened) {
       this.#inside = patch(this.#top, unclosed(tokens, opened)).place;
-      this.#opened = shown;
-    } else this.#close(part, shown, patch(this.#top, tokens).place);
+      this.#opened = known;
+    } else this.#close(part.source, known, patch(this.#top, tokens));
   }
 
   /**
-   * @param {Part} part
-   * @param {Omit<Linked, "source" | "place">} shown
-   * @param {Place} end
+   * @param {string} source
+   * @param {string} known
+   * @param {{ place: Place }} end
    */
-  #close({ source }, shown, end) {
-    if (source.includes("[")) this.#linked.push({ source, place: this.#top, ...shown });
-    this.#top = end;
+  #close(source, known, end) {
+    if (source.includes("[")) this.#linked.push({ source, place: this.#top, known });
+    this.#top = end.place;
     this.#inside = null;
-    this.#opened = { known: {}, healed: false };
   }
 
   /** @returns {void} */
@@ -116,12 +116,15 @@ export class MarkdownView {
     const { text, open } = this.#heal ? presentable(readable) : { text: readable, open: false };
     const env = { ...this.#env(references), open };
     const tokens = md.parse(text, env);
-    const isAsBefore = !container?.source.includes("[") || isSame(this.#opened.known, env.references);
-    if (container && !(fits(tokens, container) && isAsBefore)) {
-      this.#reopen();
+    const known = JSON.stringify(env.references);
+    if (container && !(fits(tokens, container) && (this.#opened === known || !container.source.includes("[")))) {
+      // It turned out to be something else after all.
+      this.#blocks.reopen();
+      this.#inside = null;
       return this.#showTail();
     }
-    this.#link(env.references);
+    this.#references = env.references;
+    for (const linked of this.#linked) if (linked.known !== known) this.#showAgain(linked, known);
     if (!container || !this.#inside) patch(this.#top, tokens).close();
     else {
       const { inside, after } = continuation(tokens, container);
@@ -130,35 +133,20 @@ export class MarkdownView {
     }
   }
 
+  /**
+   * A link definition counts for all the text, also for what came before it.
+   * @param {Linked} linked
+   * @param {string} known
+   */
+  #showAgain(linked, known) {
+    patch(linked.place, md.parse(linked.source, this.#env(this.#references)));
+    linked.known = known;
+  }
+
   /** The place behind the open container. @returns {Place} */
   #behind() {
     const { parent, last } = this.#top;
     return { parent, last: last ? last.nextSibling : parent.firstChild, kept: 0 };
-  }
-
-  #reopen() {
-    this.#blocks.reopen();
-    this.#inside = null;
-    this.#opened = { known: {}, healed: false };
-  }
-
-  /**
-   * A link definition counts for all the text, also for what came before it.
-   * @param {References} references
-   */
-  #link(references) {
-    const changed = !isSame(references, this.#references);
-    this.#references = references;
-    for (const linked of this.#linked.slice(changed ? 0 : this.#checked)) if (!isSame(linked.known, references)) this.#showAgain(linked);
-    this.#checked = this.#linked.length;
-  }
-
-  /** @param {Linked} linked */
-  #showAgain(linked) {
-    const env = this.#env(this.#references);
-    patch(linked.place, md.parse(linked.source, env));
-    linked.known = this.#references;
-    linked.healed = Boolean(env.healed);
   }
 
   /** @param {References} references @returns {Env} */
@@ -173,17 +161,6 @@ export class MarkdownView {
     element?.setAttribute(CURSOR, "");
     this.#cursor = element;
   }
-}
-
-/**
- * @param {References} some
- * @param {References} others
- */
-function isSame(some, others) {
-  if (some === others) return true;
-  const labels = Object.keys(some);
-  return labels.length === Object.keys(others).length
-    && labels.every((label) => some[label]?.href === others[label]?.href && some[label]?.title === others[label]?.title);
 }
 
 /** The element that ends with the last character: a row may have cells that are still empty. @param {Element} root */
