@@ -457,14 +457,14 @@ def test_a_double_click_and_more_asks_once(page):
     asked = []
     page.on("request", lambda request: asked.append(request.url) if "/transfer" in request.url else None)
     panel = page.locator("#chat")
-    panel.get_by_label("Document").select_option("poem")
-    panel.get_by_label("Speed").select_option("0")
 
     panel.get_by_role("button", name="Send").dblclick()
     for _ in range(5):
         panel.locator("textarea").press("Enter")
+    expect(panel.locator("article h1")).to_have_count(1)
+    panel.get_by_role("button", name="Stop").dblclick()
 
-    expect(status(page, "chat")).to_have_text("Done")
+    expect(status(page, "chat")).to_have_text("Stopped")
     expect(panel.locator(".turn")).to_have_count(1)
     assert len(asked) == 1
 

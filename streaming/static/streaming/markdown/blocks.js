@@ -19,8 +19,9 @@
  */
 
 /**
- * Final source. It begins inside `container`, or at the top; what is left of it goes on inside `opened`.
- * @typedef {{ source: string, container: Container | null, opened: Container | null }} Part
+ * Final source. It begins inside `container`, behind whose head it is `readable`, or at the top; what is left of it goes
+ * on inside `opened`.
+ * @typedef {{ source: string, readable: string, container: Container | null, opened: Container | null }} Part
  */
 
 /** Tokens that go on inside an open container, and those that follow it. @typedef {{ inside: Token[], after: Token[] }} Continuation */
@@ -60,13 +61,11 @@ export class Blocks {
     if (lines.includes("\n") || this.tail.length > this.#long) this.#looked = false;
   }
 
-  /** What became final since the last call. @returns {Generator<Part, void, undefined>} */
-  *settle() {
-    while (!this.#looked) {
-      const part = this.#next();
-      if (part) yield part;
-      else this.#looked = true;
-    }
+  /** What else became final, a part at a time. @returns {Part | null} */
+  settle() {
+    const part = this.#looked ? null : this.#next();
+    this.#looked = !part;
+    return part;
   }
 
   /** The tail as it can be read. */
@@ -81,25 +80,16 @@ export class Blocks {
     this.#looked = true;
   }
 
-  /**
-   * Tokens of a final part. The link definitions in it are added to `env.references`.
-   * @param {Part} part
-   * @param {import("./dialect.js").Env} env
-   */
-  parse(part, env) {
-    return this.#md.parse((part.container?.head ?? "") + part.source, env);
-  }
-
   /** @returns {Part | null} */
   #next() {
     const { container, tail, readable } = this;
-    const lines = readable.slice(0, readable.lastIndexOf("\n") + 1);
+    const complete = readable.slice(0, readable.lastIndexOf("\n") + 1);
     const isLong = tail.length > this.#long;
     // A line this long that is read as a paragraph's will be one.
-    const whole = isLong && readable.length - lines.length > LONG ? this.#look(readable) : null;
-    const found = whole?.blocks.at(-1)?.type === "paragraph_open" ? whole : this.#look(lines);
+    const whole = isLong && readable.length - complete.length > LONG ? this.#look(readable) : null;
+    const found = whole?.blocks.at(-1)?.type === "paragraph_open" ? whole : this.#look(complete);
     if (container && !fits(found.tokens, container)) return null;
-    const end = found.blocks.length > 1 ? lineOffset(found.source, endLine(found.blocks.at(-2))) : 0;
+    const end = found.blocks.length > 1 ? lines(found.source, 0, found.blocks.at(-2)?.map?.[1]).length : 0;
     const part = end > 0 ? this.#cut(end, null) : this.#open(found, isLong);
     if (part) this.#long = LONG;
     // What could not be cut is looked at again when it has doubled, or the cost would be the square of its length.
@@ -125,13 +115,13 @@ export class Blocks {
     if (!block) return null;
     const { type } = block;
     if (type === "paragraph_open") return this.#openAt(isLong ? this.#seam(source) : 0, { type, head: SEAM_HEAD, loose: true });
-    if (type === "fence") return isClosed(block) ? null : this.#openAt(source.length, { type, head: linesOf(source, startLine(block), 1), loose: true });
+    if (type === "fence") return isClosed(block) ? null : this.#openAt(source.length, { type, head: lines(source, startLine(block), 1), loose: true });
     const isTable = type === "table_open";
     const children = tokens.filter((token) => token.map && token.nesting >= 0 && (isTable ? token.type === "tr_open" && token.level === 2 : token.level === 1 && token.type !== "reference_definition"));
     // A table's first row is its head.
     const last = children.length > (isTable ? 2 : 1) ? children.at(-1) : undefined;
-    const end = lineOffset(source, startLine(last));
-    if (!type.endsWith("_list_open")) return this.#openAt(end, { type, head: isTable ? linesOf(source, startLine(block), 2) : "", loose: true });
+    const end = lines(source, 0, startLine(last)).length;
+    if (!type.endsWith("_list_open")) return this.#openAt(end, { type, head: isTable ? lines(source, startLine(block), 2) : "", loose: true });
     const paragraphs = paragraphsOf(tokens);
     // Without a paragraph there is nothing to tell tight from loose by.
     return paragraphs.length ? this.#openAt(end, { type, head: "", loose: paragraphs.some(({ hidden }) => !hidden) }) : null;
@@ -154,7 +144,7 @@ export class Blocks {
   #cut(end, opened) {
     const length = end - (this.container?.head.length ?? 0);
     if (length <= 0) return null;
-    const part = { source: this.tail.slice(0, length), container: this.container, opened };
+    const part = { source: this.tail.slice(0, length), readable: this.readable.slice(0, end), container: this.container, opened };
     this.tail = this.tail.slice(length);
     if (opened) opened.source += part.source;
     this.container = opened;
@@ -254,34 +244,18 @@ function paragraphsOf(tokens) {
 }
 
 /** A fence has one line that is not its content, and another when it is closed. @param {Token} fence */
-function isClosed(fence) {
-  return endLine(fence) - startLine(fence) - fence.content.split("\n").length > 0;
+function isClosed({ map, content }) {
+  return map !== null && map[1] - map[0] - content.split("\n").length > 0;
 }
 
 /** @param {Token | undefined} token */
 const startLine = (token) => token?.map?.[0] ?? 0;
-/** @param {Token | undefined} token */
-const endLine = (token) => token?.map?.[1] ?? 0;
 
 /**
  * @param {string} text
  * @param {number} first
- * @param {number} count
+ * @param {number} [count]
  */
-function linesOf(text, first, count) {
-  return text.slice(lineOffset(text, first), lineOffset(text, first + count));
-}
-
-/**
- * @param {string} text
- * @param {number} line
- */
-function lineOffset(text, line) {
-  let offset = 0;
-  for (; line > 0; line--) {
-    const end = text.indexOf("\n", offset);
-    if (end === -1) return text.length;
-    offset = end + 1;
-  }
-  return offset;
+function lines(text, first, count = 0) {
+  return text.match(/[^\n]*\n|[^\n]+$/g)?.slice(first, first + count).join("") ?? "";
 }

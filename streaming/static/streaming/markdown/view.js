@@ -64,7 +64,7 @@ export class MarkdownView {
 
   /** Once a frame: brings the page up to date. */
   flush() {
-    for (const part of this.#blocks.settle()) this.#commit(part);
+    for (let part; (part = this.#blocks.settle()); ) this.#commit(part);
     this.#showTail();
     this.#moveCursor();
   }
@@ -83,7 +83,7 @@ export class MarkdownView {
   #commit(part) {
     const { container, opened } = part;
     const env = this.#env(this.#blocks.references);
-    const tokens = this.#blocks.parse(part, env);
+    const tokens = md.parse(part.readable, env);
     this.#blocks.references = env.references;
     const known = JSON.stringify(env.references);
     if (container && this.#inside) {
