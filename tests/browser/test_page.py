@@ -156,12 +156,15 @@ def test_chat_is_busy_while_it_writes_and_says_so_once(page):
     expect(page.locator("[data-cursor]")).to_have_count(0)
 
 
-def test_stop_keeps_the_text_and_removes_the_cursor(page, wait_until):
+def test_stop_keeps_the_text_removes_the_cursor_and_lets_the_server_go(page, wait_until):
     start(page, interval="0.1")
     wait_until(page, "() => document.querySelector('#chat article').textContent.length > 60")
     shown = page.evaluate("document.querySelector('#chat article').textContent")
 
-    page.locator("#chat").get_by_role("button", name="Stop").click()
+    with page.expect_event("requestfailed") as left:
+        page.locator("#chat").get_by_role("button", name="Stop").click()
+    assert left.value.url.endswith("/transfer")
+    assert left.value.failure == "net::ERR_ABORTED"
 
     expect(status(page, "chat")).to_have_text("Stopped")
     expect(page.locator("[data-cursor]")).to_have_count(0)
