@@ -14,8 +14,9 @@
 
 /**
  * A block whose beginning, `source`, is final. Its `head` must stand before the tail for that to be read as going on
- * with it. One blank line between its items makes all paragraphs of a list loose.
- * @typedef {{ type: string, head: string, loose: boolean, source: string }} Container
+ * with it. It goes on in an element that lies `depth` deep in the block's own. One blank line between its items makes
+ * all paragraphs of a list loose.
+ * @typedef {{ type: string, head: string, depth: number, loose: boolean, source: string }} Container
  */
 
 /**
@@ -23,8 +24,6 @@
  * on inside `opened`.
  * @typedef {{ source: string, readable: string, container: Container | null, opened: Container | null }} Part
  */
-
-/** Tokens that go on inside an open container, and those that follow it. @typedef {{ inside: Token[], after: Token[] }} Continuation */
 
 // A tail that is longer may be one long line, or a long paragraph.
 const LONG = 500;
@@ -114,17 +113,17 @@ export class Blocks {
   #open({ source, tokens, blocks: [block] }, isLong) {
     if (!block) return null;
     const { type } = block;
-    if (type === "paragraph_open") return this.#openAt(isLong ? this.#seam(source) : 0, { type, head: SEAM_HEAD, loose: true });
-    if (type === "fence") return isClosed(block) ? null : this.#openAt(source.length, { type, head: lines(source, startLine(block), 1), loose: true });
+    if (type === "paragraph_open") return this.#openAt(isLong ? this.#seam(source) : 0, { type, head: SEAM_HEAD, depth: 0, loose: true });
+    if (type === "fence") return isClosed(block) ? null : this.#openAt(source.length, { type, head: lines(source, startLine(block), 1), depth: 2, loose: true });
     const isTable = type === "table_open";
     const children = tokens.filter((token) => token.map && token.nesting >= 0 && (isTable ? token.type === "tr_open" && token.level === 2 : token.level === 1 && token.type !== "reference_definition"));
     // A table's first row is its head.
     const last = children.length > (isTable ? 2 : 1) ? children.at(-1) : undefined;
     const end = lines(source, 0, startLine(last)).length;
-    if (!type.endsWith("_list_open")) return this.#openAt(end, { type, head: isTable ? lines(source, startLine(block), 2) : "", loose: true });
+    if (!type.endsWith("_list_open")) return this.#openAt(end, { type, head: isTable ? lines(source, startLine(block), 2) : "", depth: Number(isTable), loose: true });
     const paragraphs = paragraphsOf(tokens);
     // Without a paragraph there is nothing to tell tight from loose by.
-    return paragraphs.length ? this.#openAt(end, { type, head: "", loose: paragraphs.some(({ hidden }) => !hidden) }) : null;
+    return paragraphs.length ? this.#openAt(end, { type, head: "", depth: 0, loose: paragraphs.some(({ hidden }) => !hidden) }) : null;
   }
 
   /**
@@ -189,47 +188,16 @@ export function fits(tokens, { type, loose }) {
 }
 
 /**
- * Tokens of what was read with a container's head: those that belong inside, and those after it.
+ * Tokens of what was read with a container's head, or opens one, as they are in the whole text.
  * @param {Token[]} tokens
- * @param {Container} container
- * @returns {Continuation}
+ * @param {Container | null} container  that they begin in
+ * @param {Container | null} [opened]  that they end in
  */
-export function continuation(tokens, container) {
-  const first = firstBlock(loosened(tokens, container));
-  const after = tokens.slice(first.length);
-  const { type } = container;
-  if (type === "paragraph_open") {
-    const [head] = first[1]?.children ?? [];
-    if (head) head.content = head.content.slice(SEAM_HEAD.length);
-  }
-  const body = first.findIndex((token) => token.type === (INSIDE[type] ?? type));
-  // A table without rows has no body.
-  return { inside: body === -1 ? [] : first.slice(body + 1, -depth(type)), after };
-}
-
-/**
- * Tokens of a part that ends inside the container it opens: without the end of the container.
- * @param {Token[]} tokens
- * @param {Container} opened
- */
-export function unclosed(tokens, opened) {
-  return loosened(tokens, opened).slice(0, -depth(opened.type));
-}
-
-/** What opens a container's inside, if that is not itself. @type {Record<string, string>} */
-const INSIDE = { table_open: "tbody_open", fence: "code" };
-
-/** How many elements deep that is. @param {string} type */
-function depth(type) {
-  return { table_open: 2, fence: 3 }[type] ?? 1;
-}
-
-/**
- * @param {Token[]} tokens
- * @param {Container} container
- */
-function loosened(tokens, { type, loose }) {
-  if (loose && type.endsWith("_list_open")) for (const paragraph of paragraphsOf(tokens)) paragraph.hidden = false;
+export function inContext(tokens, container, opened) {
+  const list = opened ?? container;
+  if (list?.loose && list.type.endsWith("_list_open")) for (const paragraph of paragraphsOf(tokens)) paragraph.hidden = false;
+  const [first] = (container?.type === "paragraph_open" && tokens[1]?.children) || [];
+  if (first) first.content = first.content.slice(SEAM_HEAD.length);
   return tokens;
 }
 

@@ -15,43 +15,51 @@ export const CURSOR = "data-cursor";
 /**
  * @param {Place} place  where the first node to reuse is, if there is one
  * @param {Token[]} tokens
- * @returns {Cursor}  where the tokens end: what comes after it is left, unless `close()` drops it
+ * @param {Place | null} [inside]  where an open container goes on: what is before it there stays
+ * @param {number} [open]  the depth of the container whose end is left open
+ * @returns {{ end: Cursor, inside: Place | null }}  where the tokens end: what comes after it is left, unless `close()`
+ *   drops it; and where the container that is left open does
  */
-export function patch(place, tokens) {
-  let at = new Cursor(place);
+export function patch(place, tokens, inside = null, open) {
+  let end = new Cursor(place);
+  /** @type {Place | null} */
+  let left = null;
   for (const token of tokens.flatMap((block) => block.children ?? block)) {
-    const { type, tag, nesting, content } = token;
+    const { type, tag, nesting, content, level } = token;
     if (token.hidden || type === "reference_definition") continue;
-    if (nesting === -1) at = at.leave();
-    else if (nesting === 1) at = at.enter(token);
-    else if (type === "softbreak") at.text("\n");
+    if (nesting === -1) {
+      if (level === open) left = end.flush().place;
+      else end.close(inside?.parent);
+      end = end.outer;
+    } else if (nesting === 1) end = end.enter(token, inside);
+    else if (type === "softbreak") end.text("\n");
     // A link in a link is none.
-    else if (!tag || (tag === "a" && at.parent.closest("a"))) at.text(content);
+    else if (!tag || (tag === "a" && end.parent.closest("a"))) end.text(content);
     else {
-      at = at.enter(token);
-      at.text(content);
-      at = at.leave();
+      end = end.enter(token, inside);
+      end.text(content);
+      end = end.close().outer;
     }
   }
-  at.flush();
-  return at;
+  return { end: end.flush(), inside: left };
 }
 
 /** A place which moves on as nodes are reused or made. */
 class Cursor {
   #text = "";
   #kept;
-  #outer;
+  /** Where it goes on after the parent. @type {Cursor} */
+  outer;
 
   /**
    * @param {Place} place
-   * @param {Cursor} [outer]  where it goes on after the parent
+   * @param {Cursor} [outer]
    */
   constructor({ parent, last, kept }, outer) {
     this.parent = parent;
     this.next = last ? last.nextSibling : parent.firstChild;
     this.#kept = kept;
-    this.#outer = outer;
+    this.outer = outer ?? this;
   }
 
   /** @returns {Place} */
@@ -60,19 +68,18 @@ class Cursor {
     return last instanceof Text ? { parent: this.parent, last: last.previousSibling, kept: last.length } : { parent: this.parent, last, kept: 0 };
   }
 
-  /** @param {Token} token */
-  enter({ tag, attrs }) {
+  /**
+   * @param {Token} token
+   * @param {Place | null} inside
+   */
+  enter({ tag, attrs }, inside) {
     this.flush();
     const { next } = this;
     const node = next instanceof HTMLElement && next.localName === tag ? next : document.createElement(tag);
-    syncAttributes(node, attributesOf(tag, attrs));
+    const goesOn = node === inside?.parent;
+    if (!goesOn) syncAttributes(node, attributesOf(tag, attrs));
     this.#put(node);
-    return new Cursor({ parent: node, last: null, kept: 0 }, this);
-  }
-
-  leave() {
-    this.close();
-    return this.#outer ?? this;
+    return new Cursor(goesOn ? inside : { parent: node, last: null, kept: 0 }, this);
   }
 
   /** @param {string} value */
@@ -84,17 +91,25 @@ class Cursor {
   flush() {
     const { next } = this;
     const value = this.#text, kept = this.#kept;
-    if (value === "" && kept === 0) return;
+    if (value === "" && kept === 0) return this;
     this.#text = "";
     this.#kept = 0;
     if (next instanceof Text) setText(next, value, kept);
     this.#put(next instanceof Text ? next : document.createTextNode(value));
+    return this;
   }
 
-  /** Drops what is left over. */
-  close() {
+  /**
+   * Drops what is left over.
+   * @param {Element} [open]  but not this: of a table's rows none may be here
+   */
+  close(open) {
     this.flush();
-    for (let rest; (rest = this.next); rest.remove()) this.next = rest.nextSibling;
+    for (let rest; (rest = this.next); ) {
+      this.next = rest.nextSibling;
+      if (rest !== open) rest.remove();
+    }
+    return this;
   }
 
   /** In the place of the next node, if it is not that one. @param {HTMLElement | Text} node */

@@ -1,6 +1,6 @@
 // Shows a Markdown text while it grows: final parts once, the open tail on each flush.
 
-import { Blocks, continuation, fits, unclosed } from "./blocks.js";
+import { Blocks, fits, inContext } from "./blocks.js";
 import { createMarkdown } from "./dialect.js";
 import { presentable } from "./heal.js";
 import { CURSOR, patch } from "./patch.js";
@@ -83,31 +83,15 @@ export class MarkdownView {
   #commit(part) {
     const { container, opened } = part;
     const env = this.#env(this.#blocks.references);
-    const tokens = md.parse(part.readable, env);
+    const tokens = inContext(md.parse(part.readable, env), container, opened);
     this.#blocks.references = env.references;
-    const known = JSON.stringify(env.references);
-    if (container && this.#inside) {
-      const { inside, after } = continuation(tokens, container);
-      const end = patch(this.#inside, inside);
-      this.#inside = end.place;
-      if (opened) return;
-      end.close();
-      this.#close(container.source + part.source, this.#opened, patch(this.#behind(), after));
-    } else if (opened) {
-      this.#inside = patch(this.#top, unclosed(tokens, opened)).place;
-      this.#opened = known;
-    } else this.#close(part.source, known, patch(this.#top, tokens));
-  }
-
-  /**
-   * @param {string} source
-   * @param {string} known
-   * @param {{ place: Place }} end
-   */
-  #close(source, known, end) {
-    if (source.includes("[")) this.#linked.push({ source, place: this.#top, known });
+    if (!container) this.#opened = JSON.stringify(env.references);
+    const { end, inside } = patch(this.#top, tokens, this.#inside, opened?.depth);
+    this.#inside = inside;
+    if (opened) return;
+    const source = (container?.source ?? "") + part.source;
+    if (source.includes("[")) this.#linked.push({ source, place: this.#top, known: this.#opened });
     this.#top = end.place;
-    this.#inside = null;
   }
 
   /** @returns {void} */
@@ -115,7 +99,7 @@ export class MarkdownView {
     const { container, readable, references } = this.#blocks;
     const { text, open } = this.#heal ? presentable(readable) : { text: readable, open: false };
     const env = { ...this.#env(references), open };
-    const tokens = md.parse(text, env);
+    const tokens = inContext(md.parse(text, env), container);
     const known = JSON.stringify(env.references);
     if (container && !(fits(tokens, container) && (this.#opened === known || !container.source.includes("[")))) {
       // It turned out to be something else after all.
@@ -125,12 +109,7 @@ export class MarkdownView {
     }
     this.#references = env.references;
     for (const linked of this.#linked) if (linked.known !== known) this.#showAgain(linked, known);
-    if (!container || !this.#inside) patch(this.#top, tokens).close();
-    else {
-      const { inside, after } = continuation(tokens, container);
-      patch(this.#inside, inside).close();
-      patch(this.#behind(), after).close();
-    }
+    patch(this.#top, tokens, this.#inside).end.close();
   }
 
   /**
@@ -141,12 +120,6 @@ export class MarkdownView {
   #showAgain(linked, known) {
     patch(linked.place, md.parse(linked.source, this.#env(this.#references)));
     linked.known = known;
-  }
-
-  /** The place behind the open container. @returns {Place} */
-  #behind() {
-    const { parent, last } = this.#top;
-    return { parent, last: last ? last.nextSibling : parent.firstChild, kept: 0 };
   }
 
   /** @param {References} references @returns {Env} */
