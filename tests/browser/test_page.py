@@ -236,6 +236,20 @@ def test_regenerate_puts_a_new_answer_in_the_place_of_the_old(page):
     expect(page.locator("#chat .scroller")).to_be_focused()
 
 
+def test_only_the_last_answer_can_be_given_anew_so_that_nothing_after_it_is_lost(page):
+    answer_with(page, "/transfer", ("message", {"delta": "Yes."}), ("done", {"reason": "error"}))
+    start(page, prompt="First?")
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    start(page, prompt="Second?")
+
+    expect(page.locator("#chat article")).to_have_text(["Yes.", "Yes."])
+    first, second = page.locator("#chat .turn").all()
+    expect(second.get_by_role("button", name="Regenerate")).to_be_visible()
+    expect(first.get_by_role("button", name="Regenerate")).to_be_hidden()
+    expect(first.get_by_role("button", name="Try again")).to_be_hidden()
+    expect(first.get_by_role("button", name="Copy answer")).to_be_visible()
+
+
 def test_the_answer_is_copied_as_it_was_written_and_that_is_announced(open_page):
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     answer_with(page, "/transfer", ("message", {"delta": "# An *answer*\n"}), ("done", {"reason": "stop"}))

@@ -37,6 +37,11 @@ class Turn extends Part {
     this.part("question").textContent = question.prompt || word("play", { document: question.document ?? "" });
   }
 
+  /** It has been followed by another question: to answer it anew would take that one away. */
+  settle() {
+    this.part("regenerate").hidden = this.part("retry").hidden = true;
+  }
+
   moderated() {
     this.#moderated++;
     this.part("moderated").textContent = word(this.#moderated === 1 ? "moderated-one" : "moderated-many", { count: this.#moderated });
@@ -131,6 +136,7 @@ export class ChatPanel extends Panel {
   /** @param {Question} question */
   begin(question) {
     this.#cease();
+    this.#turn?.settle();
     const template = /** @type {HTMLTemplateElement} */ (this.part("turn"));
     const element = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
     this.#turns.append(element);
@@ -232,14 +238,14 @@ export class ChatPanel extends Panel {
   }
 
   /**
-   * The same question, in the place of its answer and of all that came after.
+   * The last question, in the place of its answer.
    * @param {Turn} turn
    * @param {HTMLElement} button
    */
   #again(turn, button) {
     this.#leave(button, () => {
-      this.#cease();
-      for (const later of this.#said.splice(this.#said.indexOf(turn))) later.element.remove();
+      this.#said.pop();
+      turn.element.remove();
       this.#code.forget();
       this.#ask(turn.question);
     });
