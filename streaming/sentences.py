@@ -18,6 +18,7 @@ SENTENCES = [
     gettext_noop("It matches the empty text, which is everywhere; let it need one character at least."),
     gettext_noop("It begins with an unbounded gap, so all text would be held back; leave the gap out."),
     gettext_noop("Its shortest match has %s characters; a match has at most %s."),
+    gettext_noop("It can go on in too many ways: let less of it be optional inside a repetition."),
     gettext_noop("A match is cut at %s characters."),
     gettext_noop("At character %s: %s."),
     gettext_noop("the ) closes nothing"),
