@@ -258,13 +258,13 @@ class _Deltas:
         """What was ready together is looked at together, and stays as many parts as it was."""
         groups = self._moderator.feed_all(texts)
         if self.lookout:
-            self.lookout.see(texts, chain.from_iterable(groups), self._moderator.held)
+            self.lookout.see("".join(texts), chain.from_iterable(groups), self._moderator.held)
         return [part for outcomes in groups for part in self._told(outcomes)]
 
     def finish(self) -> list[Part]:
         outcomes = self._moderator.finish()
         if self.lookout:
-            self.lookout.see([], outcomes, self._moderator.held)
+            self.lookout.see("", outcomes, self._moderator.held)
         return self._told(outcomes)
 
     def _told(self, outcomes: list[Outcome]) -> list[Part]:
@@ -294,14 +294,14 @@ class _Wholes:
             if self.lookout:
                 self.lookout.rewind()
         new, self._seen = text[len(self._seen) :], text
-        return self._witnessed([new], self._moderator.feed(new))
+        return self._witnessed(new, self._moderator.feed(new))
 
     def finish(self) -> list[Part]:
-        return self._witnessed([], self._moderator.finish())
+        return self._witnessed("", self._moderator.finish())
 
-    def _witnessed(self, texts: list[str], outcomes: list[Outcome]) -> list[Part]:
+    def _witnessed(self, text: str, outcomes: list[Outcome]) -> list[Part]:
         if self.lookout:
-            self.lookout.see(texts, outcomes, self._moderator.held)
+            self.lookout.see(text, outcomes, self._moderator.held)
         return self._told(outcomes)
 
     def _told(self, outcomes: list[Outcome]) -> list[Part]:
@@ -342,7 +342,7 @@ class _Labels:
     def _see(self, text: str, outcomes: list[Outcome], label: Label) -> None:
         if self._witness:
             lookout = Lookout(self._witness, label.channel, label.choice)
-            lookout.see([text], outcomes, 0)
+            lookout.see(text, outcomes, 0)
             lookout.finish()
 
 

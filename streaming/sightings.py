@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from streaming.moderation import MAX_SPAN, Blocked, Finding, Outcome, Rule
+from streaming.moderation import MAX_SPAN, Blocked, Finding, Outcome, Rule, Text
 
 CONTEXT = 40
 """Characters on either side of a match that are told with it."""
@@ -50,12 +50,12 @@ class Lookout:
         self._told: set[tuple[int | str, int, int]] = set()  # before the text began anew
         self._telling: list[tuple[int | str, int, int]] = []
 
-    def see(self, texts: Iterable[str], outcomes: Iterable[Outcome], held: int) -> None:
+    def see(self, text: str, outcomes: Iterable[Outcome], held: int) -> None:
         """What was fed, what came of it, and how much of it is not decided yet."""
-        for text in texts:
+        if text:
             self._pieces.append(text)
             self._end += len(text)
-        self._waiting += [each for each in outcomes if not isinstance(each, tuple)]
+        self._waiting += [each for each in outcomes if not isinstance(each, Text)]
         while self._waiting and self._waiting[0].end + CONTEXT <= self._end:
             self._tell(self._waiting.pop(0))
         keep = held + MAX_TEXT + 2 * CONTEXT

@@ -22,8 +22,8 @@ def seen(text: str, size: int) -> list[Sighting]:
     lookout, moderator = Lookout(told.append, "content", 0), Moderator(RULES)
     for at in range(0, len(text), size):
         piece = text[at : at + size]
-        lookout.see([piece], moderator.feed(piece), moderator.held)
-    lookout.see([], moderator.finish(), moderator.held)
+        lookout.see(piece, moderator.feed(piece), moderator.held)
+    lookout.see("", moderator.finish(), moderator.held)
     lookout.finish()
     return told
 
@@ -70,7 +70,7 @@ def test_what_was_told_is_not_told_again_when_the_text_begins_anew() -> None:
     for text in ("a darn", "a darn thing, darn"):
         moderator = Moderator(RULES)
         lookout.rewind()
-        lookout.see([text], [*moderator.feed(text), *moderator.finish()], 0)
+        lookout.see(text, [*moderator.feed(text), *moderator.finish()], 0)
     lookout.finish()
 
     assert [each.start for each in told] == [2, 14]
