@@ -46,18 +46,37 @@ def chromium() -> str | None:
     return shutil.which("chromium")
 
 
+class Visitors:
+    """Browsers' profiles, one for all who have the same options: the second page finds its files in the cache."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._known: dict[str, BrowserContext] = {}
+
+    def __call__(self, **options: Any) -> BrowserContext:
+        key = repr(sorted(options.items()))
+        if key not in self._known:
+            self._known[key] = self._browser.new_context(**options)
+        return self._known[key]
+
+
+@pytest.fixture(scope="package")
+def visitors(browser: Browser) -> Visitors:
+    return Visitors(browser)
+
+
 class Visit:
     """Pages of one visitor, and whatever they complained of."""
 
-    def __init__(self, browser: Browser, url: str) -> None:
-        self._browser = browser
+    def __init__(self, visitors: Visitors, url: str) -> None:
+        self._visitors = visitors
         self._url = url
-        self._contexts: list[BrowserContext] = []
+        self._pages: list[Page] = []
         self.complaints: list[str] = []
 
     def __call__(self, path: str = "/", **options: Any) -> Page:
-        self._contexts.append(self._browser.new_context(**options))
-        page = self._contexts[-1].new_page()
+        page = self._visitors(**options).new_page()
+        self._pages.append(page)
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(self._url + path)
@@ -69,15 +88,15 @@ class Visit:
             self.complaints.append(message.text)
 
     def end(self) -> None:
-        for context in self._contexts:
-            context.close()
+        for page in self._pages:
+            page.close()
         assert not self.complaints
 
 
 @pytest.fixture
-def open_page(browser: Browser, site: Any) -> Iterator[Visit]:
+def open_page(visitors: Visitors, site: Any) -> Iterator[Visit]:
     """Opens the page as a visitor has it: ``open_page(color_scheme="dark")``. Complaints fail the test."""
-    visit = Visit(browser, site.url)
+    visit = Visit(visitors, site.url)
     yield visit
     visit.end()
 
@@ -88,9 +107,9 @@ def page(open_page: Visit) -> Page:
 
 
 @pytest.fixture(scope="module")
-def workbench(browser: Browser, site: Any) -> Iterator[Page]:
+def workbench(visitors: Visitors, site: Any) -> Iterator[Page]:
     """One page for tests that bring their own script and leave nothing behind that others mind."""
-    visit = Visit(browser, site.url)
+    visit = Visit(visitors, site.url)
     yield visit(reduced_motion="reduce")
     visit.end()
 

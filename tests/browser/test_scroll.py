@@ -131,6 +131,16 @@ def test_a_scrollbar_moved_upward_releases(panel, wait_until):
     assert panel.evaluate(TOP) == place
 
 
+def test_a_scroll_upward_in_the_very_frame_that_shows_more_is_not_undone(panel):
+    place = panel.evaluate(
+        f"() => {{ {SCROLLER}.scrollTop -= 80; const place = {SCROLLER}.scrollTop; say('More.\\n\\n'); return place }}"
+    )
+    frames(panel)
+
+    assert panel.evaluate(TOP) == place
+    expect(panel.get_by_role("button", name=LATEST)).to_be_visible()
+
+
 def test_what_is_under_the_eyes_does_not_move_when_earlier_text_grows(panel, wait_until):
     panel.evaluate(f"{SCROLLER}.scrollTop -= 200")
     expect(panel.get_by_role("button", name=LATEST)).to_be_visible()

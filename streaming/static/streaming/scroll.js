@@ -66,6 +66,8 @@ export class Scroll {
 
   /** After each frame that showed more. */
   follow() {
+    // The reader may have scrolled in this frame, and the event for it is still to come.
+    this.#scrolled();
     if (!this.#stuck || this.#isPressed) return;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#last = positionOf(this.#scroller);
