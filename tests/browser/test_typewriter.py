@@ -26,20 +26,20 @@ async ([size, gap, times]) => {
   globalThis.setTimeout = (...given) => { timers.count++; return later(...given); };
   globalThis.setInterval = (...given) => { timers.count++; return often(...given); };
   const text = Array.from({ length: size * times }, (_, n) => "abcdefghij"[n % 10]).join("");
-  let flushes = 0, sent = 0, frames = 0, changed = 0, longestStill = 0, stillSince = null, last = 0, inOrder = true;
+  let flushes = 0, sent = 0, frames = 0, changed = 0, longestStill = 0, still = 0, last = 0, inOrder = true;
   new MutationObserver(() => { flushes++; }).observe(answer, { subtree: true, childList: true, characterData: true });
   const begun = performance.now();
   let end = null;
   while (shown().length < text.length) {
-    const now = await new Promise(requestAnimationFrame);
+    await new Promise(requestAnimationFrame);
     frames++;
     const due = Math.min(times, Math.floor((performance.now() - begun) / gap) + 1);
     for (; sent < due; sent++) panel.show(text.slice(sent * size, (sent + 1) * size));
     if (sent === times && end === null) { panel.finish("done"); end = performance.now(); }
     const length = shown().length;
     inOrder &&= text.startsWith(shown());
-    if (length !== last || length === sent * size) stillSince = null;
-    else longestStill = Math.max(longestStill, now - (stillSince ??= now));
+    still = length !== last || length === sent * size ? 0 : still + 1;
+    longestStill = Math.max(longestStill, still);
     if (length !== last) changed++;
     last = length;
   }
@@ -75,8 +75,9 @@ def test_one_flush_a_frame_without_timers_and_without_long_pauses(panel, size, g
     assert counted["flushes"] <= counted["frames"] + 1
     # It is written over many frames, not in lumps as it came.
     assert counted["changed"] >= min(3 * times, counted["frames"] / 3)
-    # Deadlines with room for a busy machine: the pure logic's own figures are tested with a clock.
-    assert counted["longestStill"] <= 400
+    # In frames, for a busy machine has fewer of them: ten are 150 ms and a little. The pure logic's own figures are
+    # tested with a clock.
+    assert counted["longestStill"] <= 10
     assert counted["afterEnd"] <= 1500
 
 
