@@ -49,7 +49,7 @@ def test_a_file_is_looked_at_first(moderator: Client) -> None:
     page = send(moderator, "# list\nnew、there\nother\n\u200b\nnew\n".encode("gb18030"), action="block", category="")
 
     told = said(page)
-    assert "words.txt, read as words in gbk. Nothing is changed yet." in told
+    assert "words.txt, read as a word list in gbk. Nothing is changed yet." in told
     for count in ("1 would be added", "0 would be changed", "2 are there already", "2 are refused"):
         assert count in told
     assert "4 \u200b The pattern has only marks and invisible characters, which are not compared." in told
@@ -66,7 +66,7 @@ def test_then_it_is_carried_out_while_a_bar_grows(moderator: Client) -> None:
     told = said(response)
     assert response.streaming
     assert "1234 of 1234" in told
-    assert "Done: 1234 rules were added, 0 changed; 0 were there already, 0 were refused." in told
+    assert "Done. Added: 1234, changed: 0, there already: 0, refused: 0." in told
     assert rules.filter(category="c", action="mask").count() == 1234
     history = said(moderator.get(f"{LIST}{rules.first().pk}/history/"))  # type: ignore[union-attr]
     assert "ann" in history
@@ -83,7 +83,7 @@ def test_and_undone_with_one_click(moderator: Client) -> None:
 
     done = moderator.post(address, follow=True)
 
-    assert "1 rules were removed, 1 are what they were before." in said(done)
+    assert "Removed: 1, restored to what they were before: 1." in said(done)
     assert dict(rules.values_list("pattern", "category")) == {"old": "before"}
     assert "undone" in said(done)
     assert "This import was undone already." in said(moderator.post(address, follow=True))
@@ -114,7 +114,7 @@ def test_an_edit_takes_a_rule_out_of_its_import(moderator: Client) -> None:
     moderator.post(f"{LIST}{rule.pk}/change/", {"pattern": "one", "action": "block", "enabled": "on"})
     done = moderator.post(f"{IMPORT}{RuleImport.objects.get().pk}/undo/", follow=True)
 
-    assert "1 were edited since, or deleted, and are left as they are." in said(done)
+    assert "Edited since, or deleted, and left as they are: 1." in said(done)
     assert [(rule.pattern, rule.action) for rule in rules.all()] == [("one", "block")]
 
 

@@ -22,6 +22,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from streaming import rule_files, rule_imports, rulebook
+from streaming.admin.forms import shown
 from streaming.models import ModerationRule, RuleImport
 
 if TYPE_CHECKING:
@@ -134,13 +135,9 @@ class ImportPages(_Base):
         with rulebook.no_long_pauses():
             reading = rule_imports.reading_of(kept)
             comparison = rule_imports.compare(reading)
-        context = {
-            "kept": kept,
-            "reading": reading,
-            "comparison": comparison,
-            "shown": SHOWN,
-            "shown_slice": f":{SHOWN}",
-        }
+        context = {"kept": kept, "reading": reading, "comparison": comparison, "shown": SHOWN}
+        context |= _listed(comparison)
+        context["form"] = _FORMS[reading.form]
         return self._page(request, "import_preview.html", gettext("Look before you import"), **context)
 
     def _carried_out(self, request: HttpRequest, kept: RuleImport) -> HttpResponseBase:
@@ -180,11 +177,31 @@ class ImportPages(_Base):
         return response
 
 
+_RULE = ModerationRule()
+_FORMS = {"words": _("a word list"), "csv": "CSV", "automod": "Discord AutoMod"}
+
+
+def _listed(comparison: rule_imports.Comparison) -> dict[str, Any]:
+    """The first of each kind, as a person reads them."""
+    added = [
+        (line, row, shown(_RULE, "kind", row.kind), shown(_RULE, "action", row.action))
+        for line, row in comparison.added[:SHOWN]
+    ]
+    changed = [(change, list(_labelled(change.differences))) for change in comparison.changed[:SHOWN]]
+    return {"added": added, "changed": changed, "refused": comparison.refused[:SHOWN]}
+
+
+def _labelled(differences: dict[str, tuple[Any, Any]]) -> Iterator[tuple[Any, str, str]]:
+    for name, (old, new) in differences.items():
+        field: Any = ModerationRule._meta.get_field(name)
+        yield field.verbose_name, shown(_RULE, name, old), shown(_RULE, name, new)
+
+
 def _said(undone: rule_imports.Undone) -> str:
-    said = gettext("The import is undone: %(removed)d rules were removed, %(restored)d are what they were before.")
+    said = gettext("The import is undone. Removed: %(removed)d, restored to what they were before: %(restored)d.")
     said = said % {"removed": undone.removed, "restored": undone.restored}
     if undone.kept:
-        said += " " + gettext("%d were edited since, or deleted, and are left as they are.") % undone.kept
+        said += " " + gettext("Edited since, or deleted, and left as they are: %d.") % undone.kept
     return said
 
 
