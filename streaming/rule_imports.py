@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
@@ -189,8 +189,12 @@ def _insert(model: type[Model], rows: Iterable[dict[str, Any]]) -> None:
     names = ", ".join(connection.ops.quote_name(str(field.column)) for field in columns)
     table, places = connection.ops.quote_name(model._meta.db_table), ", ".join(["%s"] * len(columns))
     prepared = [[_prepared(field, row[field.attname]) for field in columns] for row in rows]
+    insert = f"INSERT INTO {table} ({names}) VALUES"  # noqa: S608 (own names)
     with connection.cursor() as cursor:
-        cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({places})", prepared)  # noqa: S608 (own names)
+        if connection.features.max_query_params:  # SQLite takes few parameters, but is not far away
+            cursor.executemany(f"{insert} ({places})", prepared)
+        elif prepared:
+            cursor.execute(f"{insert} {', '.join([f'({places})'] * len(prepared))}", [*chain.from_iterable(prepared)])
 
 
 def _prepared(field: Any, value: Any) -> Any:
