@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import functools
 import ipaddress
+import logging
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
@@ -22,6 +24,8 @@ from streaming.formats import FormatError
 from streaming.moderation import RuleError
 from streaming.requests import BadRequest
 from streaming.responses import errors_at, failure_of
+
+logger = logging.getLogger(__name__)
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 FORWARDED = ("forwarded", "via", "x-forwarded-")
@@ -66,6 +70,10 @@ def guarded(*methods: str, everyone: bool = False, signed: bool = False) -> Call
             except RuleError:
                 # Unmoderated text never goes out.
                 response = refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the moderation rules cannot be carried out")
+            except ImproperlyConfigured:
+                logger.exception("an upstream's settings are wrong")
+                detail = "the site's settings are wrong: 'manage.py check' says which"
+                response = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
             except (upstreams.UpstreamError, FormatError) as error:
                 failure = failure_of(error)
                 response = refuse(failure.status, failure.detail, headers=_headers_of(error))

@@ -207,7 +207,10 @@ async def _in_pieces(texts: Iterable[Delta | Label]) -> Parts:
 
 async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, witness: Witness | None = None) -> None:
     """A chat completion request whose texts the rules have seen, changed where it stands. BadRequest if one blocks."""
-    texts, places = formats.take_prompt(fields)
+    try:
+        texts, places = formats.take_prompt(fields)
+    except RecursionError as error:
+        raise BadRequest("the body has more objects in objects than can be read") from error
     moderated = await moderate_at_once(texts, rule_set, witness)
     if moderated.is_blocked:
         why = moderated.notices[-1]

@@ -263,6 +263,19 @@ class TestAnswersThatComeWhole:
         assert (whole.id, whole.usage and whole.usage.total_tokens) == ("chatcmpl-7", 7)
         assert service.asked[0] == {"model": "one", "messages": HELLO, "n": 2, "stream": False}
 
+    def test_whose_client_leaves_are_not_waited_for(self, service: Service) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.body()
+            await connection.until_left()
+
+        service.upstream.script = script
+        body = json.dumps({"model": "one", "messages": HELLO}).encode()
+
+        with service.site.connect("POST /v1/chat/completions", body):
+            eventually(lambda: service.upstream.requests, "the upstream is asked")
+
+        assert service.upstream.left.wait(20)
+
     @pytest.mark.parametrize(
         ("body", "kind", "words"),
         [

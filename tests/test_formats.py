@@ -94,6 +94,7 @@ class TestNativeReader:
             '{"delta": null}',
             '{"delta": "a", "choice": "0"}',
             '{"delta": "a", "channel": 1}',
+            '{"delta": "a", "channel": "you darn"}',
             "[" * 100000,
             "9" * 5000,
         ],

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from streaming import formats, pipeline
 from streaming.formats import OpenAIReader, OpenAIRelay, OpenAIWriter
 from streaming.moderation import Rule, RuleSet
+from streaming.requests import BadRequest
 from streaming.sightings import Sighting
 from streaming.sse import Message, Parser, encode
 
@@ -298,6 +299,11 @@ LEAKS: dict[str, list[Any]] = {
     "a call without a number in pieces": [
         chunk({"tool_calls": [{"function": {"name": "f", "arguments": part}}]}) for part in SPLIT
     ],
+    "a function's arguments as an object": [
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": {"darn": 1, "b": "darn"}}}]})
+    ],
+    "a type of a part whose text is held": [chunk({"content": [{"type": "oh, darn", "text": "dar"}]})],
+    "a number of a part whose text is held": [chunk({"content": [{"index": "oh, darn", "text": "dar"}]})],
     "the title of a source": [chunk({"annotations": [{"url_citation": {"title": "darn"}}]})],
     "a field nobody knows": [chunk({"x": {"y": [{"z": part}]}}) for part in SPLIT],
     "a list nobody knows": [chunk({}, x=["darn"])],
@@ -639,24 +645,32 @@ class TestPrompts:
                 {"role": "tool", "tool_call_id": "darn", "content": "darn"},
             ],
             "tools": [{"type": "function", "function": function}],
+            "documents": [{"text": "darn"}],
+            "stop": ["darn"],
         }
         seen: list[Sighting] = []
 
         await pipeline.moderate_prompt(fields, RULES, seen.append)
 
-        assert json.dumps(fields).count('"****"') == 7
+        assert json.dumps(fields).count('"****"') == 8
         assert (fields["model"], fields["messages"][3]["tool_call_id"]) == ("darn", "darn")
-        assert [each.channel for each in seen][:2] == ["messages.0.content", "messages.0.name"]
+        assert {"messages.0.content", "messages.0.name", "documents.0.text"} <= {each.channel for each in seen}
 
     async def test_that_are_blocked_say_so(self) -> None:
         fields = {"messages": [{"role": "user", "content": "please stop here"}]}
 
-        with pytest.raises(
-            pipeline.BadRequest, match=r"blocked by a moderation rule \(test\): Let us stop\."
-        ) as blocked:
+        with pytest.raises(BadRequest, match=r"blocked by a moderation rule \(test\): Let us stop\.") as blocked:
             await pipeline.moderate_prompt(fields, RULES)
 
         assert blocked.value.code == "content_filter"
+
+    async def test_may_not_be_deeper_than_can_be_read(self) -> None:
+        deep: Any = "darn"
+        for _ in range(5000):
+            deep = [deep]
+
+        with pytest.raises(BadRequest, match="more objects in objects"):
+            await pipeline.moderate_prompt({"messages": deep}, RULES)
 
     async def test_of_any_length_leave_the_loop_its_turns(self) -> None:
         fields = {"messages": [{"role": "user", "content": "x" * 25_000 + "da" + "rn" + "x" * 25_000}]}

@@ -163,6 +163,13 @@ class TestAHeartbeat:
         assert sse.Parser().feed(await anext(stream)) == []
         await stream.aclose()
 
+    async def test_does_not_wait_that_long_before_the_first_byte_with_which_the_head_goes_out(self) -> None:
+        stream = aiter(stream_from(Source([forever()]), heartbeat=1000))
+
+        async with asyncio.timeout(20):
+            assert await anext(stream) == b":\n\n"
+        await stream.aclose()
+
     async def test_is_15_seconds_by_default(self) -> None:
         assert responses.HEARTBEAT == 15
 

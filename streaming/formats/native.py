@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ from streaming.formats.parts import (
 from streaming.sse import Message
 
 logger = logging.getLogger(__name__)
+
+_CHANNEL = re.compile(r"[A-Za-z0-9_.$-]{1,256}")
 
 
 class NativeReader:
@@ -55,7 +58,8 @@ class NativeReader:
 
 def _native_text(data: dict[str, Any]) -> Part:
     channel, choice = data.get("channel", "content"), data.get("choice", 0)
-    if not isinstance(channel, str) or not isinstance(choice, int):
+    # Its name reaches the reader, so it may not be a text.
+    if not isinstance(channel, str) or not _CHANNEL.fullmatch(channel) or not isinstance(choice, int):
         raise FormatError("an upstream's message has a channel or choice that is no name or number")
     if isinstance(text := data.get("delta"), str):
         return Delta(text, channel, choice)

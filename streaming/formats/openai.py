@@ -241,19 +241,21 @@ class OpenAIRelay(OpenAIWriter):
         self._labels: dict[tuple[int, str], str] = {}
         self._trails: dict[tuple[int, str], tuple[Step, ...]] = {}
         self._begun = set[int]()
+        self._last: dict[str, Any] | None = None
 
     def write(self, part: Part) -> list[Message]:
+        if type(part) is Delta:
+            name = part.choice, part.channel
+            self._texts[name] = self._texts.get(name, "") + part.text
+            return []
         match part:
-            case Delta(text, channel, choice):
-                self._texts[choice, channel] = self._texts.get((choice, channel), "") + text
-                return []
+            case Rest(chunk, places):
+                return self._rest(chunk, places)
             case Label(text, channel, choice):
                 self._labels[choice, channel] = text
                 return []
             case Finish():
                 return []
-            case Rest(chunk, places):
-                return self._rest(chunk, places)
             case Failure() | End():
                 late = self._late()
                 if not self._begun:
@@ -262,14 +264,15 @@ class OpenAIRelay(OpenAIWriter):
         return super().write(part)
 
     def _rest(self, chunk: dict[str, Any], places: list[Place]) -> list[Message]:
-        self._head = {key: chunk[key] for key in _HEAD if key in chunk}
+        self._last = chunk
         is_bare = bool(places)
         for place in places:
             name = place.choice, place.channel
             self._trails[name] = place.trail
             place.holder[place.key] = text = self._texts.pop(name, "") or self._labels.pop(name, "")
             is_bare = is_bare and not text
-        late = self._late()
+        late = self._late() if self._texts else []
+        self._labels.clear()
         self._follow(chunk.get("choices") or ())
         return late if is_bare and _says_nothing(chunk) else [*late, self._message(chunk)]
 
@@ -283,7 +286,7 @@ class OpenAIRelay(OpenAIWriter):
 
     def _late(self) -> list[Message]:
         """Chunks for texts whose own have gone."""
-        texts, self._texts, self._labels = self._texts, {}, {}
+        texts, self._texts = self._texts, {}
         late = []
         for (index, channel), text in texts.items():
             if trail := self._trails.get((index, channel)) or _trail_of(index, channel):
@@ -295,6 +298,12 @@ class OpenAIRelay(OpenAIWriter):
                     choice.setdefault("delta", {}).update(self._role(index))
                 late.append(self._chunk(fields))
         return late
+
+    def _chunk(self, fields: dict[str, Any]) -> Message:
+        """A chunk of ours, with the head of the upstream's last."""
+        if self._last:
+            self._head = {key: self._last[key] for key in _HEAD if key in self._last}
+        return super()._chunk(fields)
 
     def _of_choice(self, index: int, delta: dict[str, Any], finish_reason: str | None = None) -> Message:
         return super()._of_choice(index, {**self._role(index), **delta}, finish_reason)

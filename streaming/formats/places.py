@@ -6,9 +6,10 @@ could tell a text otherwise than as text (log probabilities, token numbers, soun
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ _NAMES = frozenset(
 _NAMES_DEEP_DOWN = frozenset({"id", "type", "format"})
 _ROLES = frozenset({"assistant", "developer", "function", "model", "system", "tool", "user"})
 _LONGEST_NAME = 256
+_LONGEST_FIELD = 64
 
 # They would tell what was masked: as tokens beside the text, as numbers, or as sound.
 _TELLTALES = frozenset({"logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "tokens", "bytes", "data"})
@@ -35,11 +37,23 @@ _GROWING = frozenset(
     | {"refusal", "input"}
 )
 
-_DEEPEST = 16
+# JSON that a model writes.
+_MADE_BY_MODELS = frozenset({"arguments", "input", "output", "parsed", "parsed_arguments"})
 
-# Of a message in a request: what is no text that a model reads as such.
+_DEEPEST = 16
+_NESTED = (dict, list)
+_INNER = (dict, list, float)
+
+# Of a request: what is no text that a model reads as such, wherever it stands ...
 _NO_PROMPT = frozenset(
     {"role", "type", "id", "tool_call_id", "format", "url", "data", "file_data", "file_id", "filename", "detail"}
+)
+
+# ... and what tells the server what to do. Any other field is a prompt: servers have templates, documents and more.
+_INSTRUCTIONS = frozenset(
+    {"model", "models", "stream", "stream_options", "stop", "tool_choice", "function_call", "user", "metadata"}
+    | {"service_tier", "reasoning_effort", "reasoning", "thinking", "verbosity", "safety_identifier", "provider"}
+    | {"prompt_cache_key", "prompt_cache_retention", "modalities", "include", "logit_bias", "transforms", "route"}
 )
 
 
@@ -65,7 +79,9 @@ class _Spot(NamedTuple):
 
     def at(self, item: dict[str, Any], position: int) -> _Spot:
         index = item.get("index")
-        named = {key: item[key] for key in ("index", "type") if isinstance(item.get(key), int | str)}
+        named: dict[str, Any] = {"index": index} if isinstance(index, int) else {}
+        if isinstance(kind := item.get("type"), str) and _is_name(kind):
+            named["type"] = kind
         # A tool call without a number is a whole one. The parts of a content have none, and go on.
         is_whole = self.is_whole or (self.path.endswith("tool_calls.") and not isinstance(index, int))
         number = index if isinstance(index, int) else position
@@ -91,11 +107,14 @@ def _take_fields(fields: dict[str, Any], spot: _Spot, taken: Taken, but: Contain
     for key, value in list(fields.items()):
         if not _is_field(key):
             del fields[key]  # it is text itself, as where tokens are counted
-        elif key in but:
+        elif value is None or key in but:
             continue
         elif isinstance(value, str):
             _take_text(value, fields, key, spot, taken)
-        elif isinstance(value, dict | list | float):
+        elif isinstance(value, _NESTED) and key in _MADE_BY_MODELS:
+            # A text by right; some servers read it as JSON, whose very names are the model's then.
+            _take_text(json.dumps(value, ensure_ascii=False), fields, key, spot._replace(is_whole=True), taken)
+        elif isinstance(value, _INNER):
             fields[key] = None if key in _TELLTALES else _take_inner(value, spot.into(key), taken)
 
 
@@ -156,37 +175,39 @@ def put_back(places: Iterable[Place], texts: Mapping[tuple[int, str], str]) -> N
 
 
 def take_prompt(fields: dict[str, Any]) -> Taken:
-    """The texts of a chat completion request: what its messages say, and what describes tools to a model."""
+    """The texts of a chat completion request that a model may read: what its messages say, and all around them."""
     taken = Taken([], [])
-    for key in ("messages", "prediction"):
-        _take_prompts(fields, key, key, _is_prompt, taken)
-    for key in ("tools", "functions", "response_format"):
-        _take_prompts(fields, key, key, _is_description, taken)
+    for key in fields:
+        if key not in _INSTRUCTIONS:
+            # A tool goes by its name: were that masked, nobody could call it.
+            passed_over = _NO_PROMPT | {"name"} if key in ("tools", "functions") else _NO_PROMPT
+            _take_prompts(fields, key, key, passed_over, taken)
     return taken
 
 
-def _take_prompts(holder: Any, key: Any, path: str, is_wanted: Callable[[str], bool], taken: Taken) -> None:
-    value = holder.get(key) if isinstance(holder, dict) else holder[key]
+def _take_prompts(holder: Any, key: Any, path: str, passed_over: Container[str], taken: Taken) -> None:
+    value = holder[key]
     if isinstance(value, str):
-        if value and is_wanted(path.rpartition(".")[2]):
+        if value and key not in passed_over:
             _put_aside(Delta, value, holder, key, _Spot(path[: -len(str(key))], 0, ()), taken)
-    elif isinstance(value, dict | list):
-        for inner in value if isinstance(value, dict) else range(len(value)):
-            _take_prompts(value, inner, f"{path}.{inner}", is_wanted, taken)
+    elif isinstance(value, _NESTED):
+        for inner in list(value) if isinstance(value, dict) else range(len(value)):
+            _take_prompts(value, inner, f"{path}.{inner}", passed_over, taken)
 
 
-def _is_prompt(key: str) -> bool:
-    return key not in _NO_PROMPT
-
-
-def _is_description(key: str) -> bool:
-    return key == "description"
+def _is_field(key: str) -> bool:
+    return len(key) <= _LONGEST_FIELD and _looks_like_a_field(key)
 
 
 @lru_cache(1024)
-def _is_field(key: str) -> bool:
-    return re.fullmatch(r"[A-Za-z_$][A-Za-z0-9_.$-]{0,63}", key) is not None
+def _looks_like_a_field(key: str) -> bool:
+    return re.fullmatch(r"[A-Za-z_$][A-Za-z0-9_.$-]*", key) is not None
 
 
 def _is_name(text: str) -> bool:
-    return len(text) <= _LONGEST_NAME and text.isascii() and text.isprintable() and " " not in text
+    return len(text) <= _LONGEST_NAME and _looks_like_a_name(text)
+
+
+@lru_cache(1024)
+def _looks_like_a_name(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
