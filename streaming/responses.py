@@ -79,7 +79,7 @@ def _error_type(status: HTTPStatus) -> str:
 
 def errors_at(request: HttpRequest) -> Callable[..., JsonResponse]:
     """How errors are said at this address: ``problem``, or ``openai_error`` where OpenAI's clients come."""
-    return openai_error if request.path_info.startswith("/v1/") else problem
+    return openai_error if f"{request.path_info}/".startswith("/v1/") else problem
 
 
 def failure_of(error: Exception) -> Failure:

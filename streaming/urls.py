@@ -18,7 +18,7 @@ urlpatterns = [
     path("v1/chat/completions", completions.chat_completions, name="chat-completions"),
     path("v1/models", completions.models, name="models"),
     path("v1/models/<path:name>", completions.model, name="model"),
-    re_path(r"\Av1/", completions.elsewhere),
+    re_path(r"\Av1(?:/.*)?\Z", completions.elsewhere),
     path("login/", LoginView.as_view(template_name="streaming/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
 ]

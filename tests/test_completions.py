@@ -456,6 +456,13 @@ class TestErrors:
             assert error_of(answer)["message"]
         assert answers[405].headers["allow"] == "POST"
 
+    @pytest.mark.parametrize("address", ["/v1", "/v1/", "/v1/embeddings", "/v1/chat/completions/"])
+    def test_say_that_there_is_nothing_else(self, service: Service, address: str) -> None:
+        answer = httpx.post(f"{service.site.url}{address}", timeout=20)
+
+        assert answer.status_code == 404
+        assert error_of(answer)["code"] == "unknown_url"
+
     @pytest.mark.parametrize(
         ("status", "kind"),
         [
@@ -522,6 +529,28 @@ class TestAnUpstreamThatIs:
         service.other._loop.call_soon_threadsafe(go_on.set)  # the client has its answer: the head has come
 
         assert [each.choices[0].delta.content for each in stream] == ["late"]
+
+    def test_slow_to_answer_is_waited_for_in_our_own_format_too(self, service: Service) -> None:
+        go_on = asyncio.Event()
+
+        async def script(connection: Connection) -> None:
+            await connection.body()
+            await go_on.wait()
+            await connection.begin()
+            await connection.send(wire(chunk({"content": "late"}, "stop"), "[DONE]"))
+
+        service.other.script = script
+        address = f"{service.site.url}/transfer/second"
+
+        with httpx.stream("POST", address, json={"prompt": "Hello"}, timeout=20) as answer:
+            pieces = answer.iter_text()
+            first = next(pieces)
+            service.other._loop.call_soon_threadsafe(go_on.set)
+            rest = "".join(pieces)
+
+        assert "event: connect" in first
+        assert 'data: {"delta": "late"}' in rest
+        assert 'data: {"reason": "stop"}' in rest
 
     def test_slow_to_refuse_is_an_error_in_the_stream(self, service: Service) -> None:
         go_on = asyncio.Event()

@@ -463,6 +463,26 @@ async def test_whatever_an_upstream_says_a_masked_word_never_passes(chunks: list
     assert not any("darn" in text for text in put_together(out).values())
 
 
+CALM = RuleSet([rule for rule in RULES.rules if rule.action != "block"])
+pieces = st.lists(st.tuples(st.integers(0, 1), st.text("darn it secret!", max_size=5)), max_size=12)
+
+
+@settings(deadline=None)
+@given(pieces, st.integers(1, 200))
+async def test_however_an_answer_is_cut_each_choice_is_what_its_whole_text_would_be(
+    pieces: list[tuple[int, str]], size: int
+) -> None:
+    chunks = [chunk({"content": text}, index=index) for index, text in pieces]
+
+    out = await relayed(*chunks, *(chunk({}, "stop", index=index) for index in (0, 1)), "[DONE]", rules=CALM, size=size)
+
+    for index in (0, 1):
+        whole = "".join(text for at, text in pieces if at == index)
+        assert text_of(out, index) == pipeline.clean(whole, CALM)
+    assert sorted(finishes(out)) == [(0, "stop"), (1, "stop")]
+    assert out[-1] == "[DONE]"
+
+
 class TestServersDiffer:
     """Bytes as the servers named send them, written for this project."""
 
