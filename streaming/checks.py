@@ -12,7 +12,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
-from streaming.upstreams import read_settings
+from streaming.upstream_settings import read_settings
 
 
 @register()

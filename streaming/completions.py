@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
-from streaming import formats, pipeline, registry, reviews, sources, upstreams
+from streaming import formats, pipeline, registry, reviews, sources, upstream_settings, upstreams
 from streaming.access import guarded
 from streaming.requests import BadRequest, CompletionRequest, as_query, filled_playback, read_completion_request
 from streaming.responses import Close, EventStreamResponse
@@ -82,7 +82,7 @@ def _prompt_chars(asked: CompletionRequest) -> int:
 
 
 def _found(model: str) -> tuple[str, str]:
-    if not (found := upstreams.find_model(model)):
+    if not (found := upstream_settings.find_model(model)):
         detail = f"the model {model[:100]!r} does not exist; GET /v1/models lists those that do"
         raise BadRequest(detail, HTTPStatus.NOT_FOUND, {"model": ["does not exist"]}, "model_not_found")
     return found
@@ -90,7 +90,7 @@ def _found(model: str) -> tuple[str, str]:
 
 @guarded("GET")
 async def models(request: HttpRequest) -> HttpResponseBase:
-    listed = {SIMULATED: ("ssesite", ""), **upstreams.models()}
+    listed = {SIMULATED: ("ssesite", ""), **upstream_settings.models()}
     return JsonResponse({"object": "list", "data": [_model(name, owner) for name, (owner, _) in listed.items()]})
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Protocol
@@ -25,12 +24,14 @@ import aiohttp
 import httpx
 from django.conf import settings
 from django.core import signing
-from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import AiohttpResponseStream
 from multidict import CIMultiDict
 from yarl import URL
+
+from streaming.upstream_settings import Settings, read_settings
+from streaming.upstream_settings import names as names  # who knows an upstream by its name need not look there
 
 logger = logging.getLogger(__name__)
 
@@ -112,106 +113,6 @@ class Refused(UpstreamError):
         self.retry_after = retry_after
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds: to connect, to the head of the response, between two pieces of its body, in all.
-
-    None is for ever: of the last two. Who asks for a stream is answered after ``head`` seconds; the upstream then has
-    as long as between two pieces, if that is longer.
-    """
-
-    connect: float = 5.0
-    head: float = 15.0
-    idle: float | None = 60.0
-    total: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """One entry of ``STREAMING_UPSTREAMS``, checked."""
-
-    name: str
-    url: str
-    format: str = "native"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    models: tuple[str, ...] = ()
-    """The first is asked for where a request names none."""
-    timeouts: Timeouts = Timeouts()
-    forward: frozenset[str] = frozenset()
-    verify: bool = True
-    concurrency: int | None = None
-
-
-_FORMATS = ("native", "openai", "text")
-_KEYS = (
-    {"URL", "FORMAT", "HEADERS", "API_KEY_ENV", "MODEL", "MODELS"} | {"TIMEOUTS", "FORWARD", "VERIFY", "CONCURRENCY"}
-)  # fmt: skip
-
-
-def read_settings(name: str, entry: Mapping[str, Any]) -> Settings:
-    """An entry of the settings as a value. ImproperlyConfigured says which key is wrong, and how."""
-    where = f"STREAMING_UPSTREAMS[{name!r}]"
-    if unknown := sorted(set(entry) - _KEYS):
-        raise ImproperlyConfigured(f"{where} has {unknown[0]!r}, which is none of {', '.join(sorted(_KEYS))}.")
-    url = str(entry.get("URL", ""))
-    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", url) or not _is_readable(url):
-        raise ImproperlyConfigured(f"{where}['URL'] is {url!r}: it has to be like http://host:port/path.")
-    if (form := entry.get("FORMAT", "native")) not in _FORMATS:
-        raise ImproperlyConfigured(f"{where}['FORMAT'] is {form!r}: it may be {', '.join(_FORMATS)}.")
-    concurrency = entry.get("CONCURRENCY")
-    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
-        raise ImproperlyConfigured(f"{where}['CONCURRENCY'] is {concurrency!r}: it has to be a number of streams.")
-    if isinstance(entry.get("FORWARD", ()), str):
-        raise ImproperlyConfigured(f"{where}['FORWARD'] has to be a list of headers.")
-    return Settings(
-        name,
-        url,
-        form,
-        _read_headers(where, entry),
-        _read_models(where, entry),
-        _read_timeouts(where, entry),
-        frozenset(header.lower() for header in entry.get("FORWARD", ())),
-        bool(entry.get("VERIFY", True)),
-        concurrency,
-    )
-
-
-def _read_headers(where: str, entry: Mapping[str, Any]) -> dict[str, str]:
-    if not isinstance(headers := entry.get("HEADERS", {}), Mapping):
-        raise ImproperlyConfigured(f"{where}['HEADERS'] has to be a dict.")
-    if not (variable := entry.get("API_KEY_ENV")):
-        return dict(headers)
-    if not (key := os.environ.get(str(variable), "").strip()):
-        raise ImproperlyConfigured(f"{where}['API_KEY_ENV'] names {variable!r}, which the environment does not have.")
-    return {"Authorization": f"Bearer {key}", **headers}
-
-
-def _read_models(where: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
-    models = [entry["MODEL"]] if entry.get("MODEL") else []
-    listed = entry.get("MODELS", ())
-    if isinstance(listed, str) or not all(isinstance(model, str) and model for model in [*models, *listed]):
-        raise ImproperlyConfigured(f"{where}['MODELS'] has to be a list of names, and MODEL one of them.")
-    return tuple(dict.fromkeys([*models, *listed]))
-
-
-def _read_timeouts(where: str, entry: Mapping[str, Any]) -> Timeouts:
-    try:
-        timeouts = Timeouts(**entry.get("TIMEOUTS", {}))
-    except TypeError as error:
-        raise ImproperlyConfigured(f"{where}['TIMEOUTS'] may hold connect, head, idle and total.") from error
-    for key, seconds in asdict(timeouts).items():
-        if not isinstance(seconds, int | float) and not (seconds is None and key in ("idle", "total")):
-            raise ImproperlyConfigured(f"{where}['TIMEOUTS'][{key!r}] is {seconds!r}: it has to be seconds.")
-    return timeouts
-
-
-def _is_readable(url: str) -> bool:
-    try:
-        return bool(URL(url).host)
-    except ValueError:
-        return False
-
-
 def settings_of(name: str, request: HttpRequest) -> Settings:
     """The upstream of this name. Unknown if there is none."""
     if entry := settings.STREAMING_UPSTREAMS.get(name):
@@ -219,40 +120,6 @@ def settings_of(name: str, request: HttpRequest) -> Settings:
     if name == "default":
         return _built_in(request)
     raise Unknown(name, "does not exist")
-
-
-def names() -> list[str]:
-    return list(dict.fromkeys(["default", *settings.STREAMING_UPSTREAMS]))
-
-
-def models() -> dict[str, tuple[str, str]]:
-    """What ``/v1/models`` lists: for each name the upstream, and the model's name there.
-
-    Where two upstreams have a model of the same name, the second's is listed as ``upstream/model``.
-    """
-    found: dict[str, tuple[str, str]] = {}
-    for name, entry in settings.STREAMING_UPSTREAMS.items():
-        upstream = read_settings(name, entry)
-        for model in upstream.models if upstream.format == "openai" else ():
-            found[f"{name}/{model}" if model in found else model] = name, model
-    return found
-
-
-def find_model(model: str) -> tuple[str, str] | None:
-    """The upstream that a model's name chooses, and the model's name there.
-
-    An upstream that lists no models has any: the first such is asked for what nobody lists.
-    """
-    if found := models().get(model):
-        return found
-    for name, entry in settings.STREAMING_UPSTREAMS.items():
-        upstream = read_settings(name, entry)
-        if upstream.format == "openai":
-            if model.removeprefix(f"{name}/") in upstream.models:
-                return name, model.removeprefix(f"{name}/")
-            if not upstream.models:
-                return name, model
-    return None
 
 
 def _built_in(request: HttpRequest) -> Settings:
@@ -387,8 +254,8 @@ async def _stream(
     upstream: Settings, method: str, target: URL, headers: list[Header], body: bytes, censor: Censor
 ) -> Upstream:
     """The stream, once its head has come; or after ``head`` seconds without one, so that its reader can be answered."""
-    head, idle = upstream.timeouts.head, upstream.timeouts.idle
-    limit = None if idle is None else max(head, idle)
+    head, idle, total = upstream.timeouts.head, upstream.timeouts.idle, upstream.timeouts.total
+    limit = min((seconds for seconds in (idle and max(head, idle), total) if seconds is not None), default=None)
     opening = asyncio.create_task(_opened(upstream, method, target, headers, body, limit, censor))
     try:
         await asyncio.wait({opening}, timeout=None if limit == head else head)

@@ -1,0 +1,130 @@
+"""What STREAMING_UPSTREAMS may say, and what its models choose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from streaming import upstream_settings
+from streaming.upstream_settings import Timeouts, read_settings
+
+
+class TestTheSettings:
+    def test_have_sensible_defaults(self) -> None:
+        read = read_settings("x", {"URL": "http://localhost:9000/v1"})
+
+        assert (read.name, read.url, read.format, read.models) == ("x", "http://localhost:9000/v1", "native", ())
+        assert read.timeouts == Timeouts(connect=5, head=15, idle=60, total=None)
+        assert (read.headers, read.forward, read.verify) == ({}, frozenset(), True)
+        assert read.concurrency is None
+
+    def test_are_read_whole(self) -> None:
+        entry = {
+            "URL": "https://[::1]:8443",
+            "FORMAT": "openai",
+            "HEADERS": {"Authorization": "x"},
+            "MODEL": "m",
+            "MODELS": ["n", "m"],
+            "CONCURRENCY": 3,
+            "TIMEOUTS": {"idle": None, "total": 600},
+            "FORWARD": ["Cookie"],
+            "VERIFY": False,
+        }
+
+        read = read_settings("x", entry)
+
+        assert read.timeouts == Timeouts(idle=None, total=600)
+        assert (read.headers, read.forward, read.verify) == ({"Authorization": "x"}, {"cookie"}, False)
+        assert (read.models, read.concurrency) == (("m", "n"), 3)
+
+    def test_have_the_key_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("A_KEY", "k\n")
+
+        read = read_settings("x", {"URL": "http://x", "API_KEY_ENV": "A_KEY", "HEADERS": {"X-A": "1"}})
+
+        assert read.headers == {"Authorization": "Bearer k", "X-A": "1"}
+
+    @pytest.mark.parametrize(
+        ("entry", "word"),
+        [
+            ({}, "URL"),
+            ({"URL": "localhost:8000"}, "URL"),
+            ({"URL": "ftp://x"}, "URL"),
+            ({"URL": "http://"}, "URL"),
+            ({"URL": "http://:80"}, "URL"),
+            ({"URL": "http://x:port"}, "URL"),
+            ({"URL": "http://x:99999"}, "URL"),
+            ({"URL": "http://[::1"}, "URL"),
+            ({"URL": "http://x/?a=b"}, "URL"),
+            ({"URL": "http://x/#a"}, "URL"),
+            ({"URL": "http://x/a b"}, "URL"),
+            ({"URL": None}, "URL"),
+            ({"URL": "http://x", "FORMAT": "xml"}, "FORMAT"),
+            ({"URL": "http://x", "FORMAT": ["native"]}, "FORMAT"),
+            ({"URL": "http://x", "url": "http://y"}, "'url'"),
+            ({"URL": "http://x", "TIMEOUTS": {"read": 5}}, "TIMEOUTS"),
+            ({"URL": "http://x", "TIMEOUTS": {"idle": "5"}}, "TIMEOUTS"),
+            ({"URL": "http://x", "TIMEOUTS": {"head": None}}, "TIMEOUTS"),
+            ({"URL": "http://x", "TIMEOUTS": 5}, "TIMEOUTS"),
+            ({"URL": "http://x", "HEADERS": ["Authorization"]}, "HEADERS"),
+            ({"URL": "http://x", "FORWARD": "Authorization"}, "FORWARD"),
+            ({"URL": "http://x", "API_KEY_ENV": "NOBODY_HAS_SET_IT"}, "NOBODY_HAS_SET_IT"),
+            ({"URL": "http://x", "MODELS": "m"}, "MODELS"),
+            ({"URL": "http://x", "MODELS": ["m", 5]}, "MODELS"),
+            ({"URL": "http://x", "MODEL": 5}, "MODEL"),
+            ({"URL": "http://x", "CONCURRENCY": 0}, "CONCURRENCY"),
+            ({"URL": "http://x", "CONCURRENCY": "5"}, "CONCURRENCY"),
+            ({"URL": "http://x", "CONCURRENCY": True}, "CONCURRENCY"),
+        ],
+    )
+    def test_that_are_wrong_are_named(self, entry: dict[str, Any], word: str) -> None:
+        with pytest.raises(ImproperlyConfigured, match=word) as wrong:
+            read_settings("x", entry)
+
+        assert "STREAMING_UPSTREAMS['x']" in str(wrong.value)
+
+    def test_name_the_upstreams_and_the_default_first(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS = {"other": {"URL": "http://x"}}
+
+        assert upstream_settings.names() == ["default", "other"]
+
+
+class TestModels:
+    @pytest.fixture(autouse=True)
+    def two(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS = {
+            "native": {"URL": "http://x", "MODEL": "not-one"},
+            "one": {"URL": "http://x", "FORMAT": "openai", "MODELS": ["a", "b"]},
+            "two": {"URL": "http://x", "FORMAT": "openai", "MODELS": ["b", "c/d"]},
+        }
+
+    def test_are_those_of_openai_upstreams(self) -> None:
+        assert upstream_settings.models() == {
+            "a": ("one", "a"),
+            "b": ("one", "b"),
+            "two/b": ("two", "b"),
+            "c/d": ("two", "c/d"),
+        }
+
+    @pytest.mark.parametrize(
+        ("model", "found"),
+        [
+            ("b", ("one", "b")),
+            ("two/b", ("two", "b")),
+            ("one/a", ("one", "a")),
+            ("c/d", ("two", "c/d")),
+            ("none", None),
+            ("one/none", None),
+            ("not-one", None),
+        ],
+    )
+    def test_choose_their_upstream(self, model: str, found: object) -> None:
+        assert upstream_settings.find_model(model) == found
+
+    def test_may_be_any_of_an_upstream_that_lists_none(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS["any"] = {"URL": "http://x", "FORMAT": "openai"}
+
+        assert upstream_settings.find_model("a") == ("one", "a")
+        assert upstream_settings.find_model("what/ever") == ("any", "what/ever")
