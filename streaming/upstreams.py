@@ -187,7 +187,7 @@ class Censor(Protocol):
     """What is done to words that go to an upstream, and to those of its errors."""
 
     async def see_prompt(self, fields: Fields) -> None:
-        """Changes the texts of a chat completion request, or raises what keeps it from being sent."""
+        """Changes the texts of a request's fields, or raises what keeps it from being sent."""
 
     def clean(self, words: str) -> str: ...
 
@@ -206,7 +206,22 @@ async def connect(name: str, request: HttpRequest, body: bytes, censor: Censor) 
     passed = _passed_headers(request)
     if body and "Content-Type" in request.headers:
         passed.append(("Content-Type", request.headers["Content-Type"]))
+    body = await _seen(body, censor)
     return await _stream(upstream, str(request.method), target, [*passed, *_FOR_A_STREAM], body, censor)
+
+
+async def _seen(body: bytes, censor: Censor) -> bytes:
+    """A body whose texts the rules have seen, if it is a JSON object. What they leave alone stays as it came."""
+    try:
+        fields = json.loads(body)
+        before = json.dumps(fields)
+    except (ValueError, RecursionError):
+        return body
+    if not isinstance(fields, dict):
+        return body
+    await censor.see_prompt(fields)
+    after = json.dumps(fields)
+    return body if after == before else after.encode()
 
 
 async def complete(upstream: Settings, request: HttpRequest, fields: Fields, censor: Censor) -> Upstream:

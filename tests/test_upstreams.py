@@ -59,8 +59,8 @@ class Lenient:
     """Finds nothing wrong with any words but these."""
 
     async def see_prompt(self, fields: dict[str, Any]) -> None:
-        for message in fields["messages"]:
-            message["content"] = self.clean(message["content"])
+        for message in [fields, *fields.get("messages", [])]:
+            message.update({key: self.clean(value) for key, value in message.items() if isinstance(value, str)})
 
     def clean(self, words: str) -> str:
         return words.replace("darn", "****")
@@ -132,6 +132,30 @@ class TestConnecting:
         assert seen.request_line == "POST /base/llm?a=%2F&a=2&b HTTP/1.1"
         assert seen.headers["Content-Type"] == "a/b"
         assert bodies == [body]
+
+    @pytest.mark.parametrize(
+        ("sent", "came"),
+        [
+            (b'{"prompt":  "you darn thing"}', b'{"prompt": "you **** thing"}'),
+            (b'{"prompt":  "you"}', b'{"prompt":  "you"}'),
+            (b'["darn"]', b'["darn"]'),
+            (b"darn", b"darn"),
+        ],
+    )
+    async def test_changes_what_the_rules_change_in_a_json_object(
+        self, upstream: ScriptedUpstream, configure: Configure, sent: bytes, came: bytes
+    ) -> None:
+        bodies = []
+
+        async def script(connection: Connection) -> None:
+            bodies.append(await connection.body())
+            await connection.begin()
+
+        upstream.script = script
+
+        await all_of(await connected(body=sent))
+
+        assert bodies == [came]
 
     async def test_takes_along_three_of_the_readers_headers_and_the_settings_own(
         self, upstream: ScriptedUpstream, configure: Configure
@@ -289,9 +313,9 @@ class TestWhatGoesWrong:
                 await asyncio.sleep(0.005)
 
         upstream.script = script
-        configure(TIMEOUTS={"total": 0.1, "idle": None})
+        configure(TIMEOUTS={"total": 0.5, "idle": None})
 
-        with pytest.raises(Silent, match=r"was not done within 0\.1 s"):
+        with pytest.raises(Silent, match=r"was not done within 0\.5 s"):
             await all_of(await connected())
 
     async def test_it_may_be_silent_for_ever(self, upstream: ScriptedUpstream, configure: Configure) -> None:
