@@ -189,7 +189,7 @@ def _insert(model: type[Model], rows: Iterable[dict[str, Any]]) -> None:
     names = ", ".join(connection.ops.quote_name(str(field.column)) for field in columns)
     table, places = connection.ops.quote_name(model._meta.db_table), ", ".join(["%s"] * len(columns))
     prepared = [[_prepared(field, row[field.attname]) for field in columns] for row in rows]
-    insert = f"INSERT INTO {table} ({names}) VALUES"  # noqa: S608 (own names)
+    insert = f"INSERT INTO {table} ({names}) VALUES"
     with connection.cursor() as cursor:
         if connection.features.max_query_params:  # SQLite takes few parameters, but is not far away
             cursor.executemany(f"{insert} ({places})", prepared)
