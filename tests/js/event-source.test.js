@@ -129,6 +129,18 @@ test("headers may be an async function, called for each attempt", async () => {
   assert.deepEqual(requests.map(({ headers }) => headers.authorization), ["Bearer 1", "Bearer 2", "Bearer 3"]);
 });
 
+for (const [what, url, options] of [
+  ["an address that is none", "http://", {}],
+  ["a GET with a body", "http://127.0.0.1:1/", { body: "{}" }],
+  ["a method that is none", "http://127.0.0.1:1/", { method: "P OST" }],
+])
+  test(`${what} is the caller's error, and is told at once`, async () => {
+    const cuts = [];
+    const error = await failure(fetchEvents(url, { ...options, retry: quick, onCut: (cut) => cuts.push(cut) }));
+    assert.ok(error instanceof TypeError);
+    assert.deepEqual(cuts, []);
+  });
+
 test("an error in that function is the caller's, not a lost connection", async () => {
   let calls = 0;
   const error = await failure(fetchEvents("http://127.0.0.1:1/", { headers: () => { calls++; throw new TypeError("no token"); }, retry: quick }));

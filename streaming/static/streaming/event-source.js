@@ -78,6 +78,7 @@ export async function* fetchEvents(url, options = {}) {
   const mayResend = isSafe(options.method) || Boolean(retry && retry.resend);
   const state = { lastEventId: options.lastEventId ?? "", retry: /** @type {number | undefined} */ (undefined) };
   let failures = 0;
+  checkRequest(url, options);
 
   for (let returning = false; ; returning = true) {
     signal?.throwIfAborted();
@@ -205,7 +206,7 @@ const REFUSAL_TIME = 1000;
 /** @param {Response} response */
 async function beginningOf({ body }) {
   const reader = body?.getReader();
-  const timer = setTimeout(() => reader?.cancel(), REFUSAL_TIME);
+  const timer = setTimeout(() => reader?.cancel().catch(() => {}), REFUSAL_TIME);
   const decoder = new TextDecoder();
   let text = "";
   try {
@@ -236,6 +237,15 @@ async function headersFor(given, lastEventId) {
 /** A header value is a ByteString, one character for each byte; the specification sends the id as UTF-8. @param {string} text */
 function utf8ByteString(text) {
   return Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join("");
+}
+
+/**
+ * What a caller got wrong is told at once: fetch tells it as it tells a lost connection, which would be tried again.
+ * @param {string | URL} url
+ * @param {Options} options
+ */
+function checkRequest(url, { method, body, fetch }) {
+  if (!fetch && !(body instanceof ReadableStream)) new Request(url, { method, body });
 }
 
 /** @param {Options} options @returns {Options} */
