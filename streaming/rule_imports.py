@@ -137,7 +137,7 @@ class _Work:
         )
         if self._user_id is not None:
             made = ModerationRule.objects.filter(fingerprint__in=marks, imported=self._kept)
-            self._log(ADDITION, [(pk, name, {"added": {}}) for pk, name in _names(made)])
+            self._log(ADDITION, [(pk, name, {"added": {}}) for pk, name in names_of(made)])
         self._tell(len(rows))
 
     def change(self, changes: list[Change]) -> None:
@@ -161,15 +161,16 @@ class _Work:
 
     def _log(self, flag: int, told: list[tuple[int, str, dict[str, Any]]]) -> None:
         if self._user_id is not None:
-            _log(self._user_id, flag, [(pk, name, [what, {"import": self._kept.name}]) for pk, name, what in told])
+            log(self._user_id, flag, [(pk, name, [what, {"import": self._kept.name}]) for pk, name, what in told])
 
 
-def _names(rules: Any) -> list[tuple[int, str]]:
+def names_of(rules: Any) -> list[tuple[int, str]]:
+    """What the history calls each of them."""
     found = rules.values_list("pk", "action", "pattern")
     return [(pk, str(ModerationRule(action=action, pattern=pattern))) for pk, action, pattern in found]
 
 
-def _log(user_id: int, flag: int, told: list[tuple[int, str, list[dict[str, Any]]]]) -> None:
+def log(user_id: int, flag: int, told: list[tuple[int, str, list[dict[str, Any]]]]) -> None:
     """Django's own history of each rule; its own way to write it would need a statement for each."""
     same = {
         "action_time": timezone.now(),
@@ -259,7 +260,7 @@ def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int |
         told.append((rule.pk, str(rule), [{"changed": said_of(differences)}]))
     ModerationRule.objects.bulk_update(rules, [*names, "imported"])
     if user_id is not None:
-        _log(user_id, CHANGE, told)
+        log(user_id, CHANGE, told)
     return len(rules)
 
 

@@ -239,6 +239,31 @@ class TestManyAtOnce:
         assert rules.version() == before
         assert not LogEntry.objects.exists()
 
+    def test_are_deleted_once_it_was_asked_and_remembered(self, moderator: Client) -> None:
+        rules.bulk_create(ModerationRule(pattern=f"spam {number}") for number in range(120))
+        other = rules.create(pattern="other")
+        chosen = {"action": "delete", "select_across": "1", "index": "0", "_selected_action": [rules.first().pk]}
+
+        asked = moderator.post(f"{LIST}?q=spam", chosen)
+
+        assert "120 rules would be deleted. Their hits stay." in said(asked)
+        assert rules.count() == 121
+        sent = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', asked.content.decode()))
+        done = moderator.post(f"{LIST}?q=spam", sent, follow=True)
+        assert "120 rules were deleted." in said(done)
+        assert list(rules.values_list("pk", flat=True)) == [other.pk]
+        assert LogEntry.objects.filter(action_flag=3).count() == 120
+
+    def test_are_not_deleted_by_those_who_may_not(self, client: Client) -> None:
+        user = User.objects.create_user("ann", is_staff=True)
+        user.groups.add(Group.objects.get(name="auditor"))
+        client.force_login(user)
+        rule = rules.create(pattern="one")
+
+        client.post(LIST, {"action": "delete", "_selected_action": [rule.pk], "post": "yes"})
+
+        assert rules.count() == 1
+
     def test_are_not_for_those_who_may_only_look(self, client: Client) -> None:
         reader = User.objects.create_user("reader", is_staff=True)
         reader.user_permissions.add(Permission.objects.get(codename="view_moderationrule"))

@@ -185,7 +185,7 @@ class TestWhatIsWrong:
         def fail(*args: Any) -> None:
             raise ConnectionError("the disk is full")
 
-        monkeypatch.setattr("streaming.rule_imports._log", fail)
+        monkeypatch.setattr("streaming.rule_imports.log", fail)
         told = said(moderator.post(address))
 
         assert "Nothing was imported: the disk is full" in told

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core import serializers
 from django.core.exceptions import ValidationError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 
 from streaming.models import ModerationRule
 from streaming.moderation import Rule
@@ -81,3 +84,32 @@ def test_one_pattern_has_one_rule_for_each_action() -> None:
 
 def test_says_what_it_is() -> None:
     assert str(ModerationRule(pattern="darn")) == "mask darn"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rules_of_the_first_days_keep_what_they_said() -> None:
+    executor = MigrationExecutor(connection)
+    first = executor.migrate([("streaming", "0001_initial")]).apps.get_model("streaming", "ModerationRule")
+    for action in ("mask", "block"):
+        first.objects.create(pattern="darn", action=action, category="c")
+
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes())
+
+    assert [(rule.pattern, rule.action, rule.kind) for rule in rules.order_by("pk")] == [
+        ("darn", "mask", "literal"),
+        ("darn", "block", "literal"),
+    ]
+    assert {rule.fingerprint for rule in rules.all()} == {ModerationRule.fingerprint_of("literal", "darn")}
+    with pytest.raises(ValidationError, match="There is a rule with this pattern and action already"):
+        ModerationRule(pattern="darn").full_clean()
+
+
+def test_a_rule_that_is_loaded_from_a_fixture_counts_as_a_change() -> None:
+    rule = rules.create(pattern="darn")
+    before = rules.version()
+
+    for loaded in serializers.deserialize("json", serializers.serialize("json", [rule])):
+        loaded.save()
+
+    assert rules.version() > before

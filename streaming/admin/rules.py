@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -18,14 +19,13 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from streaming import rulebook, sources
+from streaming import rule_imports, rulebook, sources
 from streaming.admin import trial
 from streaming.admin.forms import RuleForm, RuleListForm, shown
 from streaming.admin.imports import ImportPages
 from streaming.admin.trying import TryPage
 from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet
 from streaming.moderation import MAX_SPAN, RuleError, compile_rule
-from streaming.rule_imports import said_of
 from streaming.sentences import translated
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ else:
     RuleAdmin = admin.ModelAdmin  # takes no parameter at run time
 
 RECENT_HITS = 1000
+DELETED_SHOWN = 20
 
 
 @admin.register(ModerationRule)
@@ -57,7 +58,7 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         (_("Where and when it holds"), {"fields": ("upstreams", "applies_to", "valid_from", "valid_until")}),
         (None, {"fields": ("note",)}),
     )
-    actions = ("enable", "disable", "try_selected")
+    actions = ("enable", "disable", "try_selected", "delete")
     list_per_page = 50
     change_list_template = "admin/streaming/moderationrule/change_list.html"
     change_form_template = "admin/streaming/moderationrule/change_form.html"
@@ -150,7 +151,7 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         for part in message:
             if "changed" in part:
                 pairs = {name: (form.initial.get(name), form.cleaned_data[name]) for name in names}
-                part["changed"]["values"] = said_of(pairs)["values"]
+                part["changed"]["values"] = rule_imports.said_of(pairs)["values"]
         return message
 
     def check_view(self, request: HttpRequest) -> HttpResponse:
@@ -186,16 +187,43 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         self._set_enabled(request, rules, False)
 
     def _set_enabled(self, request: HttpRequest, rules: ModerationRuleQuerySet, enabled: bool) -> None:
-        changed = list(rules.exclude(enabled=enabled))
-        if changed:
-            rules.exclude(enabled=enabled).update(enabled=enabled)
+        others = rules.exclude(enabled=enabled)
         message = [{"changed": {"fields": ["enabled"], "values": {"enabled": [not enabled, enabled]}}}]
-        for rule in changed:
-            rule.enabled = enabled
-            self.log_change(request, rule, message)
-        said = ngettext("%d rule was changed.", "%d rules were changed.", len(changed)) % len(changed)
+        with transaction.atomic():
+            if names := rule_imports.names_of(others.order_by()):
+                self._log_all(request, CHANGE, names, message)
+                others.update(enabled=enabled)
+        said = ngettext("%d rule was changed.", "%d rules were changed.", len(names)) % len(names)
         since = gettext("It holds for every stream that begins from now on.")
         self.message_user(request, f"{said} {since}", messages.SUCCESS)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # Django's own way to delete many would list every one of them, and send it back.
+        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
+
+    @admin.action(description=_("Delete the selected rules"), permissions=["delete"])
+    def delete(self, request: HttpRequest, rules: ModerationRuleQuerySet) -> HttpResponse | None:
+        """Asks first; what was chosen, all that a search found perhaps, comes back the way it came."""
+        if "post" not in request.POST:
+            chosen = [(name, value) for name in _CHOSEN for value in request.POST.getlist(name)]
+            context = {"chosen": chosen, "count": rules.count(), "rules": rules[:DELETED_SHOWN]}
+            page = {**self.admin_site.each_context(request), "opts": self.opts, "title": gettext("Are you sure?")}
+            return render(request, "admin/streaming/moderationrule/delete_many.html", {**page, **context})
+        with transaction.atomic():
+            names = rule_imports.names_of(rules.order_by())
+            self._log_all(request, DELETION, names, [])
+            rules.order_by().delete()
+        said = ngettext("%d rule was deleted.", "%d rules were deleted.", len(names)) % len(names)
+        self.message_user(request, said, messages.SUCCESS)
+        return None
+
+    def _log_all(self, request: HttpRequest, flag: int, names: list[tuple[int, str]], message: list[Any]) -> None:
+        for at in range(0, len(names), rule_imports.CHUNK):
+            told = [(pk, name, message) for pk, name in names[at : at + rule_imports.CHUNK]]
+            rule_imports.log(request.user.pk or 0, flag, told)
+
+
+_CHOSEN = ("action", "select_across", "index", "_selected_action")
 
 
 def _trouble() -> Any:
