@@ -198,7 +198,7 @@ class ModerationRule(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.action} {self.pattern if len(self.pattern) <= 60 else self.pattern[:59] + '…'}"
+        return name_of(*(getattr(self, name) for name in NAMED_BY))
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **more: Any) -> None:
         """As Django's; a change of some fields counts as a change too."""
@@ -246,6 +246,14 @@ def _count_what_is_loaded(*, raw: bool, **_kwargs: Any) -> None:
     """``loaddata`` goes past ``save``."""
     if raw:
         Edition.bump()
+
+
+NAMED_BY = ("action", "pattern")
+
+
+def name_of(action: str, pattern: str) -> str:
+    """What a rule is called where there is room for a line."""
+    return f"{action} {pattern if len(pattern) <= 60 else pattern[:59] + '…'}"
 
 
 RULE_COLUMNS: Sequence[str] = ("pk", *(name for name in Rule.__dataclass_fields__ if name != "id"))

@@ -17,7 +17,7 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from streaming.models import Edition, ModerationRule, RuleImport
+from streaming.models import NAMED_BY, Edition, ModerationRule, RuleImport, name_of
 from streaming.rule_files import COLUMNS, Reading, Refusal, Row, read
 
 Progress = Callable[[int, int], None]
@@ -136,8 +136,10 @@ class _Work:
             ModerationRule, ({**_fields(row), "fingerprint": m, **more} for row, m in zip(rows, marks, strict=True))
         )
         if self._user_id is not None:
-            made = ModerationRule.objects.filter(fingerprint__in=marks, imported=self._kept)
-            self._log(ADDITION, [(pk, name, {"added": {}}) for pk, name in names_of(made)])
+            # Found by their marks alone: SQLite would rather go through all that the import has brought so far.
+            found = ModerationRule.objects.filter(fingerprint__in=marks).values_list("pk", "imported_id", *NAMED_BY)
+            made = [(pk, name_of(*named)) for pk, source, *named in found if source == self._kept.pk]
+            self._log(ADDITION, [(pk, name, {"added": {}}) for pk, name in made])
         self._tell(len(rows))
 
     def change(self, changes: list[Change]) -> None:
@@ -166,8 +168,7 @@ class _Work:
 
 def names_of(rules: Any) -> list[tuple[int, str]]:
     """What the history calls each of them."""
-    found = rules.values_list("pk", "action", "pattern")
-    return [(pk, str(ModerationRule(action=action, pattern=pattern))) for pk, action, pattern in found]
+    return [(pk, name_of(*named)) for pk, *named in rules.values_list("pk", *NAMED_BY)]
 
 
 def log(user_id: int, flag: int, told: list[tuple[int, str, list[dict[str, Any]]]]) -> None:
@@ -189,7 +190,8 @@ def _insert(model: type[Model], rows: Iterable[dict[str, Any]]) -> None:
     columns = [field for field in model._meta.local_concrete_fields if not field.primary_key]
     names = ", ".join(connection.ops.quote_name(str(field.column)) for field in columns)
     table, places = connection.ops.quote_name(model._meta.db_table), ", ".join(["%s"] * len(columns))
-    prepared = [[_prepared(field, row[field.attname]) for field in columns] for row in rows]
+    prepare = _Preparation()
+    prepared = [[prepare(field, row[field.attname]) for field in columns] for row in rows]
     insert = f"INSERT INTO {table} ({names}) VALUES"
     with connection.cursor() as cursor:
         if connection.features.max_query_params:  # SQLite takes few parameters, but is not far away
@@ -198,9 +200,19 @@ def _insert(model: type[Model], rows: Iterable[dict[str, Any]]) -> None:
             cursor.execute(f"{insert} {', '.join([f'({places})'] * len(prepared))}", [*chain.from_iterable(prepared)])
 
 
-def _prepared(field: Any, value: Any) -> Any:
-    # What is text, a number or nothing is to every database what it is.
-    return value if type(value) in (str, int) or value is None else field.get_db_prep_save(value, connection)
+class _Preparation:
+    """Values as the database takes them. Most are what they are; of the others most are the same again and again."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Any] = {}
+
+    def __call__(self, field: Any, value: Any) -> Any:
+        if value is None or type(value) in (str, int, bool):
+            return value
+        key = (field, tuple(value) if isinstance(value, list) else value)
+        if key not in self._known:
+            self._known[key] = field.get_db_prep_save(value, connection)
+        return self._known[key]
 
 
 def said_of(differences: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
