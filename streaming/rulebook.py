@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -246,6 +246,8 @@ refresh = _rulebook.refresh
 rules_changed.connect(_rulebook.doubt)
 
 
-def trouble() -> Trouble | None:
-    """What keeps the last changes out of this process, if something does."""
+def find_trouble(patience: float = 1.0) -> Trouble | None:
+    """What keeps the last changes out of this process, if something does and it is known within so many seconds."""
+    with suppress(TimeoutError, DatabaseError, RuleError):
+        _rulebook._executor.submit(_rulebook._refresh).result(patience)
     return _rulebook.trouble

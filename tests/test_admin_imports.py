@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from streaming import rulebook
 from streaming.models import ModerationRule, RuleImport
 from streaming.rule_files import read
 from streaming.rule_imports import export
@@ -22,6 +23,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/admin/streaming/moderationrule/"
 IMPORT = f"{LIST}import/"
 rules = ModerationRule.objects
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_force_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a database of its own, whose versions begin anew."""
+    monkeypatch.setattr(rulebook._rulebook, "_book", None)
+    monkeypatch.setattr(rulebook._rulebook, "trouble", None)
 
 
 @pytest.fixture

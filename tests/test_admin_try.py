@@ -12,6 +12,7 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streaming import rulebook
 from streaming.admin import trial
 from streaming.admin.trying import MAX_TEXT
 from streaming.models import ModerationRule
@@ -72,6 +73,13 @@ class TestATrial:
         assert "".join(each.text for each in done.shown) == expected
         assert "".join(step.shown for step in done.steps) == expected
         assert "".join(each.text for each in done.written) == text
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_force_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a database of its own, whose versions begin anew."""
+    monkeypatch.setattr(rulebook._rulebook, "_book", None)
+    monkeypatch.setattr(rulebook._rulebook, "trouble", None)
 
 
 @pytest.fixture
@@ -166,3 +174,17 @@ class TestThePage:
         page = moderator.post(TRY, {"which": "all", "text": "<script>alert(1)</script>", "cut": "3"})
 
         assert "<script>alert" not in page.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_list_says_which_rule_keeps_the_last_changes_from_being_in_force(moderator: Client) -> None:
+    rules.create(pattern="darn")
+    assert "not in force" not in said(moderator.get(LIST))
+
+    wrong = rules.create(pattern="(a", kind="regex")  # past the form, which would refuse it
+    page = moderator.get(LIST)
+
+    assert "The last changes are not in force" in said(page)
+    assert f"Rule {wrong.pk}: At character 1: the ( is not closed." in said(page)
+    wrong.delete()
+    assert "not in force" not in said(moderator.get(LIST))

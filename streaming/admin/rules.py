@@ -228,7 +228,7 @@ _CHOSEN = ("action", "select_across", "index", "_selected_action")
 
 def _trouble() -> Any:
     """Which rule keeps the last changes from being in force, if one does."""
-    if (trouble := rulebook.trouble()) is None:
+    if (trouble := rulebook.find_trouble()) is None:
         return None
     return {"rule": trouble.error.rule.id, "reason": translated(str(trouble.error))}
 
