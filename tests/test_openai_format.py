@@ -83,12 +83,16 @@ class TestCleanChunksPassUntouched:
         chunk({}, "tool_calls"),
         chunk({}, "stop", index=1),
         {**HEAD, "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 1}}},
+        *({**HEAD, "choices": [], "request_id": "0123-4567", "created": "1700000000"} for _ in range(3)),
         {**HEAD, "choices": [], "timings": {"predicted_ms": 661.397}, "citations": ["https://a.example", "b"]},
         "[DONE]",
     )
 
+    # What looks like a number of a card holds digits back.
+    DIGITS = RuleSet([*RULES.rules, Rule(9, r"\d(?:-?\d){15}", "regex")])
+
     async def test_whole(self) -> None:
-        assert await relayed(*self.CLEAN) == list(self.CLEAN)
+        assert await relayed(*self.CLEAN, rules=self.DIGITS) == list(self.CLEAN)
 
     @pytest.mark.parametrize("size", [1, 7, 64, 333])
     async def test_however_their_bytes_are_cut(self, size: int) -> None:

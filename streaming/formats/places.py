@@ -21,7 +21,7 @@ OF_NO_CHOICE = -1
 # These hold names that servers give, not words of a model. They pass if they look like a name, else not at all.
 _NAMES = frozenset(
     {"id", "object", "model", "type", "finish_reason", "native_finish_reason", "format", "provider"}
-    | {"system_fingerprint", "service_tier", "obfuscation"}
+    | {"system_fingerprint", "service_tier", "obfuscation", "created", "created_at"}
 )
 _NAMES_DEEP_DOWN = frozenset({"id", "type", "format"})
 _ROLES = frozenset({"assistant", "developer", "function", "model", "system", "tool", "user"})
@@ -119,7 +119,7 @@ def _take_fields(fields: dict[str, Any], spot: _Spot, taken: Taken, but: Contain
 
 
 def _take_text(text: str, fields: dict[str, Any], key: str, spot: _Spot, taken: Taken) -> None:
-    if key in (_NAMES if spot.depth == 0 else _NAMES_DEEP_DOWN):
+    if key in (_NAMES if spot.depth == 0 else _NAMES_DEEP_DOWN) or key.endswith("_id"):
         if not _is_name(text):
             del fields[key]
     elif key == "role" and spot.depth == 0:
