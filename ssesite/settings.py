@@ -45,7 +45,7 @@ LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", []) or LOCAL_HOSTS
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 
-# Who may use /stream, /transfer and /proxy: streaming/access.py carries it out.
+# Who may use /stream, /transfer, /proxy and /v1: streaming/access.py carries it out.
 STREAMING_ACCESS = env.str("STREAMING_ACCESS", "local" if ALLOWED_HOSTS is LOCAL_HOSTS else "login")
 if STREAMING_ACCESS not in ("local", "login", "public"):
     raise ImproperlyConfigured(f"STREAMING_ACCESS is {STREAMING_ACCESS!r}. It may be local, login or public.")

@@ -332,3 +332,27 @@ def test_a_view_behind_the_door_keeps_its_name() -> None:
 
     assert (somewhere.__name__, somewhere.__doc__) == ("somewhere", "Somewhere.")
     assert somewhere.csrf_exempt  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("local")
+class TestErrorsAreSaidAsTheAddressSaysThem:
+    @pytest.mark.django_db(transaction=True)
+    async def test_when_the_settings_are_wrong(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS = {"a": {"URL": "nowhere"}}
+
+        ours, openais = await client().get("/transfer/a"), await client().get("/v1/models")
+
+        assert (ours.status_code, openais.status_code) == (500, 500)
+        assert "manage.py check" in ours.json()["detail"]
+        assert "manage.py check" in openais.json()["error"]["message"]
+        assert openais.json()["error"]["type"] == "server_error"
+
+    @pytest.mark.django_db(transaction=True)
+    async def test_when_a_session_comes_without_its_token(self, settings: Any) -> None:
+        settings.STREAMING_ACCESS = "login"
+        reader = await logged_in()
+
+        response = await reader.post("/v1/chat/completions", {}, content_type="application/json")
+
+        assert response.status_code == 403
+        assert response.json()["error"]["type"] == "permission_error"
