@@ -317,6 +317,19 @@ LEAKS: dict[str, list[Any]] = {
     "an id": [{**chunk({}), "id": "you darn"}],
     "a model's name": [{**chunk({}), "model": "oh\ndarn"}],
     "text after the end of a choice": [chunk({"content": "da"}, "stop"), chunk({"content": "rn"})],
+    "text after the end of a choice, again and again": [
+        *(chunk({"content": part}) for part in ("a", "b", "da")),
+        chunk({}, "stop"),
+        *(chunk({"content": part}) for part in ("rn", "rn", "darn")),
+    ],
+    "what looks like a chunk that was searched": [
+        *(chunk({"content": part}) for part in ("a", "b")),
+        chunk({"content": "c"}, x="darn"),
+        {**HEAD, "choices": [{"index": 0, "delta": {"content": "d"}, "finish_reason": None, "text": "darn"}]},
+        {**chunk({"content": "e"}), "model": "you darn"},
+        chunk({"content": "da"}),
+        chunk({"content": "rn"}),
+    ],
     "the numbers of tokens": [{**chunk({}), "token_ids": [100, 97, 114, 110], "prompt_token_ids": [1]}],
     "numbers nobody knows": [chunk({"x": [100, 97, 114, 110]})],
     "an error": [{"error": {"message": "cannot parse: darn"}}],
@@ -465,6 +478,26 @@ async def test_whatever_an_upstream_says_a_masked_word_never_passes(chunks: list
     texts = [text for each in out for text in strings_in(each)]
     assert not any("darn" in text for text in texts)
     assert not any("darn" in text for text in put_together(out).values())
+
+
+alike = st.builds(
+    chunk,
+    st.fixed_dictionaries({"content": st.sampled_from(["a", "", "darn"])}, optional={"x": st.sampled_from(["a", 1])}),
+    st.sampled_from([None, None, None, "stop"]),
+    st.integers(0, 1),
+    created=st.sampled_from([1, 1, 1, 2, "you darn", 1.5]),
+    x=st.sampled_from([None, None, None, "a", {"y": "a"}, [1]]),
+)
+
+
+@given(st.lists(alike, max_size=12))
+def test_chunks_that_were_seen_before_are_read_as_if_they_had_not(chunks: list[Any]) -> None:
+    reader, careful = OpenAIReader(keeps_rest=True), OpenAIReader(keeps_rest=True)
+
+    for each in chunks:
+        careful._familiar = formats.openai._Familiar()
+        message = Message(json.dumps(each))
+        assert reader.feed(message) == careful.feed(message)
 
 
 CALM = RuleSet([rule for rule in RULES.rules if rule.action != "block"])

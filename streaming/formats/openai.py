@@ -43,11 +43,14 @@ class OpenAIReader:
         self._begun = set[int]()
         self._finished = set[int]()
         self._reason = "stop"
+        self._familiar = _Familiar()
 
     def feed(self, message: Message) -> list[Part]:
         if message.data.strip() == DONE:
             return [End(self._reason)]
         chunk = read_object(message.data)
+        if message.event != "error" and (taken := self._familiar.take(chunk)):
+            return [*taken.texts, Rest(chunk, taken.places)] if self._keeps_rest else [*taken.texts]
         if failure := _failure_in(chunk, message.event):
             return [failure]
         choices = _choices(chunk)
@@ -57,7 +60,9 @@ class OpenAIReader:
             chunk["object"] = "chat.completion.chunk"
         texts, places = take_answer(chunk)
         parts: list[Part] = list(texts)
-        if not self._finished.isdisjoint(choice["index"] for choice in choices):
+        if self._finished.isdisjoint(choice["index"] for choice in choices):
+            self._familiar.learn(chunk, choices, places)
+        else:
             parts = [part for part in texts if part.choice not in self._finished]  # nothing follows a choice's end
         return parts + self._finishes(choices) + ([Rest(chunk, places)] if self._keeps_rest else [])
 
@@ -67,12 +72,59 @@ class OpenAIReader:
             self._begun.add(index := choice["index"])
             if reason := choice.get("finish_reason"):
                 self._finished.add(index)
+                self._familiar.forget(index)
                 self._reason = self._REASONS.get(reason, "stop")
                 finishes.append(Finish(index))
         return finishes
 
     def finish(self) -> list[Part]:
         return [End(self._reason) if self._finished and self._finished >= self._begun else CUT]
+
+
+class _Familiar:
+    """Chunks that differ from an earlier one in the text of their delta alone, as nearly all do.
+
+    They need no search: what equals that which was searched has nothing in it that may not pass.
+    """
+
+    def __init__(self) -> None:
+        self._head: dict[str, Any] = {}
+        self._choices: dict[int, dict[str, Any]] = {}
+
+    def learn(self, chunk: dict[str, Any], choices: list[dict[str, Any]], places: list[Place]) -> None:
+        """A chunk as the search left it, and where it had its texts."""
+        if len(places) != 1 or len(choices) != 1:
+            return
+        (place,), (choice,) = places, choices
+        head = {key: value for key, value in chunk.items() if key != "choices"}
+        rest = {key: value for key, value in choice.items() if key != "delta"}
+        is_plain = not any(isinstance(value, dict | list) for value in (*head.values(), *rest.values()))
+        if is_plain and choice.get("delta") == {"content": ""} and not rest.get("finish_reason"):
+            if head != self._head:
+                self._head, self._choices = head, {}
+            self._choices[place.choice] = rest
+
+    def take(self, chunk: dict[str, Any]) -> Taken | None:
+        choices = chunk.get("choices")
+        if type(choices) is not list or len(choices) != 1 or type(choice := choices[0]) is not dict:
+            return None
+        delta, index = choice.get("delta"), choice.get("index")
+        if type(delta) is not dict or len(delta) != 1 or type(index) is not int or index not in self._choices:
+            return None
+        if type(text := delta.get("content")) is not str or not text:
+            return None
+        del chunk["choices"], choice["delta"]
+        is_familiar = chunk == self._head and choice == self._choices[index]
+        choice["delta"], chunk["choices"] = delta, choices
+        if not is_familiar:
+            return None
+        delta["content"] = ""
+        place = Place("content", index, delta, "content", ("choices", {"index": index}, "delta", "content"))
+        return Taken([Delta(text, "content", index)], [place])
+
+    def forget(self, index: int) -> None:
+        """This choice has ended."""
+        self._choices.pop(index, None)
 
 
 def read_completion(data: str) -> tuple[dict[str, Any], Taken]:
