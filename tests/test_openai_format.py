@@ -433,28 +433,7 @@ values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                [
-                    "content",
-                    "text",
-                    "delta",
-                    "message",
-                    "tool_calls",
-                    "function",
-                    "arguments",
-                    "name",
-                    "index",
-                    "x",
-                    "reasoning_content",
-                    "refusal",
-                    "role",
-                    "logprobs",
-                    "finish_reason",
-                    "usage",
-                    "audio",
-                    "darn\tyou",
-                ]
-            ),
+            st.sampled_from(FIELDS),
             inner,
             max_size=4,
         )
