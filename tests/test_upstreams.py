@@ -16,7 +16,7 @@ from django.test import AsyncRequestFactory
 
 from streaming import formats, pipeline, upstreams
 from streaming.moderation import RuleSet
-from streaming.upstreams import Refused, Silent, Unreachable, Upstream, leaves_its_base
+from streaming.upstreams import Refused, Silent, Unreachable, Upstream, leaves_its_base, own, transport
 from tests.conftest import Connection, ScriptedUpstream, eventually, free_port
 
 Configure = Callable[..., None]
@@ -36,7 +36,7 @@ def configure(settings: Any, upstream: ScriptedUpstream) -> Configure:
 @pytest.fixture(autouse=True)
 async def _no_client_outlives_its_loop() -> AsyncGenerator[None]:
     yield
-    for client in upstreams._clients.pop(asyncio.get_running_loop(), {}).values():
+    for client in transport._clients.pop(asyncio.get_running_loop(), {}).values():
         await client.aclose()
 
 
@@ -696,7 +696,7 @@ class TestTheBuiltInUpstream:
         settings.STREAMING_UPSTREAMS = {}
         asked = request()
         asked.scope["server"] = ("127.0.0.1", 1)
-        assert upstreams._built_in(asked).headers["Host"] == host
+        assert own.built_in(asked).headers["Host"] == host
 
     @pytest.mark.parametrize("server", [None, ("/run/site.sock", None)])
     def test_needs_a_port(self, settings: Any, server: Any) -> None:
@@ -717,7 +717,7 @@ class TestTheSignature:
 
     def test_by_another_key_or_for_another_purpose_is_none(self, settings: Any) -> None:
         assert not self.signed(TimestampSigner(salt="another").sign("stream"))
-        assert not self.signed(TimestampSigner(salt=upstreams.__name__).sign("transfer"))
+        assert not self.signed(TimestampSigner(salt=own.__name__).sign("transfer"))
         value = upstreams.sign()
         settings.SECRET_KEY = "another"
         assert not self.signed(value)
@@ -793,7 +793,7 @@ class TestAStreamThatIsSlowToBegin:
         await answer.aclose()
 
         assert await asyncio.to_thread(upstream.left.wait, 20)
-        assert upstreams._open["default"] == 0
+        assert transport._open["default"] == 0
 
     async def test_is_left_when_its_reader_is(self, slow: asyncio.Event, upstream: ScriptedUpstream) -> None:
         answer = await connected(body=PROMPT)
@@ -857,7 +857,7 @@ class TestAnOpenAIUpstreamThatWasAskedForAStream:
             await connected(body=PROMPT)
 
         assert refused.value.status == 502
-        assert upstreams._open["default"] == 0
+        assert transport._open["default"] == 0
 
     async def test_may_not_answer_without_end(
         self, upstream: ScriptedUpstream, configure: Configure, monkeypatch: pytest.MonkeyPatch
@@ -890,7 +890,7 @@ class TestConcurrency:
 
         for answer in (second, third):
             await answer.aclose()
-        assert upstreams._open["default"] == 0
+        assert transport._open["default"] == 0
 
     @pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
     async def test_counts_nobody_who_has_ended(
@@ -903,7 +903,7 @@ class TestConcurrency:
             with suppress(Refused):
                 await all_of(await connected())
 
-        assert upstreams._open["default"] == 0
+        assert transport._open["default"] == 0
 
 
 async def test_the_connection_is_used_again_once_a_stream_has_said_its_last_word(

@@ -1,0 +1,49 @@
+"""This site's own ``/stream`` as an upstream, reached over a real socket like any other."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core import signing
+from django.http import HttpRequest
+
+from streaming.upstream_settings import Settings
+from streaming.upstreams.situations import Unreachable
+
+SIGNATURE_HEADER = "X-Streaming-Signature"
+"""By it ``/stream`` knows this site's own relay: see ``sign`` and ``is_signed``."""
+
+SIGNATURE_SECONDS = 60
+
+
+def built_in(request: HttpRequest) -> Settings:
+    """This site's own ``/stream``, at the address that this request came in by."""
+    server = getattr(request, "scope", {}).get("server")
+    if not server or not server[1]:
+        raise Unreachable("default", "is this site's own /stream, which needs a server that listens on a TCP port")
+    host = f"[{server[0]}]" if ":" in server[0] else server[0]
+    # A proxy in front may have set the scheme, and speaks plain HTTP to us: then it says so in this header.
+    scheme = "http" if "X-Forwarded-Proto" in request.headers else request.scheme
+    return Settings(
+        "default",
+        f"{scheme}://{host}:{server[1]}/stream",
+        headers={"Host": _allowed_host(), SIGNATURE_HEADER: sign()},
+        verify=False,  # the certificate names the site, not the loopback address
+    )
+
+
+def _allowed_host() -> str:
+    host = (settings.ALLOWED_HOSTS or ["localhost"])[0]
+    return "localhost" if host == "*" else host.removeprefix(".")
+
+
+def sign() -> str:
+    """A header's value that only this site can make, good for a minute, and for ``/stream`` alone."""
+    return signing.TimestampSigner(salt=__name__).sign("stream")
+
+
+def is_signed(request: HttpRequest) -> bool:
+    try:
+        value = request.headers.get(SIGNATURE_HEADER, "")
+        return signing.TimestampSigner(salt=__name__).unsign(value, SIGNATURE_SECONDS) == "stream"
+    except signing.BadSignature:
+        return False

@@ -1,0 +1,243 @@
+"""Requests and responses as they are on the network. The only file that knows httpx, and aiohttp below it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from weakref import WeakKeyDictionary
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream
+from multidict import CIMultiDict
+from yarl import URL
+
+from streaming.upstream_settings import Settings
+from streaming.upstreams.headers import Header
+from streaming.upstreams.situations import Broken, Busy, Silent, Unreachable, UpstreamError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """An upstream that was asked: the head of its response, and the body as it comes.
+
+    Of one that is slow to answer the head is what it should be, and the body begins with the wait for it.
+    """
+
+    name: str
+    format: str
+    status: int
+    reason: str
+    headers: list[tuple[str, str]]
+    chunks: AsyncGenerator[bytes]
+    aclose: Callable[[], Awaitable[None]]
+    """Closes the connection; more than once does no harm. A cancellation does not keep it open."""
+
+    @property
+    def kind(self) -> str:
+        """The media type of its body, without parameters."""
+        kind = next((value for key, value in self.headers if key.lower() == "content-type"), "")
+        return kind.partition(";")[0].strip().lower()
+
+
+async def send(
+    upstream: Settings,
+    method: str,
+    target: URL,
+    headers: list[Header],
+    body: AsyncIterable[bytes] | bytes,
+    limit: float | None,
+) -> Upstream:
+    """The response's head, ``limit`` seconds after the request at the latest."""
+    place = _Place(upstream)
+    try:
+        response = await _sent(upstream, method, target, headers, body, limit)
+    except BaseException:
+        place.leave()
+        raise
+
+    async def close() -> None:
+        place.leave()
+        await asyncio.shield(response.aclose())
+
+    # ISO 8859-1 gives each byte back when Django writes them.
+    raw = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in response.headers.raw]
+    chunks = _chunks(upstream, response, close)
+    return Upstream(upstream.name, upstream.format, response.status_code, response.reason_phrase, raw, chunks, close)
+
+
+_open = Counter[str]()  # the requests to each upstream that are not closed
+
+
+class _Place:
+    """One of those that an upstream has. Busy if there is none."""
+
+    def __init__(self, upstream: Settings) -> None:
+        if upstream.concurrency is not None and _open[upstream.name] >= upstream.concurrency:
+            raise Busy(upstream.name, f"has {upstream.concurrency} open streams already, and takes no more")
+        self._name: str | None = upstream.name
+        _open[upstream.name] += 1
+
+    def leave(self) -> None:
+        """More than once does no harm."""
+        if self._name is not None:
+            _open[self._name] -= 1
+            self._name = None
+
+
+async def _sent(
+    upstream: Settings,
+    method: str,
+    target: URL,
+    headers: list[Header],
+    body: AsyncIterable[bytes] | bytes,
+    limit: float | None,
+) -> httpx.Response:
+    own = {key.lower() for key in upstream.headers}
+    headers = [(key, value) for key, value in headers if key.lower() not in own] + list(upstream.headers.items())
+    timeouts = upstream.timeouts
+    patience = asyncio.timeout(limit)
+    if not isinstance(body, bytes) and limit is not None:
+        body = _restarting(patience, limit, body)
+    # httpx sees the upstream's URL alone: the target goes past its checks, as it was written.
+    request = httpx.Request(method, upstream.url, content=body, extensions={"target": target, "headers": headers})
+    # The idle limit is ours to keep, see _chunks; httpx's own default of 5 s would end a silent LLM.
+    request.extensions["timeout"] = {"connect": timeouts.connect, "read": None, "write": 10.0, "pool": None}
+    try:
+        async with patience:
+            return await _client(upstream.verify).send(request, stream=True)
+    except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:
+        if patience.expired():
+            raise Silent(upstream.name, f"did not answer within {limit:g} s") from error
+        raise _translated(upstream, error) from error
+
+
+async def _restarting(patience: asyncio.Timeout, seconds: float, body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The body, each piece of which gives the upstream its time anew: it need not answer what has not arrived."""
+    async for piece in body:
+        with suppress(RuntimeError):  # it has answered already
+            patience.reschedule(asyncio.get_running_loop().time() + seconds)
+        yield piece
+
+
+def _translated(upstream: Settings, error: Exception) -> UpstreamError:
+    """The situation behind an exception, most of them aiohttp's own; its kinds overlap, so the order counts."""
+    if isinstance(error, TimeoutError):
+        return Silent(upstream.name, f"could not be connected to within {upstream.timeouts.connect:g} s")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return Unreachable(upstream.name, "cannot be reached")
+    if isinstance(error, aiohttp.ServerDisconnectedError | OSError):
+        return Unreachable(upstream.name, "closed the connection without an answer")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return Unreachable(upstream.name, "answered, but not in HTTP")
+    logger.warning("the upstream %r failed: %r", upstream.name, error)
+    return Unreachable(upstream.name, "cannot be used")
+
+
+async def _chunks(
+    upstream: Settings, response: httpx.Response, close: Callable[[], Awaitable[None]]
+) -> AsyncGenerator[bytes]:
+    """The body's pieces as they come, and the connection closed at the end, at a failure, and when given up."""
+    clock, timeouts = asyncio.get_running_loop().time, upstream.timeouts
+    idle = timeouts.idle if timeouts.idle is not None else float("inf")
+    end = clock() + timeouts.total if timeouts.total is not None else float("inf")
+    pieces = response.aiter_raw()
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(min(idle, end - clock())):
+                    piece = await anext(pieces)
+            except TimeoutError as error:
+                if clock() >= end:
+                    raise Silent(upstream.name, f"was not done within {timeouts.total:g} s") from error
+                raise Silent(upstream.name, f"was silent for {idle:g} s") from error
+            except StopAsyncIteration:
+                return
+            yield piece
+    except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+        raise Broken(upstream.name, "broke off in the middle of its answer") from error
+    finally:
+        await close()
+
+
+class _ExactTransport(AiohttpTransport):
+    """httpx-aiohttp's, but a request goes out as it was written: path unquoted by nobody, repeated headers apart."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if not isinstance(self.client, aiohttp.ClientSession):
+            self.client = self.get_client()
+        headers: CIMultiDict[str] = CIMultiDict(request.extensions["headers"])
+        timeout = request.extensions["timeout"]
+        response = await self.client.request(
+            request.method,
+            request.extensions["target"],
+            headers=headers,
+            data=_body(request),
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout["connect"], sock_read=timeout["read"]),
+        )
+        return httpx.Response(
+            response.status,
+            headers=response.raw_headers,
+            stream=_WholeStream(response),
+            request=request,
+            extensions={"reason_phrase": (response.reason or "").encode()},
+        )
+
+    def get_client(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self.ssl_context, limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            # Nothing of its own in a request that is somebody else's.
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        )
+
+
+class _WholeStream(AiohttpResponseStream):
+    """httpx-aiohttp's, but what came before a connection broke off is given out before its error is raised."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        content = self._aiohttp_response.content
+        try:
+            async for piece in content.iter_any():
+                yield piece
+        except (aiohttp.ClientError, OSError):
+            content.set_exception(None)  # type: ignore[arg-type]  # which else would be raised in place of the rest
+            if rest := content.read_nowait():
+                yield rest
+            raise
+
+
+def _body(request: httpx.Request) -> bytes | AsyncIterator[bytes] | None:
+    if isinstance(request.stream, httpx.ByteStream):
+        return request.content or None
+    return aiter(request.stream)  # type: ignore[arg-type]
+
+
+# One client for each event loop: making one costs 100 ms, and its connections are kept alive in it.
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[bool, httpx.AsyncClient]] = WeakKeyDictionary()
+
+
+def _client(verify: bool) -> httpx.AsyncClient:
+    clients = _clients.setdefault(asyncio.get_running_loop(), {})
+    if verify not in clients:
+        # No cookie of one reader's stream may travel with another's.
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        transport = _ExactTransport(verify=verify)
+        clients[verify] = httpx.AsyncClient(transport=transport, cookies=no_cookies, follow_redirects=False)
+    return clients[verify]
+
+
+async def close() -> None:
+    """Closes the connections that this event loop keeps alive. What is asked for afterwards makes new ones."""
+    for client in _clients.pop(asyncio.get_running_loop(), {}).values():
+        await client.aclose()
