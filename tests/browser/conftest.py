@@ -66,16 +66,18 @@ def visitors(browser: Browser) -> Visitors:
 
 
 class Visit:
-    """Pages of one visitor, and whatever they complained of."""
+    """Pages of one visitor, and whatever they complained of. Without ``visitors`` each has a profile of its own."""
 
-    def __init__(self, visitors: Visitors, url: str) -> None:
+    def __init__(self, browser: Browser, url: str, visitors: Visitors | None = None) -> None:
+        self._browser = browser
         self._visitors = visitors
         self._url = url
         self._pages: list[Page] = []
         self.complaints: list[str] = []
 
     def __call__(self, path: str = "/", **options: Any) -> Page:
-        page = self._visitors(**options).new_page()
+        context = self._visitors(**options) if self._visitors else self._browser.new_context(**options)
+        page = context.new_page()
         self._pages.append(page)
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -90,13 +92,15 @@ class Visit:
     def end(self) -> None:
         for page in self._pages:
             page.close()
+            if not self._visitors:
+                page.context.close()
         assert not self.complaints
 
 
 @pytest.fixture
-def open_page(visitors: Visitors, site: Any) -> Iterator[Visit]:
+def open_page(browser: Browser, visitors: Visitors, site: Any) -> Iterator[Visit]:
     """Opens the page as a visitor has it: ``open_page(color_scheme="dark")``. Complaints fail the test."""
-    visit = Visit(visitors, site.url)
+    visit = Visit(browser, site.url, visitors)
     yield visit
     visit.end()
 
@@ -107,9 +111,9 @@ def page(open_page: Visit) -> Page:
 
 
 @pytest.fixture(scope="module")
-def workbench(visitors: Visitors, site: Any) -> Iterator[Page]:
+def workbench(browser: Browser, visitors: Visitors, site: Any) -> Iterator[Page]:
     """One page for tests that bring their own script and leave nothing behind that others mind."""
-    visit = Visit(visitors, site.url)
+    visit = Visit(browser, site.url, visitors)
     yield visit(reduced_motion="reduce")
     visit.end()
 
