@@ -53,7 +53,7 @@ STREAMING_ALLOWED_ORIGINS: list[str] = env.list("STREAMING_ALLOWED_ORIGINS", [])
 
 
 def configured_upstreams() -> dict[str, dict[str, Any]]:
-    """In the manner of DATABASES; streaming/upstream_settings.py reads it. Empty: "default" is this site's own /stream."""
+    """In the manner of DATABASES; upstream_settings.py reads it. Empty: "default" is this site's own /stream."""
     try:
         upstreams = json.loads(env.str("STREAMING_UPSTREAMS", "") or "{}")
     except ValueError:

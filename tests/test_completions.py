@@ -19,8 +19,7 @@ from openai import OpenAI
 
 from streaming import sources
 from streaming.sse import Message, encode
-from tests.conftest import Connection, ScriptedUpstream, Site, eventually, manage
-from tests.test_javascript import FOLDER, run
+from tests.conftest import JAVASCRIPT, Connection, ScriptedUpstream, Site, eventually, manage, node_tool
 
 RULES = [
     {"pattern": "darn", "category": "profanity"},
@@ -581,6 +580,7 @@ class TestAnUpstreamThatIs:
         assert service.other.left.wait(20)
 
 
+@pytest.mark.usefixtures("npm_packages")
 def test_openais_client_in_javascript_works_the_same(service: Service) -> None:
     service.answers(
         chunk({"role": "assistant", "content": "oh da"}),
@@ -594,7 +594,9 @@ def test_openais_client_in_javascript_works_the_same(service: Service) -> None:
         "[DONE]",
     )
 
-    done: subprocess.CompletedProcess[str] = run("node", str(FOLDER / "openai-client.js"), f"{service.site.url}/v1")
+    done: subprocess.CompletedProcess[str] = node_tool(
+        "node", str(JAVASCRIPT / "openai-client.js"), f"{service.site.url}/v1"
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines() == [

@@ -724,7 +724,7 @@ class TestTheSignature:
 
     def test_is_good_for_a_minute(self, monkeypatch: pytest.MonkeyPatch) -> None:
         value = upstreams.sign()
-        monkeypatch.setattr(upstreams, "SIGNATURE_SECONDS", -1)
+        monkeypatch.setattr(own, "SIGNATURE_SECONDS", -1)
 
         assert not self.signed(value)
 

@@ -10,13 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
-NODE_TESTS = Path(__file__).parent.parent / "js"
+from tests.conftest import JAVASCRIPT
+
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 # A deadline, not a wait: a machine may be busy with other tests.
@@ -119,13 +119,9 @@ def workbench(browser: Browser, visitors: Visitors, site: Any) -> Iterator[Page]
 
 
 @pytest.fixture(scope="package")
-def commonmark_examples() -> list[str]:
+def commonmark_examples(npm_packages: None) -> list[str]:
     """The examples of the CommonMark specification, from the npm package that the Node tests install."""
-    spec = NODE_TESTS / "node_modules" / "commonmark-spec" / "spec.txt"
-    if not spec.exists():
-        npm = shutil.which("npm", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-        if npm is None or subprocess.run([npm, "ci"], cwd=NODE_TESTS, check=False, capture_output=True).returncode != 0:
-            pytest.fail("The specification's examples are missing. To get them: npm ci, in tests/js")
+    spec = JAVASCRIPT / "node_modules" / "commonmark-spec" / "spec.txt"
     found = re.findall(r"^`{32} example[^\n]*\n(.*?)^\.\n.*?^`{32}$", spec.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     return [example.replace("→", "\t") for example in found]
 

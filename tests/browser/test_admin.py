@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Visit, Visitors
+from tests.browser.conftest import Visit
 from tests.conftest import PASSWORD, ROOT, Site, environment
 
 SHOTS = ROOT / ".screenshots"
@@ -52,11 +52,10 @@ def admin_site(migrated: Path, tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture
 def enter(browser, admin_site):
     """Logs in and opens a page of the admin: ``enter("try/", **looks)``."""
-    visits: list[Visit] = []
+    visit = Visit(browser, admin_site.url)
 
     def enter(address: str, **options) -> Page:
-        visits.append(Visit(Visitors(browser), admin_site.url))  # nobody is logged in from before
-        page = visits[-1](f"/admin/login/?next={RULES}{address}", **options)
+        page = visit(f"/admin/login/?next={RULES}{address}", **options)
         page.locator("[name=username]").fill("admin")
         page.locator("[name=password]").fill(PASSWORD)
         page.locator("[type=submit]").click()
@@ -64,8 +63,7 @@ def enter(browser, admin_site):
         return page
 
     yield enter
-    for visit in visits:
-        visit.end()
+    visit.end()
 
 
 def photograph(page: Page, name: str) -> None:

