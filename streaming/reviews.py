@@ -8,7 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from streaming import audit, pipeline, rulebook
+from streaming import audit, channels, pipeline, rulebook
 from streaming.models import Direction
 from streaming.moderation import RuleSet
 from streaming.pipeline import Parts
@@ -29,7 +29,7 @@ class Review:
         await pipeline.moderate_prompt(fields, self.prompts, self.prompt_witness)
 
     def clean(self, words: str) -> str:
-        return pipeline.clean(words, self.answers)
+        return channels.clean(words, self.answers)
 
     def see_answer(self, parts: Parts) -> Parts:
         return pipeline.moderate(parts, self.answers, self.answer_witness)
