@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sqlite3
@@ -47,7 +48,10 @@ def workers(migrated: Path, tmp_path: Path) -> Iterator[Workers]:
 
 
 def streamed(site: Site) -> str:
-    return httpx.get(f"{site.url}/transfer?interval=0", timeout=20).text
+    """The text of a stream, put together from its pieces."""
+    answer = httpx.get(f"{site.url}/transfer?interval=0", timeout=20).text
+    messages = [json.loads(data) for data in re.findall(r"^data: (.*)$", answer, re.MULTILINE)]
+    return "".join(message.get("delta", "") for message in messages)
 
 
 def health(site: Site) -> Any:
