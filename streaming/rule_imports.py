@@ -150,9 +150,9 @@ class _Work:
             self._kept.before.append([rule.pk, {name: _plain(was) for name, (was, _) in change.differences.items()}])
             for name in change.differences:
                 setattr(rule, name, _fields(change.row)[name])
-        # "changed" is set by update, and then the same for all: so that an undoing knows what was edited since.
-        ModerationRule.objects.bulk_update(rules.values(), names)
-        ModerationRule.objects.filter(pk__in=rules).update(imported=self._kept)
+        for rule in rules.values():
+            rule.imported, rule.changed = self._kept, self._now
+        _update(rules.values(), [*names, "imported", "changed"])
         said = {change.rule: {"changed": said_of(change.differences)} for change in changes}
         self._log(CHANGE, [(pk, str(rule), said[pk]) for pk, rule in rules.items()])
         self._tell(len(changes))
@@ -198,6 +198,17 @@ def _insert(model: type[Model], rows: Iterable[dict[str, Any]]) -> None:
             cursor.executemany(f"{insert} ({places})", prepared)
         elif prepared:
             cursor.execute(f"{insert} {', '.join([f'({places})'] * len(prepared))}", [*chain.from_iterable(prepared)])
+
+
+def _update(rules: Iterable[ModerationRule], names: Sequence[str]) -> None:
+    """Writes these fields: bulk_update's one statement for many rows takes ten times as long."""
+    columns: list[Any] = [ModerationRule._meta.get_field(name) for name in names]
+    quote, prepare = connection.ops.quote_name, _Preparation()
+    places = ", ".join(f"{quote(column.column)} = %s" for column in columns)
+    update = f"UPDATE {quote(ModerationRule._meta.db_table)} SET {places} WHERE id = %s"  # noqa: S608 (own names)
+    rows = [[*(prepare(column, getattr(rule, column.attname)) for column in columns), rule.pk] for rule in rules]
+    with connection.cursor() as cursor:
+        cursor.executemany(update, rows)
 
 
 class _Preparation:
@@ -261,16 +272,16 @@ def undo(done: RuleImport, user_id: int | None = None) -> Undone:
 def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int | None) -> int:
     rules = list(ModerationRule.objects.filter(pk__in=before, imported=done))
     names = sorted({name for old in before.values() for name in old})
-    told = []
+    told, now = [], timezone.now()
     for rule in rules:
         differences = {}
         for name, old in before[rule.pk].items():
             value = parse_datetime(old) if name in ("valid_from", "valid_until") and old else old
             differences[name] = (getattr(rule, name), value)
             setattr(rule, name, value)
-        rule.imported = None
+        rule.imported, rule.changed = None, now
         told.append((rule.pk, str(rule), [{"changed": said_of(differences)}]))
-    ModerationRule.objects.bulk_update(rules, [*names, "imported"])
+    _update(rules, [*names, "imported", "changed"])
     if user_id is not None:
         log(user_id, CHANGE, told)
     return len(rules)

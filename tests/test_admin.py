@@ -84,6 +84,7 @@ def test_the_form_asks_for_no_more_than_that_and_offers_an_enabled_mask(moderato
         ({"pattern": ".*a", "kind": "regex"}, "pattern"),
         ({"pattern": "(?:(?:a{1,99}){1,99}){1,99}", "kind": "regex"}, "pattern"),
         ({"pattern": "(" * 200 + "a" + ")" * 200, "kind": "regex"}, "pattern"),
+        ({"pattern": "(?:a?){4096}a", "kind": "regex"}, "pattern"),
         ({"pattern": "a", "kind": "regex", "squeeze": "on"}, "pattern"),
         ({"pattern": "darn", "kind": "glob"}, "kind"),
         ({"pattern": "darn", "priority": "high"}, "priority"),
