@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -70,22 +70,19 @@ class Standing(NamedTuple):
 
 
 class ModerationRuleQuerySet(models.QuerySet["ModerationRule"]):
-    def standing(self, now: datetime | None = None) -> list[Standing]:
+    def standing(self, now: datetime | None = None) -> Iterator[Standing]:
         """The enabled rules as values, the oldest first; those of the future too, but none that has expired."""
         rows = self.filter(Q(valid_until=None) | Q(valid_until__gt=now or timezone.now()), enabled=True).order_by("pk")
         scope = ("upstreams", "applies_to", "valid_from", "valid_until")
         # As tuples: of a hundred thousand rules it would take seconds to make model instances.
-        found = rows.values_list(*RULE_COLUMNS, *scope).iterator(chunk_size=2000)
-        return [
-            Standing(Rule(*row[:-4]), frozenset(row[-4] or ()), *row[-3:])  # in the order of Rule's own fields
-            for row in found
-        ]
+        for row in rows.values_list(*RULE_COLUMNS, *scope).iterator(chunk_size=2000):
+            # In the order of Rule's own fields.
+            yield Standing(Rule(*row[:-4]), frozenset(row[-4] or ()), *row[-3:])
 
     def in_force(self, upstream: str | None = None, direction: Direction | None = None) -> list[Rule]:
         """The rules that hold now, for this upstream and direction or for any."""
         now = timezone.now()
-        found = self.standing(now)
-        return [each.rule for each in found if each.holds_at(now) and each.covers(upstream, direction)]
+        return [each.rule for each in self.standing(now) if each.holds_at(now) and each.covers(upstream, direction)]
 
     def version(self) -> int:
         """Grows whenever a rule was added, changed or deleted: one cheap query."""

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -173,8 +173,8 @@ def _check(standing: list[Standing], before: _Book | None) -> None:
             compile_rule(each.rule)
 
 
-def _known_again(standing: list[Standing], before: _Book | None) -> list[Standing]:
-    """The same, with the values of before where they are equal, so that few are left to be freed at once."""
+def _known_again(standing: Iterable[Standing], before: _Book | None) -> list[Standing]:
+    """The same, with the values of before where they are equal: to free all of one edition at once would take long."""
     known = {each.rule.id: each for each in before.standing} if before else {}
     found = ((known.get(each.rule.id), each) for each in standing)
     return [old if old is not None and old == each else each for old, each in found]
