@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -68,7 +68,8 @@ class Trouble:
 class Rulebook:
     """The books of one process. All its work is done in a thread of its own, one piece after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._book: _Book | None = None
         self._asked = float("-inf")
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="rulebook")
@@ -111,7 +112,7 @@ class Rulebook:
     def _is_fresh(self, book: _Book) -> bool:
         if book.until is not None and book.until <= timezone.now():
             return False
-        return time.monotonic() - self._asked < FRESH_SECONDS
+        return self._clock() - self._asked < FRESH_SECONDS
 
     def _look_up(self, upstream: str, direction: Direction) -> Snapshot:
         with no_long_pauses():
@@ -125,7 +126,7 @@ class Rulebook:
         before = self._book
         if before and self._is_fresh(before):
             return before
-        asked = time.monotonic()
+        asked = self._clock()
         try:
             book = self._load(before)
         except DatabaseError as error:

@@ -33,11 +33,10 @@ def book() -> Any:
 
 
 @pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Any:
+def elsewhere() -> Any:
     """The rulebook of another worker, which has to find out; and a clock that a test sets on."""
     clock = [0.0]
-    monkeypatch.setattr(rulebook.time, "monotonic", lambda: clock[0])
-    book = Rulebook()
+    book = Rulebook(clock=lambda: clock[0])
     book.wait = lambda seconds: clock.__setitem__(0, clock[0] + seconds)
     return book
 

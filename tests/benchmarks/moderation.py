@@ -172,6 +172,12 @@ def main() -> None:
     both = [Rule(1, "a.{200}c", "regex"), Rule(2, "a")]
     row("worst: `a.{200}c` and the word a on aaaa, a hit a character", both, coins.replace("b", "a"), 20)
     row("worst: the same on abba", both, coins, 20)
+    a, b_after = Rule(1, "a"), "a" * 255 + "b"
+    row("worst: the words a and a…ab (256) on aaaa", [a, Rule(2, b_after)], coins.replace("b", "a"), 20)
+    allowed = [a, Rule(2, b_after, action="allow")]
+    row("worst: the word a, a…ab (256) allowed, on aaaa", allowed, coins.replace("b", "a"), 20)
+    urls = [Rule(1, "ttp"), Rule(2, r"https?://[^\s]+", "regex", action="allow")]
+    row("worst: the word ttp, URLs allowed, on http://http://", urls, "http://" * 7_000, 20)
     folded = [fold(rule.pattern) for rule in ten]
     naive("naive: `in` for each of 10,000", lambda piece: [word in piece for word in folded], text[:20_000], 20)
     alternation = re.compile("|".join(map(re.escape, folded)))
