@@ -137,10 +137,11 @@ def _acted(
         return any(start <= place.start for start in allow_live)
 
     def known_at(place: Place) -> int:
-        # A whole word is known as one by the character after it: among blocks that is where it ends.
-        rule = rules[place.rank]
-        last = _Spelling(text[: -place.minus_end], rule.exact).chars[-1]
-        return -place.minus_end + (rule.whole_word and is_word_char(last))
+        # A whole word is known as one by the character after it, as its rule reads the text.
+        rule, end = rules[place.rank], -place.minus_end
+        if not rule.whole_word or not is_word_char(_Spelling(text[:end], rule.exact).chars[-1]):
+            return end
+        return next((i + 1 for i in _Spelling(text, rule.exact).origin if i >= end), len(text) + 1)
 
     blocks = [p for n, rule in enumerate(rules) if rule.action == "block" for p in _places(n, rule, text, final)]
     blocks = sorted((p for p in blocks if not covered(p)), key=lambda p: (known_at(p), *p))

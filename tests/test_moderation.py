@@ -176,6 +176,13 @@ class TestActions:
         assert reading.shown == "a"
         assert reading.blocked == Blocked(letter, 1, 2)
 
+    @pytest.mark.parametrize("size", range(1, 4))
+    def test_of_two_blocks_of_one_word_that_counts_whose_spelling_goes_on_first(self, size: int) -> None:
+        folded = Rule(1, "a", action="block", whole_word=True)
+        exact = Rule(2, "A", action="block", whole_word=True, exact=True)
+
+        assert read([folded, exact], *cut("A\u0301 b", size)).blocked == Blocked(exact, 0, 1)
+
     def test_a_flag_is_found_inside_a_match(self) -> None:
         mask, flag = Rule(1, "abcd"), Rule(2, "bc", action="flag")
 

@@ -7,8 +7,8 @@ what before it could still matter.
 What counts, for a whole text:
 
 * A match that lies wholly inside an allowance does not count; an allowance consumes nothing.
-* The block match that ends first ends the text with it, even inside another match. (A whole word that needs the next
-  character to be known as one ends there; of blocks that end at once the leftmost counts, then the longest.)
+* The block match that is known first ends the text with it, even inside another match. (It is known when it ends; a
+  whole word, by the character after it. Of blocks that are known at once the leftmost counts, then the longest.)
 * Of the others those count that begin before the block and have ended with it: leftmost, then longest, then of the
   least rank, one after the other.
 """
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Protocol, cast
 
-from streaming.moderation.folding import fold_with_origin, is_word_char
+from streaming.moderation.folding import fold_with_origin
 from streaming.moderation.literals import Literals
 from streaming.moderation.regexes import Regexes
 from streaming.moderation.rules import Compiled
@@ -238,7 +238,7 @@ class Engine:
         return _Allowances(spans, min((each.live(0).first(0) for each in self._allowing), default=_NEVER))
 
     def _first_block(self, allowed: _Allowances, *, final: bool) -> Match | None:
-        """The block match that ends first, of those no allowance covers."""
+        """The block match that is known first, of those no allowance covers."""
         window, start = self._window, self._block_from
         best = cast("tuple[tuple[int, ...], Match] | None", None)
         for scanner in self._blocking:
@@ -247,10 +247,8 @@ class Engine:
             else:
                 matches = scanner.all(start) if scanner.has_met else ()
             for match in matches:
-                # A whole word is known as one by the character after it: among blocks that is where it ends.
                 whole_word = scanner.machine.automaton.whole_word
-                late = whole_word and is_word_char(window.last(match, exact=scanner.exact))
-                order = (late - match.minus_end, *match)
+                order = (window.known_at(match, exact=scanner.exact, whole_word=whole_word), *match)
                 if (best is None or order < best[0]) and not allowed.covers(match):
                     best = (order, match)
         return best[1] if best else None

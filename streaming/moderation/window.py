@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import NamedTuple
 
+from streaming.moderation.folding import is_word_char
+
 
 class Decided(NamedTuple):
     """Text that is decided, and the rank of the rule that matched it; -1 if none did."""
@@ -70,9 +72,13 @@ class Window:
         self._origin = None
         return [Decided(text, start, end, -1)]
 
-    def last(self, match: Match, *, exact: bool) -> str:
-        """The last character of a match, as it is spelled."""
-        return self.spelling(exact=exact)[self.index(-match.minus_end, exact=exact) - 1]
+    def known_at(self, match: Match, *, exact: bool, whole_word: bool) -> int:
+        """How much of the text has to be there to know of a match: a whole word is known by the character after it."""
+        spelling, end = self.spelling(exact=exact), -match.minus_end
+        after = self.index(end, exact=exact)
+        if not whole_word or not is_word_char(spelling[after - 1]):
+            return end
+        return self.end(after + 1, exact=exact) if after < len(spelling) else len(self.raw) + 1
 
     def is_one_to_one(self, *, exact: bool) -> bool:
         return exact or self._origin is None

@@ -50,7 +50,7 @@ MUTANTS = [
     ("matching.py", "keep = max(min(window.begin(folded, exact=False), keep - span), 0)", "pass"),
     ("matching.py", "self._block_from = block_from - keep", "self._block_from = 0"),
     ("scanning.py", "iter(sorted(self.all()))", "self._longest_of_each()"),
-    ("matching.py", "late - match.minus_end", "-match.minus_end"),
+    ("window.py", "if not whole_word or not is_word_char(spelling[after - 1]):", "if True:"),
     ("moderator.py", "key=lambda rule: -rule.priority", "key=lambda rule: rule.priority"),
     ("moderator.py", "outcomes += self._flagged(decided)", "pass"),
     ("folding.py", '("Mn", "Cf")', '("Mn",)'),
