@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from django.utils import translation
 
 ROOT = Path(__file__).parent.parent
 JAVASCRIPT = Path(__file__).parent / "js"
@@ -110,6 +111,14 @@ def read_until(connection: socket.socket, end: bytes) -> bytes:
     while end not in data and (piece := connection.recv(65536)):
         data += piece
     return data
+
+
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    """A request that a test makes leaves its language behind in the test's own thread."""
+    translation.activate("en")
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(scope="session")
