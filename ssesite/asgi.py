@@ -119,7 +119,9 @@ class _Goodbye:
         # Under runserver's reloader the site is in another thread, where Python sets no handlers.
         if threading.current_thread() is threading.main_thread():
             self._loop = asyncio.get_running_loop()
-            self._servers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+            servers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+            # One that is passed over, as a shell has it for what runs in the background, stays so.
+            self._servers = {number: server for number, server in servers.items() if server != signal.SIG_IGN}
             for number in self._servers:
                 signal.signal(number, self._on_signal)
 

@@ -28,6 +28,11 @@ DEADLINE = 20.0
 """Seconds that anything may take before a test fails; nothing waits for them to pass."""
 
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # Tests that run in the background of a shell pass over Ctrl-C, and so would the servers that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def eventually(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
     """Polls until the condition holds."""
     end = time.monotonic() + deadline

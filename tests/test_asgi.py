@@ -173,6 +173,19 @@ def test_says_goodbye_to_every_stream_before_it_goes_down(make_site: Callable[..
     assert "Unclosed" not in site.log, "connections to upstreams are closed too"
 
 
+def test_a_ctrl_c_that_is_passed_over_ends_no_stream(make_site: Callable[..., Site]) -> None:
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    site = make_site(["-c", ignoring, "-m", "daphne", "-p", "{port}", "ssesite.asgi:application"])
+
+    with site.connect("GET /ping") as reader:
+        read_until(reader, b"id: 0\n")
+        site.process.send_signal(signal.SIGINT)
+        assert b"id: 2\n" in read_until(reader, b"id: 2\n")
+
+
 def test_a_web_socket_is_refused_quietly(make_site: Callable[..., Site]) -> None:
     site = make_site()
     upgrade = (
