@@ -34,7 +34,13 @@ class Deltas:
         groups = self._moderator.feed_all(texts)
         if self.lookout:
             self.lookout.see("".join(texts), chain.from_iterable(groups), self._moderator.held)
-        return [part for outcomes in groups for part in self._told(outcomes)]
+        parts: list[Part] = []
+        for outcomes in groups:
+            if len(outcomes) == 1 and type(outcomes[0]) is Text:  # what nearly every piece comes to
+                parts.append(Delta(outcomes[0].text, self._channel, self._choice))
+            else:
+                parts += self._told(outcomes)
+        return parts
 
     def finish(self) -> list[Part]:
         outcomes = self._moderator.finish()
@@ -43,8 +49,6 @@ class Deltas:
         return self._told(outcomes)
 
     def _told(self, outcomes: list[Outcome]) -> list[Part]:
-        if len(outcomes) == 1 and isinstance(text := outcomes[0], Text):
-            return [Delta(text.text, self._channel, self._choice)]
         shown, notices = _sorted_out(outcomes)
         return [*([Delta(shown, self._channel, self._choice)] if shown else []), *notices]
 

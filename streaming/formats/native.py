@@ -57,6 +57,8 @@ class NativeReader:
 
 
 def _native_text(data: dict[str, Any]) -> Part:
+    if len(data) == 1 and type(text := data.get("delta")) is str:
+        return Delta(text)  # what nearly every message is
     channel, choice = data.get("channel", "content"), data.get("choice", 0)
     # Its name reaches the reader, so it may not be a text.
     if not isinstance(channel, str) or not _CHANNEL.fullmatch(channel) or not isinstance(choice, int):
@@ -93,7 +95,10 @@ class NativeWriter:
 
     def write(self, part: Part) -> list[Message]:
         if type(part) is Delta and part.channel == "content" and not part.choice and is_encodable(part.text):
-            return [self._numbered(f'{{"delta": {encode_basestring(part.text)}}}')]  # what nearly every part is
+            # What nearly every part is; that a message of it can be made is known, see _numbered.
+            identity = f"{self.stream}:{self._count}"
+            self._count += 1
+            return [Message.unchecked(f'{{"delta": {encode_basestring(part.text)}}}', id=identity)]
         match part:
             case Delta(text, channel, choice):
                 return [self._message("message", {"delta": text, **_place(channel, choice)})]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
@@ -88,9 +89,12 @@ class Moderator:
         """
         if self._engine.blocked:
             return [[] for _ in pieces]
-        ends = list(accumulate(map(len, pieces), initial=self._engine.fed))[1:]
-        groups = _by_piece(self._engine.feed("".join(pieces)), ends)
-        return [self._told(group) for group in groups]
+        base, held = self._engine.fed, self._engine.held
+        ends = list(accumulate(map(len, pieces), initial=base))[1:]
+        decided = self._engine.feed("".join(pieces))
+        if len(decided) == 1 and decided[0].rank < 0 and not held and not self._flags:
+            return _passed(pieces, ends, decided[0])
+        return [self._told(group) for group in _by_piece(decided, ends)]
 
     def finish(self) -> list[Outcome]:
         """The rest: the text has ended, so what could have become a match has not."""
@@ -137,6 +141,16 @@ def _shown(rule: Rule, text: str) -> str:
         case "replace":
             return rule.replacement
     return ""
+
+
+def _passed(pieces: list[str], ends: list[int], decided: Decided) -> list[list[Outcome]]:
+    """What is said of pieces in which no rule has met anything, but that the last characters may be held."""
+    whole = bisect_right(ends, decided.end)
+    groups: list[list[Outcome]] = [[Text(piece)] if piece else [] for piece in pieces[:whole]]
+    for piece, end in zip(pieces[whole:], ends[whole:], strict=True):
+        shown = piece[: max(decided.end - end + len(piece), 0)]
+        groups.append([Text(shown)] if shown else [])
+    return groups
 
 
 def _by_piece(decided: list[Decided], ends: list[int]) -> list[list[Decided]]:
