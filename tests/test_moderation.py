@@ -161,6 +161,11 @@ class TestActions:
     def test_an_allowance_reaches_as_far_as_a_match_may(self, rule: Rule, text: str, shown: str, size: int) -> None:
         assert read(RuleSet([Rule(1, "b"), rule], max_span=4), *cut(text, size)).shown == shown
 
+    def test_of_allowances_that_become_one_each_keeps_its_own_beginning(self) -> None:
+        rules = RuleSet([Rule(1, "b"), Rule(2, "(?:(?:b)*|ba)(?:[ab]|a)a[bc]", "regex", action="allow")], max_span=4)
+
+        assert read(rules, *"acbbccabbaabbb").shown == "ac**cca*baab**"
+
     @pytest.mark.parametrize("size", range(1, 4))
     def test_of_two_allowances_that_begin_together_the_longer_counts(self, size: int) -> None:
         rules = [Rule(1, "bc"), Rule(2, "ab", action="allow"), Rule(3, "abc", action="allow")]
@@ -211,9 +216,10 @@ class TestChoice:
         assert read(rules, *cut("xa-b c", size)).shown == "xa-***"
 
     def test_of_two_words_in_one_character_the_older_rule_counts(self) -> None:
-        first = Rule(1, "s")
+        first = Rule(1, "f")
 
-        assert read([first, Rule(2, "ss", action="drop")], "ß").found == [(first, 0, 1)]
+        for text in ("ﬁ", "ﬁx"):
+            assert read([first, Rule(2, "fi", action="drop")], text).found == [(first, 0, 1)]
 
     def test_a_word_of_any_length_is_looked_for_without_recursion(self) -> None:
         rules = RuleSet([Rule(1, "a" * 4000)], max_span=4096)
