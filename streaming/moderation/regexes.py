@@ -20,7 +20,7 @@ from operator import getitem
 
 from streaming.moderation.folding import is_word_char
 from streaming.moderation.literals import may_end
-from streaming.moderation.patterns import Alt, Chars, Node, Range, Repeat, Seq, max_length
+from streaming.moderation.nodes import Alt, Chars, Node, Range, Repeat, Seq, max_length
 
 _MAX_STATES = 4096
 _MAX_TRANSITIONS = 1 << 16

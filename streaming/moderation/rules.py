@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from streaming.moderation import patterns
+from streaming.moderation import nodes, patterns
 from streaming.moderation.folding import fold, fold_char
-from streaming.moderation.patterns import Node, PatternError
+from streaming.moderation.nodes import Node
+from streaming.moderation.patterns import PatternError
 
 Kind = Literal["literal", "regex"]
 Action = Literal["mask", "replace", "drop", "block", "flag", "allow"]
@@ -63,12 +64,12 @@ class Compiled:
     @property
     def shortest(self) -> int:
         """Characters of the shortest text it can match, folded."""
-        return len(self.word) if self.word is not None else patterns.min_length(self.node) if self.node else 0
+        return len(self.word) if self.word is not None else nodes.min_length(self.node) if self.node else 0
 
     @property
     def longest(self) -> int | None:
         """Characters of the longest text it could match, folded; None if only ``max_span`` bounds it."""
-        return len(self.word) if self.word is not None else patterns.max_length(self.node) if self.node else 0
+        return len(self.word) if self.word is not None else nodes.max_length(self.node) if self.node else 0
 
 
 def compile_rule(rule: Rule, max_span: int = MAX_SPAN) -> Compiled:
@@ -93,7 +94,7 @@ def _compile_literal(rule: Rule, max_span: int) -> Compiled:
     if len(word) > max_span:
         raise RuleError(rule, f"The pattern is {len(word):,} characters long; a match has at most {max_span:,}.")
     if rule.squeeze:
-        return Compiled(rule, None, patterns.squeezed(rule.pattern, _folding(rule)), "")
+        return Compiled(rule, None, nodes.squeezed(rule.pattern, _folding(rule)), "")
     return Compiled(rule, word, None, "")
 
 
@@ -102,12 +103,12 @@ def _compile_regex(rule: Rule, max_span: int) -> Compiled:
         node = patterns.parse(rule.pattern, _folding(rule))
     except PatternError as error:
         raise RuleError(rule, str(error)) from error
-    shortest, longest = patterns.min_length(node), patterns.max_length(node)
+    shortest, longest = nodes.min_length(node), nodes.max_length(node)
     if longest == 0:
         raise RuleError(rule, "It matches nothing but the empty text.")
     if shortest == 0:
         raise RuleError(rule, "It matches the empty text, which is everywhere; let it need one character at least.")
-    if patterns.begins_with_gap(node):
+    if nodes.begins_with_gap(node):
         raise RuleError(rule, "It begins with an unbounded gap, so all text would be held back; leave the gap out.")
     if shortest > max_span:
         raise RuleError(rule, f"Its shortest match has {shortest:,} characters; a match has at most {max_span:,}.")
