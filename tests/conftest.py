@@ -19,6 +19,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
 from django.utils import translation
 
 ROOT = Path(__file__).parent.parent
@@ -289,3 +291,19 @@ def npm_packages() -> None:
 def _packages(lock: Path) -> dict[str, str]:
     listed = json.loads(lock.read_text("utf-8"))["packages"]
     return {name: package["version"] for name, package in listed.items() if name and not package.get("optional")}
+
+
+@pytest.fixture
+def nothing_in_force_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test with a database of its own has rules whose versions begin anew."""
+    from streaming import rulebook
+
+    monkeypatch.setattr(rulebook._rulebook, "_book", None)
+    monkeypatch.setattr(rulebook._rulebook, "trouble", None)
+
+
+@pytest.fixture
+def moderator(client: Client) -> Client:
+    """Django's test client, logged in as the superuser "ann"."""
+    client.force_login(get_user_model().objects.create_superuser("ann"))
+    return client

@@ -15,28 +15,14 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from streaming import rulebook
 from streaming.admin.forms import EDITABLE
 from streaming.models import LostHits, ModerationHit, ModerationRule
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_in_force_yet")]
 
 LIST = "/admin/streaming/moderationrule/"
 ADD = f"{LIST}add/"
 rules = ModerationRule.objects
-
-
-@pytest.fixture(autouse=True)
-def nothing_in_force_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a database of its own, whose versions begin anew."""
-    monkeypatch.setattr(rulebook._rulebook, "_book", None)
-    monkeypatch.setattr(rulebook._rulebook, "trouble", None)
-
-
-@pytest.fixture
-def moderator(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("moderator"))
-    return client
 
 
 def patterns(response: Any) -> set[str]:

@@ -8,34 +8,19 @@ import warnings
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from streaming import rulebook
 from streaming.models import ModerationRule, RuleImport
 from streaming.rule_files import read
 from streaming.rule_imports import export
 
 # The import is carried out in a thread of its own.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("nothing_in_force_yet")]
 
 LIST = "/admin/streaming/moderationrule/"
 IMPORT = f"{LIST}import/"
 rules = ModerationRule.objects
-
-
-@pytest.fixture(autouse=True)
-def nothing_in_force_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a database of its own, whose versions begin anew."""
-    monkeypatch.setattr(rulebook._rulebook, "_book", None)
-    monkeypatch.setattr(rulebook._rulebook, "trouble", None)
-
-
-@pytest.fixture
-def moderator(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("ann"))
-    return client
 
 
 def said(response: Any) -> str:

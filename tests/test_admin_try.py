@@ -7,16 +7,16 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming import rulebook
 from streaming.admin import trial
 from streaming.admin.trying import MAX_TEXT
 from streaming.models import ModerationRule
 from streaming.moderation import Moderator, Rule, RuleSet, Text
+
+pytestmark = pytest.mark.usefixtures("nothing_in_force_yet")
 
 LIST = "/admin/streaming/moderationrule/"
 TRY = f"{LIST}try/"
@@ -73,19 +73,6 @@ class TestATrial:
         assert "".join(each.text for each in done.shown) == expected
         assert "".join(step.shown for step in done.steps) == expected
         assert "".join(each.text for each in done.written) == text
-
-
-@pytest.fixture(autouse=True)
-def nothing_in_force_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a database of its own, whose versions begin anew."""
-    monkeypatch.setattr(rulebook._rulebook, "_book", None)
-    monkeypatch.setattr(rulebook._rulebook, "trouble", None)
-
-
-@pytest.fixture
-def moderator(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("ann"))
-    return client
 
 
 def said(response: Any) -> str:

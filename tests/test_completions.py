@@ -113,6 +113,20 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
     return error
 
 
+def will_answer_late(service: Service) -> asyncio.Event:
+    """Lets the second upstream wait, before its head, for the event that is returned."""
+    go_on = asyncio.Event()
+
+    async def script(connection: Connection) -> None:
+        await connection.body()
+        await go_on.wait()
+        await connection.begin()
+        await connection.send(wire(chunk({"content": "late"}, "stop"), "[DONE]"))
+
+    service.other.script = script
+    return go_on
+
+
 class TestStreaming:
     def test_gives_the_upstreams_chunks_moderated(self, service: Service) -> None:
         usage = {**HEAD, "choices": [], "usage": USAGE}
@@ -514,15 +528,7 @@ class TestAnUpstreamThatIs:
             assert next(iter(stream)).choices[0].delta.content == "a"
 
     def test_slow_to_answer_is_waited_for_with_the_reader_answered(self, service: Service) -> None:
-        go_on = asyncio.Event()
-
-        async def script(connection: Connection) -> None:
-            await connection.body()
-            await go_on.wait()
-            await connection.begin()
-            await connection.send(wire(chunk({"content": "late"}, "stop"), "[DONE]"))
-
-        service.other.script = script
+        go_on = will_answer_late(service)
 
         stream = service.client.chat.completions.create(model="second/shared", messages=HELLO, stream=True)
         service.other._loop.call_soon_threadsafe(go_on.set)  # the client has its answer: the head has come
@@ -530,15 +536,7 @@ class TestAnUpstreamThatIs:
         assert [each.choices[0].delta.content for each in stream] == ["late"]
 
     def test_slow_to_answer_is_waited_for_in_our_own_format_too(self, service: Service) -> None:
-        go_on = asyncio.Event()
-
-        async def script(connection: Connection) -> None:
-            await connection.body()
-            await go_on.wait()
-            await connection.begin()
-            await connection.send(wire(chunk({"content": "late"}, "stop"), "[DONE]"))
-
-        service.other.script = script
+        go_on = will_answer_late(service)
         address = f"{service.site.url}/transfer/second"
 
         with httpx.stream("POST", address, json={"prompt": "Hello"}, timeout=20) as answer:
