@@ -24,7 +24,7 @@ from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
 
-from ssesite import daphne_flow
+from ssesite import daphne_patches
 from streaming import registry, upstreams
 from streaming.requests import BODY_IN_SCOPE
 
@@ -41,7 +41,7 @@ The price is that a slow synchronous call holds up the others in its lane.
 
 _lanes = itertools.cycle([ThreadPoolExecutor(1, thread_name_prefix=f"lane-{number}") for number in range(LANES)])
 
-daphne_flow.install()
+daphne_patches.install()
 
 # A batch of a fast stream is some ten thousand small objects that live for a moment. At Python's own threshold (700)
 # the collector looks at them again and again: 6 of 14 µs an event, with tests/benchmarks/relay.py's stream.
@@ -67,7 +67,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     except upstreams.UpstreamError:
         # A relayed body broke off, which its response has logged. Its reader must not take it for whole: Daphne is
         # told to break the connection, other servers do so when an exception reaches them.
-        if not daphne_flow.abort(send):
+        if not daphne_patches.abort(send):
             raise
 
 
