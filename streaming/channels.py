@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from streaming.formats import Delta, End, Label, Notice, Part, Whole
+from streaming.formats import Delta, Notice, Part, Snapshot, StreamEnd, TextPart
 from streaming.moderation import Blocked, Finding, Moderator, Outcome, RuleSet, Text
 from streaming.sightings import Lookout, Witness
 
@@ -87,7 +87,7 @@ class Wholes:
         text, notices = _sorted_out(outcomes)
         self._shown += text
         changed, self._sent = self._shown != self._sent, self._shown
-        return [*([Whole(self._shown, self._channel, self._choice)] if changed else []), *notices]
+        return [*([Snapshot(self._shown, self._channel, self._choice)] if changed else []), *notices]
 
 
 class Labels:
@@ -98,7 +98,7 @@ class Labels:
         self._witness = witness
         self._names: dict[tuple[int, str], tuple[Moderator, str]] = {}
 
-    def feed(self, label: Label) -> list[Part]:
+    def feed(self, label: TextPart) -> list[Part]:
         text, channel, choice = label
         before = self._open_end(label)
         outcomes = [each for each in _outcomes(before + text, self._rule_set) if _crosses(each, len(before))]
@@ -108,9 +108,9 @@ class Labels:
         outcomes = _outcomes(text, self._rule_set)
         self._see(text, outcomes, label)
         shown, notices = _sorted_out(outcomes)
-        return [Label(shown, channel, choice), *notices]
+        return [TextPart(shown, channel, choice), *notices]
 
-    def _open_end(self, label: Label) -> str:
+    def _open_end(self, label: TextPart) -> str:
         """The end of what came before under this name, as far as a match may have begun in it."""
         moderator, before = self._names.get((label.choice, label.channel)) or (Moderator(self._rule_set), "")
         moderator.feed(label.text)
@@ -118,7 +118,7 @@ class Labels:
         self._names[label.choice, label.channel] = moderator, after
         return before
 
-    def _see(self, text: str, outcomes: list[Outcome], label: Label) -> None:
+    def _see(self, text: str, outcomes: list[Outcome], label: TextPart) -> None:
         if self._witness:
             lookout = Lookout(self._witness, label.channel, label.choice)
             lookout.see(text, outcomes, 0)
@@ -139,5 +139,5 @@ def _sorted_out(outcomes: list[Outcome]) -> tuple[str, list[Part]]:
             case Finding(rule) if rule.action != "flag":  # that is for those who watch, not for those who read
                 notices.append(Notice(rule.action, rule.category))
             case Blocked(rule):
-                notices += [Notice("block", rule.category, rule.replacement), End("blocked")]
+                notices += [Notice("block", rule.category, rule.replacement), StreamEnd("blocked")]
     return text, notices

@@ -33,7 +33,7 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
         data = await upstreams.complete_at_once(upstream, request, fields, review)
         return JsonResponse(await review.see_completion(data), headers=_headers(review))
     answer = await upstreams.complete(upstream, request, fields, review)
-    parts = pipeline.read(pipeline.parse(answer.chunks), formats.OpenAIReader(keeps_rest=True))
+    parts = pipeline.read(pipeline.parse(answer.chunks), formats.OpenAIReader(keep_raw=True))
     return _streamed(request, review, parts, formats.OpenAIRelay(asked.model), answer.aclose)
 
 

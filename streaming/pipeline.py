@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from streaming import formats, sse
 from streaming.channels import Deltas, Labels, Wholes, clean
-from streaming.formats import Delta, End, Failure, Finish, Label, Notice, Part, Whole
+from streaming.formats import ChoiceEnd, Delta, Failure, Notice, Part, Snapshot, StreamEnd, TextPart
 from streaming.moderation import RuleSet
 from streaming.requests import BadRequest
 from streaming.responses import failure_of
@@ -53,7 +53,7 @@ async def read(batches: AsyncGenerator[list[sse.Message]], reader: formats.Reade
                     try:
                         yield parts
                     finally:
-                        if type(parts[-1]) is End:
+                        if type(parts[-1]) is StreamEnd:
                             await _run_out(batches)
                     if _is_last(parts):
                         return
@@ -89,7 +89,7 @@ async def moderate(batches: Parts, rule_set: RuleSet, witness: Witness | None = 
                     continue
                 for part in parts:
                     out += _released(channels, part)
-                    out += labels.feed(part) if isinstance(part, Label) else _cleaned(part, rule_set)
+                    out += labels.feed(part) if isinstance(part, TextPart) else _cleaned(part, rule_set)
             if out:
                 out = _until_the_end(out)
                 yield out
@@ -110,7 +110,7 @@ async def _all_told(channels: Mapping[Any, Deltas | Wholes]) -> AsyncGenerator[N
 
 def _released(channels: dict[tuple[type[Part], int, str], Deltas | Wholes], part: Part) -> list[Part]:
     """What is held leaves before the end, or its choice's; it has not become a match."""
-    if isinstance(part, Finish):
+    if isinstance(part, ChoiceEnd):
         ended = [key for key in channels if key[1] == part.choice]
     else:
         ended = list(channels) if type(part) in _ENDS else []
@@ -125,7 +125,7 @@ def _released(channels: dict[tuple[type[Part], int, str], Deltas | Wholes], part
 def _cleaned(part: Part, rule_set: RuleSet) -> list[Part]:
     """A part without text of the answer; but an upstream's errors and notices may quote it."""
     match part:
-        case Finish():
+        case ChoiceEnd():
             return []
         case Failure(status, title, detail):
             return [Failure(status, clean(title, rule_set), clean(detail, rule_set))]
@@ -136,7 +136,7 @@ def _cleaned(part: Part, rule_set: RuleSet) -> list[Part]:
 
 def _channel(part: Part) -> tuple[type[Part], int, str] | None:
     """Which of an answer's texts a part belongs to."""
-    return (type(part), part.choice, part.channel) if isinstance(part, Delta | Whole) else None
+    return (type(part), part.choice, part.channel) if isinstance(part, Delta | Snapshot) else None
 
 
 async def write(batches: Parts, writer: formats.Writer) -> AsyncGenerator[list[sse.Message]]:
@@ -155,8 +155,8 @@ async def played(playback: Playback, *, full: bool = False, choices: int = 1) ->
     async with aclosing(play(playback)) as pieces:
         async for piece in pieces:
             text += piece
-            yield [Whole(text)] if full else [Delta(piece, choice=index) for index in range(choices)]
-    yield [End()]
+            yield [Snapshot(text)] if full else [Delta(piece, choice=index) for index in range(choices)]
+    yield [StreamEnd()]
 
 
 PIECE_CHARS = 10_000
@@ -171,34 +171,34 @@ class Moderated(NamedTuple):
     is_blocked: bool
 
 
-async def moderate_at_once(texts: Iterable[Delta | Label], rule_set: RuleSet, witness: Witness | None) -> Moderated:
+async def moderate_at_once(texts: Iterable[Delta | TextPart], rule_set: RuleSet, witness: Witness | None) -> Moderated:
     """Texts that are all there, with the pauses that the event loop needs. After a block nothing more is shown."""
     shown = dict[tuple[int, str], str]()
     notices = list[Notice]()
     async for batch in moderate(_in_pieces(texts), rule_set, witness):
         for part in batch:
-            if isinstance(part, Delta | Label):
+            if isinstance(part, Delta | TextPart):
                 shown[part.choice, part.channel] = shown.get((part.choice, part.channel), "") + part.text
             elif isinstance(part, Notice):
                 notices.append(part)
-    return Moderated(shown, notices, is_blocked=batch[-1] == End("blocked"))
+    return Moderated(shown, notices, is_blocked=batch[-1] == StreamEnd("blocked"))
 
 
-async def _in_pieces(texts: Iterable[Delta | Label]) -> Parts:
+async def _in_pieces(texts: Iterable[Delta | TextPart]) -> Parts:
     for text in texts:
-        if isinstance(text, Label):
+        if isinstance(text, TextPart):
             yield [text]
             continue
         for at in range(0, len(text.text), PIECE_CHARS):
             yield [text._replace(text=text.text[at : at + PIECE_CHARS])]
             await asyncio.sleep(0)
-    yield [End()]
+    yield [StreamEnd()]
 
 
 async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, witness: Witness | None = None) -> None:
     """A chat completion request whose texts the rules have seen, changed where it stands. BadRequest if one blocks."""
     try:
-        texts, places = formats.take_prompt(fields)
+        texts, refs = formats.extract_prompt(fields)
     except RecursionError as error:
         raise BadRequest("the body has more objects in objects than can be read") from error
     moderated = await moderate_at_once(texts, rule_set, witness)
@@ -207,24 +207,24 @@ async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, witness: Wi
         about = f" ({why.category})" if why.category else ""
         said = f": {why.notice}" if why.notice else ""
         raise BadRequest(f"the prompt was blocked by a moderation rule{about}{said}", code="content_filter")
-    formats.put_back(places, moderated.texts)
+    formats.put_back(refs, moderated.texts)
 
 
 async def moderate_completion(data: str, rule_set: RuleSet, witness: Witness | None = None) -> dict[str, Any]:
     """A chat completion that came whole, each choice as the rules leave it. FormatError if it is none."""
-    completion, (texts, places) = formats.read_completion(data)
+    completion, (texts, refs) = formats.read_completion(data)
     notices = list[Notice]()
     for index in sorted({text.choice for text in texts}):
         own = [text for text in texts if text.choice == index]
         moderated = await moderate_at_once(own, rule_set, witness)
-        formats.put_back([place for place in places if place.choice == index], moderated.texts)
+        formats.put_back([ref for ref in refs if ref.choice == index], moderated.texts)
         if moderated.is_blocked:
             formats.end_choice(completion, index)
         notices += moderated.notices
     return formats.with_notices(completion, notices)
 
 
-_ENDS = frozenset({End, Failure})
+_ENDS = frozenset({StreamEnd, Failure})
 
 
 def _is_last(parts: list[Part]) -> bool:

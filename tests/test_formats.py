@@ -13,12 +13,10 @@ from streaming.formats import (
     CUT,
     READERS,
     REASONS,
+    ChoiceEnd,
     Delta,
-    End,
     Failure,
-    Finish,
     FormatError,
-    Label,
     NativeReader,
     NativeWriter,
     Notice,
@@ -26,8 +24,10 @@ from streaming.formats import (
     OpenAIWriter,
     Part,
     Reader,
+    Snapshot,
+    StreamEnd,
+    TextPart,
     TextReader,
-    Whole,
 )
 from streaming.sse import Message, encode
 
@@ -50,10 +50,10 @@ class TestNativeReader:
         [
             (said({"delta": "a\r\n\0b"}), Delta("a\r\n\0b")),
             (said({"delta": "why", "channel": "reasoning", "choice": 1}), Delta("why", "reasoning", 1)),
-            (said({"text": "# Hello"}), Whole("# Hello")),
+            (said({"text": "# Hello"}), Snapshot("# Hello")),
             (said({"action": "mask", "category": "contact"}, "moderation"), Notice("mask", "contact")),
             (said({"status": 504, "title": "T", "detail": "d"}, "error"), Failure(504, "T", "d")),
-            (said({"reason": "length"}, "done"), End("length")),
+            (said({"reason": "length"}, "done"), StreamEnd("length")),
         ],
     )
     def test_reads_every_event_of_ours(self, message: Message, part: Part) -> None:
@@ -61,12 +61,12 @@ class TestNativeReader:
 
     def test_keeps_every_reason_it_knows(self) -> None:
         assert [NativeReader().feed(said({"reason": reason}, "done")) for reason in REASONS] == [
-            [End(reason)] for reason in REASONS
+            [StreamEnd(reason)] for reason in REASONS
         ]
 
     @pytest.mark.parametrize("reason", ["because", None, 7, ["stop"], {}])
     def test_takes_a_reason_it_does_not_know_for_a_stop(self, reason: object) -> None:
-        assert NativeReader().feed(said({"reason": reason}, "done")) == [End("stop")]
+        assert NativeReader().feed(said({"reason": reason}, "done")) == [StreamEnd("stop")]
 
     @pytest.mark.parametrize("status", [200, 399, 600, "504", None, True, 4.5])
     def test_takes_a_status_that_is_no_error_for_a_502(self, status: object) -> None:
@@ -110,7 +110,7 @@ class TestOpenAIReader:
 
         parts = parts_of(OpenAIReader(), *messages, chunk({}, "stop"), Message("[DONE]"))
 
-        assert parts == [Delta("Hel"), Delta("lo"), Finish(0), End("stop")]
+        assert parts == [Delta("Hel"), Delta("lo"), ChoiceEnd(0), StreamEnd("stop")]
 
     def test_tells_channels_and_choices_apart(self) -> None:
         calls = [{"index": 2, "function": {"name": "search", "arguments": '{"q'}}]
@@ -125,7 +125,7 @@ class TestOpenAIReader:
         assert parts == [
             Delta("hm", "reasoning_content"),
             Delta("second", choice=1),
-            Label("search", "tool_calls.2.function.name"),
+            TextPart("search", "tool_calls.2.function.name"),
             Delta('{"q', "tool_calls.2"),
         ]
 
@@ -134,13 +134,16 @@ class TestOpenAIReader:
         [("stop", "stop"), ("length", "length"), ("content_filter", "blocked"), ("tool_calls", "stop")],
     )
     def test_says_why_it_ended(self, finish_reason: str, reason: str) -> None:
-        assert parts_of(OpenAIReader(), chunk({}, finish_reason), Message("[DONE]")) == [Finish(0), End(reason)]
+        assert parts_of(OpenAIReader(), chunk({}, finish_reason), Message("[DONE]")) == [
+            ChoiceEnd(0),
+            StreamEnd(reason),
+        ]
 
     def test_does_without_the_last_word_after_a_finish_reason(self) -> None:
         reader = OpenAIReader()
         reader.feed(chunk({}, "length"))
 
-        assert reader.finish() == [End("length")]
+        assert reader.finish() == [StreamEnd("length")]
 
     def test_knows_that_an_end_without_a_finish_reason_is_a_cut(self) -> None:
         reader = OpenAIReader()
@@ -187,7 +190,7 @@ def test_a_text_upstream_says_what_it_says_and_ends_by_ending() -> None:
     reader = TextReader()
 
     assert reader.feed(Message("two\nlines")) == [Delta("two\nlines")]
-    assert reader.finish() == [End("stop")]
+    assert reader.finish() == [StreamEnd("stop")]
 
 
 json_values = st.recursive(
@@ -241,7 +244,7 @@ class TestNativeWriter:
     def test_numbers_its_messages_from_connect_to_done(self) -> None:
         writer = NativeWriter(stream="s")
 
-        messages = [*writer.begin(), *writer.write(Delta("a")), *writer.write(End())]
+        messages = [*writer.begin(), *writer.write(Delta("a")), *writer.write(StreamEnd())]
 
         assert [(message.event, message.id) for message in messages] == [
             ("connect", "s:0"),
@@ -262,10 +265,10 @@ class TestNativeWriter:
             (Delta("中文"), "message", '{"delta": "中文"}'),
             (Delta("hm", "reasoning"), "message", '{"delta": "hm", "channel": "reasoning", "choice": 0}'),
             (Delta("b", choice=1), "message", '{"delta": "b", "channel": "content", "choice": 1}'),
-            (Whole("# Hello"), "message", '{"text": "# Hello"}'),
-            (Whole("hm", "reasoning"), "message", '{"text": "hm", "channel": "reasoning", "choice": 0}'),
+            (Snapshot("# Hello"), "message", '{"text": "# Hello"}'),
+            (Snapshot("hm", "reasoning"), "message", '{"text": "hm", "channel": "reasoning", "choice": 0}'),
             (Notice("mask", "contact"), "moderation", '{"action": "mask", "category": "contact"}'),
-            (End("blocked"), "done", '{"reason": "blocked"}'),
+            (StreamEnd("blocked"), "done", '{"reason": "blocked"}'),
         ],
     )
     def test_writes_each_part_as_the_wire_format_says(self, part: Part, event: str, data: str) -> None:
@@ -289,7 +292,7 @@ class TestNativeWriter:
 
     def test_says_no_goodbye_after_the_end(self) -> None:
         writer = NativeWriter()
-        writer.write(End())
+        writer.write(StreamEnd())
 
         assert writer.farewell("drained", None) == []
         assert writer.farewell("error", CUT) == []
@@ -306,9 +309,14 @@ class TestOpenAIWriter:
     def test_is_read_back_by_its_reader(self) -> None:
         writer = OpenAIWriter("tour")
 
-        messages = [*writer.begin(), *writer.write(Delta("Hel")), *writer.write(Delta("lo")), *writer.write(End())]
+        messages = [
+            *writer.begin(),
+            *writer.write(Delta("Hel")),
+            *writer.write(Delta("lo")),
+            *writer.write(StreamEnd()),
+        ]
 
-        assert parts_of(OpenAIReader(), *messages) == [Delta("Hel"), Delta("lo"), Finish(0), End("stop")]
+        assert parts_of(OpenAIReader(), *messages) == [Delta("Hel"), Delta("lo"), ChoiceEnd(0), StreamEnd("stop")]
         assert messages[-1].data == "[DONE]"
         heads = [json.loads(message.data) for message in messages[:-1]]
         assert {head["object"] for head in heads} == {"chat.completion.chunk"}
@@ -334,13 +342,13 @@ class TestOpenAIWriter:
         assert reason in json.loads(message.data)["error"]["message"]
 
     def test_calls_a_block_by_its_name_there(self) -> None:
-        chunk, done = OpenAIWriter("tour").write(End("blocked"))
+        chunk, done = OpenAIWriter("tour").write(StreamEnd("blocked"))
 
         assert json.loads(chunk.data)["choices"][0]["finish_reason"] == "content_filter"
         assert done.data == "[DONE]"
 
     def test_says_no_goodbye_after_the_end(self) -> None:
         writer = OpenAIWriter("tour")
-        writer.write(End())
+        writer.write(StreamEnd())
 
         assert writer.farewell("drained", None) == []

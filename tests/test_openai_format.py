@@ -47,7 +47,7 @@ async def relayed(
             yield data[at : at + size]
 
     writer = OpenAIRelay("m")
-    parts = pipeline.read(pipeline.parse(pieces()), OpenAIReader(keeps_rest=True))
+    parts = pipeline.read(pipeline.parse(pieces()), OpenAIReader(keep_raw=True))
     batches = pipeline.write(pipeline.moderate(parts, rules, seen), writer)
     sent = b"".join([encode(message) async for batch in batches for message in batch])
     return [message.data if message.data == "[DONE]" else json.loads(message.data) for message in Parser().feed(sent)]
@@ -247,10 +247,10 @@ class TestABlock:
             finally:
                 closed.append(True)
 
-        parts = pipeline.read(pipeline.parse(pieces()), OpenAIReader(keeps_rest=True))
+        parts = pipeline.read(pipeline.parse(pieces()), OpenAIReader(keep_raw=True))
         out = [part async for batch in pipeline.moderate(parts, RULES) for part in batch]
 
-        assert out[-1] == formats.End("blocked")
+        assert out[-1] == formats.StreamEnd("blocked")
         assert closed == [True]
 
 
@@ -471,10 +471,10 @@ alike = st.builds(
 
 @given(st.lists(alike, max_size=12))
 def test_chunks_that_were_seen_before_are_read_as_if_they_had_not(chunks: list[Any]) -> None:
-    reader, careful = OpenAIReader(keeps_rest=True), OpenAIReader(keeps_rest=True)
+    reader, careful = OpenAIReader(keep_raw=True), OpenAIReader(keep_raw=True)
 
     for each in chunks:
-        careful._familiar = formats.openai._Familiar()
+        careful._templates = formats.openai.ChunkTemplateCache()
         message = Message(json.dumps(each))
         assert reader.feed(message) == careful.feed(message)
 
@@ -648,7 +648,7 @@ class TestWritingAStreamOfOurOwn:
     def test_has_as_many_choices_as_were_asked_for(self) -> None:
         writer = OpenAIWriter("m", choices=2)
 
-        messages = [*writer.begin(), *writer.write(formats.Delta("b", choice=1)), *writer.write(formats.End())]
+        messages = [*writer.begin(), *writer.write(formats.Delta("b", choice=1)), *writer.write(formats.StreamEnd())]
 
         out = [json.loads(message.data) for message in messages[:-1]]
         assert (text_of(out), text_of(out, 1)) == ("", "b")
@@ -657,7 +657,11 @@ class TestWritingAStreamOfOurOwn:
     def test_counts_what_was_used_when_asked(self) -> None:
         writer = OpenAIWriter("m", counts_usage=True, prompt_chars=5)
 
-        messages = [*writer.begin(), *writer.write(formats.Delta("12345678")), *writer.write(formats.End("length"))]
+        messages = [
+            *writer.begin(),
+            *writer.write(formats.Delta("12345678")),
+            *writer.write(formats.StreamEnd("length")),
+        ]
 
         last = json.loads(messages[-2].data)
         assert (last["choices"], last["usage"]) == (

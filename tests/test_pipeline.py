@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streaming.formats import CUT, READERS, Delta, End, Failure, NativeWriter, Notice, Part, Whole
+from streaming.formats import CUT, READERS, Delta, Failure, NativeWriter, Notice, Part, Snapshot, StreamEnd
 from streaming.moderation import Rule, RuleSet
 from streaming.pipeline import moderate, parse, played, read, write
 from streaming.responses import failure_of
@@ -76,7 +76,7 @@ def told(batches: list[list[Part]]) -> list[Part]:
         match part, out[-1:]:
             case Delta(text, channel, choice), [Delta(before, same, equal)] if (channel, choice) == (same, equal):
                 out[-1] = Delta(before + text, channel, choice)
-            case Whole(_), [Whole(_)]:
+            case Snapshot(_), [Snapshot(_)]:
                 out[-1] = part
             case _:
                 out.append(part)
@@ -88,29 +88,29 @@ def shown(batches: list[list[Part]]) -> str:
 
 
 def rest(batches: list[list[Part]]) -> list[Part]:
-    return [part for batch in batches for part in batch if not isinstance(part, Delta | Whole)]
+    return [part for batch in batches for part in batch if not isinstance(part, Delta | Snapshot)]
 
 
 STREAMS = {
-    "clean": (wire(("connect", {}), *deltas("Hel", "lo"), DONE), "native", "Hello", [End()]),
+    "clean": (wire(("connect", {}), *deltas("Hel", "lo"), DONE), "native", "Hello", [StreamEnd()]),
     "masked": (
         wire(*deltas("oh da", "rn", " you, 坏", "话。"), DONE),
         "native",
         "oh **** you, **。",
-        [Notice("mask", "profanity"), Notice("mask", "脏话"), End()],
+        [Notice("mask", "profanity"), Notice("mask", "脏话"), StreamEnd()],
     ),
     "the longest match": (
         wire(*deltas("darn", " i", "t"), DONE),
         "native",
         "*******",
-        [Notice("mask", "phrase"), End()],
+        [Notice("mask", "phrase"), StreamEnd()],
     ),
-    "held at done": (wire(*deltas("oh dar"), DONE), "native", "oh dar", [End()]),
+    "held at done": (wire(*deltas("oh dar"), DONE), "native", "oh dar", [StreamEnd()]),
     "a whole match held at done": (
         wire(*deltas("oh darn i"), DONE),
         "native",
         "oh **** i",
-        [Notice("mask", "profanity"), End()],
+        [Notice("mask", "profanity"), StreamEnd()],
     ),
     "held at an error": (
         wire(*deltas("oh dar"), ("error", {"status": 503, "title": "T", "detail": "d"})),
@@ -125,14 +125,14 @@ STREAMS = {
         wire(*deltas("before stop", " here", " after"), DONE),
         "native",
         "before ",
-        [Notice("block", "test"), End("blocked")],
+        [Notice("block", "test"), StreamEnd("blocked")],
     ),
-    "words after the end": (wire(*deltas("a"), DONE, *deltas("b"), DONE), "native", "a", [End()]),
+    "words after the end": (wire(*deltas("a"), DONE, *deltas("b"), DONE), "native", "a", [StreamEnd()]),
     "unknown events and comments": (
         b": hello\n\n" + wire(("thought", "hm"), *deltas("a"), DONE),
         "native",
         "a",
-        [End()],
+        [StreamEnd()],
     ),
     "garbage after text": (
         wire(*deltas("oh dar"), "not JSON", *deltas("more"), DONE),
@@ -149,7 +149,7 @@ STREAMS = {
         ),
         "openai",
         "oh ****!",
-        [Notice("mask", "profanity"), End("length")],
+        [Notice("mask", "profanity"), StreamEnd("length")],
     ),
     "openai, cut": (
         wire({"choices": [{"index": 0, "delta": {"content": "oh da"}}]}),
@@ -157,7 +157,7 @@ STREAMS = {
         "oh da",
         [CUT],
     ),
-    "text": (wire("oh da", "rn!"), "text", "oh ****!", [Notice("mask", "profanity"), End()]),
+    "text": (wire("oh da", "rn!"), "text", "oh ****!", [Notice("mask", "profanity"), StreamEnd()]),
 }
 
 
@@ -191,13 +191,13 @@ class TestAStreamThroughModeration:
 async def test_sends_nothing_for_text_that_is_wholly_held() -> None:
     batches = await moderated(Source([wire(*deltas("dar")), wire(*deltas("k")), wire(DONE)]))
 
-    assert batches == [[Delta("dark")], [End()]]
+    assert batches == [[Delta("dark")], [StreamEnd()]]
 
 
 async def test_what_was_ready_together_stays_together() -> None:
     batches = await moderated(Source([wire(*deltas("a", "b")), wire(*deltas("c"), DONE)]))
 
-    assert batches == [[Delta("a"), Delta("b")], [Delta("c"), End()]]
+    assert batches == [[Delta("a"), Delta("b")], [Delta("c"), StreamEnd()]]
 
 
 async def test_each_channel_and_each_choice_has_a_state_of_its_own() -> None:
@@ -217,7 +217,7 @@ async def test_each_channel_and_each_choice_has_a_state_of_its_own() -> None:
         Notice("mask", "profanity"),
         Delta("****!", choice=1),
         Notice("mask", "profanity"),
-        End(),
+        StreamEnd(),
     ]
 
 
@@ -227,7 +227,7 @@ class TestABlock:
 
         batches = await moderated(source)
 
-        assert rest(batches) == [Notice("block", "test"), End("blocked")]
+        assert rest(batches) == [Notice("block", "test"), StreamEnd("blocked")]
         assert source.closed
         assert source.given <= 2
 
@@ -236,19 +236,19 @@ class TestABlock:
 
         batches = await moderated(Source([wire(*messages)]))
 
-        assert told(batches)[-2:] == [Notice("block", "test"), End("blocked")]
+        assert told(batches)[-2:] == [Notice("block", "test"), StreamEnd("blocked")]
 
     async def test_that_is_found_at_the_end_is_the_end(self) -> None:
         batches = await moderated(Source([wire(*deltas("a stop here"), DONE)]))
 
-        assert told(batches) == [Delta("a "), Notice("block", "test"), End("blocked")]
+        assert told(batches) == [Delta("a "), Notice("block", "test"), StreamEnd("blocked")]
 
     async def test_brings_its_notice(self) -> None:
         rules = RuleSet([Rule(1, "bomb", action="block", category="danger", replacement="Let us stop here.")])
 
         batches = await moderated(Source([wire(*deltas("a bomb"), DONE)]), rules=rules)
 
-        assert rest(batches) == [Notice("block", "danger", "Let us stop here."), End("blocked")]
+        assert rest(batches) == [Notice("block", "danger", "Let us stop here."), StreamEnd("blocked")]
 
 
 async def test_readers_are_not_told_of_flags() -> None:
@@ -256,7 +256,7 @@ async def test_readers_are_not_told_of_flags() -> None:
 
     batches = await moderated(Source([wire(*deltas("oh darn"), DONE)]), rules=rules)
 
-    assert told(batches) == [Delta("oh darn"), End()]
+    assert told(batches) == [Delta("oh darn"), StreamEnd()]
 
 
 def wholes(*texts: str) -> list[dict[str, str]]:
@@ -269,7 +269,7 @@ class TestAStreamOfWholeTexts:
         return [part for batch in await moderated(source) for part in batch]
 
     async def test_shows_the_whole_text_so_far_each_time(self) -> None:
-        assert await self.seen("a", "a b", "a b") == [Whole("a"), Whole("a b"), End()]
+        assert await self.seen("a", "a b", "a b") == [Snapshot("a"), Snapshot("a b"), StreamEnd()]
 
     @pytest.mark.parametrize("cut", range(1, 18))
     async def test_shows_the_same_however_it_grows(self, cut: int) -> None:
@@ -277,7 +277,7 @@ class TestAStreamOfWholeTexts:
 
         parts = await self.seen(*(text[:end] for end in range(cut, len(text), cut)), text)
 
-        assert [part for part in parts if isinstance(part, Whole)][-1] == Whole("oh *******, **!")
+        assert [part for part in parts if isinstance(part, Snapshot)][-1] == Snapshot("oh *******, **!")
         assert [part for part in parts if isinstance(part, Notice)] == [
             Notice("mask", "phrase"),
             Notice("mask", "脏话"),
@@ -286,31 +286,36 @@ class TestAStreamOfWholeTexts:
     async def test_never_shows_what_may_become_a_match(self) -> None:
         parts = await self.seen("oh d", "oh darn", "oh darn!")
 
-        assert parts == [Whole("oh "), Whole("oh ****!"), Notice("mask", "profanity"), End()]
+        assert parts == [Snapshot("oh "), Snapshot("oh ****!"), Notice("mask", "profanity"), StreamEnd()]
 
     async def test_that_is_rewritten_is_moderated_anew_and_replaces_what_was_there(self) -> None:
         parts = await self.seen("one two", "one darn", "one darn!", "1")
 
-        texts = [part.text for part in parts if isinstance(part, Whole)]
+        texts = [part.text for part in parts if isinstance(part, Snapshot)]
         assert texts == ["one two", "one ", "one ****!", "1"]
 
     async def test_that_shrinks_shows_less(self) -> None:
-        assert await self.seen("one two", "one", "") == [Whole("one two"), Whole("one"), Whole(""), End()]
+        assert await self.seen("one two", "one", "") == [
+            Snapshot("one two"),
+            Snapshot("one"),
+            Snapshot(""),
+            StreamEnd(),
+        ]
 
     async def test_lets_go_of_what_it_holds_before_the_end(self) -> None:
-        assert await self.seen("oh dar") == [Whole("oh "), Whole("oh dar"), End()]
+        assert await self.seen("oh dar") == [Snapshot("oh "), Snapshot("oh dar"), StreamEnd()]
 
     async def test_ends_at_a_block(self) -> None:
         parts = await self.seen("a stop here", "a stop here.", "a stop here. b")
 
-        assert parts == [Whole("a "), Notice("block", "test"), End("blocked")]
+        assert parts == [Snapshot("a "), Notice("block", "test"), StreamEnd("blocked")]
 
     async def test_keeps_its_channels_and_choices_apart(self) -> None:
         messages = [{"text": "a"}, {"text": "hm", "channel": "reasoning"}, {"text": "ab"}, DONE]
 
         parts = [part for batch in await moderated(Source([wire(*messages)])) for part in batch]
 
-        assert parts == [Whole("a"), Whole("hm", "reasoning"), Whole("ab"), End()]
+        assert parts == [Snapshot("a"), Snapshot("hm", "reasoning"), Snapshot("ab"), StreamEnd()]
 
 
 @pytest.mark.parametrize(
@@ -345,7 +350,7 @@ async def test_read_itself_stops_at_the_end() -> None:
 
     batches = [batch async for batch in read(parse(source()), READERS["native"]())]
 
-    assert batches == [[Delta("a"), End()]]
+    assert batches == [[Delta("a"), StreamEnd()]]
     assert source.closed
 
 
@@ -370,7 +375,7 @@ async def test_every_joint_closes_what_it_reads_when_it_is_left(joint: str) -> N
 
 class TestWriting:
     async def test_begins_with_connect_and_ends_with_the_end(self) -> None:
-        source = Source([[Delta("a")], [Delta("b"), End("length")], [Delta("never")]])
+        source = Source([[Delta("a")], [Delta("b"), StreamEnd("length")], [Delta("never")]])
 
         batches = [batch async for batch in write(source(), NativeWriter(stream="s"))]
 
@@ -383,7 +388,7 @@ class TestWriting:
         assert source.closed
 
     async def test_says_connect_before_its_source_says_anything(self) -> None:
-        source = Source([[End()]])
+        source = Source([[StreamEnd()]])
         stream = write(source(), NativeWriter())
 
         (connect,) = await anext(stream)
@@ -405,9 +410,9 @@ async def test_a_document_is_played_through_the_wire_and_back(full: bool, step: 
 
     parts = [part async for batch in read(parse(chunks()), READERS["native"]()) for part in batch]
 
-    texts = [part.text for part in parts if isinstance(part, Delta | Whole)]
+    texts = [part.text for part in parts if isinstance(part, Delta | Snapshot)]
     assert (texts[-1] if full else "".join(texts)) == read_document(document)
-    assert parts[-1] == End()
+    assert parts[-1] == StreamEnd()
 
 
 async def enumerate_async(items: AsyncIterator[Any]) -> AsyncIterator[tuple[int, Any]]:

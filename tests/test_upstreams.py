@@ -927,6 +927,6 @@ async def test_the_connection_is_used_again_once_a_stream_has_said_its_last_word
         parts = pipeline.read(pipeline.parse(answer.chunks), formats.OpenAIReader())
         said = [part async for batch in pipeline.moderate(parts, RuleSet([])) for part in batch]
         await answer.aclose()
-        assert said == [formats.Delta("a"), formats.End()]
+        assert said == [formats.Delta("a"), formats.StreamEnd()]
 
     assert upstream.accepted == 1

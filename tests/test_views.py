@@ -132,7 +132,7 @@ class TestStream:
         reader = formats.OpenAIReader()
         parts = [part for message in messages_of(answer) for part in reader.feed(message)]
         assert "".join(part.text for part in parts if isinstance(part, Delta)) == sources.read_document("poem")
-        assert parts[-1] == formats.End("stop")
+        assert parts[-1] == formats.StreamEnd("stop")
         assert answer.content.endswith(b"data: [DONE]\n\n")
         assert b"event:" not in answer.content
 

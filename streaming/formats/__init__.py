@@ -6,6 +6,7 @@ format, so that whatever is done to text is done once.
 
 from collections.abc import Callable, Mapping
 
+from streaming.formats.extraction import OF_NO_CHOICE, Extracted, extract_answer, extract_prompt, put_back
 from streaming.formats.native import NativeReader, NativeWriter
 from streaming.formats.openai import (
     OpenAIReader,
@@ -19,21 +20,20 @@ from streaming.formats.openai import (
 from streaming.formats.parts import (
     CUT,
     REASONS,
+    ChoiceEnd,
     Delta,
-    End,
     Failure,
-    Finish,
     FormatError,
-    Label,
     Notice,
     Part,
-    Place,
+    RawChunk,
     Reader,
-    Rest,
-    Whole,
+    Snapshot,
+    StreamEnd,
+    TextPart,
+    TextRef,
     Writer,
 )
-from streaming.formats.places import OF_NO_CHOICE, Taken, put_back, take_answer, take_prompt
 from streaming.formats.text import TextReader
 
 READERS: Mapping[str, Callable[[], Reader]] = {"native": NativeReader, "openai": OpenAIReader, "text": TextReader}
@@ -43,12 +43,11 @@ __all__ = [
     "OF_NO_CHOICE",
     "READERS",
     "REASONS",
+    "ChoiceEnd",
     "Delta",
-    "End",
+    "Extracted",
     "Failure",
-    "Finish",
     "FormatError",
-    "Label",
     "NativeReader",
     "NativeWriter",
     "Notice",
@@ -56,18 +55,19 @@ __all__ = [
     "OpenAIRelay",
     "OpenAIWriter",
     "Part",
-    "Place",
+    "RawChunk",
     "Reader",
-    "Rest",
-    "Taken",
+    "Snapshot",
+    "StreamEnd",
+    "TextPart",
     "TextReader",
-    "Whole",
+    "TextRef",
     "Writer",
     "end_choice",
+    "extract_answer",
+    "extract_prompt",
     "put_back",
     "read_completion",
-    "take_answer",
-    "take_prompt",
     "whole_completion",
     "with_notices",
 ]

@@ -14,16 +14,16 @@ from streaming.formats.json_text import dumps, is_encodable, read_object
 from streaming.formats.parts import (
     CUT,
     REASONS,
+    ChoiceEnd,
     Delta,
-    End,
     Failure,
-    Finish,
     FormatError,
-    Label,
     Notice,
     Part,
-    Rest,
-    Whole,
+    RawChunk,
+    Snapshot,
+    StreamEnd,
+    TextPart,
 )
 from streaming.sse import Message
 
@@ -46,7 +46,7 @@ class NativeReader:
                 return [_failure(read_object(message.data))]
             case "done":
                 reason = read_object(message.data).get("reason")
-                return [End(reason if reason in REASONS else "stop")]
+                return [StreamEnd(reason if reason in REASONS else "stop")]
             case "connect":
                 return []
         logger.info("dropped an upstream's event that is not known here: %.80r", message.event)
@@ -66,7 +66,7 @@ def _native_text(data: dict[str, Any]) -> Part:
     if isinstance(text := data.get("delta"), str):
         return Delta(text, channel, choice)
     if isinstance(text := data.get("text"), str):
-        return Whole(text, channel, choice)
+        return Snapshot(text, channel, choice)
     raise FormatError("an upstream's message has neither a delta nor a text")
 
 
@@ -102,22 +102,22 @@ class NativeWriter:
         match part:
             case Delta(text, channel, choice):
                 return [self._message("message", {"delta": text, **_place(channel, choice)})]
-            case Whole(text, channel, choice):
+            case Snapshot(text, channel, choice):
                 return [self._message("message", {"text": text, **_place(channel, choice)})]
             case Notice(action, category, notice):
                 told = {"action": action, "category": category, **({"notice": notice} if notice else {})}
                 return [self._message("moderation", told)]
             case Failure(status, title, detail):
                 problem = {"status": status, "title": title, "detail": detail}
-                return [self._message("error", problem), *self.write(End("error"))]
-            case End(reason):
+                return [self._message("error", problem), *self.write(StreamEnd("error"))]
+            case StreamEnd(reason):
                 self._ended = True
                 return [self._message("done", {"reason": reason})]
-            case Label() | Finish() | Rest():
+            case TextPart() | ChoiceEnd() | RawChunk():
                 return []  # this format has no words for them
 
     def farewell(self, reason: str, failure: Failure | None) -> list[Message]:
-        return [] if self._ended else self.write(failure or End(reason))
+        return [] if self._ended else self.write(failure or StreamEnd(reason))
 
     def _message(self, event: str, data: dict[str, Any], retry: int | None = None) -> Message:
         return self._numbered(dumps(data), event, retry)

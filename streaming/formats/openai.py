@@ -9,22 +9,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from streaming.formats.extraction import Extracted, extract_answer
 from streaming.formats.json_text import dumps, read_object
 from streaming.formats.parts import (
     CUT,
+    ChoiceEnd,
     Delta,
-    End,
     Failure,
-    Finish,
     FormatError,
-    Label,
     Notice,
     Part,
-    Place,
-    Rest,
-    Step,
+    PathStep,
+    RawChunk,
+    StreamEnd,
+    TextPart,
+    TextRef,
 )
-from streaming.formats.places import Taken, take_answer
 from streaming.sse import Message
 
 DONE = "[DONE]"
@@ -33,24 +33,24 @@ DONE = "[DONE]"
 class OpenAIReader:
     """Reads chunks, in the dialects of many servers; some leave ``[DONE]`` out after the last finish reason.
 
-    Each chunk's texts come first, then what else it says: if ``keeps_rest``, for a writer of the same format.
+    Each chunk's texts come first, then what else it says: if ``keep_raw``, for a writer of the same format.
     """
 
     _REASONS: Mapping[str, str] = {"length": "length", "content_filter": "blocked"}
 
-    def __init__(self, *, keeps_rest: bool = False) -> None:
-        self._keeps_rest = keeps_rest
+    def __init__(self, *, keep_raw: bool = False) -> None:
+        self._keep_raw = keep_raw
         self._begun = set[int]()
         self._finished = set[int]()
         self._reason = "stop"
-        self._familiar = _Familiar()
+        self._templates = ChunkTemplateCache()
 
     def feed(self, message: Message) -> list[Part]:
         if message.data.strip() == DONE:
-            return [End(self._reason)]
+            return [StreamEnd(self._reason)]
         chunk = read_object(message.data)
-        if message.event != "error" and (taken := self._familiar.take(chunk)):
-            return [*taken.texts, Rest(chunk, taken.places)] if self._keeps_rest else [*taken.texts]
+        if message.event != "error" and (extracted := self._templates.take(chunk)):
+            return [*extracted.texts, RawChunk(chunk, extracted.refs)] if self._keep_raw else [*extracted.texts]
         if failure := _failure_in(chunk, message.event):
             return [failure]
         choices = _choices(chunk)
@@ -58,13 +58,13 @@ class OpenAIReader:
             _make_delta(choice)
         if chunk.get("object") == "chat.completion":
             chunk["object"] = "chat.completion.chunk"
-        texts, places = take_answer(chunk)
+        texts, refs = extract_answer(chunk)
         parts: list[Part] = list(texts)
         if self._finished.isdisjoint(choice["index"] for choice in choices):
-            self._familiar.learn(chunk, choices, places)
+            self._templates.learn(chunk, choices, refs)
         else:
             parts = [part for part in texts if part.choice not in self._finished]  # nothing follows a choice's end
-        return parts + self._finishes(choices) + ([Rest(chunk, places)] if self._keeps_rest else [])
+        return parts + self._finishes(choices) + ([RawChunk(chunk, refs)] if self._keep_raw else [])
 
     def _finishes(self, choices: list[dict[str, Any]]) -> list[Part]:
         finishes: list[Part] = []
@@ -72,16 +72,16 @@ class OpenAIReader:
             self._begun.add(index := choice["index"])
             if reason := choice.get("finish_reason"):
                 self._finished.add(index)
-                self._familiar.forget(index)
+                self._templates.forget(index)
                 self._reason = self._REASONS.get(reason, "stop")
-                finishes.append(Finish(index))
+                finishes.append(ChoiceEnd(index))
         return finishes
 
     def finish(self) -> list[Part]:
-        return [End(self._reason) if self._finished and self._finished >= self._begun else CUT]
+        return [StreamEnd(self._reason) if self._finished and self._finished >= self._begun else CUT]
 
 
-class _Familiar:
+class ChunkTemplateCache:
     """Chunks that differ from an earlier one in the text of their delta alone, as nearly all do.
 
     They need no search: what equals that which was searched has nothing in it that may not pass.
@@ -91,20 +91,20 @@ class _Familiar:
         self._head: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
 
-    def learn(self, chunk: dict[str, Any], choices: list[dict[str, Any]], places: list[Place]) -> None:
+    def learn(self, chunk: dict[str, Any], choices: list[dict[str, Any]], refs: list[TextRef]) -> None:
         """A chunk as the search left it, and where it had its texts."""
-        if len(places) != 1 or len(choices) != 1:
+        if len(refs) != 1 or len(choices) != 1:
             return
-        (place,), (choice,) = places, choices
+        (ref,), (choice,) = refs, choices
         head = {key: value for key, value in chunk.items() if key != "choices"}
         rest = {key: value for key, value in choice.items() if key != "delta"}
         is_plain = not any(isinstance(value, dict | list) for value in (*head.values(), *rest.values()))
         if is_plain and choice.get("delta") == {"content": ""} and not rest.get("finish_reason"):
             if head != self._head:
                 self._head, self._choices = head, {}
-            self._choices[place.choice] = rest
+            self._choices[ref.choice] = rest
 
-    def take(self, chunk: dict[str, Any]) -> Taken | None:
+    def take(self, chunk: dict[str, Any]) -> Extracted | None:
         choices = chunk.get("choices")
         if type(choices) is not list or len(choices) != 1 or type(choice := choices[0]) is not dict:
             return None
@@ -119,21 +119,21 @@ class _Familiar:
         if not is_familiar:
             return None
         delta["content"] = ""
-        place = Place("content", index, delta, "content", ("choices", {"index": index}, "delta", "content"))
-        return Taken([Delta(text, "content", index)], [place])
+        place = TextRef("content", index, delta, "content", ("choices", {"index": index}, "delta", "content"))
+        return Extracted([Delta(text, "content", index)], [place])
 
     def forget(self, index: int) -> None:
         """This choice has ended."""
         self._choices.pop(index, None)
 
 
-def read_completion(data: str) -> tuple[dict[str, Any], Taken]:
+def read_completion(data: str) -> tuple[dict[str, Any], Extracted]:
     """A chat completion that came whole, and the texts that were taken out of it. FormatError if it is none."""
     completion = read_object(data)
     if not isinstance(completion.get("choices"), list):
         raise FormatError("an upstream's answer is JSON, but no chat completion")
     _choices(completion)
-    return completion, take_answer(completion, main="message")
+    return completion, extract_answer(completion, main="message")
 
 
 def end_choice(completion: dict[str, Any], index: int) -> None:
@@ -230,16 +230,16 @@ class OpenAIWriter:
             case Failure(status, title, detail):
                 self._ended = True
                 return [Message(dumps({"error": {"message": detail, "type": title, "param": None, "code": status}}))]
-            case End(reason) if reason in _FINISH_REASONS:
+            case StreamEnd(reason) if reason in _FINISH_REASONS:
                 self._ended = True
                 return self._end(_FINISH_REASONS[reason])
-            case End(reason):
+            case StreamEnd(reason):
                 # There is no finish reason for it, and without one nobody takes the text for whole.
                 return self.write(Failure(503, "Service Unavailable", f"the stream was {reason} before it was done"))
         raise TypeError(f"chat completion chunks cannot say {part!r}")
 
     def farewell(self, reason: str, failure: Failure | None) -> list[Message]:
-        return [] if self._ended else self.write(failure or End(reason))
+        return [] if self._ended else self.write(failure or StreamEnd(reason))
 
     def _end(self, finish_reason: str) -> list[Message]:
         finishes = [self._of_choice(index, {}, finish_reason) for index in self._open]
@@ -290,8 +290,8 @@ class OpenAIRelay(OpenAIWriter):
     def __init__(self, model: str) -> None:
         super().__init__(model, choices=0)
         self._texts: dict[tuple[int, str], str] = {}
-        self._labels: dict[tuple[int, str], str] = {}
-        self._trails: dict[tuple[int, str], tuple[Step, ...]] = {}
+        self._text_parts: dict[tuple[int, str], str] = {}
+        self._paths: dict[tuple[int, str], tuple[PathStep, ...]] = {}
         self._begun = set[int]()
         self._last: dict[str, Any] | None = None
 
@@ -301,30 +301,30 @@ class OpenAIRelay(OpenAIWriter):
             self._texts[name] = self._texts.get(name, "") + part.text
             return []
         match part:
-            case Rest(chunk, places):
-                return self._rest(chunk, places)
-            case Label(text, channel, choice):
-                self._labels[choice, channel] = text
+            case RawChunk(chunk, refs):
+                return self._rest(chunk, refs)
+            case TextPart(text, channel, choice):
+                self._text_parts[choice, channel] = text
                 return []
-            case Finish():
+            case ChoiceEnd():
                 return []
-            case Failure() | End():
+            case Failure() | StreamEnd():
                 late = self._late()
                 if not self._begun:
                     self._open = [0]  # it was ended before it said anything
                 return [*late, *super().write(part)]
         return super().write(part)
 
-    def _rest(self, chunk: dict[str, Any], places: list[Place]) -> list[Message]:
+    def _rest(self, chunk: dict[str, Any], refs: list[TextRef]) -> list[Message]:
         self._last = chunk
-        is_bare = bool(places)
-        for place in places:
-            name = place.choice, place.channel
-            self._trails[name] = place.trail
-            place.holder[place.key] = text = self._texts.pop(name, "") or self._labels.pop(name, "")
+        is_bare = bool(refs)
+        for ref in refs:
+            name = ref.choice, ref.channel
+            self._paths[name] = ref.path
+            ref.holder[ref.key] = text = self._texts.pop(name, "") or self._text_parts.pop(name, "")
             is_bare = is_bare and not text
         late = self._late() if self._texts else []
-        self._labels.clear()
+        self._text_parts.clear()
         self._follow(chunk.get("choices") or ())
         return late if is_bare and _says_nothing(chunk) else [*late, self._message(chunk)]
 
@@ -341,8 +341,8 @@ class OpenAIRelay(OpenAIWriter):
         texts, self._texts = self._texts, {}
         late = []
         for (index, channel), text in texts.items():
-            if trail := self._trails.get((index, channel)) or _trail_of(index, channel):
-                fields = {"choices": [], **_nested(trail, text)}
+            if path := self._paths.get((index, channel)) or _path_of(index, channel):
+                fields = {"choices": [], **_nested(path, text)}
                 for choice in fields["choices"]:
                     choice["finish_reason"] = None
                     if index not in self._begun:
@@ -368,14 +368,14 @@ class OpenAIRelay(OpenAIWriter):
         return {"role": "assistant"}
 
 
-def _trail_of(index: int, channel: str) -> tuple[Step, ...]:
+def _path_of(index: int, channel: str) -> tuple[PathStep, ...]:
     """Where a text belongs of which only the channel is known; nowhere, if that does not say it."""
     return () if "." in channel or index < 0 else ("choices", {"index": index}, "delta", channel)
 
 
-def _nested(trail: tuple[Step, ...], text: str) -> dict[str, Any]:
+def _nested(path: tuple[PathStep, ...], text: str) -> dict[str, Any]:
     nested: Any = text
-    for step in reversed(trail):
+    for step in reversed(path):
         nested = {step: nested} if isinstance(step, str) else [{**step, **nested}]
     return dict(nested)
 

@@ -24,7 +24,7 @@ class Delta(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Snapshot:
     """All the text of a channel so far: what an upstream in ``mode=full`` sends each time."""
 
     text: str
@@ -32,7 +32,7 @@ class Whole:
     choice: int = 0
 
 
-class Label(NamedTuple):
+class TextPart(NamedTuple):
     """A text that is whole in itself and shown as one: a function's name, the title of a source.
 
     What comes later under the same name is another text; but nobody can put a match together from the two.
@@ -44,7 +44,7 @@ class Label(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class ChoiceEnd:
     """A choice has all its text: nothing that is held of it has to wait."""
 
     choice: int
@@ -69,38 +69,38 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class StreamEnd:
     """The end that was meant, and why: one of REASONS."""
 
     reason: str = "stop"
 
 
-Step = str | dict[str, Any]
+PathStep = str | dict[str, Any]
 """Into a field; or into an item of a list, which has at least these fields."""
 
 
-class Place(NamedTuple):
+class TextRef(NamedTuple):
     """Where a text stood in a message: ``holder[key]``.
 
-    ``trail`` leads there from the top, for text that leaves after its own message has.
+    ``path`` leads there from the top, for text that leaves after its own message has.
     """
 
     channel: str
     choice: int
     holder: Any
     key: str | int
-    trail: tuple[Step, ...]
+    path: tuple[PathStep, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class RawChunk:
     """What else an upstream's message says: the message itself, whose texts were taken out. They come before it."""
 
     message: dict[str, Any]
-    places: list[Place]
+    refs: list[TextRef]
 
 
-Part = Delta | Whole | Label | Finish | Rest | Notice | Failure | End
+Part = Delta | Snapshot | TextPart | ChoiceEnd | RawChunk | Notice | Failure | StreamEnd
 
 CUT = Failure(502, "Bad Gateway", "the upstream's stream ended before it was done")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streaming.formats.parts import Delta, End, Part
+from streaming.formats.parts import Delta, Part, StreamEnd
 from streaming.sse import Message
 
 
@@ -13,4 +13,4 @@ class TextReader:
         return [Delta(message.data)]
 
     def finish(self) -> list[Part]:
-        return [End()]
+        return [StreamEnd()]

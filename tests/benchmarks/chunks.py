@@ -45,7 +45,7 @@ async def relay(data: list[str], rules: RuleSet) -> None:
         for at in range(0, len(data), TOGETHER):
             yield [Message.unchecked(each) for each in data[at : at + TOGETHER]]
 
-    parts = pipeline.read(batches(), OpenAIReader(keeps_rest=True))
+    parts = pipeline.read(batches(), OpenAIReader(keep_raw=True))
     async for _ in pipeline.write(pipeline.moderate(parts, rules), OpenAIRelay("m")):
         pass
 

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from streaming.formats.parts import Delta, Label, Place, Step
+from streaming.formats.parts import Delta, PathStep, TextPart, TextRef
 
 OF_NO_CHOICE = -1
 """The choice of a text that stands beside the choices."""
@@ -57,106 +57,108 @@ _INSTRUCTIONS = frozenset(
 )
 
 
-class Taken(NamedTuple):
+class Extracted(NamedTuple):
     """The texts of a JSON object, and the place of each; an empty text stands there now."""
 
-    texts: list[Delta | Label]
-    places: list[Place]
+    texts: list[Delta | TextPart]
+    refs: list[TextRef]
 
 
-class _Spot(NamedTuple):
+class _Cursor(NamedTuple):
     """How far a search has come. ``depth`` counts from the fields of a choice, in which every text may grow."""
 
-    path: str
+    prefix: str
     choice: int
-    trail: tuple[Step, ...]
+    path: tuple[PathStep, ...]
     depth: int = 0
     is_whole: bool = False
     """Whether nothing grows here, because it comes all at once."""
 
-    def into(self, key: str) -> _Spot:
-        return _Spot(f"{self.path}{key}.", self.choice, (*self.trail, key), self.depth + 1, self.is_whole)
+    def into(self, key: str) -> _Cursor:
+        return _Cursor(f"{self.prefix}{key}.", self.choice, (*self.path, key), self.depth + 1, self.is_whole)
 
-    def at(self, item: dict[str, Any], position: int) -> _Spot:
+    def at(self, item: dict[str, Any], position: int) -> _Cursor:
         index = item.get("index")
         named: dict[str, Any] = {"index": index} if isinstance(index, int) else {}
         if isinstance(kind := item.get("type"), str) and _is_name(kind):
             named["type"] = kind
         # A tool call without a number is a whole one. The parts of a content have none, and go on.
-        is_whole = self.is_whole or (self.path.endswith("tool_calls.") and not isinstance(index, int))
+        is_whole = self.is_whole or (self.prefix.endswith("tool_calls.") and not isinstance(index, int))
         number = index if isinstance(index, int) else position
-        return _Spot(f"{self.path}{number}.", self.choice, (*self.trail, named), self.depth + 1, is_whole)
+        return _Cursor(f"{self.prefix}{number}.", self.choice, (*self.path, named), self.depth + 1, is_whole)
 
 
-def take_answer(chunk: dict[str, Any], main: str = "delta") -> Taken:
+def extract_answer(chunk: dict[str, Any], main: str = "delta") -> Extracted:
     """The texts of an answer whose choices are objects. ``main`` is the field of a choice that has its own text."""
-    taken = Taken([], [])
+    extracted = Extracted([], [])
     for choice in chunk.get("choices") or ():
         index = choice.get("index") or 0
-        spot = _Spot("choice.", index, ("choices", {"index": index}))
+        cursor = _Cursor("choice.", index, ("choices", {"index": index}))
         own = {key: choice[key] for key in ("delta", "message") if isinstance(choice.get(key), dict)}
         for key, fields in own.items():
-            path = "" if key == main else f"{key}."
-            _take_fields(fields, _Spot(path, index, (*spot.trail, key)), taken)
-        _take_fields(choice, spot, taken, but=own)
-    _take_fields(chunk, _Spot("", OF_NO_CHOICE, ()), taken, but=("choices",))
-    return taken
+            prefix = "" if key == main else f"{key}."
+            _extract_fields(fields, _Cursor(prefix, index, (*cursor.path, key)), extracted)
+        _extract_fields(choice, cursor, extracted, but=own)
+    _extract_fields(chunk, _Cursor("", OF_NO_CHOICE, ()), extracted, but=("choices",))
+    return extracted
 
 
-def _take_fields(fields: dict[str, Any], spot: _Spot, taken: Taken, but: Container[str] = ()) -> None:
+def _extract_fields(fields: dict[str, Any], cursor: _Cursor, extracted: Extracted, but: Container[str] = ()) -> None:
     for key, value in list(fields.items()):
         if not _is_field(key):
             del fields[key]  # it is text itself, as where tokens are counted
         elif value is None or key in but:
             continue
         elif isinstance(value, str):
-            _take_text(value, fields, key, spot, taken)
+            _extract_text(value, fields, key, cursor, extracted)
         elif isinstance(value, _NESTED) and key in _MADE_BY_MODELS:
             # A text by right; some servers read it as JSON, whose very names are the model's then.
-            _take_text(json.dumps(value, ensure_ascii=False), fields, key, spot._replace(is_whole=True), taken)
+            _extract_text(json.dumps(value, ensure_ascii=False), fields, key, cursor._replace(is_whole=True), extracted)
         elif isinstance(value, _INNER):
-            fields[key] = None if key in _TELLTALES else _take_inner(value, spot.into(key), taken)
+            fields[key] = None if key in _TELLTALES else _extract_inner(value, cursor.into(key), extracted)
 
 
-def _take_text(text: str, fields: dict[str, Any], key: str, spot: _Spot, taken: Taken) -> None:
-    if key in (_NAMES if spot.depth == 0 else _NAMES_DEEP_DOWN) or key.endswith("_id"):
+def _extract_text(text: str, fields: dict[str, Any], key: str, cursor: _Cursor, extracted: Extracted) -> None:
+    if key in (_NAMES if cursor.depth == 0 else _NAMES_DEEP_DOWN) or key.endswith("_id"):
         if not _is_name(text):
             del fields[key]
-    elif key == "role" and spot.depth == 0:
+    elif key == "role" and cursor.depth == 0:
         if text not in _ROLES:
             del fields[key]
     elif key in _TELLTALES:
         fields[key] = None
     elif text:
-        grows = not spot.is_whole and (spot.depth == 0 or key in _GROWING)
-        _put_aside(Delta if grows else Label, text, fields, key, spot, taken)
+        grows = not cursor.is_whole and (cursor.depth == 0 or key in _GROWING)
+        _put_aside(Delta if grows else TextPart, text, fields, key, cursor, extracted)
 
 
-def _take_inner(value: dict[str, Any] | list[Any] | float, spot: _Spot, taken: Taken) -> Any:
+def _extract_inner(value: dict[str, Any] | list[Any] | float, cursor: _Cursor, extracted: Extracted) -> Any:
     """What may stay of it."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if spot.depth > _DEEPEST:
+    if cursor.depth > _DEEPEST:
         return None
     if isinstance(value, dict):
-        _take_fields(value, spot, taken)
+        _extract_fields(value, cursor, extracted)
         return value
     if any(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
         return None  # numbers in a row may be the numbers of tokens
     for position, item in enumerate(value):
         if isinstance(item, dict):
-            _take_fields(item, spot.at(item, position), taken)
+            _extract_fields(item, cursor.at(item, position), extracted)
         elif isinstance(item, list):
-            value[position] = _take_inner(item, spot.at({}, position)._replace(is_whole=True), taken)
+            value[position] = _extract_inner(item, cursor.at({}, position)._replace(is_whole=True), extracted)
         elif isinstance(item, str) and item:
-            _put_aside(Label, item, value, position, spot, taken)
+            _put_aside(TextPart, item, value, position, cursor, extracted)
     return value
 
 
-def _put_aside(kind: type[Delta | Label], text: str, holder: Any, key: str | int, spot: _Spot, taken: Taken) -> None:
-    channel = _channel(f"{spot.path}{key}")
-    taken.texts.append(kind(text, channel, spot.choice))
-    taken.places.append(Place(channel, spot.choice, holder, key, (*spot.trail, str(key))))
+def _put_aside(
+    kind: type[Delta | TextPart], text: str, holder: Any, key: str | int, cursor: _Cursor, extracted: Extracted
+) -> None:
+    channel = _channel(f"{cursor.prefix}{key}")
+    extracted.texts.append(kind(text, channel, cursor.choice))
+    extracted.refs.append(TextRef(channel, cursor.choice, holder, key, (*cursor.path, str(key))))
     holder[key] = ""
 
 
@@ -168,31 +170,31 @@ def _channel(path: str) -> str:
     return call[1] if "." in path and (call := _TOOL_ARGUMENTS.fullmatch(path)) else path
 
 
-def put_back(places: Iterable[Place], texts: Mapping[tuple[int, str], str]) -> None:
+def put_back(refs: Iterable[TextRef], texts: Mapping[tuple[int, str], str]) -> None:
     """Texts by choice and channel, to where they stood."""
-    for place in places:
-        place.holder[place.key] = texts.get((place.choice, place.channel), "")
+    for ref in refs:
+        ref.holder[ref.key] = texts.get((ref.choice, ref.channel), "")
 
 
-def take_prompt(fields: dict[str, Any]) -> Taken:
+def extract_prompt(fields: dict[str, Any]) -> Extracted:
     """The texts of a chat completion request that a model may read: what its messages say, and all around them."""
-    taken = Taken([], [])
+    extracted = Extracted([], [])
     for key in fields:
         if key not in _INSTRUCTIONS:
             # A tool goes by its name: were that masked, nobody could call it.
             passed_over = _NO_PROMPT | {"name"} if key in ("tools", "functions") else _NO_PROMPT
-            _take_prompts(fields, key, key, passed_over, taken)
-    return taken
+            _extract_prompts(fields, key, key, passed_over, extracted)
+    return extracted
 
 
-def _take_prompts(holder: Any, key: Any, path: str, passed_over: Container[str], taken: Taken) -> None:
+def _extract_prompts(holder: Any, key: Any, path: str, passed_over: Container[str], extracted: Extracted) -> None:
     value = holder[key]
     if isinstance(value, str):
         if value and key not in passed_over:
-            _put_aside(Delta, value, holder, key, _Spot(path[: -len(str(key))], 0, ()), taken)
+            _put_aside(Delta, value, holder, key, _Cursor(path[: -len(str(key))], 0, ()), extracted)
     elif isinstance(value, _NESTED):
         for inner in list(value) if isinstance(value, dict) else range(len(value)):
-            _take_prompts(value, inner, f"{path}.{inner}", passed_over, taken)
+            _extract_prompts(value, inner, f"{path}.{inner}", passed_over, extracted)
 
 
 def _is_field(key: str) -> bool:
