@@ -21,10 +21,10 @@ WHOLE_FOLDERS = {"documents", "vendor", "migrations", "commands", "locale", "tem
 
 
 def plan() -> set[str]:
-    """The names that the README's floor plan draws."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    drawing = re.search(r"## The floor plan\n.*?```text\n(.*?)```", readme, re.DOTALL)
-    assert drawing, "README.md has a floor plan"
+    """The names that the floor plan draws."""
+    contributing = (ROOT / ".github" / "CONTRIBUTING.md").read_text("utf-8")
+    drawing = re.search(r"## The floor plan\n.*?```text\n(.*?)```", contributing, re.DOTALL)
+    assert drawing, "CONTRIBUTING.md has a floor plan"
     return set(re.findall(r"[\w.-]+\.\w+|[\w-]+(?=/)", drawing[1]))
 
 
