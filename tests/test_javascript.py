@@ -6,12 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import JAVASCRIPT, node_tool
+from tests.conftest import JAVASCRIPT, ROOT, node_tool
 
 
 @pytest.mark.usefixtures("npm_packages")
 def test_types_are_right() -> None:
     checked = node_tool("node", str(Path("node_modules", "typescript", "bin", "tsc")), "--project", ".")
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.usefixtures("npm_packages")
+def test_one_formatter_has_written_all_of_it() -> None:
+    prettier = str(Path("node_modules", "prettier", "bin", "prettier.cjs"))
+    globs = ["streaming/static/streaming/**/*.js", "tests/js/*.js", "tests/benchmarks/*.mjs"]
+    ignored = str(ROOT / ".prettierignore")
+
+    checked = node_tool("node", prettier, "--check", "--ignore-path", ignored, *(str(ROOT / glob) for glob in globs))
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
 

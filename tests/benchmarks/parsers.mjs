@@ -13,14 +13,18 @@ function events() {
 
 /** @param {Record<string, () => (bytes: Uint8Array) => { length: number }>} parsers  each makes a `feed` that gives a chunk's messages */
 export function measure(parsers) {
-  const bytes = events(), figures = {};
+  const bytes = events(),
+    figures = {};
   if (bytes.length !== EVENTS * 64) throw new Error(`an event is ${bytes.length / EVENTS} bytes`);
   for (const [name, size] of Object.entries(CHUNKS)) {
-    const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, n) => bytes.subarray(n * size, (n + 1) * size));
+    const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, n) =>
+      bytes.subarray(n * size, (n + 1) * size),
+    );
     const times = Object.fromEntries(Object.keys(parsers).map((parser) => [parser, []]));
     for (let round = -2; round < ROUNDS; round++)
       for (const [parser, make] of Object.entries(parsers)) {
-        const feed = make(), begun = performance.now();
+        const feed = make(),
+          begun = performance.now();
         let count = 0;
         for (const chunk of chunks) count += feed(chunk).length;
         const time = performance.now() - begun;
@@ -28,7 +32,9 @@ export function measure(parsers) {
         // The first rounds warm up.
         if (round >= 0) times[parser].push(time);
       }
-    figures[name] = Object.fromEntries(Object.entries(times).map(([parser, all]) => [parser, EVENTS / median(all) / 1000]));
+    figures[name] = Object.fromEntries(
+      Object.entries(times).map(([parser, all]) => [parser, EVENTS / median(all) / 1000]),
+    );
   }
   return figures;
 }
@@ -51,14 +57,25 @@ export function portable({ Parser, createParser, getLines, getMessages }) {
         return { length: count };
       };
     },
-    "@microsoft/fetch-event-source": () => collected((give) => getLines(getMessages(() => {}, () => {}, give))),
+    "@microsoft/fetch-event-source": () =>
+      collected((give) =>
+        getLines(
+          getMessages(
+            () => {},
+            () => {},
+            give,
+          ),
+        ),
+      ),
   };
 }
 
 /** Those that call back for each message: the messages of a chunk as a list, for who reads them one by one, when it likes. */
 function collected(make) {
   let messages = [];
-  const feed = make((message) => { messages.push(message); });
+  const feed = make((message) => {
+    messages.push(message);
+  });
   return (bytes) => {
     messages = [];
     feed(bytes);
@@ -83,9 +100,10 @@ if (import.meta.main) {
     import(new URL("@microsoft/fetch-event-source/lib/esm/parse.js", modules)),
   ]);
   const { EventSourceStream } = await import(new URL("undici/lib/web/eventsource/eventsource-stream.js", modules));
-  const undici = () => collected((give) => {
-    const stream = new EventSourceStream({ push: give });
-    return (bytes) => stream._transform(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), "", () => {});
-  });
+  const undici = () =>
+    collected((give) => {
+      const stream = new EventSourceStream({ push: give });
+      return (bytes) => stream._transform(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), "", () => {});
+    });
   console.log(JSON.stringify(measure({ ...portable(Object.assign({}, ...found)), undici })));
 }

@@ -8,7 +8,8 @@ const upstream = process.argv[2];
 const server = http.createServer((request, response) => {
   response.writeHead(200, { "Content-Type": "text/event-stream" });
   http.get(upstream, (source) => {
-    let rest = "", count = 0;
+    let rest = "",
+      count = 0;
     source.setEncoding("utf8");
     source.on("data", (chunk) => {
       const blocks = (rest + chunk).split("\n\n");

@@ -8,7 +8,9 @@ const LONG = 50;
 export function renderers({ MarkdownView, MarkdownIt, marked }) {
   const whole = (render) => (root) => {
     let text = "";
-    return (piece) => { root.innerHTML = render(text += piece); };
+    return (piece) => {
+      root.innerHTML = render((text += piece));
+    };
   };
   const md = MarkdownIt({ linkify: true });
   return {
@@ -31,12 +33,18 @@ export function renderers({ MarkdownView, MarkdownIt, marked }) {
  */
 export function measure(make, text) {
   const root = document.body.appendChild(document.createElement("div"));
-  const show = make(root), times = [];
+  const show = make(root),
+    times = [];
   for (let from = 0; from < text.length; from += PIECE) {
     const begun = performance.now();
     show(text.slice(from, from + PIECE));
     times.push(performance.now() - begun);
   }
   root.remove();
-  return { total: times.reduce((sum, time) => sum + time, 0), longest: Math.max(...times), long: times.filter((time) => time > LONG).length, flushes: times.length };
+  return {
+    total: times.reduce((sum, time) => sum + time, 0),
+    longest: Math.max(...times),
+    long: times.filter((time) => time > LONG).length,
+    flushes: times.length,
+  };
 }

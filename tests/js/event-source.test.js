@@ -3,7 +3,13 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { afterEach, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { CutError, FetchEventSource, fetchEvents, RefusedError, StreamError } from "../../streaming/static/streaming/event-source.js";
+import {
+  CutError,
+  FetchEventSource,
+  fetchEvents,
+  RefusedError,
+  StreamError,
+} from "../../streaming/static/streaming/event-source.js";
 import { StreamError as ParserError } from "../../streaming/static/streaming/sse.js";
 
 const STREAM = { "Content-Type": "text/event-stream" };
@@ -20,7 +26,9 @@ afterEach(async () => {
 // --- what is a stream
 
 test("yields the messages of the answer and stops at done", async () => {
-  const { url } = await serve((_, response) => stream(response, "id: 1\ndata: a\n\n", "event: done\ndata: {}\n\ndata: late\n\n"));
+  const { url } = await serve((_, response) =>
+    stream(response, "id: 1\ndata: a\n\n", "event: done\ndata: {}\n\ndata: late\n\n"),
+  );
 
   assert.deepEqual(await all(fetchEvents(url)), [
     { event: "message", data: "a", id: "1" },
@@ -28,7 +36,12 @@ test("yields the messages of the answer and stops at done", async () => {
   ]);
 });
 
-for (const type of ["text/event-stream", "TEXT/Event-Stream", "text/event-stream; charset=utf-8", "text/event-stream ;x=y"])
+for (const type of [
+  "text/event-stream",
+  "TEXT/Event-Stream",
+  "text/event-stream; charset=utf-8",
+  "text/event-stream ;x=y",
+])
   test(`${type} is an event stream`, async () => {
     const { url } = await serve((_, response) => stream(response.setHeader("Content-Type", type), DONE));
     assert.equal((await all(fetchEvents(url))).length, 1);
@@ -37,7 +50,10 @@ for (const type of ["text/event-stream", "TEXT/Event-Stream", "text/event-stream
 for (const type of ["text/event-streamish", "text/plain", "application/json"])
   test(`${type} is not an event stream`, async () => {
     const { url, requests } = await serve((_, response) => response.setHeader("Content-Type", type).end(DONE));
-    await assert.rejects(all(fetchEvents(url)), (error) => error instanceof StreamError && error.status === 200 && error.body === DONE);
+    await assert.rejects(
+      all(fetchEvents(url)),
+      (error) => error instanceof StreamError && error.status === 200 && error.body === DONE,
+    );
     assert.equal(requests.length, 1);
   });
 
@@ -48,25 +64,37 @@ test("204 to the first request is the end, and no failure", async () => {
 });
 
 test("204 to a reconnect is a failure: the stream was not done", async () => {
-  const { url, requests } = await serve((_, response) => (requests.length === 1 ? stream(response, "id: 1\ndata: a\n\n") : response.writeHead(204).end()));
-  await assert.rejects(all(fetchEvents(url, { retry: quick })), (error) => error instanceof RefusedError && error.status === 204);
+  const { url, requests } = await serve((_, response) =>
+    requests.length === 1 ? stream(response, "id: 1\ndata: a\n\n") : response.writeHead(204).end(),
+  );
+  await assert.rejects(
+    all(fetchEvents(url, { retry: quick })),
+    (error) => error instanceof RefusedError && error.status === 204,
+  );
   assert.equal(requests.length, 2);
 });
 
 for (const status of [201, 400, 401, 403, 404, 429, 500, 502, 503])
   test(`${status} is an error with status, headers and body, and is not asked again`, async () => {
-    const { url, requests } = await serve((_, response) => response.writeHead(status, { ...STREAM, "X-Reason": "because" }).end("text"));
+    const { url, requests } = await serve((_, response) =>
+      response.writeHead(status, { ...STREAM, "X-Reason": "because" }).end("text"),
+    );
 
     const error = await failure(fetchEvents(url));
 
     assert.ok(error instanceof RefusedError && error instanceof ParserError);
-    assert.deepEqual([error.status, error.headers.get("x-reason"), error.body, error.problem], [status, "because", "text", null]);
+    assert.deepEqual(
+      [error.status, error.headers.get("x-reason"), error.body, error.problem],
+      [status, "because", "text", null],
+    );
     assert.equal(requests.length, 1);
   });
 
 test("problem details are parsed, and speak for the error", async () => {
   const problem = { title: "Bad Gateway", status: 502, detail: "upstream: connection refused" };
-  const { url } = await serve((_, response) => response.writeHead(502, { "Content-Type": "application/problem+json" }).end(JSON.stringify(problem)));
+  const { url } = await serve((_, response) =>
+    response.writeHead(502, { "Content-Type": "application/problem+json" }).end(JSON.stringify(problem)),
+  );
 
   const error = await failure(fetchEvents(url));
 
@@ -75,7 +103,9 @@ test("problem details are parsed, and speak for the error", async () => {
 });
 
 test("a problem that is not JSON is only text", async () => {
-  const { url } = await serve((_, response) => response.writeHead(502, { "Content-Type": "application/problem+json" }).end("{"));
+  const { url } = await serve((_, response) =>
+    response.writeHead(502, { "Content-Type": "application/problem+json" }).end("{"),
+  );
   const error = await failure(fetchEvents(url));
   assert.deepEqual([error.problem, error.body], [null, "{"]);
 });
@@ -84,7 +114,14 @@ test("onOpen sees the response before anything is parsed, and what it throws is 
   const refusal = new Error("no, thank you");
   const { url, requests } = await serve((_, response) => stream(response, DONE));
 
-  const error = await failure(fetchEvents(url, { onOpen: (response) => { assert.equal(response.status, 200); throw refusal; } }));
+  const error = await failure(
+    fetchEvents(url, {
+      onOpen: (response) => {
+        assert.equal(response.status, 200);
+        throw refusal;
+      },
+    }),
+  );
 
   assert.equal(error, refusal);
   assert.equal(requests.length, 1);
@@ -104,7 +141,10 @@ test("what came before a message that is too long is given, and then the error, 
   const error = await failure(fetchEvents(url, { maxMessageChars: 50, retry: quick }), seen);
 
   assert.ok(error instanceof StreamError && !(error instanceof CutError));
-  assert.deepEqual(seen.map(({ data }) => data), ["a"]);
+  assert.deepEqual(
+    seen.map(({ data }) => data),
+    ["a"],
+  );
   assert.equal(requests.length, 1);
 });
 
@@ -126,7 +166,10 @@ test("headers may be an async function, called for each attempt", async () => {
 
   await all(fetchEvents(url, { headers: async () => ({ Authorization: `Bearer ${++token}` }), retry: quick }));
 
-  assert.deepEqual(requests.map(({ headers }) => headers.authorization), ["Bearer 1", "Bearer 2", "Bearer 3"]);
+  assert.deepEqual(
+    requests.map(({ headers }) => headers.authorization),
+    ["Bearer 1", "Bearer 2", "Bearer 3"],
+  );
 });
 
 for (const [what, url, options] of [
@@ -143,19 +186,38 @@ for (const [what, url, options] of [
 
 test("an error in that function is the caller's, not a lost connection", async () => {
   let calls = 0;
-  const error = await failure(fetchEvents("http://127.0.0.1:1/", { headers: () => { calls++; throw new TypeError("no token"); }, retry: quick }));
+  const error = await failure(
+    fetchEvents("http://127.0.0.1:1/", {
+      headers: () => {
+        calls++;
+        throw new TypeError("no token");
+      },
+      retry: quick,
+    }),
+  );
   assert.deepEqual([error.message, calls], ["no token", 1]);
 });
 
 // --- coming back
 
 test("a GET that was cut comes back with the last event id, and that of a block without data counts", async () => {
-  const { url, requests } = await serve((_, response) => stream(response, requests.length === 1 ? "id: 1\ndata: a\n\nid: 2\n\nid: 3\ndata: lost" : DONE));
+  const { url, requests } = await serve((_, response) =>
+    stream(response, requests.length === 1 ? "id: 1\ndata: a\n\nid: 2\n\nid: 3\ndata: lost" : DONE),
+  );
 
   const messages = await all(fetchEvents(url, { retry: quick }));
 
-  assert.deepEqual(messages.map(({ event, id }) => [event, id]), [["message", "1"], ["done", "2"]]);
-  assert.deepEqual(requests.map(({ headers }) => headers["last-event-id"]), [undefined, "2"]);
+  assert.deepEqual(
+    messages.map(({ event, id }) => [event, id]),
+    [
+      ["message", "1"],
+      ["done", "2"],
+    ],
+  );
+  assert.deepEqual(
+    requests.map(({ headers }) => headers["last-event-id"]),
+    [undefined, "2"],
+  );
 });
 
 test("a POST is never sent twice: that it was cut is an error", async () => {
@@ -170,7 +232,9 @@ test("a POST is never sent twice: that it was cut is an error", async () => {
 });
 
 test("nor when the connection is torn in the middle of a chunk", async () => {
-  const { url, requests } = await serve((_, response) => { response.writeHead(200, STREAM).write("id: 1\ndata: a\n\n", () => response.destroy()); });
+  const { url, requests } = await serve((_, response) => {
+    response.writeHead(200, STREAM).write("id: 1\ndata: a\n\n", () => response.destroy());
+  });
   assert.ok((await failure(fetchEvents(url, { method: "POST", body: "{}", retry: quick }))) instanceof CutError);
   assert.equal(requests.length, 1);
 });
@@ -182,19 +246,40 @@ test("nor when the server is gone before it answers", async () => {
 });
 
 test("a POST that was cut is read on with a GET, where there is an address for it", async () => {
-  const { url, requests } = await serve((_, response) => stream(response, requests.length === 1 ? "id: s:1\ndata: a\n\n" : "id: s:2\ndata: b\n\n" + DONE));
+  const { url, requests } = await serve((_, response) =>
+    stream(response, requests.length === 1 ? "id: s:1\ndata: a\n\n" : "id: s:2\ndata: b\n\n" + DONE),
+  );
 
-  const messages = await all(fetchEvents(url, { method: "POST", body: "{}", retry: quick, resume: (id) => `${url}streams/${id.split(":")[0]}` }));
+  const messages = await all(
+    fetchEvents(url, { method: "POST", body: "{}", retry: quick, resume: (id) => `${url}streams/${id.split(":")[0]}` }),
+  );
 
-  assert.deepEqual(messages.map(({ data }) => data), ["a", "b", "{}"]);
-  assert.deepEqual(requests.map(({ method, path, body }) => [method, path, body]), [["POST", "/", "{}"], ["GET", "/streams/s", ""]]);
+  assert.deepEqual(
+    messages.map(({ data }) => data),
+    ["a", "b", "{}"],
+  );
+  assert.deepEqual(
+    requests.map(({ method, path, body }) => [method, path, body]),
+    [
+      ["POST", "/", "{}"],
+      ["GET", "/streams/s", ""],
+    ],
+  );
   assert.equal(requests[1].headers["last-event-id"], "s:1");
 });
 
 test("a POST that may happen twice is sent again when it is told to", async () => {
-  const { url, requests } = await serve((_, response) => stream(response, requests.length === 1 ? "data: a\n\n" : DONE));
+  const { url, requests } = await serve((_, response) =>
+    stream(response, requests.length === 1 ? "data: a\n\n" : DONE),
+  );
   await all(fetchEvents(url, { method: "POST", body: "{}", retry: { ...quick, resend: true } }));
-  assert.deepEqual(requests.map(({ method, body }) => [method, body]), [["POST", "{}"], ["POST", "{}"]]);
+  assert.deepEqual(
+    requests.map(({ method, body }) => [method, body]),
+    [
+      ["POST", "{}"],
+      ["POST", "{}"],
+    ],
+  );
 });
 
 test("a server that is just starting again is asked again, when the stream had begun", async () => {
@@ -208,7 +293,9 @@ test("a server that is just starting again is asked again, when the stream had b
 });
 
 test("gives up after as many failures in a row as it may have; a message starts the count again", async () => {
-  const { url, requests } = await serve((_, response) => (requests.length === 3 ? stream(response, "data: a\n\n") : response.destroy()));
+  const { url, requests } = await serve((_, response) =>
+    requests.length === 3 ? stream(response, "data: a\n\n") : response.destroy(),
+  );
 
   const error = await failure(fetchEvents(url, { retry: { ...quick, attempts: 3 } }));
 
@@ -233,7 +320,9 @@ test("waits twice as long after each failure, with full jitter, up to a longest 
 });
 
 test("waits as long as the server asks", async () => {
-  const { url, requests } = await serve((_, response) => stream(response, requests.length === 1 ? "retry: 150\ndata: a\n\n" : DONE));
+  const { url, requests } = await serve((_, response) =>
+    stream(response, requests.length === 1 ? "retry: 150\ndata: a\n\n" : DONE),
+  );
   const delays = [];
   await all(fetchEvents(url, { onCut: (_, delay) => delays.push(delay) }));
   assert.deepEqual(delays, [150]);
@@ -252,7 +341,9 @@ test("waits while offline", async (t) => {
     delete globalThis.addEventListener;
     delete globalThis.removeEventListener;
   });
-  const { url, requests } = await serve((_, response) => stream(response, requests.length === 1 ? "data: a\n\n" : DONE));
+  const { url, requests } = await serve((_, response) =>
+    stream(response, requests.length === 1 ? "data: a\n\n" : DONE),
+  );
 
   const reading = all(fetchEvents(url, { retry: quick }));
   await until(() => requests.length);
@@ -275,7 +366,10 @@ test("a connection without a byte for `idleTimeout` counts as cut; a heartbeat i
 
   const messages = await all(fetchEvents(url, { idleTimeout: 150, retry: quick }));
 
-  assert.deepEqual(messages.map(({ data }) => data), ["a", "{}"]);
+  assert.deepEqual(
+    messages.map(({ data }) => data),
+    ["a", "{}"],
+  );
   assert.equal(requests.length, 2);
 });
 
@@ -294,7 +388,9 @@ test("an abort during the wait for the next attempt ends it at once", async () =
   const reason = new Error("enough");
   const begun = performance.now();
 
-  const error = await failure(fetchEvents(url, { signal: abort.signal, onCut: () => setTimeout(() => abort.abort(reason), 10) }));
+  const error = await failure(
+    fetchEvents(url, { signal: abort.signal, onCut: () => setTimeout(() => abort.abort(reason), 10) }),
+  );
 
   assert.equal(error, reason);
   assert.equal(requests.length, 1);
@@ -302,10 +398,14 @@ test("an abort during the wait for the next attempt ends it at once", async () =
 });
 
 test("an abort while the server is silent closes the connection", async () => {
-  const { url, requests } = await serve((_, response) => { response.writeHead(200, STREAM).write("data: a\n\n"); });
+  const { url, requests } = await serve((_, response) => {
+    response.writeHead(200, STREAM).write("data: a\n\n");
+  });
   const abort = new AbortController();
 
-  const error = await failure(fetchEvents(url, { signal: abort.signal }), [], () => setTimeout(() => abort.abort(), 10));
+  const error = await failure(fetchEvents(url, { signal: abort.signal }), [], () =>
+    setTimeout(() => abort.abort(), 10),
+  );
 
   assert.equal(error.name, "AbortError");
   await requests[0].closed;
@@ -331,7 +431,11 @@ test("FetchEventSource speaks as EventSource does", async () => {
   await until(() => source.readyState === FetchEventSource.CLOSED);
 
   const { origin } = new URL(url);
-  assert.deepEqual(seen, [["open", 1], ["message", "a", "1", origin], ["named", "b", "1", origin]]);
+  assert.deepEqual(seen, [
+    ["open", 1],
+    ["message", "a", "1", origin],
+    ["named", "b", "1", origin],
+  ]);
   assert.equal(source.lastEventId, "1");
 });
 
@@ -360,7 +464,9 @@ test("a handler that closes on an error leaves no timer behind", async () => {
 test("a page that is put away is cut off, and reads on when it is shown again", async (t) => {
   const page = new EventTarget();
   globalThis.addEventListener = page.addEventListener.bind(page);
-  t.after(() => { delete globalThis.addEventListener; });
+  t.after(() => {
+    delete globalThis.addEventListener;
+  });
   const turn = (type) => page.dispatchEvent(Object.assign(new Event(type), { persisted: true }));
   // A copy of the module, for it listens from its beginning.
   const { fetchEvents } = await import("../../streaming/static/streaming/event-source.js?in-a-page");
@@ -383,14 +489,19 @@ test("a page that is put away is cut off, and reads on when it is shown again", 
 });
 
 test("a cut is an error event and a connection to come; a refusal closes", async () => {
-  const { url, requests } = await serve((_, response) => (requests.length === 1 ? stream(response, "data: a\n\n") : response.writeHead(404).end()));
+  const { url, requests } = await serve((_, response) =>
+    requests.length === 1 ? stream(response, "data: a\n\n") : response.writeHead(404).end(),
+  );
   const states = [];
   const source = new FetchEventSource(url, { retry: quick });
 
   source.onerror = ({ error }) => states.push([source.readyState, error.status]);
   await until(() => states.length === 2);
 
-  assert.deepEqual(states, [[0, undefined], [2, 404]]);
+  assert.deepEqual(states, [
+    [0, undefined],
+    [2, 404],
+  ]);
 });
 
 test("fromReadableStream reads bytes that are here already", async () => {
@@ -409,7 +520,13 @@ async function serve(handler) {
   const server = createServer(async (request, response) => {
     let body = "";
     for await (const chunk of request.setEncoding("latin1")) body += chunk;
-    requests.push({ method: request.method, path: request.url, headers: request.headers, body, closed: once(response, "close") });
+    requests.push({
+      method: request.method,
+      path: request.url,
+      headers: request.headers,
+      body,
+      closed: once(response, "close"),
+    });
     await handler(request, response);
   });
   servers.push(server);

@@ -18,21 +18,34 @@ const MANNERS = {
   "wrong-type": [endless("text/plain")],
   "nearly-right-type": [endless("text/event-streamish")],
   "no-content": [(response) => response.writeHead(204).end()],
-  "problem": [(response) => response.writeHead(500, { "Content-Type": "application/problem+json" }).end('{"detail": "the disk is full"}')],
+  problem: [
+    (response) =>
+      response.writeHead(500, { "Content-Type": "application/problem+json" }).end('{"detail": "the disk is full"}'),
+  ],
   "endless-error": [endless("text/html", 500)],
-  "cut-in-a-character": [hold(Buffer.from("id: 1\ndata: 你\n\nid: 2\ndata: 好").subarray(0, -1)), (response) => send(response, "id: 2\ndata: 好\n\n", DONE)],
+  "cut-in-a-character": [
+    hold(Buffer.from("id: 1\ndata: 你\n\nid: 2\ndata: 好").subarray(0, -1)),
+    (response) => send(response, "id: 2\ndata: 好\n\n", DONE),
+  ],
   "cut-in-a-post": [hold("id: s:1\ndata: a\n\n"), (response) => send(response, DONE)],
   "endless-retry": [(response) => send(response, "retry: 99999999999\nid: 1\ndata: a\n\n")],
   "chinese-id": [(response) => send(response, "id: 第七段 é\ndata: a\n\n"), (response) => send(response, DONE)],
-  "silence": [(response) => response.writeHead(200, STREAM).write("id: 1\ndata: a\n\n"), (response) => send(response, DONE)],
+  silence: [
+    (response) => response.writeHead(200, STREAM).write("id: 1\ndata: a\n\n"),
+    (response) => send(response, DONE),
+  ],
   "silent-head": [() => {}, (response) => send(response, DONE)],
-  "redirect": [(response, path) => response.writeHead(307, { Location: path.replace("redirect", "/drip") }).end()],
-  "drip": [(response) => drip(response, "id: 1\ndata: 你好\n\n" + DONE)],
-  "several": [(response) => response.writeHead(200, STREAM).write("data: a\n\ndata: b\n\n" + DONE)],
-  "flood": [flood],
-  "held": [hold("retry: 1\nid: 1\ndata: a\n\n"), (response) => send(response, "id: 2\ndata: b\n\n", DONE)],
-  "parity": [
-    (response) => send(response, "retry: 20\n\ndata: a\n\nid: 第1\nevent: named\ndata: b\ndata: c\n\nid: 2\n\n:heartbeat\n\ndata: lost"),
+  redirect: [(response, path) => response.writeHead(307, { Location: path.replace("redirect", "/drip") }).end()],
+  drip: [(response) => drip(response, "id: 1\ndata: 你好\n\n" + DONE)],
+  several: [(response) => response.writeHead(200, STREAM).write("data: a\n\ndata: b\n\n" + DONE)],
+  flood: [flood],
+  held: [hold("retry: 1\nid: 1\ndata: a\n\n"), (response) => send(response, "id: 2\ndata: b\n\n", DONE)],
+  parity: [
+    (response) =>
+      send(
+        response,
+        "retry: 20\n\ndata: a\n\nid: 第1\nevent: named\ndata: b\ndata: c\n\nid: 2\n\n:heartbeat\n\ndata: lost",
+      ),
     (response) => send(response, "event: error\ndata: said\n\nid\ndata:d\n\n"),
     (response) => response.writeHead(204).end(),
   ],
@@ -51,14 +64,23 @@ export const server = createServer(async (request, response) => {
     held.get([key, ...rest].join("/"))?.();
     return json(response, []);
   }
-  if (manner === "" || manner === "static" || manner === "tests") return serveFile(response, manner, [key, ...rest].join("/"));
+  if (manner === "" || manner === "static" || manner === "tests")
+    return serveFile(response, manner, [key, ...rest].join("/"));
   const path = `${manner}/${key}`;
   const before = asked.get(path) ?? [];
   asked.set(path, before);
   const id = request.headers["last-event-id"];
-  const entry = { method: request.method ?? "", lastEventId: id === undefined ? null : Buffer.from(String(id), "latin1").toString("utf8"), body: "", taken: 0, closed: false };
+  const entry = {
+    method: request.method ?? "",
+    lastEventId: id === undefined ? null : Buffer.from(String(id), "latin1").toString("utf8"),
+    body: "",
+    taken: 0,
+    closed: false,
+  };
   before.push(entry);
-  response.on("close", () => { entry.closed = true; });
+  response.on("close", () => {
+    entry.closed = true;
+  });
   for await (const chunk of request) entry.body += chunk;
   const steps = MANNERS[manner] ?? [(unknown) => unknown.writeHead(404).end()];
   await steps[Math.min(before.length, steps.length) - 1](response, path, entry);
@@ -102,7 +124,8 @@ async function drip(response, text) {
 /** 1 GB, as fast as they are taken. */
 async function flood(response, path, entry) {
   response.writeHead(200, STREAM);
-  const piece = `data: ${"x".repeat(1 << 16)}\n\n`, closed = once(response, "close");
+  const piece = `data: ${"x".repeat(1 << 16)}\n\n`,
+    closed = once(response, "close");
   for (let n = 0; n < 16_384 && !response.destroyed; n++) {
     entry.taken += piece.length;
     if (!response.write(piece)) await Promise.race([once(response, "drain"), closed]);
@@ -122,7 +145,10 @@ function json(response, value) {
 }
 
 async function serveFile(response, room, path) {
-  if (room === "") return response.writeHead(200, { "Content-Type": TYPES[".html"] }).end("<!doctype html><title>a reader</title><link rel='icon' href='data:,'>");
+  if (room === "")
+    return response
+      .writeHead(200, { "Content-Type": TYPES[".html"] })
+      .end("<!doctype html><title>a reader</title><link rel='icon' href='data:,'>");
   const folder = room === "static" ? STATIC : new URL("./", import.meta.url);
   try {
     const found = await readFile(new URL(path, folder));

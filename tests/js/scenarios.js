@@ -51,7 +51,14 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
       expect: ["refused", 500, "application/problem+json", { detail: "the disk is full" }, "the disk is full", 1],
       async run() {
         const { end, error } = await read("problem");
-        return [end, error.status, error.headers.get("Content-Type"), error.problem, error.message, (await asked("problem")).length];
+        return [
+          end,
+          error.status,
+          error.headers.get("Content-Type"),
+          error.problem,
+          error.message,
+          (await asked("problem")).length,
+        ];
       },
     },
     {
@@ -64,7 +71,14 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
     },
     {
       name: "a stream cut in the middle of a character is read on after its last whole message",
-      expect: ["done", ["你", "好", "{}"], [["GET", null], ["GET", "1"]]],
+      expect: [
+        "done",
+        ["你", "好", "{}"],
+        [
+          ["GET", null],
+          ["GET", "1"],
+        ],
+      ],
       async run() {
         const { seen, end } = await read("cut-in-a-character", {}, () => tear("cut-in-a-character"));
         return [end, seen, await asked("cut-in-a-character")];
@@ -82,8 +96,12 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
       name: "a wait of 99999999999 ms is no wait of none, and is over when it is aborted",
       expect: [["a"], [2 ** 31 - 1], [["GET", null]], "enough"],
       async run() {
-        const abort = new AbortController(), delays = [];
-        const onCut = (_, delay) => { delays.push(delay); setTimeout(() => abort.abort("enough"), 50); };
+        const abort = new AbortController(),
+          delays = [];
+        const onCut = (_, delay) => {
+          delays.push(delay);
+          setTimeout(() => abort.abort("enough"), 50);
+        };
         const { seen, error } = await read("endless-retry", { signal: abort.signal, onCut });
         return [seen, delays, await asked("endless-retry"), error];
       },
@@ -99,7 +117,13 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
     },
     {
       name: "a Chinese id comes back as it was",
-      expect: ["done", [["GET", null], ["GET", "第七段 é"]]],
+      expect: [
+        "done",
+        [
+          ["GET", null],
+          ["GET", "第七段 é"],
+        ],
+      ],
       async run() {
         const { end } = await read("chinese-id");
         return [end, await asked("chinese-id")];
@@ -136,7 +160,8 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
         const messages = fetchEvents(at("flood"));
         const { value } = await messages.next();
         // A browser has buffers of many megabytes; when they are full nothing moves any more.
-        let before = 0, taken = -1;
+        let before = 0,
+          taken = -1;
         await until(async () => {
           before = taken;
           await new Promise((go) => setTimeout(go, 100));
@@ -160,8 +185,12 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
       name: "after close() a FetchEventSource delivers nothing more",
       expect: [["a"], 2],
       async run() {
-        const source = new FetchEventSource(at("several")), seen = [];
-        source.onmessage = ({ data }) => { seen.push(data); source.close(); };
+        const source = new FetchEventSource(at("several")),
+          seen = [];
+        source.onmessage = ({ data }) => {
+          seen.push(data);
+          source.close();
+        };
         source.onerror = () => seen.push("error");
         await until(() => seen.length > 0 && closed("several"));
         return [seen, source.readyState];
@@ -172,8 +201,10 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
 
 /** What an EventSource tells, one after the other, until it is closed. */
 export async function story(EventSourceClass, url) {
-  const source = new EventSourceClass(url), told = [];
-  const tell = (event) => told.push([event.type, source.readyState, event.data ?? null, event.lastEventId ?? null, event.origin ?? null]);
+  const source = new EventSourceClass(url),
+    told = [];
+  const tell = (event) =>
+    told.push([event.type, source.readyState, event.data ?? null, event.lastEventId ?? null, event.origin ?? null]);
   source.onopen = tell;
   source.addEventListener("message", tell);
   source.addEventListener("named", tell);

@@ -7,4 +7,5 @@ import { scenarios } from "./scenarios.js";
 const origin = await listen();
 after(close);
 
-for (const { name, run, expect } of scenarios(client, origin)) test(name, async () => assert.deepEqual(await run(), expect));
+for (const { name, run, expect } of scenarios(client, origin))
+  test(name, async () => assert.deepEqual(await run(), expect));

@@ -29,7 +29,10 @@ test("content that shrank moves the place upward, and that is nobody's wish", ()
 });
 
 test("keys that lead upward are known", () => {
-  assert.deepEqual(["ArrowUp", "PageUp", "Home", "ArrowDown", "End", "a"].filter((key) => isUpward({ key, shiftKey: false })), ["ArrowUp", "PageUp", "Home"]);
+  assert.deepEqual(
+    ["ArrowUp", "PageUp", "Home", "ArrowDown", "End", "a"].filter((key) => isUpward({ key, shiftKey: false })),
+    ["ArrowUp", "PageUp", "Home"],
+  );
   assert.equal(isUpward({ key: " ", shiftKey: true }), true);
   assert.equal(isUpward({ key: " ", shiftKey: false }), false);
 });

@@ -12,12 +12,25 @@ const sizes = [
   { name: "the parser", entry: "sse.js", limit: 1 * KB },
   { name: "the client, beside its parser", entry: "event-source.js", without: ["*/sse.js"], limit: 3 * KB },
   // Of these, showing half-typed syntax as what it will be is 1.3 KB, and a long paragraph in parts 0.4 KB.
-  { name: "the renderer, without markdown-it", entry: "markdown/view.js", without: ["*/vendor/markdown-it.js"], limit: 5.5 * KB },
+  {
+    name: "the renderer, without markdown-it",
+    entry: "markdown/view.js",
+    without: ["*/vendor/markdown-it.js"],
+    limit: 5.5 * KB,
+  },
 ];
 
 for (const { name, entry, without = [], limit } of sizes)
   test(`${name}, minified and gzipped, is at most ${limit / KB} KB`, async (t) => {
-    const { outputFiles } = await build({ entryPoints: [STATIC + entry], bundle: true, minify: true, format: "esm", target: "es2022", external: without, write: false });
+    const { outputFiles } = await build({
+      entryPoints: [STATIC + entry],
+      bundle: true,
+      minify: true,
+      format: "esm",
+      target: "es2022",
+      external: without,
+      write: false,
+    });
     const size = gzipSync(outputFiles[0].contents, { level: 9 }).length;
 
     t.diagnostic(`${name}: ${size} bytes`);

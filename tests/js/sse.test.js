@@ -17,11 +17,24 @@ for (const vector of vectors) {
     if (vector.dispatchedAfter) assert.deepEqual(counts, vector.dispatchedAfter);
   });
   test(`${vector.name}: in one chunk`, () => assertExpected(read(vector, [whole]), vector));
-  test(`${vector.name}: byte by byte`, () => assertExpected(read(vector, cut(whole, () => 1)), vector));
+  test(`${vector.name}: byte by byte`, () =>
+    assertExpected(
+      read(
+        vector,
+        cut(whole, () => 1),
+      ),
+      vector,
+    ));
   test(`${vector.name}: in random cuts`, () => {
     for (let seed = 1; seed <= 5; seed++) {
       const random = randomNumbers(seed);
-      assertExpected(read(vector, cut(whole, () => Math.floor(random() * Math.min(40, whole.length + 1)))), vector);
+      assertExpected(
+        read(
+          vector,
+          cut(whole, () => Math.floor(random() * Math.min(40, whole.length + 1))),
+        ),
+        vector,
+      );
     }
   });
 }
@@ -50,7 +63,10 @@ test("messages before one that is too long are given first, and the next call th
 
   const messages = parser.feed(bytes("id: 1\ndata: a\n\ndata: b\n\nid: 2\ndata: 0123456789a\n\ndata: never\n\n"));
 
-  assert.deepEqual(messages.map(({ data }) => data), ["a", "b"]);
+  assert.deepEqual(
+    messages.map(({ data }) => data),
+    ["a", "b"],
+  );
   assert.throws(() => parser.feed(bytes("")), StreamError);
   assert.throws(() => parser.feed(bytes("data: c\n\n")), StreamError);
   assert.equal(parser.lastEventId, "1");
@@ -60,7 +76,9 @@ test("a line that never ends is an error before it fills the memory", () => {
   const parser = new Parser({ maxMessageChars: 1000 });
   const line = bytes(`data: ${"x".repeat(94)}`);
 
-  assert.throws(() => { for (let n = 0; n < 20; n++) parser.feed(line); }, StreamError);
+  assert.throws(() => {
+    for (let n = 0; n < 20; n++) parser.feed(line);
+  }, StreamError);
 });
 
 test("a comment or an unknown field may be endless, for nothing of it is kept", () => {
@@ -89,7 +107,8 @@ test("one line of 1 MiB in pieces of 64 bytes takes less than a quarter of a sec
 
 function read(vector, chunks) {
   const parser = new Parser({ lastEventId: vector.seedId, maxMessageChars: 1 << 26 });
-  const messages = [], counts = [];
+  const messages = [],
+    counts = [];
   for (const chunk of chunks) {
     messages.push(...parser.feed(chunk));
     counts.push(messages.length);
@@ -105,7 +124,12 @@ function assertExpected({ messages, lastEventId, retry }, vector) {
 }
 
 function expected({ event, data, id, times = 1 }) {
-  if (typeof data !== "string") data = (data.prefix ?? "") + Array(data.times).fill(data.text).join(data.join ?? "");
+  if (typeof data !== "string")
+    data =
+      (data.prefix ?? "") +
+      Array(data.times)
+        .fill(data.text)
+        .join(data.join ?? "");
   return Array.from({ length: times }, () => ({ event, data, id }));
 }
 
@@ -118,7 +142,7 @@ function chunkBytes(chunk) {
 
 function cut(whole, size) {
   const pieces = [];
-  for (let from = 0; from < whole.length;) pieces.push(whole.subarray(from, from += size()));
+  for (let from = 0; from < whole.length;) pieces.push(whole.subarray(from, (from += size())));
   return pieces;
 }
 

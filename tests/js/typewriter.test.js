@@ -50,13 +50,16 @@ test("a cut never falls inside a grapheme, however the text arrives", () => {
 
   for (const size of [1, 2, 3, 5, 100]) {
     const typewriter = new Typewriter();
-    let shown = 0, now = 0;
+    let shown = 0,
+      now = 0;
     for (let from = 0; from < text.length; from += size) {
       typewriter.push(text.slice(from, from + size), now);
-      for (const until = now + 60; now < until; now += 5) assert.ok(boundaries.has(shown += typewriter.take(now).length), `${shown}`);
+      for (const until = now + 60; now < until; now += 5)
+        assert.ok(boundaries.has((shown += typewriter.take(now).length)), `${shown}`);
     }
     typewriter.finish(now);
-    for (const until = now + 500; now < until; now += 5) assert.ok(boundaries.has(shown += typewriter.take(now).length), `${shown}`);
+    for (const until = now + 500; now < until; now += 5)
+      assert.ok(boundaries.has((shown += typewriter.take(now).length)), `${shown}`);
     assert.equal(shown, text.length);
   }
 });
@@ -141,9 +144,17 @@ test("the classic way catches up after a stall, and cuts no grapheme", () => {
 
 function play(steps) {
   const typewriter = new Typewriter();
-  const frames = [], arrived = [], lags = [];
-  let text = "", shown = "", time = 0, longestPause = 0, still = 0;
-  let n = 0, next = 0, end = Infinity;
+  const frames = [],
+    arrived = [],
+    lags = [];
+  let text = "",
+    shown = "",
+    time = 0,
+    longestPause = 0,
+    still = 0;
+  let n = 0,
+    next = 0,
+    end = Infinity;
   for (; time < 60_000 && (n < steps.length || shown.length < text.length); time += FRAME) {
     while (n < steps.length && next <= time) {
       const [size, gap] = steps[n++];
@@ -151,7 +162,7 @@ function play(steps) {
       for (let i = 0; i < size; i++) arrived.push(next);
       text += piece;
       typewriter.push(piece, next);
-      if (n === steps.length) typewriter.finish(end = next);
+      if (n === steps.length) typewriter.finish((end = next));
       next += gap;
     }
     const waits = typewriter.pending !== "";

@@ -44,7 +44,9 @@ class Turn extends Part {
 
   moderated() {
     this.#moderated++;
-    this.part("moderated").textContent = word(this.#moderated === 1 ? "moderated-one" : "moderated-many", { count: this.#moderated });
+    this.part("moderated").textContent = word(this.#moderated === 1 ? "moderated-one" : "moderated-many", {
+      count: this.#moderated,
+    });
   }
 
   /** What was said on the way to the answer: folded away, for who wants to know. */
@@ -82,7 +84,9 @@ class Turn extends Part {
 export class ChatPanel extends Panel {
   #scroller = this.part("scroller");
   #turns = this.part("turns");
-  #scroll = new Scroll(this.#scroller, this.#turns, (stuck) => { this.part("latest").hidden = stuck; });
+  #scroll = new Scroll(this.#scroller, this.#turns, (stuck) => {
+    this.part("latest").hidden = stuck;
+  });
   #meter = new Meter((name) => this.part(name));
   #code = new Code(this.#turns, (copied) => this.#say(copied ? "live-copied" : "live-not-copied"));
   /** @type {Turn[]} */
@@ -104,7 +108,9 @@ export class ChatPanel extends Panel {
     this.onSubmit((fields) => this.#send(fields));
     this.onClick("stop", stop);
     this.onClick("anew", () => this.#anew());
-    this.element.addEventListener("keydown", ({ key, isComposing }) => { if (key === "Escape" && !isComposing && this.isRunning) stop(); });
+    this.element.addEventListener("keydown", ({ key, isComposing }) => {
+      if (key === "Escape" && !isComposing && this.isRunning) stop();
+    });
     this.onClick("latest", () => this.#leave(this.part("latest"), () => this.#scroll.toEnd()));
     const prompt = this.part("prompt");
     prompt.addEventListener("keydown", (event) => {
@@ -116,8 +122,12 @@ export class ChatPanel extends Panel {
     this.part("upstream").addEventListener("change", () => this.#choose());
     this.#choose();
     // Without frames, or for who wants no motion, text is shown when it comes.
-    document.addEventListener("visibilitychange", () => { if (document.hidden) this.#showAll(); });
-    calm.addEventListener("change", () => { if (calm.matches) this.#showAll(); });
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.#showAll();
+    });
+    calm.addEventListener("change", () => {
+      if (calm.matches) this.#showAll();
+    });
   }
 
   /** All the text of the answer that has come, shown or not. */
@@ -165,7 +175,10 @@ export class ChatPanel extends Panel {
     const tell = () => {
       const seconds = Math.ceil((end - performance.now()) / 1000);
       this.setStatus("reconnecting", seconds > 0 ? "reconnecting" : "returning", { seconds });
-      if (seconds > 0) this.#countdown = setTimeout(() => { if (this.state === "reconnecting") tell(); }, 1000);
+      if (seconds > 0)
+        this.#countdown = setTimeout(() => {
+          if (this.state === "reconnecting") tell();
+        }, 1000);
     };
     clearTimeout(this.#countdown);
     tell();
@@ -225,16 +238,25 @@ export class ChatPanel extends Panel {
     if (question === "" && (this.isRunning || !isPlayed)) return this.part("prompt").focus();
     const field = /** @type {HTMLTextAreaElement} */ (this.part("prompt"));
     field.value = "";
-    this.#ask({ upstream, prompt: question, messages: this.#messages(question), ...(isPlayed ? { document: name, interval: Number(interval) } : {}) });
+    this.#ask({
+      upstream,
+      prompt: question,
+      messages: this.#messages(question),
+      ...(isPlayed ? { document: name, interval: Number(interval) } : {}),
+    });
   }
 
   /** What was said and answered so far, for who answers. @param {string} prompt @returns {Said[]} */
   #messages(prompt) {
-    const before = this.#said.filter(({ view }) => view.source !== "").flatMap(({ question, view }) => [
-      { role: /** @type {const} */ ("user"), content: question.prompt },
-      { role: /** @type {const} */ ("assistant"), content: view.source },
-    ]);
-    return [...before, { role: /** @type {const} */ ("user"), content: prompt }].filter(({ content }) => content !== "");
+    const before = this.#said
+      .filter(({ view }) => view.source !== "")
+      .flatMap(({ question, view }) => [
+        { role: /** @type {const} */ ("user"), content: question.prompt },
+        { role: /** @type {const} */ ("assistant"), content: view.source },
+      ]);
+    return [...before, { role: /** @type {const} */ ("user"), content: prompt }].filter(
+      ({ content }) => content !== "",
+    );
   }
 
   /**
@@ -267,7 +289,8 @@ export class ChatPanel extends Panel {
   /** A document can be played by this site itself, and by no other. */
   #choose() {
     const isOther = this.#valueOf("upstream") !== "default";
-    for (const field of this.element.querySelectorAll('[data-part="playing"]')) field.toggleAttribute("hidden", isOther);
+    for (const field of this.element.querySelectorAll('[data-part="playing"]'))
+      field.toggleAttribute("hidden", isOther);
   }
 
   /** @param {string} select */

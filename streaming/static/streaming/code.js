@@ -45,6 +45,7 @@ export class Code {
   #mark(button) {
     const { classList } = button;
     classList.add("copied");
-    for (const type of ["pointerleave", "blur"]) button.addEventListener(type, () => classList.remove("copied"), { once: true });
+    for (const type of ["pointerleave", "blur"])
+      button.addEventListener(type, () => classList.remove("copied"), { once: true });
   }
 }

@@ -84,7 +84,9 @@ export async function* fetchEvents(url, options = {}) {
     signal?.throwIfAborted();
     // Only what was sent once already, and cannot be sent again, is read on at another address.
     const resuming = returning && !mayResend;
-    const request = resuming ? { ...readOn(options), url: options.resume?.(state.lastEventId) ?? url } : { ...options, url };
+    const request = resuming
+      ? { ...readOn(options), url: options.resume?.(state.lastEventId) ?? url }
+      : { ...options, url };
     const parser = new Parser({ lastEventId: state.lastEventId, maxMessageChars });
     try {
       for await (const batch of readOnce(request, parser, returning)) {
@@ -103,10 +105,14 @@ export async function* fetchEvents(url, options = {}) {
       if (error === STOP) return;
       if (!isPassing(error, returning)) throw error;
       const canReturn = mayResend || (options.resume && state.lastEventId !== "");
-      if (!canReturn) throw new CutError(`the connection was cut, and a ${options.method} is not sent twice`, { cause: error });
+      if (!canReturn)
+        throw new CutError(`the connection was cut, and a ${options.method} is not sent twice`, { cause: error });
       failures++;
       if (retry === false || failures > (retry?.attempts ?? 8)) throw error;
-      const delay = Math.min(state.retry === undefined ? backoff(failures, retry) : Math.max(state.retry, SHORTEST_WAIT), LONGEST_TIMER);
+      const delay = Math.min(
+        state.retry === undefined ? backoff(failures, retry) : Math.max(state.retry, SHORTEST_WAIT),
+        LONGEST_TIMER,
+      );
       onCut?.(error, delay);
       await wait(delay, signal);
       await untilReachable(signal);
@@ -128,18 +134,24 @@ class Lost extends CutError {}
  * @param {boolean} returning
  * @returns {AsyncGenerator<Message[], void, undefined>}
  */
-async function* readOnce({ url, method = "GET", body, credentials, signal, fetch = globalThis.fetch, ...options }, parser, returning) {
+async function* readOnce(
+  { url, method = "GET", body, credentials, signal, fetch = globalThis.fetch, ...options },
+  parser,
+  returning,
+) {
   const connection = new Connection(options.idleTimeout ?? 45_000);
   try {
     const headers = await headersFor(options.headers, parser.lastEventId);
-    const response = await connection.waitFor(() => fetch(String(url), {
-      method,
-      headers,
-      body,
-      credentials,
-      cache: "no-store",
-      signal: signal ? AbortSignal.any([signal, connection.signal]) : connection.signal,
-    }));
+    const response = await connection.waitFor(() =>
+      fetch(String(url), {
+        method,
+        headers,
+        body,
+        credentials,
+        cache: "no-store",
+        signal: signal ? AbortSignal.any([signal, connection.signal]) : connection.signal,
+      }),
+    );
     if (response.status === 204 && !returning) throw STOP;
     if (!isEventStream(response)) throw new RefusedError(response, await beginningOf(response), returning);
     await options.onOpen?.(response);
@@ -158,8 +170,12 @@ async function* readOnce({ url, method = "GET", body, credentials, signal, fetch
 
 // A page that is kept for the way back holds no connection, and makes none until it is shown again.
 let isPutAway = false;
-globalThis.addEventListener?.("pagehide", ({ persisted }) => { isPutAway = persisted; });
-globalThis.addEventListener?.("pageshow", () => { isPutAway = false; });
+globalThis.addEventListener?.("pagehide", ({ persisted }) => {
+  isPutAway = persisted;
+});
+globalThis.addEventListener?.("pageshow", () => {
+  isPutAway = false;
+});
 
 /** Gives up on waits that are too long, and tells a lost connection from an error of the caller's. */
 class Connection {
@@ -171,12 +187,21 @@ class Connection {
   /** @param {number} patience  milliseconds */
   constructor(patience) {
     this.#patience = patience;
-    globalThis.addEventListener?.("pagehide", ({ persisted }) => { if (persisted) this.#giveUp("the page was put away"); }, { signal: this.#over.signal });
+    globalThis.addEventListener?.(
+      "pagehide",
+      ({ persisted }) => {
+        if (persisted) this.#giveUp("the page was put away");
+      },
+      { signal: this.#over.signal },
+    );
   }
 
   /** @template T @param {() => Promise<T>} act @returns {Promise<T>} */
   async waitFor(act) {
-    const timer = setTimeout(() => this.#giveUp(`the connection was silent for ${this.#patience / 1000} s`), Math.min(this.#patience, LONGEST_TIMER));
+    const timer = setTimeout(
+      () => this.#giveUp(`the connection was silent for ${this.#patience / 1000} s`),
+      Math.min(this.#patience, LONGEST_TIMER),
+    );
     try {
       return await act();
     } catch (error) {
@@ -300,7 +325,9 @@ function wait(delay, signal) {
  */
 function untilReachable(signal) {
   return waiting((resume, over) => {
-    const look = () => { if (!isPutAway && globalThis.navigator?.onLine !== false) resume(); };
+    const look = () => {
+      if (!isPutAway && globalThis.navigator?.onLine !== false) resume();
+    };
     for (const type of ["online", "pageshow"]) globalThis.addEventListener?.(type, look, { signal: over });
     look();
   }, signal);
@@ -397,12 +424,24 @@ export class FetchEventSource extends EventTarget {
     this.#abort.abort();
   }
 
-  get onopen() { return this.#handler("open"); }
-  set onopen(handler) { this.#setHandler("open", handler); }
-  get onmessage() { return this.#handler("message"); }
-  set onmessage(handler) { this.#setHandler("message", handler); }
-  get onerror() { return this.#handler("error"); }
-  set onerror(handler) { this.#setHandler("error", handler); }
+  get onopen() {
+    return this.#handler("open");
+  }
+  set onopen(handler) {
+    this.#setHandler("open", handler);
+  }
+  get onmessage() {
+    return this.#handler("message");
+  }
+  set onmessage(handler) {
+    this.#setHandler("message", handler);
+  }
+  get onerror() {
+    return this.#handler("error");
+  }
+  set onerror(handler) {
+    this.#setHandler("error", handler);
+  }
 
   /** @param {Options} options */
   async #run(options) {

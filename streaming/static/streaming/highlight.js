@@ -4,11 +4,16 @@
 /** @typedef {"comment" | "string" | "number" | "keyword" | "name"} Kind */
 /** @typedef {{ kind: Kind | null, start: number, end: number }} Lexeme */
 
-const C_WORDS = "abstract as async await auto bool boolean break byte case catch char class const constexpr continue crate debugger default defer del delete do double dyn elif else enum export extends extern false final finally float fn for func function go goto if impl implements import in include instanceof int interface internal is let long loop match mod module move mut namespace new nil none null of operator override package private protected pub public range readonly ref return satisfies select self short signed sizeof static struct super switch template this throw throws trait true try type typedef typename typeof undefined union unsafe unsigned use using val var virtual void volatile where while with yield";
-const PYTHON_WORDS = "False None True and as assert async await break case class continue def del elif else except finally for from global if import in is lambda match nonlocal not or pass raise return self try while with yield";
-const SHELL_WORDS = "case cd do done echo elif else esac exit export fi for function if in local read return set source sudo then unset until while";
-const RUBY_WORDS = "alias and begin break case class def do else elsif end ensure false for if in include loop module new next nil not or puts raise redo require rescue retry return self super then true undef unless until when while yield";
-const SQL_WORDS = "add all alter and as asc begin between by cascade case check column commit constraint create cross default delete desc distinct drop else end except exists false foreign from full group having if in index inner insert intersect into is join key left like limit not null offset on or order outer primary references returning right rollback select set table then true union unique update using values view when where with";
+const C_WORDS =
+  "abstract as async await auto bool boolean break byte case catch char class const constexpr continue crate debugger default defer del delete do double dyn elif else enum export extends extern false final finally float fn for func function go goto if impl implements import in include instanceof int interface internal is let long loop match mod module move mut namespace new nil none null of operator override package private protected pub public range readonly ref return satisfies select self short signed sizeof static struct super switch template this throw throws trait true try type typedef typename typeof undefined union unsafe unsigned use using val var virtual void volatile where while with yield";
+const PYTHON_WORDS =
+  "False None True and as assert async await break case class continue def del elif else except finally for from global if import in is lambda match nonlocal not or pass raise return self try while with yield";
+const SHELL_WORDS =
+  "case cd do done echo elif else esac exit export fi for function if in local read return set source sudo then unset until while";
+const RUBY_WORDS =
+  "alias and begin break case class def do else elsif end ensure false for if in include loop module new next nil not or puts raise redo require rescue retry return self super then true undef unless until when while yield";
+const SQL_WORDS =
+  "add all alter and as asc begin between by cascade case check column commit constraint create cross default delete desc distinct drop else end except exists false foreign from full group having if in index inner insert intersect into is join key left like limit not null offset on or order outer primary references returning right rollback select set table then true union unique update using values view when where with";
 const DATA_WORDS = "true false null yes no on off";
 
 const NUMBER = /\b(?:0[xXbBoO][\da-fA-F_]+|\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?)\w*/;
@@ -24,30 +29,79 @@ const WORD = /[\p{L}_$@][\p{L}\p{N}_$]*/u;
 
 const C = lexer({ comment: [SLASHES], string: [TICKED, QUOTED], words: C_WORDS });
 const LANGUAGES = {
-  "c cc cpp h hpp cs csharp java js jsx mjs javascript ts tsx typescript go golang rust rs swift kotlin kt scala dart php json5 jsonc": C,
+  "c cc cpp h hpp cs csharp java js jsx mjs javascript ts tsx typescript go golang rust rs swift kotlin kt scala dart php json5 jsonc":
+    C,
   "python py python3 pyi": lexer({ comment: [HASH], string: [TRIPLE, QUOTED], words: PYTHON_WORDS }),
-  "sh bash shell zsh fish console dockerfile docker makefile make": lexer({ comment: [HASH_AFTER_SPACE], string: [QUOTED], words: SHELL_WORDS, name: [/\$\{[^}\n]*\}?|\$[\w@#?*!-]+|(?<=\s)--?[a-zA-Z][\w-]*/] }),
+  "sh bash shell zsh fish console dockerfile docker makefile make": lexer({
+    comment: [HASH_AFTER_SPACE],
+    string: [QUOTED],
+    words: SHELL_WORDS,
+    name: [/\$\{[^}\n]*\}?|\$[\w@#?*!-]+|(?<=\s)--?[a-zA-Z][\w-]*/],
+  }),
   "ruby rb": lexer({ comment: [HASH], string: [QUOTED], words: RUBY_WORDS, name: [/:\w+|@\w+/, CALLED] }),
-  "sql postgresql mysql sqlite": lexer({ comment: [DASHES], string: [/'(?:''|[^'])*'?/], words: `${SQL_WORDS} ${SQL_WORDS.toUpperCase()}` }),
-  "json": lexer({ comment: [], string: [], words: DATA_WORDS, name: [/"(?:\\.|[^"\\\n])*"(?=\s*:)/], late: [QUOTED] }),
-  "yaml yml toml ini conf properties env": lexer({ comment: [/(?<![^\s])[#;][^\n]*/], string: [QUOTED], words: DATA_WORDS, name: [/(?<=^|\n|\n[ \t-]*)[\w.-]+(?=\s*[:=])|\[[^\]\n]+\](?=\s*\n)/] }),
-  "html xml svg vue svelte": lexer({ comment: [/<!--[^]*?(?:-->|$)/], string: [/(?<==\s*)(?:"[^"]*"?|'[^']*'?)/], words: "", name: [/[\w:-]+(?=\s*=)/], keyword: [/<\/?[\w:-]+|\/?>/] }),
-  "css scss less": lexer({ comment: [SLASHES], string: [QUOTED], words: "", name: [/--[\w-]+|[\w-]+(?=\s*:)/], keyword: [/@[\w-]+|![a-z]+/] }),
-  "diff patch": lexer({ comment: [/(?<=^|\n)@@[^\n]*/], string: [/(?<=^|\n)\+[^\n]*/], words: "", keyword: [/(?<=^|\n)-[^\n]*/] }),
+  "sql postgresql mysql sqlite": lexer({
+    comment: [DASHES],
+    string: [/'(?:''|[^'])*'?/],
+    words: `${SQL_WORDS} ${SQL_WORDS.toUpperCase()}`,
+  }),
+  json: lexer({ comment: [], string: [], words: DATA_WORDS, name: [/"(?:\\.|[^"\\\n])*"(?=\s*:)/], late: [QUOTED] }),
+  "yaml yml toml ini conf properties env": lexer({
+    comment: [/(?<![^\s])[#;][^\n]*/],
+    string: [QUOTED],
+    words: DATA_WORDS,
+    name: [/(?<=^|\n|\n[ \t-]*)[\w.-]+(?=\s*[:=])|\[[^\]\n]+\](?=\s*\n)/],
+  }),
+  "html xml svg vue svelte": lexer({
+    comment: [/<!--[^]*?(?:-->|$)/],
+    string: [/(?<==\s*)(?:"[^"]*"?|'[^']*'?)/],
+    words: "",
+    name: [/[\w:-]+(?=\s*=)/],
+    keyword: [/<\/?[\w:-]+|\/?>/],
+  }),
+  "css scss less": lexer({
+    comment: [SLASHES],
+    string: [QUOTED],
+    words: "",
+    name: [/--[\w-]+|[\w-]+(?=\s*:)/],
+    keyword: [/@[\w-]+|![a-z]+/],
+  }),
+  "diff patch": lexer({
+    comment: [/(?<=^|\n)@@[^\n]*/],
+    string: [/(?<=^|\n)\+[^\n]*/],
+    words: "",
+    keyword: [/(?<=^|\n)-[^\n]*/],
+  }),
 };
 
 /** @type {Map<string, RegExp>} */
-const lexers = new Map(Object.entries(LANGUAGES).flatMap(([names, found]) => names.split(" ").map((name) => /** @type {const} */ ([name, found]))));
+const lexers = new Map(
+  Object.entries(LANGUAGES).flatMap(([names, found]) =>
+    names.split(" ").map((name) => /** @type {const} */ ([name, found])),
+  ),
+);
 
 /**
  * One expression for all lexemes of a language, a group for each kind.
  * @param {{ comment: RegExp[], string: RegExp[], words: string, name?: RegExp[], keyword?: RegExp[], late?: RegExp[] }} language
  */
 function lexer({ comment, string, words, name = [CALLED], keyword = [], late = [] }) {
-  const reserved = words ? [new RegExp(`(?<![\\p{L}\\p{N}_$.@-])(?:${words.replaceAll(" ", "|")})(?![\\p{L}\\p{N}_$])`)] : [];
-  const kinds = { comment, string: [...string], keyword: [...keyword, ...reserved], name, late, number: [NUMBER], plain: [WORD] };
+  const reserved = words
+    ? [new RegExp(`(?<![\\p{L}\\p{N}_$.@-])(?:${words.replaceAll(" ", "|")})(?![\\p{L}\\p{N}_$])`)]
+    : [];
+  const kinds = {
+    comment,
+    string: [...string],
+    keyword: [...keyword, ...reserved],
+    name,
+    late,
+    number: [NUMBER],
+    plain: [WORD],
+  };
   const groups = Object.entries(kinds).filter(([, expressions]) => expressions.length);
-  return new RegExp(groups.map(([kind, expressions]) => `(?<${kind}>${expressions.map(({ source }) => source).join("|")})`).join("|"), "gu");
+  return new RegExp(
+    groups.map(([kind, expressions]) => `(?<${kind}>${expressions.map(({ source }) => source).join("|")})`).join("|"),
+    "gu",
+  );
 }
 
 /**
@@ -62,10 +116,14 @@ export function* lex(code, language, from = 0) {
   if (!expression) return;
   expression.lastIndex = from;
   // Another reading of the same language may go on in between.
-  for (let found; (found = expression.exec(code)); ) {
+  for (let found; (found = expression.exec(code));) {
     const end = expression.lastIndex;
     const [kind = "plain"] = Object.entries(found.groups ?? {}).find(([, text]) => text !== undefined) ?? [];
-    yield { kind: /** @type {Kind | null} */ ({ late: "string", plain: null }[kind] ?? (kind === "plain" ? null : kind)), start: found.index, end };
+    yield {
+      kind: /** @type {Kind | null} */ ({ late: "string", plain: null }[kind] ?? (kind === "plain" ? null : kind)),
+      start: found.index,
+      end,
+    };
     expression.lastIndex = end;
   }
 }
@@ -95,7 +153,8 @@ export class Highlighter {
   refresh(root) {
     for (const code of root.querySelectorAll("code[class]")) {
       const text = code.firstChild;
-      if (text instanceof Text && text.length !== this.#progress.get(text)?.length) this.#colour(text, code.className.replace("language-", ""));
+      if (text instanceof Text && text.length !== this.#progress.get(text)?.length)
+        this.#colour(text, code.className.replace("language-", ""));
     }
   }
 

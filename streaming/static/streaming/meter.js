@@ -32,6 +32,7 @@ export class Meter {
     const { characters, events, bytes } = this.#counts;
     const seconds = Math.max(0.5, (performance.now() - this.#begun) / 1000);
     const numbers = { rate: Math.round(characters / seconds), held, events, bytes };
-    for (const [name, number] of Object.entries(numbers)) this.#parts(name).textContent = number.toLocaleString(document.documentElement.lang);
+    for (const [name, number] of Object.entries(numbers))
+      this.#parts(name).textContent = number.toLocaleString(document.documentElement.lang);
   }
 }

@@ -35,8 +35,9 @@ const ping = new PingPanel({
 
 function connect() {
   ping.setState("connecting");
-  const source = beats = new EventSource(ping.address);
-  const show = (/** @type {MessageEvent<string>} */ { type, data, lastEventId }) => ping.show({ event: type, data, id: lastEventId });
+  const source = (beats = new EventSource(ping.address));
+  const show = (/** @type {MessageEvent<string>} */ { type, data, lastEventId }) =>
+    ping.show({ event: type, data, id: lastEventId });
   source.onopen = () => ping.setState("connected");
   source.onmessage = show;
   source.addEventListener("connect", show);
@@ -55,7 +56,7 @@ const raw = new FetchPanel({ start: list, stop: stopList });
 /** @param {string} text */
 async function list(text) {
   events.abort();
-  const { signal } = events = new AbortController();
+  const { signal } = (events = new AbortController());
   const body = parseObject(text);
   if (!body) {
     raw.setState("failed", word("problem-json"));
@@ -96,7 +97,7 @@ function stopAnswer() {
 /** @param {Question} question */
 async function ask({ upstream, ...question }) {
   answer.abort();
-  const { signal } = answer = new AbortController();
+  const { signal } = (answer = new AbortController());
   chat.begin({ upstream, ...question });
   let hasBegun = false;
   const onOpen = () => {
@@ -146,12 +147,18 @@ class Reader {
 
   end() {
     switch (this.#reason) {
-      case "blocked": return chat.finish("blocked", this.#notice || word("problem-blocked"));
-      case "stopped": return chat.finish("stopped", word("problem-stopped"));
-      case "length": return chat.finish("length", word("problem-length"));
-      case "drained": return chat.finish("drained", word("problem-drained"));
-      case "error": return chat.finish("failed", this.#problem || word("problem"));
-      default: return chat.finish("done");
+      case "blocked":
+        return chat.finish("blocked", this.#notice || word("problem-blocked"));
+      case "stopped":
+        return chat.finish("stopped", word("problem-stopped"));
+      case "length":
+        return chat.finish("length", word("problem-length"));
+      case "drained":
+        return chat.finish("drained", word("problem-drained"));
+      case "error":
+        return chat.finish("failed", this.#problem || word("problem"));
+      default:
+        return chat.finish("done");
     }
   }
 }
@@ -227,6 +234,7 @@ function explain(error, hasBegun) {
 
 /** @param {unknown} error */
 function loginOf(error) {
-  const problem = error instanceof RefusedError && error.status === 401 && /** @type {{ login?: unknown } | null} */ (error.problem);
+  const problem =
+    error instanceof RefusedError && error.status === 401 && /** @type {{ login?: unknown } | null} */ (error.problem);
   return problem && typeof problem.login === "string" && problem.login.startsWith("/") ? problem.login : "";
 }

@@ -35,7 +35,9 @@ export class Part {
    */
   onClick(name, act) {
     const button = this.part(name);
-    button.addEventListener("click", () => { if (button.getAttribute("aria-disabled") !== "true") act(); });
+    button.addEventListener("click", () => {
+      if (button.getAttribute("aria-disabled") !== "true") act();
+    });
   }
 }
 

@@ -52,13 +52,38 @@ export class Scroll {
     this.#anchor();
     const passive = { passive: true };
     scroller.addEventListener("scroll", () => this.#scrolled(), passive);
-    scroller.addEventListener("wheel", ({ deltaY }) => { if (deltaY < 0) this.#release(); }, passive);
-    scroller.addEventListener("touchstart", ({ touches }) => { this.#touchY = touches[0]?.clientY ?? 0; }, passive);
-    scroller.addEventListener("touchmove", ({ touches }) => { if ((touches[0]?.clientY ?? 0) > this.#touchY) this.#release(); }, passive);
-    scroller.addEventListener("keydown", (event) => { if (isUpward(event)) this.#release(); });
+    scroller.addEventListener(
+      "wheel",
+      ({ deltaY }) => {
+        if (deltaY < 0) this.#release();
+      },
+      passive,
+    );
+    scroller.addEventListener(
+      "touchstart",
+      ({ touches }) => {
+        this.#touchY = touches[0]?.clientY ?? 0;
+      },
+      passive,
+    );
+    scroller.addEventListener(
+      "touchmove",
+      ({ touches }) => {
+        if ((touches[0]?.clientY ?? 0) > this.#touchY) this.#release();
+      },
+      passive,
+    );
+    scroller.addEventListener("keydown", (event) => {
+      if (isUpward(event)) this.#release();
+    });
     // While the reader selects, or holds the scrollbar, nothing moves under the pointer.
-    scroller.addEventListener("pointerdown", () => { this.#isPressed = true; });
-    for (const type of ["pointerup", "pointercancel"]) addEventListener(type, () => { this.#isPressed = false; });
+    scroller.addEventListener("pointerdown", () => {
+      this.#isPressed = true;
+    });
+    for (const type of ["pointerup", "pointercancel"])
+      addEventListener(type, () => {
+        this.#isPressed = false;
+      });
     const sizes = new ResizeObserver(() => this.follow());
     sizes.observe(scroller);
     sizes.observe(content);

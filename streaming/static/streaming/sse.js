@@ -12,7 +12,9 @@ const LONGEST_FIELD = "event:".length;
 const LONGEST_START = "event: ".length;
 /** The fields, by the last three bits of their first character. */
 const FIELDS = [, "id", "retry", , "data", "event"];
-const LF = 10, SPACE = 32, COLON = 58;
+const LF = 10,
+  SPACE = 32,
+  COLON = 58;
 
 /**
  * What it holds is bounded: one message's data and one unfinished line, together little more than `maxMessageChars`.
@@ -180,8 +182,13 @@ export class Parser {
  * @param {number} start
  */
 function isData(text, start) {
-  return text.charCodeAt(start) === 100 && text.charCodeAt(start + 1) === 97 && text.charCodeAt(start + 2) === 116
-    && text.charCodeAt(start + 3) === 97 && text.charCodeAt(start + 4) === COLON;
+  return (
+    text.charCodeAt(start) === 100 &&
+    text.charCodeAt(start + 1) === 97 &&
+    text.charCodeAt(start + 2) === 116 &&
+    text.charCodeAt(start + 3) === 97 &&
+    text.charCodeAt(start + 4) === COLON
+  );
 }
 
 /**

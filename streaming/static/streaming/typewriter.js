@@ -12,7 +12,8 @@ const LAST = 250;
 // No grapheme anyone writes is longer; more need not be looked at to find where one ends.
 const WINDOW = 256;
 // An emoji, half a flag, a joiner or half a surrogate pair: the next text may well belong to it.
-const MAY_GO_ON = /(?:[\uD800-\uDBFF]|\p{Regional_Indicator}|\u200D|\p{Extended_Pictographic}[\p{Emoji_Modifier}\uFE0F]?)$/u;
+const MAY_GO_ON =
+  /(?:[\uD800-\uDBFF]|\p{Regional_Indicator}|\u200D|\p{Extended_Pictographic}[\p{Emoji_Modifier}\uFE0F]?)$/u;
 
 /** Text that waits, and is given out in whole graphemes. */
 class Waiting {

@@ -101,7 +101,9 @@ export class Blocks {
     /** @type {Token[]} */
     const tokens = [];
     this.#md.block.parse(source, this.#md, { references: { ...this.references } }, tokens);
-    const blocks = tokens.filter(({ level, nesting, map, type }) => level === 0 && nesting >= 0 && map && type !== "reference_definition");
+    const blocks = tokens.filter(
+      ({ level, nesting, map, type }) => level === 0 && nesting >= 0 && map && type !== "reference_definition",
+    );
     return { source, tokens, blocks };
   }
 
@@ -113,17 +115,36 @@ export class Blocks {
   #open({ source, tokens, blocks: [block] }, isLong) {
     if (!block) return null;
     const { type } = block;
-    if (type === "paragraph_open") return this.#openAt(isLong ? this.#seam(source) : 0, { type, head: SEAM_HEAD, depth: 0, loose: true });
-    if (type === "fence") return isClosed(block) ? null : this.#openAt(source.length, { type, head: lines(source, startLine(block), 1), depth: 2, loose: true });
+    if (type === "paragraph_open")
+      return this.#openAt(isLong ? this.#seam(source) : 0, { type, head: SEAM_HEAD, depth: 0, loose: true });
+    if (type === "fence")
+      return isClosed(block)
+        ? null
+        : this.#openAt(source.length, { type, head: lines(source, startLine(block), 1), depth: 2, loose: true });
     const isTable = type === "table_open";
-    const children = tokens.filter((token) => token.map && token.nesting >= 0 && (isTable ? token.type === "tr_open" && token.level === 2 : token.level === 1 && token.type !== "reference_definition"));
+    const children = tokens.filter(
+      (token) =>
+        token.map &&
+        token.nesting >= 0 &&
+        (isTable
+          ? token.type === "tr_open" && token.level === 2
+          : token.level === 1 && token.type !== "reference_definition"),
+    );
     // A table's first row is its head.
     const last = children.length > (isTable ? 2 : 1) ? children.at(-1) : undefined;
     const end = lines(source, 0, startLine(last)).length;
-    if (!type.endsWith("_list_open")) return this.#openAt(end, { type, head: isTable ? lines(source, startLine(block), 2) : "", depth: Number(isTable), loose: true });
+    if (!type.endsWith("_list_open"))
+      return this.#openAt(end, {
+        type,
+        head: isTable ? lines(source, startLine(block), 2) : "",
+        depth: Number(isTable),
+        loose: true,
+      });
     const paragraphs = paragraphsOf(tokens);
     // Without a paragraph there is nothing to tell tight from loose by.
-    return paragraphs.length ? this.#openAt(end, { type, head: "", depth: 0, loose: paragraphs.some(({ hidden }) => !hidden) }) : null;
+    return paragraphs.length
+      ? this.#openAt(end, { type, head: "", depth: 0, loose: paragraphs.some(({ hidden }) => !hidden) })
+      : null;
   }
 
   /**
@@ -132,7 +153,11 @@ export class Blocks {
    */
   #openAt(end, found) {
     const { container } = this;
-    return this.#cut(end, { ...found, loose: found.loose || Boolean(container?.loose), source: container?.source ?? "" });
+    return this.#cut(end, {
+      ...found,
+      loose: found.loose || Boolean(container?.loose),
+      source: container?.source ?? "",
+    });
   }
 
   /**
@@ -143,7 +168,12 @@ export class Blocks {
   #cut(end, opened) {
     const length = end - (this.container?.head.length ?? 0);
     if (length <= 0) return null;
-    const part = { source: this.tail.slice(0, length), readable: this.readable.slice(0, end), container: this.container, opened };
+    const part = {
+      source: this.tail.slice(0, length),
+      readable: this.readable.slice(0, end),
+      container: this.container,
+      opened,
+    };
     this.tail = this.tail.slice(length);
     if (opened) opened.source += part.source;
     this.container = opened;
@@ -158,7 +188,11 @@ export class Blocks {
   #seam(source) {
     if (source.trimStart()[0] === "[") return 0;
     const seams = [...source.matchAll(SEAM)].map((seam) => seam.index + 1);
-    return [1, 0.7, 0.3].map((share) => seams[Math.ceil(seams.length * share) - 1] ?? 0).find((end) => this.#isQuiet(source.slice(0, end))) ?? 0;
+    return (
+      [1, 0.7, 0.3]
+        .map((share) => seams[Math.ceil(seams.length * share) - 1] ?? 0)
+        .find((end) => this.#isQuiet(source.slice(0, end))) ?? 0
+    );
   }
 
   /** @param {string} source */
@@ -195,7 +229,8 @@ export function fits(tokens, { type, loose }) {
  */
 export function inContext(tokens, container, opened) {
   const list = opened ?? container;
-  if (list?.loose && list.type.endsWith("_list_open")) for (const paragraph of paragraphsOf(tokens)) paragraph.hidden = false;
+  if (list?.loose && list.type.endsWith("_list_open"))
+    for (const paragraph of paragraphsOf(tokens)) paragraph.hidden = false;
   const [first] = (container?.type === "paragraph_open" && tokens[1]?.children) || [];
   if (first) first.content = first.content.slice(SEAM_HEAD.length);
   return tokens;
@@ -225,5 +260,10 @@ const startLine = (token) => token?.map?.[0] ?? 0;
  * @param {number} [count]
  */
 function lines(text, first, count = 0) {
-  return text.match(/[^\n]*\n|[^\n]+$/g)?.slice(first, first + count).join("") ?? "";
+  return (
+    text
+      .match(/[^\n]*\n|[^\n]+$/g)
+      ?.slice(first, first + count)
+      .join("") ?? ""
+  );
 }

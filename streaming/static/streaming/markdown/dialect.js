@@ -11,11 +11,21 @@ import { heal, IDEOGRAPH } from "./heal.js";
 export function createMarkdown() {
   const md = MarkdownIt({ html: false, linkify: true });
   md.validateLink = isHarmless;
-  md.linkify.add("www.", { validate: restOfAddress, normalize: (link) => { link.url = `http://${link.url}`; } });
+  md.linkify.add("www.", {
+    validate: restOfAddress,
+    normalize: (link) => {
+      link.url = `http://${link.url}`;
+    },
+  });
   emphasizeBetweenIdeographs(md);
   md.core.ruler.after("inline", "tasks", (state) => markTasks(state.tokens, state.Token));
-  md.core.ruler.push("code", (state) => { state.tokens = state.tokens.flatMap((token) => spreadCode(token, state)); });
-  md.core.ruler.push("images", ({ tokens, env }) => { for (const { children } of tokens) for (const token of children ?? []) if (token.type === "image") nameImage(token, md, env); });
+  md.core.ruler.push("code", (state) => {
+    state.tokens = state.tokens.flatMap((token) => spreadCode(token, state));
+  });
+  md.core.ruler.push("images", ({ tokens, env }) => {
+    for (const { children } of tokens)
+      for (const token of children ?? []) if (token.type === "image") nameImage(token, md, env);
+  });
   heal(md);
   return md;
 }
@@ -75,16 +85,35 @@ const isWritten = (character) => /\S/.test(character);
  * @param {Token} token
  * @param {{ Token: TokenClass, env: Env, md: Markdown }} state
  */
-function spreadCode(token, { Token: TokenClass, env: { copyLabel }, md: { utils: { unescapeAll } } }) {
+function spreadCode(
+  token,
+  {
+    Token: TokenClass,
+    env: { copyLabel },
+    md: {
+      utils: { unescapeAll },
+    },
+  },
+) {
   if (token.type !== "fence" && token.type !== "code_block") return [token];
   const [language] = unescapeAll(token.info).trim().split(/\s+/);
   const text = new TokenClass("text", "", 0);
   text.content = token.content;
   /** @param {string} tag @param {number} depth @param {1 | -1} nesting @param {Token["attrs"]} [attrs] */
-  const piece = (tag, depth, nesting, attrs = null) => Object.assign(new TokenClass(tag, tag, nesting), { level: token.level + depth, attrs });
+  const piece = (tag, depth, nesting, attrs = null) =>
+    Object.assign(new TokenClass(tag, tag, nesting), { level: token.level + depth, attrs });
   return [
     piece("figure", 0, 1, language ? [["data-language", language]] : null),
-    ...(copyLabel ? [piece("button", 1, 1, [["type", "button"], ["data-copy", ""], ["aria-label", copyLabel]]), piece("button", 1, -1)] : []),
+    ...(copyLabel
+      ? [
+          piece("button", 1, 1, [
+            ["type", "button"],
+            ["data-copy", ""],
+            ["aria-label", copyLabel],
+          ]),
+          piece("button", 1, -1),
+        ]
+      : []),
     piece("pre", 1, 1),
     piece("code", 2, 1, language ? [["class", `language-${language}`]] : null),
     text,
@@ -115,13 +144,17 @@ function nameImage(image, md, env) {
  */
 function markTasks(tokens, TokenClass) {
   tokens.forEach((token, n) => {
-    if (token.type !== "inline" || tokens[n - 2]?.type !== "list_item_open" || tokens[n - 1]?.type !== "paragraph_open") return;
+    if (token.type !== "inline" || tokens[n - 2]?.type !== "list_item_open" || tokens[n - 1]?.type !== "paragraph_open")
+      return;
     const [first] = token.children ?? [];
     const mark = first?.type === "text" && /^\[([ xX])\](?=\s)/.exec(first.content);
     if (!mark) return;
     first.content = first.content.slice(mark[0].length);
     const box = new TokenClass("task", "input", 0);
-    box.attrs = [["type", "checkbox"], ["disabled", ""]];
+    box.attrs = [
+      ["type", "checkbox"],
+      ["disabled", ""],
+    ];
     if (mark[1] !== " ") box.attrs.push(["checked", ""]);
     token.children?.unshift(box);
   });

@@ -17,7 +17,11 @@ export function heal(md) {
     if (env.open) env.openInline = tokens.findLast(({ type, content }) => type === "inline" && content !== "");
   });
   md.inline.ruler.before("backticks", "open_code", openCode);
-  md.inline.ruler.before("link", "open_link", (state, silent) => openLink(state, silent, md) || openReference(state, silent, md));
+  md.inline.ruler.before(
+    "link",
+    "open_link",
+    (state, silent) => openLink(state, silent, md) || openReference(state, silent, md),
+  );
   md.inline.ruler2.after("balance_pairs", "open_pairs", closeOpenPairs);
 }
 
@@ -136,11 +140,19 @@ function closeOpenPairs(state) {
     // 2*3 is more often a product than the beginning of emphasis; until the word ends nobody knows.
     if (delimiter.marker === ASTERISK && /[\p{L}\p{N}]$/u.test(before) && !IDEOGRAPH.test(before.slice(-1))) {
       const word = tokens.slice(delimiter.token);
-      if (word.every(({ type, content }) => type === "text" && !/\s/.test(content))) for (const token of word) token.content = "";
+      if (word.every(({ type, content }) => type === "text" && !/\s/.test(content)))
+        for (const token of word) token.content = "";
       continue;
     }
     state.push("text", "", 0).content = tokens[delimiter.token]?.content ?? "";
-    const closer = { marker: delimiter.marker, length: delimiter.length, token: tokens.length - 1, end: -1, open: false, close: true };
+    const closer = {
+      marker: delimiter.marker,
+      length: delimiter.length,
+      token: tokens.length - 1,
+      end: -1,
+      open: false,
+      close: true,
+    };
     delimiter.end = delimiters.push(closer) - 1;
   }
 }
@@ -152,7 +164,8 @@ function closeOpenPairs(state) {
 function hideLastMarks({ delimiters, tokens }, ends) {
   const end = tokens.at(-1);
   // One ~ is text to markdown-it until the second comes.
-  if (end?.type === "text" && delimiters.at(-1)?.token !== tokens.length - 1) end.content = end.content.replace(/~$/, "");
+  if (end?.type === "text" && delimiters.at(-1)?.token !== tokens.length - 1)
+    end.content = end.content.replace(/~$/, "");
   for (let n = delimiters.length - 1, last = tokens.length - 1; n >= 0; n--, last--) {
     const delimiter = delimiters[n];
     const token = delimiter && tokens[delimiter.token];
@@ -168,10 +181,12 @@ function hideLastMarks({ delimiters, tokens }, ends) {
  */
 function openDelimiters({ delimiters, tokens }, ends) {
   let closed = -1;
-  return delimiters.filter((delimiter, n) => {
-    if (delimiter.end > n) closed = Math.max(closed, delimiter.end);
-    return n > closed && delimiter.open && delimiter.end === -1 && tokens[delimiter.token]?.content && !ends.has(n);
-  }).reverse();
+  return delimiters
+    .filter((delimiter, n) => {
+      if (delimiter.end > n) closed = Math.max(closed, delimiter.end);
+      return n > closed && delimiter.open && delimiter.end === -1 && tokens[delimiter.token]?.content && !ends.has(n);
+    })
+    .reverse();
 }
 
 // A last line that is only marks so far: it may become a heading, a list, a rule, a fence or a table, or text.
@@ -196,7 +211,10 @@ export function presentable(tail) {
   if (row === undefined) return { text, open: true };
   const cells = Math.max(1, line.replace(/\|\s*$/, "").split("|").length - 1);
   const head = line.trimEnd().endsWith("|") ? line : `${line}|`;
-  return { text: `${text.slice(0, text.length - line.length - newline.length)}${head}\n${quote}${"|-".repeat(cells)}|`, open: true };
+  return {
+    text: `${text.slice(0, text.length - line.length - newline.length)}${head}\n${quote}${"|-".repeat(cells)}|`,
+    open: true,
+  };
 }
 
 /** Code is shown as it comes. @param {string} text */

@@ -65,7 +65,9 @@ class Cursor {
   /** @returns {Place} */
   get place() {
     const last = this.next ? this.next.previousSibling : this.parent.lastChild;
-    return last instanceof Text ? { parent: this.parent, last: last.previousSibling, kept: last.length } : { parent: this.parent, last, kept: 0 };
+    return last instanceof Text
+      ? { parent: this.parent, last: last.previousSibling, kept: last.length }
+      : { parent: this.parent, last, kept: 0 };
   }
 
   /**
@@ -90,7 +92,8 @@ class Cursor {
   /** Neighbouring pieces of text become one node. */
   flush() {
     const { next } = this;
-    const value = this.#text, kept = this.#kept;
+    const value = this.#text,
+      kept = this.#kept;
     if (value === "" && kept === 0) return this;
     this.#text = "";
     this.#kept = 0;
@@ -105,7 +108,7 @@ class Cursor {
    */
   close(open) {
     this.flush();
-    for (let rest; (rest = this.next); ) {
+    for (let rest; (rest = this.next);) {
       this.next = rest.nextSibling;
       if (rest !== open) rest.remove();
     }
@@ -147,8 +150,10 @@ function syncAttributes(node, wanted) {
   const align = String(wanted.get("style") ?? "").replace("text-align:", "");
   if (node.style.textAlign !== align) node.style.textAlign = align;
   wanted.delete("style");
-  for (const name of node.getAttributeNames()) if (!wanted.has(name) && name !== "style" && name !== CURSOR) node.removeAttribute(name);
-  for (const [name, value] of wanted) if (node.getAttribute(name) !== String(value)) node.setAttribute(name, String(value));
+  for (const name of node.getAttributeNames())
+    if (!wanted.has(name) && name !== "style" && name !== CURSOR) node.removeAttribute(name);
+  for (const [name, value] of wanted)
+    if (node.getAttribute(name) !== String(value)) node.setAttribute(name, String(value));
 }
 
 /**

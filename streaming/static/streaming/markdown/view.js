@@ -64,7 +64,7 @@ export class MarkdownView {
 
   /** Once a frame: brings the page up to date. */
   flush() {
-    for (let part; (part = this.#blocks.settle()); ) this.#commit(part);
+    for (let part; (part = this.#blocks.settle());) this.#commit(part);
     this.#showTail();
     this.#moveCursor();
   }
@@ -124,7 +124,11 @@ export class MarkdownView {
 
   /** @param {References} references @returns {Env} */
   #env(references) {
-    return { references: { ...references }, copyLabel: this.#copyLabel, bracketed: this.#heal ? this.#bracketed : undefined };
+    return {
+      references: { ...references },
+      copyLabel: this.#copyLabel,
+      bracketed: this.#heal ? this.#bracketed : undefined,
+    };
   }
 
   #moveCursor() {
@@ -140,7 +144,8 @@ export class MarkdownView {
 function lastElement(root) {
   let element = root;
   for (;;) {
-    const last = element.localName === "tr" ? [...element.children].findLast((cell) => cell.hasChildNodes()) : element.lastChild;
+    const last =
+      element.localName === "tr" ? [...element.children].findLast((cell) => cell.hasChildNodes()) : element.lastChild;
     if (!(last instanceof Element) || ["br", "hr", "input"].includes(last.localName)) return element;
     element = last;
   }
