@@ -12,7 +12,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
-from streaming.upstream_settings import read_settings
+from streaming.upstream_settings import read_config
 
 
 @register()
@@ -33,7 +33,7 @@ def check_upstreams(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[C
     errors: list[CheckMessage] = []
     for name, entry in settings.STREAMING_UPSTREAMS.items():
         try:
-            read_settings(name, entry)
+            read_config(name, entry)
         except ImproperlyConfigured as error:
             errors.append(Error(str(error), id="streaming.E001"))
     return errors

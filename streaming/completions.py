@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
-from streaming import formats, pipeline, registry, reviews, sources, upstream_settings, upstreams
+from streaming import formats, guardrails, registry, relay, sources, upstream_settings, upstreams
 from streaming.access import guarded
 from streaming.requests import BadRequest, CompletionRequest, as_query, filled_playback, read_completion_request
 from streaming.responses import Close, EventStreamResponse
@@ -27,47 +27,47 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
     if asked.model == SIMULATED:
         return await (_play if asked.streams else _play_at_once)(request, asked)
     name, model = _found(asked.model)
-    review, upstream = await reviews.begin(request, name), upstreams.settings_of(name, request)
+    guardrail, upstream = await guardrails.begin(request, name), upstreams.config_of(name, request)
     fields = {**asked.fields, "model": model}
     if not asked.streams:
-        data = await upstreams.complete_at_once(upstream, request, fields, review)
-        return JsonResponse(await review.see_completion(data), headers=_headers(review))
-    answer = await upstreams.complete(upstream, request, fields, review)
-    parts = pipeline.read(pipeline.parse(answer.chunks), formats.OpenAIReader(keep_raw=True))
-    return _streamed(request, review, parts, formats.OpenAIRelay(asked.model), answer.aclose)
+        data = await upstreams.complete_at_once(upstream, request, fields, guardrail)
+        return JsonResponse(await guardrail.moderate_completion(data), headers=_headers(guardrail))
+    answer = await upstreams.complete(upstream, request, fields, guardrail)
+    parts = relay.read(relay.parse(answer.chunks), formats.OpenAIReader(keep_raw=True))
+    return _streamed(request, guardrail, parts, formats.OpenAIRelay(asked.model), answer.aclose)
 
 
 async def _play(request: HttpRequest, asked: CompletionRequest) -> HttpResponseBase:
-    playback, review = _playback(asked), await reviews.begin(request, SIMULATED)
-    await review.see_prompt(asked.fields)
+    playback, guardrail = _playback(asked), await guardrails.begin(request, SIMULATED)
+    await guardrail.moderate_prompt(asked.fields)
     writer = formats.OpenAIWriter(SIMULATED, asked.choices, asked.counts_usage, _prompt_chars(asked))
-    return _streamed(request, review, pipeline.played(playback, choices=asked.choices), writer)
+    return _streamed(request, guardrail, relay.played(playback, choices=asked.choices), writer)
 
 
 async def _play_at_once(request: HttpRequest, asked: CompletionRequest) -> HttpResponseBase:
-    playback, review = _playback(asked), await reviews.begin(request, SIMULATED)
-    await review.see_prompt(asked.fields)
+    playback, guardrail = _playback(asked), await guardrails.begin(request, SIMULATED)
+    await guardrail.moderate_prompt(asked.fields)
     text = sources.read_document(playback.document)
     completion = formats.whole_completion(SIMULATED, text, asked.choices, _prompt_chars(asked))
-    return JsonResponse(await review.see_completion(json.dumps(completion)), headers=_headers(review))
+    return JsonResponse(await guardrail.moderate_completion(json.dumps(completion)), headers=_headers(guardrail))
 
 
 def _streamed(
     request: HttpRequest,
-    review: reviews.Review,
-    parts: pipeline.Parts,
+    guardrail: guardrails.Guardrail,
+    parts: relay.Parts,
     writer: formats.OpenAIWriter,
     close: Close | None = None,
 ) -> HttpResponseBase:
-    messages = pipeline.write(review.see_answer(parts), writer)
-    response = registry.watch(EventStreamResponse(request, messages, farewell=writer.farewell, close=close))
-    response["X-Request-ID"] = review.stream
+    messages = relay.write(guardrail.moderate_answer(parts), writer)
+    response = registry.watch(EventStreamResponse(request, messages, final_messages=writer.final_messages, close=close))
+    response["X-Request-ID"] = guardrail.stream
     return response
 
 
-def _headers(review: reviews.Review) -> dict[str, str]:
+def _headers(guardrail: guardrails.Guardrail) -> dict[str, str]:
     """OpenAI's clients show it in their errors; here it names the stream in the audit."""
-    return {"X-Request-ID": review.stream, "Cache-Control": "no-store"}
+    return {"X-Request-ID": guardrail.stream, "Cache-Control": "no-store"}
 
 
 def _playback(asked: CompletionRequest) -> sources.Playback:

@@ -41,7 +41,7 @@ CLOSING_SECONDS = 5.0
 """How long a source's own cleanup is waited for."""
 
 Close = Callable[[], Awaitable[None]]
-Farewell = Callable[[str, Failure | None], list[sse.Message] | bytes]
+FinalMessages = Callable[[str, Failure | None], list[sse.Message] | bytes]
 """What a stream says when it ends otherwise than by itself: the reason, and what failed if something did."""
 
 
@@ -152,7 +152,7 @@ class _ClosingResponse(StreamingHttpResponse):
 class RelayResponse(_ClosingResponse):
     """Passes an upstream's answer on: its status, its end-to-end headers, its bytes."""
 
-    def __init__(self, request: HttpRequest, upstream: upstreams.Upstream) -> None:
+    def __init__(self, request: HttpRequest, upstream: upstreams.UpstreamResponse) -> None:
         super().__init__(request, self._relayed(upstream.chunks), upstream.aclose)
         self.status_code, self.reason_phrase = upstream.status, upstream.reason
         del self["Content-Type"]  # Django's guess
@@ -185,7 +185,7 @@ class RelayResponse(_ClosingResponse):
 class EventStreamResponse(_ClosingResponse):
     """Sends batches of messages as they come, and closes their source when the reader leaves.
 
-    What is ready together goes out as one chunk. No exception leaves it: it becomes what ``farewell`` says. A
+    What is ready together goes out as one chunk. No exception leaves it: it becomes what ``final_messages`` says. A
     comment goes out after ``heartbeat`` silent seconds. ``close`` closes what the batches come from, should the
     reader be gone before the first byte.
     """
@@ -195,7 +195,7 @@ class EventStreamResponse(_ClosingResponse):
         request: HttpRequest,
         batches: AsyncGenerator[list[sse.Message]],
         *,
-        farewell: Farewell,
+        final_messages: FinalMessages,
         close: Close | None = None,
         heartbeat: float = HEARTBEAT,
     ) -> None:
@@ -203,7 +203,7 @@ class EventStreamResponse(_ClosingResponse):
         for key, value in HEADERS.items():
             self[key] = value
         self._batches = batches
-        self._farewell = farewell
+        self._final_messages = final_messages
         self._heartbeat = heartbeat
         self._stopped: str | None = None
         self._error: Exception | None = None
@@ -216,7 +216,7 @@ class EventStreamResponse(_ClosingResponse):
         return self._puller is not None
 
     def stop(self, reason: str) -> None:
-        """Ends the stream with a farewell; what is ready goes out before."""
+        """Ends the stream with its final messages; what is ready goes out before."""
         self._stopped = self._stopped or reason
         if self._puller:
             self._puller.cancel()
@@ -275,7 +275,7 @@ class EventStreamResponse(_ClosingResponse):
         return self._said("error", failure)
 
     def _said(self, reason: str, failure: Failure | None) -> bytes:
-        said = self._farewell(reason, failure)
+        said = self._final_messages(reason, failure)
         return said if isinstance(said, bytes) else b"".join(map(sse.encode, said))
 
     def _log_end(self, seconds: float) -> None:

@@ -28,7 +28,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class UpstreamConfig:
     """One entry of ``STREAMING_UPSTREAMS``, checked."""
 
     name: str
@@ -49,7 +49,7 @@ _KEYS = (
 )  # fmt: skip
 
 
-def read_settings(name: str, entry: Mapping[str, Any]) -> Settings:
+def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
     """An entry of the settings as a value. ImproperlyConfigured says which key is wrong, and how."""
     where = f"STREAMING_UPSTREAMS[{name!r}]"
     if unknown := sorted(set(entry) - _KEYS):
@@ -64,7 +64,7 @@ def read_settings(name: str, entry: Mapping[str, Any]) -> Settings:
         raise ImproperlyConfigured(f"{where}['CONCURRENCY'] is {concurrency!r}: it has to be a number of streams.")
     if isinstance(entry.get("FORWARD", ()), str):
         raise ImproperlyConfigured(f"{where}['FORWARD'] has to be a list of headers.")
-    return Settings(
+    return UpstreamConfig(
         name,
         url,
         form,
@@ -124,7 +124,7 @@ def models() -> dict[str, tuple[str, str]]:
     """
     found: dict[str, tuple[str, str]] = {}
     for name, entry in settings.STREAMING_UPSTREAMS.items():
-        upstream = read_settings(name, entry)
+        upstream = read_config(name, entry)
         for model in upstream.models if upstream.format == "openai" else ():
             found[f"{name}/{model}" if model in found else model] = name, model
     return found
@@ -138,7 +138,7 @@ def find_model(model: str) -> tuple[str, str] | None:
     if found := models().get(model):
         return found
     for name, entry in settings.STREAMING_UPSTREAMS.items():
-        upstream = read_settings(name, entry)
+        upstream = read_config(name, entry)
         if upstream.format == "openai":
             if model.removeprefix(f"{name}/") in upstream.models:
                 return name, model.removeprefix(f"{name}/")

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-from streaming import audit, formats, pipeline, registry, reviews, rulebook, sources, upstreams
+from streaming import audit, formats, guardrails, registry, relay, rulebook, sources, upstreams
 from streaming.access import guarded
 from streaming.moderation import RuleError
 from streaming.requests import arriving_body, is_a_return, raw_path_after, read_body, read_playback
@@ -59,7 +59,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 async def ping(request: HttpRequest) -> HttpResponseBase:
     last = re.fullmatch(r"-1|[0-9]{1,18}", request.headers.get("Last-Event-ID", ""))
     ticks = sources.ticks(after=int(last[0]) if last else None)
-    return registry.watch(EventStreamResponse(request, ticks, farewell=lambda *_: b"retry: 1000\n\n"))
+    return registry.watch(EventStreamResponse(request, ticks, final_messages=lambda *_: b"retry: 1000\n\n"))
 
 
 @guarded("GET", "POST", signed=True)
@@ -68,8 +68,8 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
         return HttpResponse(status=204)
     form = read_playback(request)
     writer = formats.OpenAIWriter(form.playback.document) if form.is_openai else formats.NativeWriter()
-    messages = pipeline.write(pipeline.played(form.playback, full=form.is_full), writer)
-    return registry.watch(EventStreamResponse(request, messages, farewell=writer.farewell))
+    messages = relay.write(relay.played(form.playback, full=form.is_full), writer)
+    return registry.watch(EventStreamResponse(request, messages, final_messages=writer.final_messages))
 
 
 @guarded("GET", "POST")
@@ -77,11 +77,13 @@ async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseB
     if is_a_return(request):
         return HttpResponse(status=204)
     writer = formats.NativeWriter()
-    review = await reviews.begin(request, name, writer.stream)
-    upstream = await upstreams.connect(name, request, read_body(request), review)
-    parts = pipeline.read(pipeline.parse(upstream.chunks), formats.READERS[upstream.format]())
-    messages = pipeline.write(review.see_answer(parts), writer)
-    return registry.watch(EventStreamResponse(request, messages, farewell=writer.farewell, close=upstream.aclose))
+    guardrail = await guardrails.begin(request, name, writer.stream)
+    upstream = await upstreams.connect(name, request, read_body(request), guardrail)
+    parts = relay.read(relay.parse(upstream.chunks), formats.READERS[upstream.format]())
+    messages = relay.write(guardrail.moderate_answer(parts), writer)
+    return registry.watch(
+        EventStreamResponse(request, messages, final_messages=writer.final_messages, close=upstream.aclose)
+    )
 
 
 @guarded("GET", everyone=True)

@@ -286,7 +286,7 @@ class TestNativeWriter:
         assert (done.event, done.data) == ("done", '{"reason": "error"}')
 
     def test_says_goodbye_with_the_reason(self) -> None:
-        (done,) = NativeWriter().farewell("drained", None)
+        (done,) = NativeWriter().final_messages("drained", None)
 
         assert done.data == '{"reason": "drained"}'
 
@@ -294,8 +294,8 @@ class TestNativeWriter:
         writer = NativeWriter()
         writer.write(StreamEnd())
 
-        assert writer.farewell("drained", None) == []
-        assert writer.farewell("error", CUT) == []
+        assert writer.final_messages("drained", None) == []
+        assert writer.final_messages("error", CUT) == []
 
     @given(st.text(st.characters()))
     def test_writes_any_text_so_that_it_is_read_back(self, text: str) -> None:
@@ -326,18 +326,18 @@ class TestOpenAIWriter:
     def test_has_no_names_and_no_ids(self) -> None:
         writer = OpenAIWriter("tour")
 
-        messages = [*writer.begin(), *writer.write(Delta("a")), *writer.farewell("drained", None)]
+        messages = [*writer.begin(), *writer.write(Delta("a")), *writer.final_messages("drained", None)]
 
         assert {(message.event, message.id) for message in messages} == {("message", None)}
 
     def test_says_an_error_as_openai_does(self) -> None:
-        (message,) = OpenAIWriter("tour").farewell("error", Failure(500, "Internal Server Error", "it failed"))
+        (message,) = OpenAIWriter("tour").final_messages("error", Failure(500, "Internal Server Error", "it failed"))
 
         assert json.loads(message.data)["error"]["message"] == "it failed"
 
     @pytest.mark.parametrize("reason", ["drained", "stopped", "error"])
     def test_does_not_let_a_cut_stream_be_taken_for_whole(self, reason: str) -> None:
-        (message,) = OpenAIWriter("tour").farewell(reason, None)
+        (message,) = OpenAIWriter("tour").final_messages(reason, None)
 
         assert reason in json.loads(message.data)["error"]["message"]
 
@@ -351,4 +351,4 @@ class TestOpenAIWriter:
         writer = OpenAIWriter("tour")
         writer.write(StreamEnd())
 
-        assert writer.farewell("drained", None) == []
+        assert writer.final_messages("drained", None) == []

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streaming import formats, pipeline
+from streaming import formats, relay
 from streaming.formats import OpenAIReader, OpenAIRelay, OpenAIWriter
 from streaming.moderation import Rule, RuleSet
 from streaming.requests import BadRequest
@@ -47,8 +47,8 @@ async def relayed(
             yield data[at : at + size]
 
     writer = OpenAIRelay("m")
-    parts = pipeline.read(pipeline.parse(pieces()), OpenAIReader(keep_raw=True))
-    batches = pipeline.write(pipeline.moderate(parts, rules, seen), writer)
+    parts = relay.read(relay.parse(pieces()), OpenAIReader(keep_raw=True))
+    batches = relay.write(relay.moderate(parts, rules, seen), writer)
     sent = b"".join([encode(message) async for batch in batches for message in batch])
     return [message.data if message.data == "[DONE]" else json.loads(message.data) for message in Parser().feed(sent)]
 
@@ -247,8 +247,8 @@ class TestABlock:
             finally:
                 closed.append(True)
 
-        parts = pipeline.read(pipeline.parse(pieces()), OpenAIReader(keep_raw=True))
-        out = [part async for batch in pipeline.moderate(parts, RULES) for part in batch]
+        parts = relay.read(relay.parse(pieces()), OpenAIReader(keep_raw=True))
+        out = [part async for batch in relay.moderate(parts, RULES) for part in batch]
 
         assert out[-1] == formats.StreamEnd("blocked")
         assert closed == [True]
@@ -392,8 +392,8 @@ class TestNothingUnmoderatedPasses:
         async def pieces() -> AsyncGenerator[bytes]:
             yield wire(*LEAKS[name], chunk({}, "stop"), "[DONE]")
 
-        parts = pipeline.read(pipeline.parse(pieces()), OpenAIReader())
-        batches = pipeline.write(pipeline.moderate(parts, RULES), formats.NativeWriter())
+        parts = relay.read(relay.parse(pieces()), OpenAIReader())
+        batches = relay.write(relay.moderate(parts, RULES), formats.NativeWriter())
         out = [json.loads(message.data) async for batch in batches for message in batch]
 
         assert "darn" not in json.dumps(out).lower()
@@ -494,7 +494,7 @@ async def test_however_an_answer_is_cut_each_choice_is_what_its_whole_text_would
 
     for index in (0, 1):
         whole = "".join(text for at, text in pieces if at == index)
-        assert text_of(out, index) == pipeline.clean(whole, CALM)
+        assert text_of(out, index) == relay.clean(whole, CALM)
     assert sorted(finishes(out)) == [(0, "stop"), (1, "stop")]
     assert out[-1] == "[DONE]"
 
@@ -616,7 +616,7 @@ class TestACompletionThatCameWhole:
         first = {"message": {"role": "assistant", "content": "oh darn", "refusal": None}, "logprobs": {"content": []}}
         second = {"message": {"role": "assistant", "tool_calls": calls}, "finish_reason": "tool_calls"}
 
-        out = await pipeline.moderate_completion(self.completion(first, second, usage={"total_tokens": 3}), RULES)
+        out = await relay.moderate_completion(self.completion(first, second, usage={"total_tokens": 3}), RULES)
 
         one, two = out["choices"]
         assert one == {
@@ -633,7 +633,7 @@ class TestACompletionThatCameWhole:
         first = {"message": {"content": "a stop here b", "tool_calls": [{"id": "c", "function": {"name": "f"}}]}}
         second = {"message": {"content": "fine"}}
 
-        out = await pipeline.moderate_completion(self.completion(first, second), RULES)
+        out = await relay.moderate_completion(self.completion(first, second), RULES)
 
         assert [choice["message"] for choice in out["choices"]] == [{"content": "a "}, {"content": "fine"}]
         assert [choice["finish_reason"] for choice in out["choices"]] == ["content_filter", "stop"]
@@ -641,7 +641,7 @@ class TestACompletionThatCameWhole:
     @pytest.mark.parametrize("data", ["", "[]", "{}", '{"choices": {}}', '{"choices": [3]}', "<html>darn"])
     async def test_has_to_be_one(self, data: str) -> None:
         with pytest.raises(formats.FormatError):
-            await pipeline.moderate_completion(data, RULES)
+            await relay.moderate_completion(data, RULES)
 
 
 class TestWritingAStreamOfOurOwn:
@@ -690,7 +690,7 @@ class TestPrompts:
         }
         seen: list[Sighting] = []
 
-        await pipeline.moderate_prompt(fields, RULES, seen.append)
+        await relay.moderate_prompt(fields, RULES, seen.append)
 
         assert json.dumps(fields).count('"****"') == 8
         assert (fields["model"], fields["messages"][3]["tool_call_id"]) == ("darn", "darn")
@@ -700,7 +700,7 @@ class TestPrompts:
         fields = {"messages": [{"role": "user", "content": "please stop here"}]}
 
         with pytest.raises(BadRequest, match=r"blocked by a moderation rule \(test\): Let us stop\.") as blocked:
-            await pipeline.moderate_prompt(fields, RULES)
+            await relay.moderate_prompt(fields, RULES)
 
         assert blocked.value.code == "content_filter"
 
@@ -710,11 +710,11 @@ class TestPrompts:
             deep = [deep]
 
         with pytest.raises(BadRequest, match="more objects in objects"):
-            await pipeline.moderate_prompt({"messages": deep}, RULES)
+            await relay.moderate_prompt({"messages": deep}, RULES)
 
     async def test_of_any_length_leave_the_loop_its_turns(self) -> None:
         fields = {"messages": [{"role": "user", "content": "x" * 25_000 + "da" + "rn" + "x" * 25_000}]}
 
-        await pipeline.moderate_prompt(fields, RULES)
+        await relay.moderate_prompt(fields, RULES)
 
         assert fields["messages"][0]["content"] == "x" * 25_000 + "****" + "x" * 25_000

@@ -57,7 +57,7 @@ def say_goodbye(reason: str, failure: Failure | None) -> list[Message]:
 def stream_from(source: Source, **more: Any) -> EventStreamResponse:
     request = AsyncRequestFactory().get("/somewhere")
     return EventStreamResponse(
-        request, source.batches(), **{"farewell": say_goodbye, "close": source.aclose, "heartbeat": 30.0, **more}
+        request, source.batches(), **{"final_messages": say_goodbye, "close": source.aclose, "heartbeat": 30.0, **more}
     )
 
 
@@ -221,7 +221,7 @@ class TestAStreamThatIsStopped:
         assert [chunk async for chunk in stream] == [b"event: done\ndata: stopped\n\n"]
 
     async def test_may_say_it_in_bytes_of_its_own(self) -> None:
-        response = stream_from(Source([forever()]), farewell=lambda *_: b"retry: 1000\n\n")
+        response = stream_from(Source([forever()]), final_messages=lambda *_: b"retry: 1000\n\n")
         response.stop("drained")
 
         assert await all_of(response) == b"retry: 1000\n\n"
@@ -312,7 +312,7 @@ class TestAReaderThatLeaves:
 
         source = Source([])
         request = AsyncRequestFactory().get("/")
-        response = EventStreamResponse(request, stubborn(), farewell=say_goodbye, close=source.aclose)
+        response = EventStreamResponse(request, stubborn(), final_messages=say_goodbye, close=source.aclose)
         async with asyncio.timeout(5), aclosing(aiter(response)) as stream:
             await anext(stream)
 
@@ -333,7 +333,7 @@ class TestAReaderThatLeaves:
 
         source = Source([])
         request = AsyncRequestFactory().get("/somewhere")
-        response = EventStreamResponse(request, slow_to_clean(), farewell=say_goodbye, close=source.aclose)
+        response = EventStreamResponse(request, slow_to_clean(), final_messages=say_goodbye, close=source.aclose)
 
         async def send_all() -> None:
             async with aclosing(aiter(response)) as stream:

@@ -8,12 +8,12 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from streaming import upstream_settings
-from streaming.upstream_settings import Timeouts, read_settings
+from streaming.upstream_settings import Timeouts, read_config
 
 
 class TestTheSettings:
     def test_have_sensible_defaults(self) -> None:
-        read = read_settings("x", {"URL": "http://localhost:9000/v1"})
+        read = read_config("x", {"URL": "http://localhost:9000/v1"})
 
         assert (read.name, read.url, read.format, read.models) == ("x", "http://localhost:9000/v1", "native", ())
         assert read.timeouts == Timeouts(connect=5, head=15, idle=60, total=None)
@@ -33,7 +33,7 @@ class TestTheSettings:
             "VERIFY": False,
         }
 
-        read = read_settings("x", entry)
+        read = read_config("x", entry)
 
         assert read.timeouts == Timeouts(idle=None, total=600)
         assert (read.headers, read.forward, read.verify) == ({"Authorization": "x"}, {"cookie"}, False)
@@ -42,7 +42,7 @@ class TestTheSettings:
     def test_have_the_key_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("A_KEY", "k\n")
 
-        read = read_settings("x", {"URL": "http://x", "API_KEY_ENV": "A_KEY", "HEADERS": {"X-A": "1"}})
+        read = read_config("x", {"URL": "http://x", "API_KEY_ENV": "A_KEY", "HEADERS": {"X-A": "1"}})
 
         assert read.headers == {"Authorization": "Bearer k", "X-A": "1"}
 
@@ -81,7 +81,7 @@ class TestTheSettings:
     )
     def test_that_are_wrong_are_named(self, entry: dict[str, Any], word: str) -> None:
         with pytest.raises(ImproperlyConfigured, match=word) as wrong:
-            read_settings("x", entry)
+            read_config("x", entry)
 
         assert "STREAMING_UPSTREAMS['x']" in str(wrong.value)
 

@@ -14,9 +14,18 @@ from django.core.signing import TimestampSigner
 from django.http import HttpRequest
 from django.test import AsyncRequestFactory
 
-from streaming import formats, pipeline, upstreams
+from streaming import formats, relay, upstreams
 from streaming.moderation import RuleSet
-from streaming.upstreams import Refused, Silent, Unreachable, Upstream, leaves_its_base, own, transport
+from streaming.upstreams import (
+    Refused,
+    Silent,
+    Unreachable,
+    UpstreamResponse,
+    builtin,
+    client,
+    leaves_its_base,
+    transport,
+)
 from tests.conftest import Connection, ScriptedUpstream, eventually, free_port
 
 Configure = Callable[..., None]
@@ -36,8 +45,7 @@ def configure(settings: Any, upstream: ScriptedUpstream) -> Configure:
 @pytest.fixture(autouse=True)
 async def _no_client_outlives_its_loop() -> AsyncGenerator[None]:
     yield
-    for client in transport._clients.pop(asyncio.get_running_loop(), {}).values():
-        await client.aclose()
+    await transport.close()
 
 
 def request(method: str = "GET", address: str = "/transfer", **more: Any) -> HttpRequest:
@@ -58,7 +66,7 @@ def _pairs(headers: Any) -> list[tuple[str, str]]:
 class Lenient:
     """Finds nothing wrong with any words but these."""
 
-    async def see_prompt(self, fields: dict[str, Any]) -> None:
+    async def moderate_prompt(self, fields: dict[str, Any]) -> None:
         for message in [fields, *fields.get("messages", [])]:
             message.update({key: self.clean(value) for key, value in message.items() if isinstance(value, str)})
 
@@ -66,15 +74,15 @@ class Lenient:
         return words.replace("darn", "****")
 
 
-async def connected(name: str = "default", body: bytes = b"", **more: Any) -> Upstream:
+async def connected(name: str = "default", body: bytes = b"", **more: Any) -> UpstreamResponse:
     return await upstreams.connect(name, request("POST" if body else "GET", **more), body, Lenient())
 
 
-async def relayed(path: str = "", *, method: str = "GET", body: Any = b"", **more: Any) -> Upstream:
+async def relayed(path: str = "", *, method: str = "GET", body: Any = b"", **more: Any) -> UpstreamResponse:
     return await upstreams.relay("default", path, request(method, "/proxy", **more), body)
 
 
-async def all_of(answer: Upstream) -> bytes:
+async def all_of(answer: UpstreamResponse) -> bytes:
     async with aclosing(answer.chunks) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
@@ -670,11 +678,11 @@ class TestConnections:
 
 
 class TestTheBuiltInUpstream:
-    def of(self, settings: Any, server: Any, **headers: str) -> upstreams.Settings:
+    def of(self, settings: Any, server: Any, **headers: str) -> upstreams.UpstreamConfig:
         settings.STREAMING_UPSTREAMS = {}
         asked = request(headers=headers)
         asked.scope["server"] = server
-        return upstreams.settings_of("default", asked)
+        return upstreams.config_of("default", asked)
 
     @pytest.mark.parametrize(
         ("server", "url"),
@@ -696,7 +704,7 @@ class TestTheBuiltInUpstream:
         settings.STREAMING_UPSTREAMS = {}
         asked = request()
         asked.scope["server"] = ("127.0.0.1", 1)
-        assert own.built_in(asked).headers["Host"] == host
+        assert builtin.builtin_config(asked).headers["Host"] == host
 
     @pytest.mark.parametrize("server", [None, ("/run/site.sock", None)])
     def test_needs_a_port(self, settings: Any, server: Any) -> None:
@@ -717,14 +725,14 @@ class TestTheSignature:
 
     def test_by_another_key_or_for_another_purpose_is_none(self, settings: Any) -> None:
         assert not self.signed(TimestampSigner(salt="another").sign("stream"))
-        assert not self.signed(TimestampSigner(salt=own.__name__).sign("transfer"))
+        assert not self.signed(TimestampSigner(salt=builtin.__name__).sign("transfer"))
         value = upstreams.sign()
         settings.SECRET_KEY = "another"
         assert not self.signed(value)
 
     def test_is_good_for_a_minute(self, monkeypatch: pytest.MonkeyPatch) -> None:
         value = upstreams.sign()
-        monkeypatch.setattr(own, "SIGNATURE_SECONDS", -1)
+        monkeypatch.setattr(builtin, "SIGNATURE_SECONDS", -1)
 
         assert not self.signed(value)
 
@@ -864,7 +872,7 @@ class TestAnOpenAIUpstreamThatWasAskedForAStream:
     ) -> None:
         upstream.script = answers("200 OK", kind="application/json", body=b" " * 5000)
         configure(FORMAT="openai")
-        monkeypatch.setattr(upstreams, "MAX_WHOLE_BYTES", 4096)
+        monkeypatch.setattr(client, "MAX_WHOLE_BYTES", 4096)
 
         with pytest.raises(Refused, match="more than 4,096 bytes at once"):
             await connected(body=PROMPT)
@@ -924,8 +932,8 @@ async def test_the_connection_is_used_again_once_a_stream_has_said_its_last_word
 
     for _ in range(3):
         answer = await connected(body=PROMPT)
-        parts = pipeline.read(pipeline.parse(answer.chunks), formats.OpenAIReader())
-        said = [part async for batch in pipeline.moderate(parts, RuleSet([])) for part in batch]
+        parts = relay.read(relay.parse(answer.chunks), formats.OpenAIReader())
+        said = [part async for batch in relay.moderate(parts, RuleSet([])) for part in batch]
         await answer.aclose()
         assert said == [formats.Delta("a"), formats.StreamEnd()]
 

@@ -116,7 +116,7 @@ class NativeWriter:
             case TextPart() | ChoiceEnd() | RawChunk():
                 return []  # this format has no words for them
 
-    def farewell(self, reason: str, failure: Failure | None) -> list[Message]:
+    def final_messages(self, reason: str, failure: Failure | None) -> list[Message]:
         return [] if self._ended else self.write(failure or StreamEnd(reason))
 
     def _message(self, event: str, data: dict[str, Any], retry: int | None = None) -> Message:

@@ -238,7 +238,7 @@ class OpenAIWriter:
                 return self.write(Failure(503, "Service Unavailable", f"the stream was {reason} before it was done"))
         raise TypeError(f"chat completion chunks cannot say {part!r}")
 
-    def farewell(self, reason: str, failure: Failure | None) -> list[Message]:
+    def final_messages(self, reason: str, failure: Failure | None) -> list[Message]:
         return [] if self._ended else self.write(failure or StreamEnd(reason))
 
     def _end(self, finish_reason: str) -> list[Message]:

@@ -122,5 +122,5 @@ class Writer(Protocol):
 
     def write(self, part: Part) -> list[Message]: ...
 
-    def farewell(self, reason: str, failure: Failure | None) -> list[Message]:
+    def final_messages(self, reason: str, failure: Failure | None) -> list[Message]:
         """The end of a stream that was stopped, or failed on our side; nothing if it had ended already."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from django.conf import settings
 from django.http import HttpRequest
 
-from streaming.upstream_settings import Settings
-from streaming.upstreams.own import SIGNATURE_HEADER
+from streaming.upstream_settings import UpstreamConfig
+from streaming.upstreams.builtin import SIGNATURE_HEADER
 
 Header = tuple[str, str]
 
@@ -28,7 +28,7 @@ OURS = frozenset(
 )
 
 
-def relayed_headers(upstream: Settings, request: HttpRequest) -> list[Header]:
+def relayed_headers(upstream: UpstreamConfig, request: HttpRequest) -> list[Header]:
     """The reader's end-to-end headers, in their order and as often as they came."""
     scope = getattr(request, "scope", {})
     came = [(key.decode("latin-1"), _text(value)) for key, value in scope.get("headers", ())]

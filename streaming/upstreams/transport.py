@@ -18,15 +18,15 @@ from httpx_aiohttp.transport import AiohttpResponseStream
 from multidict import CIMultiDict
 from yarl import URL
 
-from streaming.upstream_settings import Settings
+from streaming.upstream_settings import UpstreamConfig
+from streaming.upstreams.errors import Broken, Busy, Silent, Unreachable, UpstreamError
 from streaming.upstreams.headers import Header
-from streaming.upstreams.situations import Broken, Busy, Silent, Unreachable, UpstreamError
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Upstream:
+class UpstreamResponse:
     """An upstream that was asked: the head of its response, and the body as it comes.
 
     Of one that is slow to answer the head is what it should be, and the body begins with the wait for it.
@@ -49,15 +49,15 @@ class Upstream:
 
 
 async def send(
-    upstream: Settings,
+    upstream: UpstreamConfig,
     method: str,
     target: URL,
     headers: list[Header],
     body: AsyncIterable[bytes] | bytes,
     limit: float | None,
-) -> Upstream:
+) -> UpstreamResponse:
     """The response's head, ``limit`` seconds after the request at the latest."""
-    place = _Place(upstream)
+    place = ConcurrencySlot(upstream)
     try:
         response = await _sent(upstream, method, target, headers, body, limit)
     except BaseException:
@@ -71,16 +71,18 @@ async def send(
     # ISO 8859-1 gives each byte back when Django writes them.
     raw = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in response.headers.raw]
     chunks = _chunks(upstream, response, close)
-    return Upstream(upstream.name, upstream.format, response.status_code, response.reason_phrase, raw, chunks, close)
+    return UpstreamResponse(
+        upstream.name, upstream.format, response.status_code, response.reason_phrase, raw, chunks, close
+    )
 
 
 _open = Counter[str]()  # the requests to each upstream that are not closed
 
 
-class _Place:
+class ConcurrencySlot:
     """One of those that an upstream has. Busy if there is none."""
 
-    def __init__(self, upstream: Settings) -> None:
+    def __init__(self, upstream: UpstreamConfig) -> None:
         if upstream.concurrency is not None and _open[upstream.name] >= upstream.concurrency:
             raise Busy(upstream.name, f"has {upstream.concurrency} open streams already, and takes no more")
         self._name: str | None = upstream.name
@@ -94,7 +96,7 @@ class _Place:
 
 
 async def _sent(
-    upstream: Settings,
+    upstream: UpstreamConfig,
     method: str,
     target: URL,
     headers: list[Header],
@@ -128,7 +130,7 @@ async def _restarting(patience: asyncio.Timeout, seconds: float, body: AsyncIter
         yield piece
 
 
-def _translated(upstream: Settings, error: Exception) -> UpstreamError:
+def _translated(upstream: UpstreamConfig, error: Exception) -> UpstreamError:
     """The situation behind an exception, most of them aiohttp's own; its kinds overlap, so the order counts."""
     if isinstance(error, TimeoutError):
         return Silent(upstream.name, f"could not be connected to within {upstream.timeouts.connect:g} s")
@@ -143,7 +145,7 @@ def _translated(upstream: Settings, error: Exception) -> UpstreamError:
 
 
 async def _chunks(
-    upstream: Settings, response: httpx.Response, close: Callable[[], Awaitable[None]]
+    upstream: UpstreamConfig, response: httpx.Response, close: Callable[[], Awaitable[None]]
 ) -> AsyncGenerator[bytes]:
     """The body's pieces as they come, and the connection closed at the end, at a failure, and when given up."""
     clock, timeouts = asyncio.get_running_loop().time, upstream.timeouts

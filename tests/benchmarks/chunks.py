@@ -22,7 +22,7 @@ import django
 
 django.setup()
 
-from streaming import pipeline
+from streaming import relay
 from streaming.formats import OpenAIReader, OpenAIRelay
 from streaming.moderation import Rule, RuleSet
 from streaming.sources import read_document
@@ -40,13 +40,13 @@ def chunks(size: int = 4) -> list[str]:
     return [json.dumps({**HEAD, "choices": [choice], "usage": None}, ensure_ascii=False) for choice in choices]
 
 
-async def relay(data: list[str], rules: RuleSet) -> None:
+async def relayed(data: list[str], rules: RuleSet) -> None:
     async def batches() -> AsyncGenerator[list[Message]]:
         for at in range(0, len(data), TOGETHER):
             yield [Message.unchecked(each) for each in data[at : at + TOGETHER]]
 
-    parts = pipeline.read(batches(), OpenAIReader(keep_raw=True))
-    async for _ in pipeline.write(pipeline.moderate(parts, rules), OpenAIRelay("m")):
+    parts = relay.read(batches(), OpenAIReader(keep_raw=True))
+    async for _ in relay.write(relay.moderate(parts, rules), OpenAIRelay("m")):
         pass
 
 
@@ -64,7 +64,7 @@ def main() -> None:
     dice, data = random.Random(1), chunks()
     words = ["".join(dice.choices("abcdefghijklmnopqrstuvwxyz", k=dice.randint(5, 12))) for _ in range(1000)]
     rules = RuleSet([Rule(number, word) for number, word in enumerate(words)])
-    whole = best(lambda: asyncio.run(relay(data, rules)))
+    whole = best(lambda: asyncio.run(relayed(data, rules)))
     alone = best(lambda: [json.dumps(json.loads(each), ensure_ascii=False) for each in data])
     print(f"{len(data):,} chunks, {TOGETHER} together: {whole / len(data) * 1e6:.1f} µs each")
     print(f"their JSON alone, parsed and written: {alone / len(data) * 1e6:.1f} µs each")

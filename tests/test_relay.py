@@ -11,7 +11,7 @@ import pytest
 
 from streaming.formats import CUT, READERS, Delta, Failure, NativeWriter, Notice, Part, Snapshot, StreamEnd
 from streaming.moderation import Rule, RuleSet
-from streaming.pipeline import moderate, parse, played, read, write
+from streaming.relay import moderate, parse, played, read, write
 from streaming.responses import failure_of
 from streaming.sightings import Sighting
 from streaming.sources import Playback, read_document

@@ -6,8 +6,8 @@ from django.conf import settings
 from django.core import signing
 from django.http import HttpRequest
 
-from streaming.upstream_settings import Settings
-from streaming.upstreams.situations import Unreachable
+from streaming.upstream_settings import UpstreamConfig
+from streaming.upstreams.errors import Unreachable
 
 SIGNATURE_HEADER = "X-Streaming-Signature"
 """By it ``/stream`` knows this site's own relay: see ``sign`` and ``is_signed``."""
@@ -15,7 +15,7 @@ SIGNATURE_HEADER = "X-Streaming-Signature"
 SIGNATURE_SECONDS = 60
 
 
-def built_in(request: HttpRequest) -> Settings:
+def builtin_config(request: HttpRequest) -> UpstreamConfig:
     """This site's own ``/stream``, at the address that this request came in by."""
     server = getattr(request, "scope", {}).get("server")
     if not server or not server[1]:
@@ -23,7 +23,7 @@ def built_in(request: HttpRequest) -> Settings:
     host = f"[{server[0]}]" if ":" in server[0] else server[0]
     # A proxy in front may have set the scheme, and speaks plain HTTP to us: then it says so in this header.
     scheme = "http" if "X-Forwarded-Proto" in request.headers else request.scheme
-    return Settings(
+    return UpstreamConfig(
         "default",
         f"{scheme}://{host}:{server[1]}/stream",
         headers={"Host": _allowed_host(), SIGNATURE_HEADER: sign()},

@@ -20,7 +20,7 @@ def _outcomes(text: str, rule_set: RuleSet) -> list[Outcome]:
     return [*moderator.feed(text), *moderator.finish()]
 
 
-class Deltas:
+class DeltaStream:
     """The moderation of one channel whose text comes bit by bit."""
 
     def __init__(self, rule_set: RuleSet, witness: Witness | None, choice: int, channel: str) -> None:
@@ -53,7 +53,7 @@ class Deltas:
         return [*([Delta(shown, self._channel, self._choice)] if shown else []), *notices]
 
 
-class Wholes:
+class SnapshotStream:
     """The moderation of a text that comes whole each time. Only what is new is looked at, unless it was rewritten."""
 
     def __init__(self, rule_set: RuleSet, witness: Witness | None, choice: int, channel: str) -> None:
@@ -90,7 +90,7 @@ class Wholes:
         return [*([Snapshot(self._shown, self._channel, self._choice)] if changed else []), *notices]
 
 
-class Labels:
+class AtomicTexts:
     """The moderation of texts that are whole, and shown at once. Of two under one name no match is put together."""
 
     def __init__(self, rule_set: RuleSet, witness: Witness | None) -> None:

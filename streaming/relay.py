@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from streaming import formats, sse
-from streaming.channels import Deltas, Labels, Wholes, clean
+from streaming.answer import AtomicTexts, DeltaStream, SnapshotStream, clean
 from streaming.formats import ChoiceEnd, Delta, Failure, Notice, Part, Snapshot, StreamEnd, TextPart
 from streaming.moderation import RuleSet
 from streaming.requests import BadRequest
@@ -75,15 +75,15 @@ async def moderate(batches: Parts, rule_set: RuleSet, witness: Witness | None = 
 
     The witness is told of every match that counted, flags too.
     """
-    channels: dict[tuple[type[Part], int, str], Deltas | Wholes] = {}
-    labels = Labels(rule_set, witness)
+    channels: dict[tuple[type[Part], int, str], DeltaStream | SnapshotStream] = {}
+    labels = AtomicTexts(rule_set, witness)
     async with aclosing(batches), _all_told(channels):
         async for batch in batches:
             out: list[Part] = []
             for key, parts in groupby(batch, _channel):
                 if key is not None:
                     if key not in channels:
-                        kind = Deltas if key[0] is Delta else Wholes
+                        kind = DeltaStream if key[0] is Delta else SnapshotStream
                         channels[key] = kind(rule_set, witness, *key[1:])
                     out += channels[key].feed([part.text for part in parts])  # type: ignore[union-attr]
                     continue
@@ -98,7 +98,7 @@ async def moderate(batches: Parts, rule_set: RuleSet, witness: Witness | None = 
 
 
 @asynccontextmanager
-async def _all_told(channels: Mapping[Any, Deltas | Wholes]) -> AsyncGenerator[None]:
+async def _all_told(channels: Mapping[Any, DeltaStream | SnapshotStream]) -> AsyncGenerator[None]:
     """Whatever ends the stream, the witness is told of what was waiting for the text that follows it."""
     try:
         yield
@@ -108,7 +108,7 @@ async def _all_told(channels: Mapping[Any, Deltas | Wholes]) -> AsyncGenerator[N
                 channel.lookout.finish()
 
 
-def _released(channels: dict[tuple[type[Part], int, str], Deltas | Wholes], part: Part) -> list[Part]:
+def _released(channels: dict[tuple[type[Part], int, str], DeltaStream | SnapshotStream], part: Part) -> list[Part]:
     """What is held leaves before the end, or its choice's; it has not become a match."""
     if isinstance(part, ChoiceEnd):
         ended = [key for key in channels if key[1] == part.choice]

@@ -1,0 +1,290 @@
+"""What is asked of an upstream: a stream of text, a completion, or a request passed on as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
+
+from django.conf import settings
+from django.http import HttpRequest
+from yarl import URL
+
+from streaming.upstream_settings import UpstreamConfig, read_config
+from streaming.upstreams.builtin import builtin_config
+from streaming.upstreams.errors import (
+    BadPrompt,
+    Outside,
+    PostOnly,
+    Refused,
+    Unknown,
+)
+from streaming.upstreams.headers import Header, relayed_headers
+from streaming.upstreams.transport import UpstreamResponse, send
+
+MAX_ERROR_BYTES = 64 * 1024
+
+MAX_WHOLE_BYTES = 10_000_000
+"""Of an answer that comes whole."""
+
+WHOLE_SECONDS = 600.0
+"""How long an answer that comes whole is waited for, unless its upstream's TIMEOUTS have a total: it is the clients'
+own limit."""
+
+
+def config_of(name: str, request: HttpRequest) -> UpstreamConfig:
+    """The upstream of this name. Unknown if there is none."""
+    if entry := settings.STREAMING_UPSTREAMS.get(name):
+        return read_config(name, entry)
+    if name == "default":
+        return builtin_config(request)
+    raise Unknown(name, "does not exist")
+
+
+Fields = dict[str, Any]
+
+
+class Guardrail(Protocol):
+    """What is done to words that go to an upstream, and to those of its errors."""
+
+    async def moderate_prompt(self, fields: Fields) -> None:
+        """Changes the texts of a request's fields, or raises what keeps it from being sent."""
+
+    def clean(self, words: str) -> str: ...
+
+
+async def connect(name: str, request: HttpRequest, body: bytes, guardrail: Guardrail) -> UpstreamResponse:
+    """Asks an upstream for a stream of text, in its own format, as ``/transfer`` does.
+
+    Refused if it answers with anything but an event stream.
+    """
+    upstream = config_of(name, request)
+    if upstream.format == "openai":
+        if request.method != "POST":
+            raise PostOnly(upstream.name, "takes a prompt, by POST")
+        return await complete(upstream, request, _chat_completion_fields(upstream, body), guardrail)
+    target = _target(upstream, "", request.META.get("QUERY_STRING", ""))
+    passed = _passed_headers(request)
+    if body and "Content-Type" in request.headers:
+        passed.append(("Content-Type", request.headers["Content-Type"]))
+    body = await _seen(body, guardrail)
+    return await _stream(upstream, str(request.method), target, [*passed, *_FOR_A_STREAM], body, guardrail)
+
+
+async def _seen(body: bytes, guardrail: Guardrail) -> bytes:
+    """A body whose texts the rules have seen, if it is a JSON object. What they leave alone stays as it came."""
+    try:
+        fields = json.loads(body)
+        before = json.dumps(fields)
+    except (ValueError, RecursionError):
+        return body
+    if not isinstance(fields, dict):
+        return body
+    await guardrail.moderate_prompt(fields)
+    after = json.dumps(fields)
+    return body if after == before else after.encode()
+
+
+async def complete(
+    upstream: UpstreamConfig, request: HttpRequest, fields: Fields, guardrail: Guardrail
+) -> UpstreamResponse:
+    """Asks an upstream for a chat completion as a stream. What comes whole all the same is made into one.
+
+    Refused if it answers with neither.
+    """
+    await guardrail.moderate_prompt(fields)
+    body, target = _asked(upstream, {**fields, "stream": True})
+    headers = [*_passed_headers(request), ("Content-Type", "application/json"), *_FOR_A_STREAM]
+    return await _stream(upstream, "POST", target, headers, body, guardrail)
+
+
+async def complete_at_once(upstream: UpstreamConfig, request: HttpRequest, fields: Fields, guardrail: Guardrail) -> str:
+    """Asks an upstream for a chat completion that comes whole: its JSON. Refused if it answers with anything else."""
+    await guardrail.moderate_prompt(fields)
+    body, target = _asked(upstream, {**fields, "stream": False})
+    headers = [*_passed_headers(request), ("Content-Type", "application/json"), ("Accept", "application/json")]
+    seconds = upstream.timeouts.total or WHOLE_SECONDS
+    patient = replace(upstream, timeouts=replace(upstream.timeouts, idle=seconds, total=seconds))
+    answer = await send(patient, "POST", target, [*headers, ("Accept-Encoding", "identity")], body, seconds)
+    try:
+        await _refuse_an_error(upstream, answer, guardrail)
+        if "json" not in answer.kind:
+            raise Refused(upstream.name, 502, f"answered with {answer.kind or 'no type'}, not with JSON")
+        return (await _whole(upstream, answer)).decode("utf-8", "replace")
+    finally:
+        await answer.aclose()
+
+
+# "identity": a compressed stream would have to be unpacked before its text can be read.
+_FOR_A_STREAM = [("Accept", "text/event-stream"), ("Accept-Encoding", "identity"), ("Cache-Control", "no-store")]
+
+
+def _passed_headers(request: HttpRequest) -> list[Header]:
+    return [(key, request.headers[key]) for key in ("Accept-Language", "X-Request-ID") if key in request.headers]
+
+
+def _asked(upstream: UpstreamConfig, fields: Fields) -> tuple[bytes, URL]:
+    path = "" if upstream.url.endswith("/chat/completions") else "chat/completions"
+    return json.dumps(fields).encode(), _target(upstream, path, "")
+
+
+async def _stream(
+    upstream: UpstreamConfig, method: str, target: URL, headers: list[Header], body: bytes, guardrail: Guardrail
+) -> UpstreamResponse:
+    """The stream, once its head has come; or after ``head`` seconds without one, so that its reader can be answered."""
+    head, idle, total = upstream.timeouts.head, upstream.timeouts.idle, upstream.timeouts.total
+    limit = min((seconds for seconds in (idle and max(head, idle), total) if seconds is not None), default=None)
+    opening = asyncio.create_task(_opened(upstream, method, target, headers, body, limit, guardrail))
+    try:
+        await asyncio.wait({opening}, timeout=None if limit == head else head)
+    except asyncio.CancelledError:
+        await _given_up(opening)
+        raise
+    if opening.done():
+        return opening.result()
+    return UpstreamResponse(upstream.name, upstream.format, 200, "OK", [], _late(opening), partial(_given_up, opening))
+
+
+async def _opened(
+    upstream: UpstreamConfig,
+    method: str,
+    target: URL,
+    headers: list[Header],
+    body: bytes,
+    limit: float | None,
+    guardrail: Guardrail,
+) -> UpstreamResponse:
+    answer = await send(upstream, method, target, headers, body, limit)
+    try:
+        await _refuse_an_error(upstream, answer, guardrail)
+        if answer.kind == "text/event-stream":
+            return answer
+        if upstream.format == "openai" and "json" in answer.kind:
+            return replace(answer, chunks=_once(_as_stream(upstream, await _whole(upstream, answer), guardrail)))
+        raise Refused(upstream.name, 502, f"answered with {answer.kind or 'no type'}, not with an event stream")  # noqa: TRY301
+    except BaseException:
+        await answer.aclose()
+        raise
+
+
+async def _late(opening: asyncio.Task[UpstreamResponse]) -> AsyncGenerator[bytes]:
+    answer = await opening
+    async with aclosing(answer.chunks):
+        async for chunk in answer.chunks:
+            yield chunk
+
+
+async def _given_up(opening: asyncio.Task[UpstreamResponse]) -> None:
+    """Whether it has been answered or not."""
+    opening.cancel()
+    await asyncio.wait({opening})
+    if not opening.cancelled() and not opening.exception():
+        await opening.result().aclose()
+
+
+async def _once(data: bytes) -> AsyncGenerator[bytes]:
+    yield data
+
+
+async def _whole(upstream: UpstreamConfig, answer: UpstreamResponse) -> bytes:
+    body = b""
+    async with aclosing(answer.chunks):
+        async for chunk in answer.chunks:
+            body += chunk
+            if len(body) > MAX_WHOLE_BYTES:
+                raise Refused(upstream.name, 502, f"answered with more than {MAX_WHOLE_BYTES:,} bytes at once")
+    return body
+
+
+def _as_stream(upstream: UpstreamConfig, body: bytes, guardrail: Guardrail) -> bytes:
+    """A chat completion that came whole, as the stream of that one message."""
+    try:
+        fields = json.loads(body)
+        is_completion = isinstance(fields["choices"], list)
+    except (ValueError, RecursionError, LookupError, TypeError):
+        is_completion = False
+    if not is_completion:
+        said = _words_of(body, guardrail)
+        raise Refused(
+            upstream.name, 502, "answered with JSON that is no chat completion" + (f": {said}" if said else "")
+        )
+    line = body.replace(b"\r", b" ").replace(b"\n", b" ")
+    return b"data: " + line + b"\n\ndata: [DONE]\n\n"
+
+
+async def relay(name: str, path: str, request: HttpRequest, body: AsyncIterable[bytes] | bytes) -> UpstreamResponse:
+    """Passes a request on byte for byte, as ``/proxy`` does: its method, path, query, headers and body."""
+    upstream = config_of(name, request)
+    target = _target(upstream, path, request.META.get("QUERY_STRING", ""))
+    return await send(
+        upstream, str(request.method), target, relayed_headers(upstream, request), body, upstream.timeouts.head
+    )
+
+
+def _chat_completion_fields(upstream: UpstreamConfig, body: bytes) -> Fields:
+    """A chat completion request made from ``{"prompt": ...}`` or ``{"messages": [...]}``, other fields kept."""
+    try:
+        fields = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise BadPrompt(upstream.name, "takes JSON, which the body is not") from error
+    if not isinstance(fields, dict):
+        raise BadPrompt(upstream.name, "takes a JSON object, which the body is not")
+    prompt = fields.pop("prompt", None)
+    if "messages" not in fields and isinstance(prompt, str) and prompt:
+        fields["messages"] = [{"role": "user", "content": prompt}]
+    if not isinstance(fields.get("messages"), list):
+        raise BadPrompt(upstream.name, "takes a text as prompt, or a list as messages; there is neither")
+    model = {"model": upstream.models[0]} if upstream.models else {}
+    return {**model, **fields}
+
+
+def _target(upstream: UpstreamConfig, path: str, query: str) -> URL:
+    """The upstream's URL with a raw path below it and a raw query, nothing quoted anew."""
+    if leaves_its_base(path):
+        raise Outside(upstream.name, "is not asked for a path outside its URL")
+    url = upstream.url.rstrip("/") + f"/{path}" if path else upstream.url
+    return URL(f"{url}?{query}" if query else url, encoded=True)
+
+
+def leaves_its_base(path: str) -> bool:
+    """Whether a raw path has a ``..`` in it, however often it was quoted and whatever slash is used."""
+    raw, before = path.encode(), b""
+    while raw != before:
+        raw, before = unquote_to_bytes(raw), raw
+    return b".." in re.split(rb"[/\\]", raw) or any(byte < 0x20 for byte in raw)
+
+
+async def _refuse_an_error(upstream: UpstreamConfig, answer: UpstreamResponse, guardrail: Guardrail) -> None:
+    if answer.status == 200:
+        return
+    said = _words_of(await _beginning(answer), guardrail) if "json" in answer.kind else ""
+    sentence = f"answered {answer.status} {answer.reason}".rstrip() + (f": {said}" if said else "")
+    retry_after = next((value for key, value in answer.headers if key.lower() == "retry-after"), "")
+    raise Refused(upstream.name, answer.status, sentence, retry_after)
+
+
+async def _beginning(answer: UpstreamResponse) -> bytes:
+    """An error's body; none if it is longer than an error is."""
+    body = b""
+    async with aclosing(answer.chunks):
+        async for chunk in answer.chunks:
+            body += chunk
+            if len(body) > MAX_ERROR_BYTES:
+                return b""
+    return body
+
+
+def _words_of(body: bytes, guardrail: Guardrail) -> str:
+    """What the body of an error says, of RFC 9457's detail or of OpenAI's message; 500 characters at most."""
+    try:
+        fields = json.loads(body)
+        said = fields.get("detail") or fields["error"]["message"]
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return ""
+    return guardrail.clean(str(said)[:500])
