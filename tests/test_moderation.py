@@ -346,6 +346,7 @@ class TestRefusals:
         (r"[]x]", "]yx", "*y*"),
         (r"a\.b\x41\x{42}", "a.bab a.bAB axbab", "***** ***** axbab"),
         (r"\Qa.b*\E+", "a.b** a.b", "***** a.b"),
+        (r"\Qab\E+", "abbb abab", "**** ****"),
         (r"(?i)É", "e é É", "* * *"),
         (r"x{2", "x{2", "***"),
         (r"a{2}b{1,2}c{0,1}d", "aabbd aabcd aabccd", "***** ***** aabccd"),

@@ -193,7 +193,9 @@ class _Parser:
             end = self._pattern.find("\\E", self._at)
             text = self._pattern[self._at + 1 : end if end >= 0 else None]
             self._at = end + 2 if end >= 0 else len(self._pattern)
-            return literal(text, self._fold)
+            # A repetition after a quotation is of its last character.
+            last = self._repeated(literal(text[-1:], self._fold), at)
+            return Seq((literal(text[:-1], self._fold), last))
         if (anchor := _ANCHORS.get(self._peek())) is not None:
             hint = ": tick 'whole word' instead" if anchor in ("\\b", "\\B") else ""
             raise self._wrong(f"{anchor} is an anchor, which streams cannot have{hint}", at)
