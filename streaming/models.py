@@ -125,7 +125,7 @@ class ModerationRule(models.Model):
         REGEX = "regex", _("regular expression")
 
     class Action(models.TextChoices):
-        MASK = "mask", _("mask: show * instead")
+        MASK = "mask", _("mask: show • instead")
         REPLACE = "replace", _("replace: show the replacement instead")
         DROP = "drop", _("drop: leave it out")
         BLOCK = "block", _("block: end the answer there")

@@ -170,7 +170,7 @@ def _acted(
         rule, end = names[match.rank], -match.minus_end
         found.append((rule, match.start, end))
         shown += text[at : match.start]
-        shown += {"mask": "*" * (end - match.start), "replace": rule.replacement}.get(rule.action, "")
+        shown += {"mask": "•" * (end - match.start), "replace": rule.replacement}.get(rule.action, "")
         at = end
     hold = max(hold, at)
     shown += text[at:hold]

@@ -467,7 +467,7 @@ class TestTheHistory:
         page = said(moderator.get(f"{LIST}{rule.pk}/history/"))
 
         assert "category : old → new".replace(" :", ":") in page
-        assert "action: mask: show * instead → block: end the answer there" in page
+        assert "action: mask: show • instead → block: end the answer there" in page
         assert "exact: no → yes" in page
 
     def test_knows_of_the_list_and_of_many_at_once_too(self, moderator: Client) -> None:

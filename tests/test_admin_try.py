@@ -41,14 +41,14 @@ class TestATrial:
             *(("oh ", ()), ("DARN", (1, 2)), (" heck", (2,)), (", ", ())),
             *(("aab", (3,)), (" ", ()), ("drop", (4,)), (".", ())),
         ]
-        assert "".join(each.text for each in done.shown) == "oh **** heck, [ab] ."
-        assert [(each.text, each.hits) for each in done.shown if each.hits] == [("****", (1,)), ("[ab]", (3,))]
+        assert "".join(each.text for each in done.shown) == "oh •••• heck, [ab] ."
+        assert [(each.text, each.hits) for each in done.shown if each.hits] == [("••••", (1,)), ("[ab]", (3,))]
 
     def test_tells_what_left_and_what_was_held_after_each_piece(self) -> None:
         done = trial.run(RuleSet([Rule(1, "darn")]), "a darn", 2)
 
         assert [(step.fed, step.shown, step.held) for step in done.steps] == [
-            *(("a ", "a ", ""), ("da", "", "da"), ("rn", "****", "")),
+            *(("a ", "a ", ""), ("da", "", "da"), ("rn", "••••", "")),
         ]
         assert done.most_held == 2
 
@@ -91,7 +91,7 @@ class TestThePage:
 
         page = moderator.get(TRY)
 
-        assert "may write **** when" in shown(page)
+        assert "may write •••• when" in shown(page)
         assert "secret-project" in shown(page)
         assert "1 rule, version 2;" in said(page)
 
@@ -110,7 +110,7 @@ class TestThePage:
 
         page = moderator.post(TRY, {"rule": one.pk, "which": "chosen", "text": "one two", "cut": "2"})
 
-        assert shown(page) == "*** two"
+        assert shown(page) == "••• two"
         assert "the chosen ones (1)" in said(page)
 
     def test_tries_the_one_in_the_form_that_is_not_saved(self, moderator: Client) -> None:
@@ -153,7 +153,7 @@ class TestThePage:
         )
 
         assert "<html" not in part.content.decode()
-        assert shown(part) == "a ****"
+        assert shown(part) == "a ••••"
 
     def test_escapes_what_it_shows(self, moderator: Client) -> None:
         rules.create(pattern="<script>", action="flag")

@@ -143,7 +143,7 @@ class TestStreaming:
         )
         chunks = list(stream)
 
-        assert "".join(each.choices[0].delta.content or "" for each in chunks if each.choices) == "oh **** you"
+        assert "".join(each.choices[0].delta.content or "" for each in chunks if each.choices) == "oh •••• you"
         assert {each.id for each in chunks} == {"chatcmpl-7"}
         assert {each.model for each in chunks} == {"one-really"}
         assert [each.choices[0].finish_reason for each in chunks if each.choices][-1] == "stop"
@@ -168,7 +168,7 @@ class TestStreaming:
         with service.client.chat.completions.stream(model="one", messages=HELLO, n=2) as stream:
             whole = stream.get_final_completion()
 
-        assert [choice.message.content for choice in whole.choices] == ["a", "****"]
+        assert [choice.message.content for choice in whole.choices] == ["a", "••••"]
         assert service.asked[0]["n"] == 2
 
     def test_gives_calls_of_tools(self, service: Service) -> None:
@@ -192,7 +192,7 @@ class TestStreaming:
 
         calls = whole.choices[0].message.tool_calls or []
         assert [(each.id, each.function.name, each.function.arguments) for each in calls] == [
-            ("call_a", "look", '{"word": "****"}'),
+            ("call_a", "look", '{"word": "••••"}'),
             ("call_b", "look", '{"word": "day"}'),
         ]
 
@@ -215,7 +215,7 @@ class TestStreaming:
         service.answers(chunk({"content": "oh da"}), {"error": {"message": "overloaded, darn", "code": 503}})
         got = []
 
-        with pytest.raises(openai.APIError, match=r"the upstream failed: overloaded, \*{4}"):
+        with pytest.raises(openai.APIError, match=r"the upstream failed: overloaded, •{4}"):
             got.extend(service.client.chat.completions.create(model="one", messages=HELLO, stream=True))
 
         assert "".join(each.choices[0].delta.content or "" for each in got) == "oh da"
@@ -228,7 +228,7 @@ class TestStreaming:
 
         chunks = list(service.client.chat.completions.create(model="one", messages=HELLO, stream=True))
 
-        assert [each.choices[0].delta.content for each in chunks] == ["oh ****"]
+        assert [each.choices[0].delta.content for each in chunks] == ["oh ••••"]
         assert chunks[0].object == "chat.completion.chunk"
 
     def test_is_a_stream_like_our_others(self, service: Service) -> None:
@@ -271,8 +271,8 @@ class TestAnswersThatComeWhole:
 
         whole = service.client.chat.completions.create(model="one", messages=HELLO, n=2)
 
-        assert whole.choices[0].message.content == "oh ****"
-        assert (whole.choices[1].message.tool_calls or [])[0].function.arguments == '["****"]'  # type: ignore[union-attr]
+        assert whole.choices[0].message.content == "oh ••••"
+        assert (whole.choices[1].message.tool_calls or [])[0].function.arguments == '["••••"]'  # type: ignore[union-attr]
         assert (whole.id, whole.usage and whole.usage.total_tokens) == ("chatcmpl-7", 7)
         assert service.asked[0] == {"model": "one", "messages": HELLO, "n": 2, "stream": False}
 
@@ -313,7 +313,7 @@ class TestPrompts:
 
         list(service.client.chat.completions.create(model="one", messages=messages, stream=True))
 
-        assert service.asked[0]["messages"][0]["content"] == [{"type": "text", "text": "you **** thing"}]
+        assert service.asked[0]["messages"][0]["content"] == [{"type": "text", "text": "you •••• thing"}]
         eventually(lambda: "messages.0.content.0.text" in self.hits(service), "the audit says so")
 
     @staticmethod
@@ -341,7 +341,7 @@ class TestPrompts:
 
         assert answer.status_code == 200
         assert service.asked == [
-            {"model": "one", "messages": [{"role": "user", "content": "you **** thing"}], "stream": True}
+            {"model": "one", "messages": [{"role": "user", "content": "you •••• thing"}], "stream": True}
         ]
         assert (blocked.status_code, blocked.headers["content-type"]) == (400, "application/problem+json")
 
@@ -407,8 +407,8 @@ class TestTheSimulatedModel:
     def test_answers_at_once_when_it_need_not_stream(self, service: Service) -> None:
         whole = service.client.chat.completions.create(model="simulated", messages=HELLO)
 
-        assert whole.choices[0].message.content == sources.read_document("tour").replace("darn", "****").replace(
-            "DARN", "****"
+        assert whole.choices[0].message.content == sources.read_document("tour").replace("darn", "••••").replace(
+            "DARN", "••••"
         )
         assert whole.choices[0].finish_reason == "stop"
         assert whole.usage is not None
@@ -492,7 +492,7 @@ class TestErrors:
     ) -> None:
         service.answers(b'{"error": {"message": "too long, darn"}}', status=status, kind="application/json")
 
-        with pytest.raises(kind, match=rf"the upstream 'first' answered {status}: too long, \*{{4}}"):
+        with pytest.raises(kind, match=rf"the upstream 'first' answered {status}: too long, •{{4}}"):
             service.client.chat.completions.create(model="one", messages=HELLO, stream=stream)
 
     def test_say_when_to_come_back(self, service: Service) -> None:
@@ -563,7 +563,7 @@ class TestAnUpstreamThatIs:
         stream = service.client.chat.completions.create(model="second/shared", messages=HELLO, stream=True)
         service.other._loop.call_soon_threadsafe(go_on.set)
 
-        with pytest.raises(openai.APIError, match=r"answered 500 Oops: no, \*{4}"):
+        with pytest.raises(openai.APIError, match=r"answered 500 Oops: no, •{4}"):
             list(stream)
 
     def test_given_up_while_it_is_waited_for_is_left(self, service: Service) -> None:
@@ -598,7 +598,7 @@ def test_openais_client_in_javascript_works_the_same(service: Service) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines() == [
-        "text oh ****",
+        "text oh ••••",
         "call f {}",
         "usage 7",
         "finish tool_calls",

@@ -49,7 +49,7 @@ def test_a_masked_word_of_a_real_answer_never_appears(client: OpenAI) -> None:
     chunks = list(stream)
 
     text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
-    assert "*" in text
+    assert "•" in text
     assert not any(word in text.lower() for word in WORDS)
     assert [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1] in ("stop", "length")
     assert chunks[-1].usage is not None
@@ -60,7 +60,7 @@ def test_a_whole_answer_is_moderated_too(client: OpenAI) -> None:
     answer = client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=30)
 
     text = answer.choices[0].message.content or ""
-    assert "*" in text
+    assert "•" in text
     assert not any(word in text.lower() for word in WORDS)
 
 

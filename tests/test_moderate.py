@@ -37,13 +37,13 @@ def complaint(run: subprocess.CompletedProcess[str]) -> str:
 def test_prints_what_a_reader_would_see_however_it_is_cut(tmp_path: Path, cut: int) -> None:
     run = moderate(tmp_path, "--cut", cut, text="Oh DARN, 坏话\r\nin two lines\n", rules="darn\n坏话")
 
-    assert (run.returncode, run.stdout) == (0, "Oh ****, **\r\nin two lines\n")
+    assert (run.returncode, run.stdout) == (0, "Oh ••••, ••\r\nin two lines\n")
 
 
 def test_reads_a_file_too(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("a darn thing", "utf-8")
 
-    assert moderate(tmp_path, "text", rules="darn").stdout == "a **** thing"
+    assert moderate(tmp_path, "text", rules="darn").stdout == "a •••• thing"
 
 
 def test_sums_up_what_it_did(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_explains_each_hit(tmp_path: Path) -> None:
 
     run = moderate(tmp_path, "--explain", text="oh darn, heck, stop here", rules=rules)
 
-    assert run.stdout == "oh ****, heck, "
+    assert run.stdout == "oh ••••, heck, "
     assert run.stderr.splitlines()[:3] == [
         "rules, line 2: mask 3-7 (darn)",
         "rules, line 3: flag 9-13 (heck)",
@@ -77,9 +77,9 @@ def test_takes_the_rules_of_an_upstream_and_a_direction(tmp_path: Path) -> None:
     def shown(*arguments: str) -> str:
         return moderate(tmp_path, *arguments, text="abcde", rules=rules).stdout
 
-    assert shown() == "**cd*"
-    assert shown("--upstream", "two") == "a*cd*"
-    assert shown("--upstream", "one", "--direction", "answers") == "*bcd*"
+    assert shown() == "••cd•"
+    assert shown("--upstream", "two") == "a•cd•"
+    assert shown("--upstream", "one", "--direction", "answers") == "•bcd•"
 
 
 def test_takes_the_rules_of_the_database(migrated: Path, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_takes_the_rules_of_the_database(migrated: Path, tmp_path: Path) -> None
 def test_warns_of_a_rule_that_does_not_do_all_it_says(tmp_path: Path) -> None:
     run = moderate(tmp_path, text="aab", rules="pattern,kind\na+b,regex\n")
 
-    assert run.stdout == "***"
+    assert run.stdout == "•••"
     assert run.stderr.startswith("rules, line 2: A match is cut at 256 characters.\n")
 
 
@@ -111,7 +111,7 @@ def test_shows_text_while_the_pipe_is_still_open(tmp_path: Path) -> None:
         assert process.stdin
         process.stdin.write(b"a darn th")
         process.stdin.flush()
-        eventually(lambda: (tmp_path / "out").read_text("utf-8") == "a **** th", "what was written is shown")
+        eventually(lambda: (tmp_path / "out").read_text("utf-8") == "a •••• th", "what was written is shown")
         process.stdin.close()
         assert process.wait(20) == 0
 

@@ -56,29 +56,29 @@ class TestActions:
     @pytest.mark.parametrize(
         ("rule", "text", "shown"),
         [
-            (Rule(1, "darn"), "oh darn it", "oh **** it"),
-            (Rule(1, "darn"), "DARN, Ｄárn", "****, ****"),
+            (Rule(1, "darn"), "oh darn it", "oh •••• it"),
+            (Rule(1, "darn"), "DARN, Ｄárn", "••••, ••••"),
             (Rule(1, "darn", action="replace", replacement="[!]"), "oh darn it", "oh [!] it"),
             (Rule(1, "darn", action="drop"), "oh darn it", "oh  it"),
             (Rule(1, "darn", action="flag"), "oh darn it", "oh darn it"),
             (Rule(1, "darn", action="block"), "oh darn it", "oh "),
-            (Rule(1, "dar"), "dar", "***"),
+            (Rule(1, "dar"), "dar", "•••"),
             (Rule(1, "darn"), "dar", "dar"),
-            (Rule(1, "内部代号"), "一个内部代号啊", "一个****啊"),
-            (Rule(1, "内部代号"), "一個內部代號啊", "一個****啊"),
-            (Rule(1, "darn"), "da\u200brn", "*****"),
-            (Rule(1, "darn"), "d\u0301arn", "*****"),
-            (Rule(1, "strasse"), "die Straße", "die ******"),
-            (Rule(1, "i"), "ﬁ", "*"),
-            (Rule(1, "Darn", exact=True), "darn Darn", "darn ****"),
-            (Rule(1, "bad", squeeze=True), "baaaad bbaaddd bd", "****** ******* bd"),
-            (Rule(1, "book", squeeze=True), "bok book boook", "bok **** *****"),
-            (Rule(1, "ass", whole_word=True), "ass class assess an ass", "*** class assess an ***"),
-            (Rule(1, "c++", whole_word=True), "c++ is c++x", "*** is ***x"),
-            (Rule(1, "爱", whole_word=True), "我爱你", "我*你"),
-            (Rule(1, r"\d{3}-\d{4}", "regex"), "call 555-1234 or 55-1234", "call ******** or 55-1234"),
-            (Rule(1, r"[\w.]+@\w+\.(?:com|org)", "regex"), "to joe.x@mail.com now", "to ************** now"),
-            (Rule(1, r"(?:a+)+b", "regex"), "xaaaab aaa", "x***** aaa"),
+            (Rule(1, "内部代号"), "一个内部代号啊", "一个••••啊"),
+            (Rule(1, "内部代号"), "一個內部代號啊", "一個••••啊"),
+            (Rule(1, "darn"), "da\u200brn", "•••••"),
+            (Rule(1, "darn"), "d\u0301arn", "•••••"),
+            (Rule(1, "strasse"), "die Straße", "die ••••••"),
+            (Rule(1, "i"), "ﬁ", "•"),
+            (Rule(1, "Darn", exact=True), "darn Darn", "darn ••••"),
+            (Rule(1, "bad", squeeze=True), "baaaad bbaaddd bd", "•••••• ••••••• bd"),
+            (Rule(1, "book", squeeze=True), "bok book boook", "bok •••• •••••"),
+            (Rule(1, "ass", whole_word=True), "ass class assess an ass", "••• class assess an •••"),
+            (Rule(1, "c++", whole_word=True), "c++ is c++x", "••• is •••x"),
+            (Rule(1, "爱", whole_word=True), "我爱你", "我•你"),
+            (Rule(1, r"\d{3}-\d{4}", "regex"), "call 555-1234 or 55-1234", "call •••••••• or 55-1234"),
+            (Rule(1, r"[\w.]+@\w+\.(?:com|org)", "regex"), "to joe.x@mail.com now", "to •••••••••••••• now"),
+            (Rule(1, r"(?:a+)+b", "regex"), "xaaaab aaa", "x••••• aaa"),
         ],
     )
     def test_show_the_same_however_the_text_is_cut(self, rule: Rule, text: str, shown: str, size: int) -> None:
@@ -94,7 +94,7 @@ class TestActions:
 
         reading = read([rule, Rule(2, "darn")], "darn a bo", "mb and more", "and more")
 
-        assert reading.shown == "**** a "
+        assert reading.shown == "•••• a "
         assert reading.blocked == Blocked(rule, 7, 11)
 
     @pytest.mark.parametrize("size", range(1, 20))
@@ -110,11 +110,11 @@ class TestActions:
     @pytest.mark.parametrize(
         ("text", "shown"),
         [
-            ("class ass", "class ***"),
+            ("class ass", "class •••"),
             ("assess", "assess"),
-            ("assex", "***ex"),
-            ("classes ass", "classes ***"),
-            ("ass", "***"),
+            ("assex", "•••ex"),
+            ("classes ass", "classes •••"),
+            ("ass", "•••"),
         ],
     )
     def test_an_allowance_lifts_a_match_inside_it(self, text: str, shown: str, size: int) -> None:
@@ -123,7 +123,7 @@ class TestActions:
         assert read(rules, *cut(text, size)).shown == shown
 
     def test_an_allowance_does_not_lift_what_only_touches_it(self) -> None:
-        assert read([Rule(1, "ab"), Rule(2, "bc", action="allow")], "abc").shown == "**c"
+        assert read([Rule(1, "ab"), Rule(2, "bc", action="allow")], "abc").shown == "••c"
 
     def test_an_allowance_lifts_a_flag_and_a_block_too(self) -> None:
         rules = [Rule(1, "ass", action="flag"), Rule(2, "las", action="block"), Rule(3, "class", action="allow")]
@@ -131,7 +131,7 @@ class TestActions:
         assert read(rules, *"class").found == []
 
     @pytest.mark.parametrize("size", range(1, 6))
-    @pytest.mark.parametrize(("text", "shown"), [("abcdy", "a"), ("abcdx", "****x"), ("abcd", "a")])
+    @pytest.mark.parametrize(("text", "shown"), [("abcdy", "a"), ("abcdx", "••••x"), ("abcd", "a")])
     def test_what_a_block_would_cut_waits_until_the_block_is_certain(self, text: str, shown: str, size: int) -> None:
         rules = [Rule(1, "abcd"), Rule(2, "bc", action="block"), Rule(3, "bcdx", action="allow")]
 
@@ -151,11 +151,11 @@ class TestActions:
         ("rule", "text", "shown"),
         [
             (Rule(2, "a.*b", "regex", action="allow"), "a12bzz", "a12bzz"),
-            (Rule(2, "a.*b", "regex", action="allow"), "a123bzz", "a123*zz"),
+            (Rule(2, "a.*b", "regex", action="allow"), "a123bzz", "a123•zz"),
             (Rule(2, "a.*b", "regex", action="allow"), "aa12bzz", "aa12bzz"),
             (Rule(2, "1b|1bz", "regex", action="allow"), "1bz", "1bz"),
-            (Rule(2, "b", action="allow", whole_word=True), "bb b", "** b"),
-            (Rule(2, "[b]", "regex", action="allow", whole_word=True), "bb b", "** b"),
+            (Rule(2, "b", action="allow", whole_word=True), "bb b", "•• b"),
+            (Rule(2, "[b]", "regex", action="allow", whole_word=True), "bb b", "•• b"),
         ],
     )
     def test_an_allowance_reaches_as_far_as_a_match_may(self, rule: Rule, text: str, shown: str, size: int) -> None:
@@ -164,7 +164,7 @@ class TestActions:
     def test_of_allowances_that_become_one_each_keeps_its_own_beginning(self) -> None:
         rules = RuleSet([Rule(1, "b"), Rule(2, "(?:(?:b)*|ba)(?:[ab]|a)a[bc]", "regex", action="allow")], max_span=4)
 
-        assert read(rules, *"acbbccabbaabbb").shown == "ac**cca*baab**"
+        assert read(rules, *"acbbccabbaabbb").shown == "ac••cca•baab••"
 
     @pytest.mark.parametrize("size", range(1, 4))
     def test_of_two_allowances_that_begin_together_the_longer_counts(self, size: int) -> None:
@@ -199,21 +199,21 @@ class TestChoice:
     def test_the_leftmost_then_the_longest_match_counts(self, size: int) -> None:
         rules = [Rule(1, "bc", action="drop"), Rule(2, "ab"), Rule(3, "abcd", action="replace", replacement="!")]
 
-        assert read(rules, *cut("abcd abc", size)).shown == "! **c"
+        assert read(rules, *cut("abcd abc", size)).shown == "! ••c"
 
     @pytest.mark.parametrize("size", range(1, 4))
     def test_a_word_inside_the_beginning_of_another_counts_when_that_does_not_come(self, size: int) -> None:
         rules = [Rule(1, "abcd"), Rule(2, "b"), Rule(3, "bc", whole_word=True)]
 
-        assert read(rules, *cut("ab", size)).shown == "a*"
-        assert read(rules, *cut("abc", size)).shown == "a*c"
-        assert read(rules, *cut("abx", size)).shown == "a*x"
+        assert read(rules, *cut("ab", size)).shown == "a•"
+        assert read(rules, *cut("abc", size)).shown == "a•c"
+        assert read(rules, *cut("abx", size)).shown == "a•x"
 
     @pytest.mark.parametrize("size", range(1, 7))
     def test_a_whole_word_waits_also_where_it_begins_inside_what_was_none(self, size: int) -> None:
         rules = [Rule(1, "a-b", whole_word=True), Rule(2, "b c", whole_word=True)]
 
-        assert read(rules, *cut("xa-b c", size)).shown == "xa-***"
+        assert read(rules, *cut("xa-b c", size)).shown == "xa-•••"
 
     def test_of_two_words_in_one_character_the_older_rule_counts(self) -> None:
         first = Rule(1, "f")
@@ -335,27 +335,27 @@ class TestRefusals:
 @pytest.mark.parametrize(
     ("pattern", "text", "shown"),
     [
-        (r"\d+", "a1 23 ４", "a* ** *"),
-        (r"\D", "1a2", "1*2"),
-        (r"[^\d\s]", "1 a", "1 *"),
-        (r"[[:alpha:]]+!", "Ab! 1!", "*** 1!"),
-        (r"[[:^digit:]x]", "1x2", "1*2"),
-        (r"\p{Han}{2}", "中文字a中a", "**字a中a"),
-        (r"\pN", "a1②", "a**"),
-        (r"[a\-c]", "abc-", "*b**"),
-        (r"[]x]", "]yx", "*y*"),
-        (r"a\.b\x41\x{42}", "a.bab a.bAB axbab", "***** ***** axbab"),
-        (r"\Qa.b*\E+", "a.b** a.b", "***** a.b"),
-        (r"\Qab\E+", "abbb abab", "**** ****"),
-        (r"(?i)É", "e é É", "* * *"),
-        (r"x{2", "x{2", "***"),
-        (r"a{2}b{1,2}c{0,1}d", "aabbd aabcd aabccd", "***** ***** aabccd"),
-        (r"(?P<name>a|b)(c)?(?:d)", "acd bd cd", "*** ** cd"),
-        (r"a.b", "a\nb acb", "a\nb ***"),
-        (r"(?s)a.b", "a\nb", "***"),
-        (r"a+?b*?c", "aabbc", "*****"),
-        (r"東|京都", "东 京都", "* **"),
-        (r"ﬁ", "fi FI", "** **"),
+        (r"\d+", "a1 23 ４", "a• •• •"),
+        (r"\D", "1a2", "1•2"),
+        (r"[^\d\s]", "1 a", "1 •"),
+        (r"[[:alpha:]]+!", "Ab! 1!", "••• 1!"),
+        (r"[[:^digit:]x]", "1x2", "1•2"),
+        (r"\p{Han}{2}", "中文字a中a", "••字a中a"),
+        (r"\pN", "a1②", "a••"),
+        (r"[a\-c]", "abc-", "•b••"),
+        (r"[]x]", "]yx", "•y•"),
+        (r"a\.b\x41\x{42}", "a.bab a.bAB axbab", "••••• ••••• axbab"),
+        (r"\Qa.b*\E+", "a.b** a.b", "••••• a.b"),
+        (r"\Qab\E+", "abbb abab", "•••• ••••"),
+        (r"(?i)É", "e é É", "• • •"),
+        (r"x{2", "x{2", "•••"),
+        (r"a{2}b{1,2}c{0,1}d", "aabbd aabcd aabccd", "••••• ••••• aabccd"),
+        (r"(?P<name>a|b)(c)?(?:d)", "acd bd cd", "••• •• cd"),
+        (r"a.b", "a\nb acb", "a\nb •••"),
+        (r"(?s)a.b", "a\nb", "•••"),
+        (r"a+?b*?c", "aabbc", "•••••"),
+        (r"東|京都", "东 京都", "• ••"),
+        (r"ﬁ", "fi FI", "•• ••"),
     ],
 )
 def test_regexes_are_re2s(pattern: str, text: str, shown: str, size: int) -> None:
@@ -517,4 +517,4 @@ def test_text_goes_with_its_piece_and_a_match_with_the_piece_that_ends_it() -> N
 
     outcomes = Moderator(RuleSet([rule])).feed_all(["oh ", "da", "rn it", "", " da"])
 
-    assert outcomes == [[Text("oh ")], [], [Finding(rule, 3, 7), Text("****"), Text(" it")], [], [Text(" ")]]
+    assert outcomes == [[Text("oh ")], [], [Finding(rule, 3, 7), Text("••••"), Text(" it")], [], [Text(" ")]]

@@ -141,7 +141,7 @@ class TestHeldText:
             chunk({"content": "b "}, index=1),
             chunk({"content": "dar"}, index=0),
             chunk({}, "stop", index=0),
-            {**chunk({"content": "****!"}, index=1), "moderated": [{"action": "mask", "category": "profanity"}]},
+            {**chunk({"content": "••••!"}, index=1), "moderated": [{"action": "mask", "category": "profanity"}]},
             chunk({}, "length", index=1),
             "[DONE]",
         ]
@@ -172,7 +172,7 @@ class TestMasks:
         out = await relayed(chunk({"content": "oh darn you"}), chunk({}, "stop"), "[DONE]")
 
         assert out[0] == {
-            **chunk({"content": "oh **** you"}),
+            **chunk({"content": "oh •••• you"}),
             "moderated": [{"action": "mask", "category": "profanity"}],
         }
 
@@ -180,7 +180,7 @@ class TestMasks:
     async def test_reach_every_field_of_a_delta(self, field: str) -> None:
         out = await relayed(chunk({field: "da"}), chunk({field: "rn"}), chunk({field: "!"}), chunk({}, "stop"))
 
-        assert text_of(out, field=field) == "****!"
+        assert text_of(out, field=field) == "••••!"
 
     async def test_are_found_per_choice_and_field(self) -> None:
         out = await relayed(
@@ -580,7 +580,7 @@ class TestServersDiffer:
     async def test_but_what_a_client_gets_does_not(self, name: str) -> None:
         out = await relayed(data=self.CASES[name])
 
-        assert text_of(out) == "oh ****"
+        assert text_of(out) == "oh ••••"
         assert finishes(out) == [(0, "stop")]
         assert out[-1] == "[DONE]"
         sent = json.dumps(out)
@@ -622,10 +622,10 @@ class TestACompletionThatCameWhole:
         assert one == {
             "index": 0,
             "finish_reason": "stop",
-            "message": {"role": "assistant", "content": "oh ****", "refusal": None},
+            "message": {"role": "assistant", "content": "oh ••••", "refusal": None},
             "logprobs": None,
         }
-        assert two["message"]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a": "****"}'}
+        assert two["message"]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a": "••••"}'}
         assert out["usage"] == {"total_tokens": 3}
         assert [notice["category"] for notice in out["moderated"]] == ["profanity", "profanity"]
 
@@ -692,7 +692,7 @@ class TestPrompts:
 
         await relay.moderate_prompt(fields, RULES, seen.append)
 
-        assert json.dumps(fields).count('"****"') == 8
+        assert json.dumps(fields, ensure_ascii=False).count('"••••"') == 8
         assert (fields["model"], fields["messages"][3]["tool_call_id"]) == ("darn", "darn")
         assert {"messages.0.content", "messages.0.name", "documents.0.text"} <= {each.channel for each in seen}
 
@@ -717,4 +717,4 @@ class TestPrompts:
 
         await relay.moderate_prompt(fields, RULES)
 
-        assert fields["messages"][0]["content"] == "x" * 25_000 + "****" + "x" * 25_000
+        assert fields["messages"][0]["content"] == "x" * 25_000 + "••••" + "x" * 25_000

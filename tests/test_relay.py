@@ -96,20 +96,20 @@ STREAMS = {
     "masked": (
         wire(*deltas("oh da", "rn", " you, 坏", "话。"), DONE),
         "native",
-        "oh **** you, **。",
+        "oh •••• you, ••。",
         [Notice("mask", "profanity"), Notice("mask", "脏话"), StreamEnd()],
     ),
     "the longest match": (
         wire(*deltas("darn", " i", "t"), DONE),
         "native",
-        "*******",
+        "•••••••",
         [Notice("mask", "phrase"), StreamEnd()],
     ),
     "held at done": (wire(*deltas("oh dar"), DONE), "native", "oh dar", [StreamEnd()]),
     "a whole match held at done": (
         wire(*deltas("oh darn i"), DONE),
         "native",
-        "oh **** i",
+        "oh •••• i",
         [Notice("mask", "profanity"), StreamEnd()],
     ),
     "held at an error": (
@@ -148,7 +148,7 @@ STREAMS = {
             "[DONE]",
         ),
         "openai",
-        "oh ****!",
+        "oh ••••!",
         [Notice("mask", "profanity"), StreamEnd("length")],
     ),
     "openai, cut": (
@@ -157,7 +157,7 @@ STREAMS = {
         "oh da",
         [CUT],
     ),
-    "text": (wire("oh da", "rn!"), "text", "oh ****!", [Notice("mask", "profanity"), StreamEnd()]),
+    "text": (wire("oh da", "rn!"), "text", "oh ••••!", [Notice("mask", "profanity"), StreamEnd()]),
 }
 
 
@@ -213,9 +213,9 @@ async def test_each_channel_and_each_choice_has_a_state_of_its_own() -> None:
 
     assert told(batches) == [
         Delta("rk", "reasoning"),
-        Delta("****!"),
+        Delta("••••!"),
         Notice("mask", "profanity"),
-        Delta("****!", choice=1),
+        Delta("••••!", choice=1),
         Notice("mask", "profanity"),
         StreamEnd(),
     ]
@@ -277,7 +277,7 @@ class TestAStreamOfWholeTexts:
 
         parts = await self.seen(*(text[:end] for end in range(cut, len(text), cut)), text)
 
-        assert [part for part in parts if isinstance(part, Snapshot)][-1] == Snapshot("oh *******, **!")
+        assert [part for part in parts if isinstance(part, Snapshot)][-1] == Snapshot("oh •••••••, ••!")
         assert [part for part in parts if isinstance(part, Notice)] == [
             Notice("mask", "phrase"),
             Notice("mask", "脏话"),
@@ -286,13 +286,13 @@ class TestAStreamOfWholeTexts:
     async def test_never_shows_what_may_become_a_match(self) -> None:
         parts = await self.seen("oh d", "oh darn", "oh darn!")
 
-        assert parts == [Snapshot("oh "), Snapshot("oh ****!"), Notice("mask", "profanity"), StreamEnd()]
+        assert parts == [Snapshot("oh "), Snapshot("oh ••••!"), Notice("mask", "profanity"), StreamEnd()]
 
     async def test_that_is_rewritten_is_moderated_anew_and_replaces_what_was_there(self) -> None:
         parts = await self.seen("one two", "one darn", "one darn!", "1")
 
         texts = [part.text for part in parts if isinstance(part, Snapshot)]
-        assert texts == ["one two", "one ", "one ****!", "1"]
+        assert texts == ["one two", "one ", "one ••••!", "1"]
 
     async def test_that_shrinks_shows_less(self) -> None:
         assert await self.seen("one two", "one", "") == [

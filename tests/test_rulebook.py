@@ -56,17 +56,17 @@ async def test_without_rules_everything_goes_through(book: Rulebook) -> None:
 
 async def test_every_change_holds_for_the_next_snapshot(book: Rulebook) -> None:
     darn = await rules.acreate(pattern="darn")
-    assert await now(book) == "****, heck and 中文"
+    assert await now(book) == "••••, heck and 中文"
 
     await rules.acreate(pattern="中文")
-    assert await now(book) == "****, heck and **"
+    assert await now(book) == "••••, heck and ••"
 
     darn.pattern = "heck"
     await darn.asave()
-    assert await now(book) == "darn, **** and **"
+    assert await now(book) == "darn, •••• and ••"
 
     await rules.filter(pattern="中文").aupdate(enabled=False)
-    assert await now(book) == "darn, **** and 中文"
+    assert await now(book) == "darn, •••• and 中文"
 
     await darn.adelete()
     assert await now(book) == "darn, heck and 中文"
@@ -79,7 +79,7 @@ async def test_another_worker_asks_at_most_once_a_second_and_knows_a_second_late
     elsewhere.wait(0.99)
     assert await now(elsewhere) == "darn, heck and 中文"
     elsewhere.wait(0.01)
-    assert await now(elsewhere) == "****, heck and 中文"
+    assert await now(elsewhere) == "••••, heck and 中文"
 
 
 async def test_many_streams_that_begin_at_once_ask_once(elsewhere: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,11 +102,11 @@ async def test_a_rule_holds_for_its_upstreams_and_its_direction(book: Rulebook) 
     }
 
     assert said == {
-        ("one", "prompts"): "****, **** and 中文",
-        ("one", "answers"): "****, heck and 中文",
-        ("two", "prompts"): "****, **** and 中文",
-        ("two", "answers"): "****, heck and **",
-        ("other", "prompts"): "darn, **** and 中文",
+        ("one", "prompts"): "••••, •••• and 中文",
+        ("one", "answers"): "••••, heck and 中文",
+        ("two", "prompts"): "••••, •••• and 中文",
+        ("two", "answers"): "••••, heck and ••",
+        ("other", "prompts"): "darn, •••• and 中文",
         ("other", "answers"): "darn, heck and 中文",
     }
 
@@ -159,11 +159,11 @@ async def test_a_rule_begins_and_ceases_to_hold_when_it_says(book: Rulebook, mon
         return await now(book)
 
     assert [await after(seconds) for seconds in (1, 59, 60, 89, 90)] == [
-        "darn, **** and 中文",
-        "darn, **** and 中文",
-        "****, **** and 中文",
-        "****, **** and 中文",
-        "****, heck and 中文",
+        "darn, •••• and 中文",
+        "darn, •••• and 中文",
+        "••••, •••• and 中文",
+        "••••, •••• and 中文",
+        "••••, heck and 中文",
     ]
 
 
@@ -174,7 +174,7 @@ async def test_a_stream_keeps_the_snapshot_it_began_with(book: Rulebook) -> None
     await rule.adelete()
 
     assert shown(await book.current("default", "answers"), "darn") == "darn"
-    assert shown(begun_with, "darn") == "****"
+    assert shown(begun_with, "darn") == "••••"
 
 
 async def test_the_older_of_two_rules_for_a_pattern_counts(book: Rulebook) -> None:
@@ -195,13 +195,13 @@ async def test_while_the_rules_cannot_be_compiled_the_last_good_ones_hold(
     wrong = await rules.acreate(pattern="\u200b")  # past the form, which would refuse it
     await rules.acreate(pattern="heck")
 
-    assert await now(book) == await now(book, "other") == "****, heck and 中文"
+    assert await now(book) == await now(book, "other") == "••••, heck and 中文"
     assert book.version == good.version
     assert book.trouble and book.trouble.error.rule.id == wrong.pk
     assert said_in_log().count("cannot be compiled") == 1
 
     await wrong.adelete()
-    assert await now(book) == "****, **** and 中文"
+    assert await now(book) == "••••, •••• and 中文"
     assert book.trouble is None
 
 
@@ -217,7 +217,7 @@ async def test_while_the_database_is_away_the_last_good_ones_hold(
     monkeypatch.setattr(type(rules), "version", gone)
     elsewhere.wait(5)
 
-    assert await now(elsewhere) == "****, heck and 中文"
+    assert await now(elsewhere) == "••••, heck and 中文"
     assert "does not say whether the rules have changed: gone" in said_in_log()
 
 

@@ -12,6 +12,9 @@ from streaming.moderation.matching import Engine, Plan
 from streaming.moderation.rules import MAX_SPAN, MAX_SPAN_LIMIT, Rule, compile_rule
 from streaming.moderation.window import Decided
 
+MASK = "•"
+"""Shown for each character that is masked. Markdown and HTML give it no meaning, as they do to ``*``."""
+
 
 class Text(NamedTuple):
     """Text that may be shown, masks included."""
@@ -137,7 +140,7 @@ class Moderator:
 def _shown(rule: Rule, text: str) -> str:
     match rule.action:
         case "mask":
-            return "*" * len(text)
+            return MASK * len(text)
         case "replace":
             return rule.replacement
     return ""

@@ -299,7 +299,7 @@ def test_counts_what_was_moderated(page):
         page,
         "/transfer",
         ("connect", {}),
-        ("message", {"delta": "**** and ****"}),
+        ("message", {"delta": "•••• and ••••"}),
         mask,
         mask,
         ("done", {"reason": "stop"}),

@@ -26,7 +26,7 @@ console.log("usage", answer.usage?.total_tokens);
 console.log("finish", choice?.finish_reason);
 
 const whole = await client.chat.completions.create({ model: "simulated", messages });
-console.log("whole", (whole.choices[0]?.message.content ?? "").includes("****"));
+console.log("whole", (whole.choices[0]?.message.content ?? "").includes("••••"));
 
 const blocked = await error(() =>
   client.chat.completions.create({ model: "one", messages: [{ role: "user", content: "forbidden" }] }),

@@ -31,7 +31,7 @@ SAMPLE_RULES = [
         "pattern": r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,40}){1,3}",
         "kind": "regex",
         "action": "replace",
-        "replacement": "[e-mail]",
+        "replacement": "(e-mail)",
         "category": "contact",
         "note": "A sample: a regular expression. example.com is allowed below.",
     },
