@@ -1,10 +1,12 @@
 """Text as rules compare it: a pure function of one code point, so that no cut of the text can change it.
 
-NFKD, without marks (Mn) and format characters (Cf), casefolded, traditional Chinese characters as simplified ones.
+NFKD, without format characters (Cf) and the accents of five scripts, casefolded, traditional Chinese characters as
+simplified ones. In other scripts a mark is a letter: Thai and Indic vowels, the voicing of kana, Hangul's jamo.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from streaming.moderation.chinese import SIMPLIFIED
@@ -14,13 +16,31 @@ from streaming.moderation.chinese import SIMPLIFIED
 _ODD = "\uffff"
 
 
+# Blocks of the marks (Mn) that readers of Latin, Greek, Cyrillic, Hebrew and Arabic leave out, and of those that choose
+# how a character is drawn.
+_ACCENTS = re.compile(
+    "[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u06ed\u0898-\u08ff\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u2de0-\u2dff"
+    "\ua66f-\ua69f\ufb1e\u180b-\u180f\ufe00-\ufe0f\ufe20-\ufe2f\U000e0100-\U000e01ef]"
+)
+# Cyrillic letters, not letters with an accent.
+_LETTERS = frozenset("йїўЙЇЎ")
+# Jamo, and the voicing of kana: what has them is one letter, and stays so.
+_PARTS_OF_LETTERS = re.compile("[\u1100-\u11ff\u3099\u309a]")
+
+
 def fold_char(char: str) -> str:
     """The folding of one code point; of zero, one or more characters."""
-    if char < "\x80":
+    if char < "\x80" or char in _LETTERS:
         return char.lower()
-    decomposed = unicodedata.normalize("NFKD", char)
-    kept = "".join(c for c in decomposed if unicodedata.category(c) not in ("Mn", "Cf"))
-    return kept.casefold().translate(SIMPLIFIED)
+    spelled = unicodedata.normalize("NFKD", char)
+    if _PARTS_OF_LETTERS.search(spelled):
+        spelled = unicodedata.normalize("NFKC", char)
+    return "".join(c for c in spelled if not _is_ignored(c)).casefold().translate(SIMPLIFIED)
+
+
+def _is_ignored(char: str) -> bool:
+    category = unicodedata.category(char)
+    return category == "Cf" or (category == "Mn" and _ACCENTS.match(char) is not None)
 
 
 class _Table(dict[int, str]):
