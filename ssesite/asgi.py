@@ -24,8 +24,13 @@ from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
 
+from django.conf import settings
+from django.core.signals import request_started
+from django.db import close_old_connections, reset_queries
+
 from ssesite import daphne_patches
 from streaming import registry, upstreams
+from streaming.middleware import load_inline
 from streaming.requests import BODY_IN_SCOPE
 
 Scope = dict[str, Any]
@@ -42,6 +47,13 @@ The price is that a slow synchronous call holds up the others in its lane.
 _lanes = itertools.cycle([ThreadPoolExecutor(1, thread_name_prefix=f"lane-{number}") for number in range(LANES)])
 
 daphne_patches.install()
+load_inline(django_application)
+
+# Both hop to a thread as each request starts, and have nothing to do there: connections are closed when a request ends,
+# and queries are kept only where DEBUG is on.
+request_started.disconnect(close_old_connections)
+if not settings.DEBUG:
+    request_started.disconnect(reset_queries)
 
 # A batch of a fast stream is some ten thousand small objects that live for a moment. At Python's own threshold (700)
 # the collector looks at them again and again: 6 of 14 µs an event, with tests/benchmarks/relay.py's stream.
