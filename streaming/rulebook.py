@@ -98,7 +98,8 @@ class Rulebook:
 
     async def refresh(self) -> None:
         """Learns of the last changes, if that was not done within the last second."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._refresh)
+        if self._book is None or not self._is_fresh(self._book):
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._refresh)
 
     def doubt(self, *_: Any, **__: Any) -> None:
         """The rules have changed in this very process: the database is asked at once."""
