@@ -26,7 +26,7 @@ from streaming.upstreams import (
     leaves_its_base,
     transport,
 )
-from tests.conftest import Connection, ScriptedUpstream, eventually, free_port
+from tests.conftest import Connection, ScriptedUpstream, _answer_nothing, eventually, free_port
 
 Configure = Callable[..., None]
 
@@ -593,6 +593,43 @@ class TestRelaying:
         assert bodies == [b"abc"]
         assert upstream.requests[0].headers["content-type"] == "x/y"
         assert ("Content-Length" in {key.title() for key in upstream.requests[0].headers}) == length
+
+    @pytest.mark.parametrize(
+        ("announced", "words"), [("2", "longer than the 2 "), ("5", "2 bytes shorter than the 5 ")]
+    )
+    async def test_closes_the_connection_when_a_body_is_not_as_long_as_was_announced(
+        self, upstream: ScriptedUpstream, configure: Configure, announced: str, words: str
+    ) -> None:
+        upstream.script = _answer_nothing
+
+        with pytest.raises(upstreams.BadPrompt, match=words):
+            await relayed(method="PUT", body=pieces(b"ab", b"c"), headers={"Content-Length": announced})
+
+        assert await asyncio.to_thread(upstream.left.wait, 20)
+
+    @pytest.mark.parametrize("announced", ["2", "5"])
+    async def test_uses_no_connection_again_whose_body_was_of_another_length(
+        self, upstream: ScriptedUpstream, configure: Configure, announced: str
+    ) -> None:
+        async def answer_early(connection: Connection) -> None:
+            await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            await connection.until_left()
+
+        upstream.script = answer_early
+
+        for _ in range(2):
+            with suppress(upstreams.BadPrompt):
+                await all_of(
+                    await relayed(method="PUT", body=pieces(b"ab", b"c"), headers={"Content-Length": announced})
+                )
+
+        assert upstream.accepted == 2
+        assert await asyncio.to_thread(upstream.left.wait, 20)
+
+
+async def pieces(*data: bytes) -> AsyncGenerator[bytes]:
+    for piece in data:
+        yield piece
 
 
 class TestConnections:

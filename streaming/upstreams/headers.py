@@ -9,6 +9,7 @@ from django.http import HttpRequest
 
 from streaming.upstream_settings import UpstreamConfig
 from streaming.upstreams.builtin import SIGNATURE_HEADER
+from streaming.upstreams.framing import announced_length
 
 Header = tuple[str, str]
 
@@ -35,8 +36,8 @@ def relayed_headers(upstream: UpstreamConfig, request: HttpRequest) -> list[Head
     dropped = HOP_BY_HOP | OURS | _named_by_connection(came) | (PRIVATE - upstream.forward)
     headers = [(key, value) for key, value in came if key.lower() not in dropped]
     headers = [(key, _without_own_cookies(value) if key.lower() == "cookie" else value) for key, value in headers]
-    # The length is the message's, not the connection's; without it the body goes out in chunks.
-    headers += [(key, value) for key, value in came if key.lower() == "content-length"]
+    if (length := announced_length(came)) is not None:
+        headers.append(("Content-Length", str(length)))
     client = (scope.get("client") or [""])[0]
     before = ", ".join(value for key, value in came if key.lower() == "x-forwarded-for")
     headers += [

@@ -19,7 +19,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from streaming.upstream_settings import UpstreamConfig
-from streaming.upstreams.errors import Broken, Busy, Silent, Unreachable, UpstreamError
+from streaming.upstreams.errors import BadPrompt, Broken, Busy, Silent, Unreachable, UpstreamError
+from streaming.upstreams.framing import WrongLengthError, framed
 from streaming.upstreams.headers import Header
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ async def _sent(
 ) -> httpx.Response:
     own = {key.lower() for key in upstream.headers}
     headers = [(key, value) for key, value in headers if key.lower() not in own] + list(upstream.headers.items())
+    headers, body = framed(headers, body)
     timeouts = upstream.timeouts
     patience = asyncio.timeout(limit)
     if not isinstance(body, bytes) and limit is not None:
@@ -132,6 +134,8 @@ async def _restarting(patience: asyncio.Timeout, seconds: float, body: AsyncIter
 
 def _translated(upstream: UpstreamConfig, error: Exception) -> UpstreamError:
     """The situation behind an exception, most of them aiohttp's own; its kinds overlap, so the order counts."""
+    if isinstance(wrong := error.__cause__, WrongLengthError):
+        return BadPrompt(upstream.name, f"was not sent all: {wrong}")
     if isinstance(error, TimeoutError):
         return Silent(upstream.name, f"could not be connected to within {upstream.timeouts.connect:g} s")
     if isinstance(error, aiohttp.ClientConnectorError):
