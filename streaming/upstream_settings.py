@@ -117,6 +117,15 @@ def names() -> list[str]:
     return list(dict.fromkeys(["default", *settings.STREAMING_UPSTREAMS]))
 
 
+def default_plays_documents() -> bool:
+    """Whether "default" takes the fields of ``/stream``: this site itself does, or another one in its format.
+
+    Servers of LLM APIs refuse a request with a field that they do not know.
+    """
+    entry = settings.STREAMING_UPSTREAMS.get("default")
+    return entry is None or read_config("default", entry).format == "native"
+
+
 def models() -> dict[str, tuple[str, str]]:
     """What ``/v1/models`` lists: for each name the upstream, and the model's name there.
 

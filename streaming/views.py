@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-from streaming import audit, formats, guardrails, registry, relay, rulebook, sources, upstreams
+from streaming import audit, formats, guardrails, registry, relay, rulebook, sources, upstream_settings, upstreams
 from streaming.access import guarded
 from streaming.moderation import RuleError
 from streaming.requests import arriving_body, is_a_return, raw_path_after, read_body, read_playback
@@ -35,7 +35,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
 def page(request: HttpRequest) -> HttpResponse:
     # Each language has its words in a template of its own.
     templates = [f"streaming/index.{get_language()}.html", "streaming/index.html"]
-    response = render(request, templates, {"documents": sources.DOCUMENTS, "upstreams": upstreams.names()})
+    documents = sources.DOCUMENTS if upstream_settings.default_plays_documents() else ()
+    response = render(request, templates, {"documents": documents, "upstreams": upstreams.names()})
     response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response
 

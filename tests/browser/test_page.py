@@ -6,8 +6,12 @@ import json
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
+
+from streaming.management.commands.demo import SAMPLE_RULES
+from tests.conftest import eventually, manage
 
 NATIVE = "text/event-stream"
 
@@ -278,6 +282,71 @@ def test_another_upstream_is_asked_at_its_own_address_and_plays_no_document(make
 
     assert set(sent.value.post_data_json) == {"prompt", "messages"}
     expect(page.locator("#chat article")).to_have_text("Hello.")
+    page.context.close()
+
+
+def test_a_server_of_the_openai_api_that_knows_no_other_fields_is_asked_with_none(make_site, upstream, browser):
+    asked, known = [], {"model", "messages", "stream"}
+
+    async def script(connection):
+        asked.append(json.loads(await connection.body()))
+        if unknown := set(asked[-1]) - known:
+            await connection.begin("400 Bad Request", kind="application/json")
+            await connection.send(json.dumps({"error": {"message": f"Unknown parameter: {unknown}"}}).encode())
+            return
+        await connection.begin()
+        delta = {"choices": [{"index": 0, "delta": {"content": "Hello."}, "finish_reason": "stop"}]}
+        await connection.send(f"data: {json.dumps(delta)}\n\ndata: [DONE]\n\n".encode())
+
+    upstream.script = script
+    site = make_site(
+        UPSTREAM_URL=f"{upstream.url}/v1", UPSTREAM_FORMAT="openai", UPSTREAM_MODELS="m", STREAMING_ACCESS="public"
+    )
+    page = browser.new_context().new_page()
+    page.goto(site.url)
+    chat = page.locator("#chat")
+    expect(chat.get_by_label("Document")).to_have_count(0)
+    expect(page.locator("#fetch textarea")).not_to_have_value(re.compile("document|interval"))
+
+    chat.get_by_role("button", name="Send").click()
+    expect(chat.get_by_label("Your question")).to_be_focused()
+    chat.get_by_label("Your question").fill("Hello?")
+    chat.get_by_role("button", name="Send").click()
+    expect(chat.locator("article")).to_have_text("Hello.")
+    expect(status(page, "chat")).to_have_text("Done")
+    chat.get_by_role("button", name="Regenerate").click()
+    expect(chat.locator("article")).to_have_text("Hello.")
+    expect(status(page, "chat")).to_have_text("Done")
+    chat.get_by_label("Your question").fill("And?")
+    chat.get_by_role("button", name="Send").click()
+    expect(chat.locator("article")).to_have_text(["Hello.", "Hello."])
+
+    assert [len(fields["messages"]) for fields in asked] == [1, 1, 3]
+    page.context.close()
+
+
+def test_the_tour_shows_what_the_sample_rules_mask_and_nothing_else_looks_otherwise(make_site, browser):
+    site = make_site()
+    rules = [fields for fields in SAMPLE_RULES if fields["action"] == "mask"]
+    code = f"from streaming.models import ModerationRule as R\nfor fields in {rules!r}: R.objects.create(**fields)"
+    assert manage(site.folder, "shell", "-c", code).returncode == 0
+    page = browser.new_context(reduced_motion="reduce").new_page()
+    page.goto(site.url)
+
+    def structure() -> list[str]:
+        start(page)
+        expect(status(page, "chat")).to_have_text("Done")
+        return page.locator("#chat article").last.evaluate(
+            "root => [...root.querySelectorAll('*')].map(each => each.localName)"
+        )
+
+    masked = structure()
+    expect(page.locator("#chat article")).to_contain_text("文中若出现••••，或夹带••••，转发之后")
+    expect(page.locator("#chat article")).to_contain_text("may write •••• when a test fails, and •••• when")
+    assert manage(site.folder, "shell", "-c", "from streaming.models import *; ModerationRule.objects.all().delete()")
+    eventually(lambda: httpx.get(f"{site.url}/transfer?interval=0").text.count("内部代号"), "the rules are gone")
+    page.get_by_role("button", name="New chat").click()
+    assert structure() == masked
     page.context.close()
 
 

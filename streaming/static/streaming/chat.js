@@ -233,6 +233,7 @@ export class ChatPanel extends Panel {
   /** @param {Record<string, string>} fields */
   #send({ prompt = "", upstream = "default", document: name, interval }) {
     const question = prompt.trim();
+    // The page has no such field where "default" is a server that would refuse it.
     const isPlayed = upstream === "default" && name !== undefined;
     // A second click, or a third, asks nothing anew.
     if (question === "" && (this.isRunning || !isPlayed)) return this.part("prompt").focus();
