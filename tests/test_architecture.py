@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +61,16 @@ def test_the_top_level_is_what_it_was() -> None:
 
     allowed = {"manage.py", "pyproject.toml", "README.md", "ssesite", "streaming", "templates", "tests", "LICENSE"}
     assert {name for name in top if not name.startswith(".")} <= allowed
+
+
+def test_the_package_brings_its_license_and_those_of_what_it_is_made_with() -> None:
+    about = metadata.distribution("ssesite")
+    fetched = ROOT / "streaming" / "static" / "streaming" / "vendor" / "markdown-it-licenses.txt"
+
+    assert about.metadata["License-Expression"] == "BSD-3-Clause"
+    assert about.read_text("licenses/LICENSE") == (ROOT / "LICENSE").read_text("utf-8")
+    assert "Apache License" in str(about.read_text("licenses/streaming/vendor/opencc-license.txt"))
+    assert {"# markdown-it", "# linkify-it", "# entities"} <= set(fetched.read_text("utf-8").splitlines())
 
 
 def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:

@@ -15,6 +15,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # (a file of a package, where it is served below static/streaming/vendor/)
 FILES = [("markdown-it/dist/browser/markdown-it.esm.min.mjs", "markdown-it.js")]
 
+# What is copied holds parts of the packages that it depends on.
+LICENSES = "markdown-it-licenses.txt"
+
 
 class VendorHook(BuildHookInterface):
     """Runs for an editable install, a wheel and an sdist alike."""
@@ -29,6 +32,13 @@ class VendorHook(BuildHookInterface):
             served.mkdir(parents=True, exist_ok=True)
             for source, name in FILES:
                 shutil.copyfile(Path(folder, "node_modules", source), served / name)
+            (served / LICENSES).write_text(_licenses(Path(folder, "node_modules")), "utf-8")
+
+
+def _licenses(packages: Path) -> str:
+    """The license of each package, below its name."""
+    found = {package.name: next(package.glob("LICENSE*"), None) for package in sorted(packages.iterdir())}
+    return "\n\n".join(f"# {name}\n\n{path.read_text('utf-8').strip()}\n" for name, path in found.items() if path)
 
 
 def _npm(*arguments: str) -> None:
