@@ -623,7 +623,7 @@ class TestRelaying:
                     await relayed(method="PUT", body=pieces(b"ab", b"c"), headers={"Content-Length": announced})
                 )
 
-        assert upstream.accepted == 2
+        await asyncio.to_thread(eventually, lambda: upstream.accepted == 2, "each had a connection of its own")
         assert await asyncio.to_thread(upstream.left.wait, 20)
 
 
