@@ -6,7 +6,6 @@ Run it with ``daphne ssesite.asgi:application``; any ASGI server will do.
 from __future__ import annotations
 
 import asyncio
-import gc
 import itertools
 import os
 import signal
@@ -30,6 +29,7 @@ from django.db import close_old_connections, reset_queries
 
 from ssesite import daphne_patches
 from streaming import registry, upstreams
+from streaming.gc_pauses import raise_threshold
 from streaming.middleware import load_inline
 from streaming.requests import BODY_IN_SCOPE
 
@@ -55,9 +55,7 @@ request_started.disconnect(close_old_connections)
 if not settings.DEBUG:
     request_started.disconnect(reset_queries)
 
-# A batch of a fast stream is some ten thousand small objects that live for a moment. At Python's own threshold (700)
-# the collector looks at them again and again: 6 of 14 µs an event, with tests/benchmarks/relay.py's stream.
-gc.set_threshold(50_000, 10, 10)
+raise_threshold()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -50,7 +50,7 @@ class Edition(models.Model):
         transaction.on_commit(lambda: rules_changed.send(cls))
 
 
-class Standing(NamedTuple):
+class ScopedRule(NamedTuple):
     """A rule, and where it holds."""
 
     rule: Rule
@@ -70,19 +70,19 @@ class Standing(NamedTuple):
 
 
 class ModerationRuleQuerySet(models.QuerySet["ModerationRule"]):
-    def standing(self, now: datetime | None = None) -> Iterator[Standing]:
+    def scoped_rules(self, now: datetime | None = None) -> Iterator[ScopedRule]:
         """The enabled rules as values, the oldest first; those of the future too, but none that has expired."""
         rows = self.filter(Q(valid_until=None) | Q(valid_until__gt=now or timezone.now()), enabled=True).order_by("pk")
         scope = ("upstreams", "applies_to", "valid_from", "valid_until")
         # As tuples: of a hundred thousand rules it would take seconds to make model instances.
         for row in rows.values_list(*RULE_COLUMNS, *scope).iterator(chunk_size=2000):
             # In the order of Rule's own fields.
-            yield Standing(Rule(*row[:-4]), frozenset(row[-4] or ()), *row[-3:])
+            yield ScopedRule(Rule(*row[:-4]), frozenset(row[-4] or ()), *row[-3:])
 
     def in_force(self, upstream: str | None = None, direction: Direction | None = None) -> list[Rule]:
         """The rules that hold now, for this upstream and direction or for any."""
         now = timezone.now()
-        return [each.rule for each in self.standing(now) if each.holds_at(now) and each.covers(upstream, direction)]
+        return [each.rule for each in self.scoped_rules(now) if each.holds_at(now) and each.covers(upstream, direction)]
 
     def version(self) -> int:
         """Grows whenever a rule was added, changed or deleted: one cheap query."""

@@ -298,8 +298,8 @@ def nothing_in_force_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test with a database of its own has rules whose versions begin anew."""
     from streaming import rulebook
 
-    monkeypatch.setattr(rulebook._rulebook, "_book", None)
-    monkeypatch.setattr(rulebook._rulebook, "trouble", None)
+    monkeypatch.setattr(rulebook._rulebook, "_edition", None)
+    monkeypatch.setattr(rulebook._rulebook, "load_error", None)
 
 
 @pytest.fixture

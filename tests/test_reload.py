@@ -65,7 +65,7 @@ def test_an_edit_an_import_and_a_deletion_reach_every_worker(workers: Workers) -
     workers.post(f"{RULES}add/", {"pattern": "darn", "action": "drop", "enabled": "on"})
     assert "darn" not in streamed(workers.one), "in the worker that changed it, at once"
     eventually(lambda: "darn" not in streamed(workers.two), "in the other, soon")
-    assert health(workers.one)["rules"] == health(workers.two)["rules"] == {"version": 1, "trouble": None}
+    assert health(workers.one)["rules"] == health(workers.two)["rules"] == {"version": 1, "error": None}
 
     preview = workers.post(f"{RULES}import/", {"text": "engineer\nreport", "action": "drop"})
     workers.post(preview.url.path, {})
@@ -81,7 +81,7 @@ def test_health_says_what_a_worker_has_to_do(site: Site) -> None:
     eventually(lambda: health(site)["streams"] == 0, "nobody reads")
     assert health(site) == {
         "status": "ok",
-        "rules": {"version": 0, "trouble": None},
+        "rules": {"version": 0, "error": None},
         "streams": 0,
         "hits": {"waiting": 0, "lost": 0},
     }

@@ -16,7 +16,7 @@ from django.utils import timezone
 from streaming import rulebook
 from streaming.models import ModerationRule, rules_changed
 from streaming.moderation import Finding, Moderator, RuleError, RuleSet, Text
-from streaming.rulebook import Rulebook, Snapshot
+from streaming.rulebook import Rulebook, ScopedRuleSet
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,9 +27,9 @@ rules = ModerationRule.objects
 def book() -> Any:
     """A worker's rulebook, which hears of the changes that this process makes."""
     book = Rulebook()
-    rules_changed.connect(book.doubt)
+    rules_changed.connect(book.invalidate)
     yield book
-    rules_changed.disconnect(book.doubt)
+    rules_changed.disconnect(book.invalidate)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def elsewhere() -> Any:
     return book
 
 
-def shown(snapshot: Snapshot, text: str = "darn, heck and 中文") -> str:
+def shown(snapshot: ScopedRuleSet, text: str = "darn, heck and 中文") -> str:
     moderator = Moderator(snapshot.rule_set)
     return "".join(part.text for part in [*moderator.feed(text), *moderator.finish()] if isinstance(part, Text))
 
@@ -197,12 +197,12 @@ async def test_while_the_rules_cannot_be_compiled_the_last_good_ones_hold(
 
     assert await now(book) == await now(book, "other") == "••••, heck and 中文"
     assert book.version == good.version
-    assert book.trouble and book.trouble.error.rule.id == wrong.pk
+    assert book.load_error and book.load_error.error.rule.id == wrong.pk
     assert said_in_log().count("cannot be compiled") == 1
 
     await wrong.adelete()
     assert await now(book) == "••••, •••• and 中文"
-    assert book.trouble is None
+    assert book.load_error is None
 
 
 async def test_while_the_database_is_away_the_last_good_ones_hold(

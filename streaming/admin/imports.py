@@ -21,8 +21,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from streaming import rule_files, rule_imports, rulebook
+from streaming import rule_files, rule_imports
 from streaming.admin.forms import shown
+from streaming.gc_pauses import no_long_pauses
 from streaming.models import ModerationRule, RuleImport
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class ImportPages(_Base):
         if request.method == "POST" and form.is_valid():
             data, name = form.content
             try:
-                with rulebook.no_long_pauses():
+                with no_long_pauses():
                     rule_files.read(data, form.defaults)
                 kept = rule_imports.keep(data, name, request.user.get_username(), form.defaults)
                 return HttpResponseRedirect(reverse("admin:streaming_moderationrule_import_preview", args=[kept.pk]))
@@ -132,7 +133,7 @@ class ImportPages(_Base):
             return HttpResponseRedirect(reverse("admin:streaming_moderationrule_import"))
         if request.method == "POST":
             return self._carried_out(request, kept)
-        with rulebook.no_long_pauses():
+        with no_long_pauses():
             reading = rule_imports.reading_of(kept)
             comparison = rule_imports.compare(reading)
         context = {"kept": kept, "reading": reading, "comparison": comparison, "shown": SHOWN}
@@ -218,7 +219,7 @@ class _Job(threading.Thread):
 
     def run(self) -> None:
         try:
-            with rulebook.no_long_pauses():
+            with no_long_pauses():
                 self.comparison = rule_imports.carry_out(self._kept, self._user_id, self._progress)
         except Exception as error:  # noqa: BLE001 (it is told on the page)
             self.error = error

@@ -98,7 +98,7 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         return super().get_changelist_form(request, **{"form": RuleListForm, **kwargs})  # type: ignore[return-value]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {**(extra_context or {}), "trouble": _trouble()})
+        return super().changelist_view(request, {**(extra_context or {}), "load_error": _load_error()})
 
     # --- the form
 
@@ -226,11 +226,11 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
 _CHOSEN = ("action", "select_across", "index", "_selected_action")
 
 
-def _trouble() -> Any:
+def _load_error() -> Any:
     """Which rule keeps the last changes from being in force, if one does."""
-    if (trouble := rulebook.find_trouble()) is None:
+    if (load_error := rulebook.find_load_error()) is None:
         return None
-    return {"rule": trouble.error.rule.id, "reason": translated(str(trouble.error))}
+    return {"rule": load_error.error.rule.id, "reason": translated(str(load_error.error))}
 
 
 def _differences(entry: LogEntry) -> Any:
