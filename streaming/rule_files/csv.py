@@ -1,0 +1,164 @@
+"""CSV with a header that names the columns: a rule a line, in and out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from streaming.moderation import ACTIONS, KINDS
+from streaming.rule_files.decoding import split_lines
+from streaming.rule_files.rows import COLUMNS, SCOPES, FileError, Found, Refusal, Row
+
+
+def read_csv(text: str, basis: Row) -> Found | None:
+    """CSV, if the first line that says anything names a column ``pattern``."""
+    if not (names := columns_of(text)):
+        return None
+    return _csv_rows(text, _delimiter(text), names, basis)
+
+
+def columns_of(text: str) -> list[str]:
+    names = [name.strip().strip('"').lower() for name in _head(text).split(_delimiter(text))]
+    return names if "pattern" in names else []
+
+
+def _head(text: str) -> str:
+    return next((line for line in split_lines(text) if line.strip() and not line.startswith("#")), "")
+
+
+def _delimiter(text: str) -> str:
+    return max(",;\t", key=_head(text).count)
+
+
+def _csv_rows(text: str, delimiter: str, names: list[str], basis: Row) -> Found:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    headed = False
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells) or (not headed and cells[0].startswith("#")):
+                continue
+            if not headed:
+                _check_header(names, reader.line_num)
+                headed = True
+                continue
+            yield _csv_row(reader.line_num, names, cells, basis)
+    except csv.Error as error:
+        said = _("It is not CSV from here on (%s). Is a quotation mark not closed?")
+        raise FileError(said % error, reader.line_num) from error
+
+
+def _check_header(names: list[str], line: int) -> None:
+    if unknown := [name for name in names if name not in COLUMNS]:
+        said = _("The column “%(name)s” is not known. There are: %(columns)s.")
+        raise FileError(said % {"name": unknown[0], "columns": ", ".join(COLUMNS)}, line)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise FileError(_("The column “%s” is there twice.") % twice[0], line)
+
+
+def _csv_row(line: int, names: list[str], cells: list[str], basis: Row) -> tuple[int, Row] | Refusal:
+    shown = ",".join(cells)[:200]
+    if len(cells) > len(names):
+        said = _("There are %(cells)d cells, but %(columns)d columns.")
+        return Refusal(line, shown, said % {"cells": len(cells), "columns": len(names)})
+    values: dict[str, Any] = {}
+    for name, cell in zip(names, cells, strict=False):
+        try:
+            if name not in _PARSERS:
+                values[name] = cell
+            elif cell.strip():  # what is left empty is as if the column were not there
+                values[name] = _PARSERS[name](cell)
+        except ValueError as error:
+            return Refusal(line, shown, f"{name}: {error}")
+    return line, replace(basis, **values)
+
+
+_TRUE = ("1", "true", "yes", "y", "on", "是", "x")
+_FALSE = ("0", "false", "no", "n", "off", "否")
+
+
+def _parse_bool(cell: str) -> bool:
+    word = cell.strip().lower()
+    if word not in _TRUE + _FALSE:
+        raise ValueError(_("“%s” is neither true nor false.") % cell[:50])
+    return word in _TRUE
+
+
+def _parse_int(cell: str) -> int:
+    try:
+        return int(cell)
+    except ValueError:
+        raise ValueError(_("“%s” is not a whole number.") % cell[:50]) from None
+
+
+def _parse_moment(cell: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(cell.strip())
+    except ValueError:
+        raise ValueError(_("“%s” is not a time like 2026-01-31 18:00.") % cell[:50]) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _parse_names(cell: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in re.split("[|,;]", cell) if name.strip()))
+
+
+def _parse_choice(choices: Iterable[str]) -> Callable[[str], str]:
+    def parse(cell: str) -> str:
+        word = cell.strip().lower()
+        if word not in choices:
+            said = _("“%(word)s” is none of %(choices)s.")
+            raise ValueError(said % {"word": cell[:50], "choices": ", ".join(choices)})
+        return word
+
+    return parse
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "pattern": str.strip,
+    "kind": _parse_choice(KINDS),
+    "action": _parse_choice(ACTIONS),
+    "applies_to": _parse_choice(SCOPES),
+    "whole_word": _parse_bool,
+    "exact": _parse_bool,
+    "squeeze": _parse_bool,
+    "enabled": _parse_bool,
+    "priority": _parse_int,
+    "upstreams": _parse_names,
+    "valid_from": _parse_moment,
+    "valid_until": _parse_moment,
+}
+
+
+class _Line:
+    """What csv.writer writes a line into."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def write_csv(rows: Iterable[Row]) -> Iterator[str]:
+    """The lines of a CSV that, read again, gives the same rows."""
+    writer = csv.writer(_Line())
+    yield writer.writerow(COLUMNS)
+    for row in rows:
+        yield writer.writerow([_cell(getattr(row, name)) for name in COLUMNS])
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return value.isoformat(" ")
+        case tuple():
+            return "|".join(value)
+    return str(value)
