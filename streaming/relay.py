@@ -30,7 +30,7 @@ Parts = AsyncGenerator[list[Part]]
 
 async def parse(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[list[sse.Message]]:
     """Bytes to messages."""
-    parser = sse.Parser()
+    parser = sse.Parser(error_lines=True)
     async with aclosing(chunks):
         async for chunk in chunks:
             while messages := parser.feed(chunk):
@@ -127,8 +127,8 @@ def _cleaned(part: Part, rule_set: RuleSet) -> list[Part]:
     match part:
         case ChoiceEnd():
             return []
-        case Failure(status, title, detail):
-            return [Failure(status, clean(title, rule_set), clean(detail, rule_set))]
+        case Failure():
+            return [part.moderated(lambda said: clean(said, rule_set))]
         case Notice(action, category, notice):
             return [Notice(*(clean(said, rule_set) for said in (action, category, notice)))]
     return [part]

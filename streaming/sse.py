@@ -80,12 +80,17 @@ class Parser:
     line that would make it so; of a comment only the beginning is kept. So no peer can make us keep more than that.
     ``last_event_id`` is what a reconnect must send, ``retry`` the reconnection time in milliseconds that the peer
     asked for last.
+
+    ``error_lines``: a line ``error: ...``, which the standard would pass over, is read as ``event: error`` and its
+    data: that is how llama.cpp's server tells of a failure.
     """
 
-    def __init__(self, last_event_id: str = "", max_message_chars: int = 1 << 20) -> None:
+    def __init__(self, last_event_id: str = "", max_message_chars: int = 1 << 20, *, error_lines: bool = False) -> None:
         # One stdlib decoder covers split UTF-8, "one leading U+FEFF BYTE ORDER MARK", and malformed bytes.
         self._decode = codecs.getincrementaldecoder("utf-8-sig")("replace").decode
         self._max = max_message_chars
+        self._fields = (*_FIELDS, "error:") if error_lines else _FIELDS
+        self._has_error_lines = error_lines
         self._error: StreamError | None = None
         self._after_cr = False
         self._line: list[str] = []  # the pieces of a line whose end has not come
@@ -140,7 +145,7 @@ class Parser:
         was_short = self._line_chars < _LONGEST_FIELD
         self._line.append(piece)
         self._line_chars += len(piece)
-        if was_short and self._line_chars >= _LONGEST_FIELD and not "".join(self._line).startswith(_FIELDS):
+        if was_short and self._line_chars >= _LONGEST_FIELD and not "".join(self._line).startswith(self._fields):
             self._line, self._line_chars, self._is_meaningless = [], 0, True
         else:
             self._refuse_more_than(self._data_chars + self._line_chars - len("data: "))
@@ -152,6 +157,9 @@ class Parser:
             self._add(value)
         elif name == "event":
             self._event = value
+        elif name == "error" and self._has_error_lines:
+            self._event = "error"
+            self._add(value)
         elif name == "id":
             # "If the field value does not contain U+0000 NULL"
             if "\0" not in value:

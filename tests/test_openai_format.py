@@ -692,7 +692,7 @@ class TestPrompts:
 
         await relay.moderate_prompt(fields, RULES, seen.append)
 
-        assert json.dumps(fields, ensure_ascii=False).count('"••••"') == 8
+        assert json.dumps(fields, ensure_ascii=False).count('"••••"') == 9
         assert (fields["model"], fields["messages"][3]["tool_call_id"]) == ("darn", "darn")
         assert {"messages.0.content", "messages.0.name", "documents.0.text"} <= {each.channel for each in seen}
 

@@ -182,3 +182,25 @@ def test_many_short_lines_count_together() -> None:
 
 def test_a_message_of_just_the_ceiling_is_read() -> None:
     assert Parser(max_message_chars=1000).feed(b"data: " + b"x" * 1000 + b"\n\n") == [Message("x" * 1000, id="")]
+
+
+class TestALineOfAnError:
+    def test_is_an_event_where_it_was_asked_for(self) -> None:
+        data = b'data: a\n\nerror: {"code": 500}\n\n'
+
+        for size in (1, 3, len(data)):
+            parser = Parser(error_lines=True)
+            pieces = (data[at : at + size] for at in range(0, len(data), size))
+            messages = [message for piece in pieces for message in parser.feed(piece)]
+
+            assert [(message.event, message.data) for message in messages] == [
+                ("message", "a"),
+                ("error", '{"code": 500}'),
+            ]
+
+    def test_means_nothing_else(self) -> None:
+        assert Parser().feed(b"error: x\n\ndata: a\n\n") == [Message("a", id="")]
+
+    def test_may_not_be_longer_than_a_message(self) -> None:
+        with pytest.raises(StreamError):
+            Parser(max_message_chars=10, error_lines=True).feed(b"error: " + b"x" * 20)

@@ -10,51 +10,47 @@ import json
 import math
 import re
 from collections.abc import Container, Iterable, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
+from streaming.formats.fields import (
+    GROWING,
+    MADE_BY_MODELS,
+    NAMES,
+    TELLTALES,
+    is_field,
+    is_name,
+    is_sound,
+    passes_in_answer,
+    passes_in_prompt,
+)
 from streaming.formats.parts import Delta, PathStep, TextPart, TextRef
 
 OF_NO_CHOICE = -1
 """The choice of a text that stands beside the choices."""
 
-# These hold names that servers give, not words of a model. They pass if they look like a name, else not at all.
-_NAMES = frozenset(
-    {"id", "object", "model", "type", "finish_reason", "native_finish_reason", "format", "provider"}
-    | {"system_fingerprint", "service_tier", "obfuscation", "created", "created_at"}
-)
-_NAMES_DEEP_DOWN = frozenset({"id", "type", "format"})
-_ROLES = frozenset({"assistant", "developer", "function", "model", "system", "tool", "user"})
-_LONGEST_NAME = 256
-_LONGEST_FIELD = 64
-
-# They would tell what was masked: as tokens beside the text, as numbers, or as sound.
-_TELLTALES = frozenset({"logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "tokens", "bytes", "data"})
-
-# Below the fields of a choice or delta these come bit by bit; any other text there comes whole.
-_GROWING = frozenset(
-    {"text", "content", "arguments", "transcript", "summary", "thinking", "reasoning", "reasoning_content"}
-    | {"refusal", "input"}
-)
-
-# JSON that a model writes.
-_MADE_BY_MODELS = frozenset({"arguments", "input", "output", "parsed", "parsed_arguments"})
+PIECE_CHARS = 8192
+"""A text that is longer comes in pieces, so that whoever looks at them can let others have their turn between two."""
 
 _DEEPEST = 16
 _NESTED = (dict, list)
 _INNER = (dict, list, float)
 
-# Of a request: what is no text that a model reads as such, wherever it stands ...
-_NO_PROMPT = frozenset(
-    {"role", "type", "id", "tool_call_id", "format", "url", "data", "file_data", "file_id", "filename", "detail"}
-)
+# What an answer or a choice has as a whole, name or not.
+_WHOLE = frozenset({*NAMES, "role"})
 
-# ... and what tells the server what to do. Any other field is a prompt: servers have templates, documents and more.
+_LARGEST_INDEX = 1 << 20
+
+# Of a request: what tells the server what to do. What looks like a name passes there, and all else is a prompt, like
+# any other field: servers have templates, documents and more.
 _INSTRUCTIONS = frozenset(
     {"model", "models", "stream", "stream_options", "stop", "tool_choice", "function_call", "user", "metadata"}
     | {"service_tier", "reasoning_effort", "reasoning", "thinking", "verbosity", "safety_identifier", "provider"}
     | {"prompt_cache_key", "prompt_cache_retention", "modalities", "include", "logit_bias", "transforms", "route"}
 )
+
+# A tool goes by its name, and so do its parameters: were they masked, nobody could call it.
+_TOOLS = frozenset({"tools", "functions"})
+_NAMES_OF_TOOLS = frozenset({"name", "required"})
 
 
 class Extracted(NamedTuple):
@@ -74,13 +70,19 @@ class _Cursor(NamedTuple):
     is_whole: bool = False
     """Whether nothing grows here, because it comes all at once."""
 
+    @property
+    def field(self) -> str:
+        """The name of the field in which it is."""
+        return self.prefix.rstrip(".").rpartition(".")[2]
+
     def into(self, key: str) -> _Cursor:
         return _Cursor(f"{self.prefix}{key}.", self.choice, (*self.path, key), self.depth + 1, self.is_whole)
 
     def at(self, item: dict[str, Any], position: int) -> _Cursor:
         index = item.get("index")
+        index = index if type(index) is int and 0 <= index < _LARGEST_INDEX else None
         named: dict[str, Any] = {"index": index} if isinstance(index, int) else {}
-        if isinstance(kind := item.get("type"), str) and _is_name(kind):
+        if isinstance(kind := item.get("type"), str) and is_name(kind):
             named["type"] = kind
         # A tool call without a number is a whole one. The parts of a content have none, and go on.
         is_whole = self.is_whole or (self.prefix.endswith("tool_calls.") and not isinstance(index, int))
@@ -98,38 +100,36 @@ def extract_answer(chunk: dict[str, Any], main: str = "delta") -> Extracted:
         for key, fields in own.items():
             prefix = "" if key == main else f"{key}."
             _extract_fields(fields, _Cursor(prefix, index, (*cursor.path, key)), extracted)
-        _extract_fields(choice, cursor, extracted, but=own)
+        _extract_fields(choice, cursor, extracted, but=(*own, "finish_reason"))
     _extract_fields(chunk, _Cursor("", OF_NO_CHOICE, ()), extracted, but=("choices",))
     return extracted
 
 
 def _extract_fields(fields: dict[str, Any], cursor: _Cursor, extracted: Extracted, but: Container[str] = ()) -> None:
     for key, value in list(fields.items()):
-        if not _is_field(key):
+        if not is_field(key):
             del fields[key]  # it is text itself, as where tokens are counted
         elif value is None or key in but:
             continue
+        elif key in TELLTALES:
+            fields[key] = None if isinstance(value, (str, *_NESTED)) else value
         elif isinstance(value, str):
             _extract_text(value, fields, key, cursor, extracted)
-        elif isinstance(value, _NESTED) and key in _MADE_BY_MODELS:
+        elif isinstance(value, _NESTED) and key in MADE_BY_MODELS:
             # A text by right; some servers read it as JSON, whose very names are the model's then.
             _extract_text(json.dumps(value, ensure_ascii=False), fields, key, cursor._replace(is_whole=True), extracted)
         elif isinstance(value, _INNER):
-            fields[key] = None if key in _TELLTALES else _extract_inner(value, cursor.into(key), extracted)
+            fields[key] = _extract_inner(value, cursor.into(key), extracted)
 
 
 def _extract_text(text: str, fields: dict[str, Any], key: str, cursor: _Cursor, extracted: Extracted) -> None:
-    if key in (_NAMES if cursor.depth == 0 else _NAMES_DEEP_DOWN) or key.endswith("_id"):
-        if not _is_name(text):
-            del fields[key]
-    elif key == "role" and cursor.depth == 0:
-        if text not in _ROLES:
-            del fields[key]
-    elif key in _TELLTALES:
+    if not text or passes_in_answer(key, text, fields, cursor.depth):
+        return
+    if is_sound(key, text, cursor.prefix):
         fields[key] = None
-    elif text:
-        grows = not cursor.is_whole and (cursor.depth == 0 or key in _GROWING)
-        _put_aside(Delta if grows else TextPart, text, fields, key, cursor, extracted)
+        return
+    grows = not cursor.is_whole and (key in GROWING or (cursor.depth == 0 and key not in _WHOLE))
+    _put_aside(Delta if grows else TextPart, text, fields, key, cursor, extracted)
 
 
 def _extract_inner(value: dict[str, Any] | list[Any] | float, cursor: _Cursor, extracted: Extracted) -> Any:
@@ -148,7 +148,7 @@ def _extract_inner(value: dict[str, Any] | list[Any] | float, cursor: _Cursor, e
             _extract_fields(item, cursor.at(item, position), extracted)
         elif isinstance(item, list):
             value[position] = _extract_inner(item, cursor.at({}, position)._replace(is_whole=True), extracted)
-        elif isinstance(item, str) and item:
+        elif isinstance(item, str) and item and not passes_in_answer(cursor.field, item, {}, cursor.depth):
             _put_aside(TextPart, item, value, position, cursor, extracted)
     return value
 
@@ -157,7 +157,11 @@ def _put_aside(
     kind: type[Delta | TextPart], text: str, holder: Any, key: str | int, cursor: _Cursor, extracted: Extracted
 ) -> None:
     channel = _channel(f"{cursor.prefix}{key}")
-    extracted.texts.append(kind(text, channel, cursor.choice))
+    if len(text) > PIECE_CHARS:
+        pieces = (text[at : at + PIECE_CHARS] for at in range(0, len(text), PIECE_CHARS))
+        extracted.texts.extend(Delta(piece, channel, cursor.choice) for piece in pieces)
+    else:
+        extracted.texts.append(kind(text, channel, cursor.choice))
     extracted.refs.append(TextRef(channel, cursor.choice, holder, key, (*cursor.path, str(key))))
     holder[key] = ""
 
@@ -177,39 +181,55 @@ def put_back(refs: Iterable[TextRef], texts: Mapping[tuple[int, str], str]) -> N
 
 
 def extract_prompt(fields: dict[str, Any]) -> Extracted:
-    """The texts of a chat completion request that a model may read: what its messages say, and all around them."""
-    extracted = Extracted([], [])
-    for key in fields:
-        if key not in _INSTRUCTIONS:
-            # A tool goes by its name: were that masked, nobody could call it.
-            passed_over = _NO_PROMPT | {"name"} if key in ("tools", "functions") else _NO_PROMPT
-            _extract_prompts(fields, key, key, passed_over, extracted)
-    return extracted
+    """The texts of a chat completion request that a model, or who serves it, may read: all but names and bytes."""
+    extracted, renamed = Extracted([], []), Extracted([], [])
+    for key in list(fields):
+        _Prompt(extracted, renamed, key).extract(fields, key, "")
+    # A field whose own name was changed is found under the old one until all else stands in its place again.
+    return Extracted(extracted.texts + renamed.texts, extracted.refs + renamed.refs)
 
 
-def _extract_prompts(holder: Any, key: Any, path: str, passed_over: Container[str], extracted: Extracted) -> None:
-    value = holder[key]
-    if isinstance(value, str):
-        if value and key not in passed_over:
-            _put_aside(Delta, value, holder, key, _Cursor(path[: -len(str(key))], 0, ()), extracted)
-    elif isinstance(value, _NESTED):
-        for inner in list(value) if isinstance(value, dict) else range(len(value)):
-            _extract_prompts(value, inner, f"{path}.{inner}", passed_over, extracted)
+class _Prompt(NamedTuple):
+    """One field of a request, and what is taken out of it."""
+
+    extracted: Extracted
+    renamed: Extracted
+    field: str
+
+    def extract(self, holder: Any, key: Any, prefix: str) -> None:
+        value, path = holder[key], f"{prefix}{key}"
+        if isinstance(value, str):
+            if value and not self._passes(holder, key, path, value):
+                _put_aside(Delta, value, holder, key, _Cursor(prefix, 0, ()), self.extracted)
+        elif isinstance(value, dict):
+            for inner in list(value):
+                self.extract(value, inner, f"{path}.")
+        elif isinstance(value, list):
+            for position in range(len(value)):
+                self.extract(value, position, f"{path}.")
+        if isinstance(key, str) and not is_field(key):
+            self._rename(holder, key, prefix)
+
+    def _passes(self, holder: Any, key: Any, path: str, text: str) -> bool:
+        if isinstance(key, int):
+            holder, key = {}, path.split(".")[-2]
+        goes_by_name = self.field in _INSTRUCTIONS or (self.field in _TOOLS and key in _NAMES_OF_TOOLS)
+        return passes_in_prompt(key, text, holder, goes_by_name=goes_by_name)
+
+    def _rename(self, fields: dict[str, Any], key: str, prefix: str) -> None:
+        channel = f"{prefix}{key}.$name"
+        self.renamed.texts.append(TextPart(key, channel, 0))
+        self.renamed.refs.append(TextRef(channel, 0, _FieldNames(fields), key, ()))
 
 
-def _is_field(key: str) -> bool:
-    return len(key) <= _LONGEST_FIELD and _looks_like_a_field(key)
+class _FieldNames:
+    """The names of an object's fields, which can be changed where they stand."""
 
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self._fields = fields
 
-@lru_cache(1024)
-def _looks_like_a_field(key: str) -> bool:
-    return re.fullmatch(r"[A-Za-z_$][A-Za-z0-9_.$-]*", key) is not None
-
-
-def _is_name(text: str) -> bool:
-    return len(text) <= _LONGEST_NAME and _looks_like_a_name(text)
-
-
-@lru_cache(1024)
-def _looks_like_a_name(text: str) -> bool:
-    return text.isascii() and text.isprintable() and " " not in text
+    def __setitem__(self, name: str, new: str) -> None:
+        if new != name:
+            items = [(new if key == name else key, value) for key, value in self._fields.items()]
+            self._fields.clear()
+            self._fields.update(items)

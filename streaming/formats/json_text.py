@@ -7,22 +7,18 @@ from typing import Any
 
 from streaming.formats.parts import FormatError
 
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
 _encoder = json.JSONEncoder(ensure_ascii=False)
-_decoder = json.JSONDecoder(parse_constant=_refuse)  # NaN and the like, which Python would take
+_decoder = json.JSONDecoder(parse_constant=lambda _: None)  # NaN and the like are no JSON; some servers send them
 
 
 def read_object(data: str) -> dict[str, Any]:
+    """The JSON object that a message is. FormatError if it is none."""
     try:
         value, end = _decoder.raw_decode(data)
         if end != len(data):
-            value = _decoder.decode(data)
+            value = read_json(data)
     except ValueError:
-        value = _spaced_json(data)
+        value = read_json(data)
     except RecursionError as error:
         raise FormatError("an upstream's message is not JSON") from error
     if not isinstance(value, dict):
@@ -30,8 +26,8 @@ def read_object(data: str) -> dict[str, Any]:
     return value
 
 
-def _spaced_json(data: str) -> Any:
-    """What may have white space before it; rare enough to be tried last."""
+def read_json(data: str) -> Any:
+    """Any JSON, with white space around it or not. FormatError if it is none."""
     try:
         return _decoder.decode(data)
     except (ValueError, RecursionError) as error:

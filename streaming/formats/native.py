@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from json.encoder import encode_basestring
 from typing import Any
 
+from streaming.formats.errors import MAX_MESSAGE_CHARS, ErrorFacts, read_error
 from streaming.formats.json_text import dumps, is_encodable, read_object
 from streaming.formats.parts import (
     CUT,
+    MAX_CHOICES,
     REASONS,
     ChoiceEnd,
     Delta,
@@ -61,7 +63,7 @@ def _native_text(data: dict[str, Any]) -> Part:
         return Delta(text)  # what nearly every message is
     channel, choice = data.get("channel", "content"), data.get("choice", 0)
     # Its name reaches the reader, so it may not be a text.
-    if not isinstance(channel, str) or not _CHANNEL.fullmatch(channel) or not isinstance(choice, int):
+    if not isinstance(channel, str) or not _CHANNEL.fullmatch(channel) or not _is_choice(choice):
         raise FormatError("an upstream's message has a channel or choice that is no name or number")
     if isinstance(text := data.get("delta"), str):
         return Delta(text, channel, choice)
@@ -70,12 +72,17 @@ def _native_text(data: dict[str, Any]) -> Part:
     raise FormatError("an upstream's message has neither a delta nor a text")
 
 
+def _is_choice(value: Any) -> bool:
+    return type(value) is int and 0 <= value < MAX_CHOICES
+
+
 def _failure(data: dict[str, Any]) -> Failure:
-    status = data.get("status")
+    status, facts = data.get("status"), read_error({"error": data}) or ErrorFacts()
     return Failure(
-        status if isinstance(status, int) and 400 <= status <= 599 else 502,
-        str(data.get("title", "Bad Gateway")),
-        str(data.get("detail", "")),
+        status if type(status) is int and 400 <= status <= 599 else 502,
+        str(data.get("title", "Bad Gateway"))[:MAX_MESSAGE_CHARS],
+        str(data.get("detail", ""))[:MAX_MESSAGE_CHARS],
+        ErrorFacts(code=facts.code, param=facts.param),
     )
 
 
@@ -107,8 +114,10 @@ class NativeWriter:
             case Notice(action, category, notice):
                 told = {"action": action, "category": category, **({"notice": notice} if notice else {})}
                 return [self._message("moderation", told)]
-            case Failure(status, title, detail):
+            case Failure(status, title, detail, facts):
+                known = {"code": facts.code, "param": facts.param}
                 problem = {"status": status, "title": title, "detail": detail}
+                problem.update((key, value) for key, value in known.items() if value is not None)
                 return [self._message("error", problem), *self.write(StreamEnd("error"))]
             case StreamEnd(reason):
                 self._ended = True

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
+from streaming.formats.dialects import ToolCallNumbers, choices_of, make_delta
+from streaming.formats.errors import (
+    MAX_MESSAGE_CHARS,
+    NO_CREDENTIALS,
+    ErrorFacts,
+    client_status,
+    read_error,
+)
 from streaming.formats.extraction import Extracted, extract_answer
-from streaming.formats.json_text import dumps, read_object
+from streaming.formats.json_text import dumps, read_json, read_object
 from streaming.formats.parts import (
     CUT,
     ChoiceEnd,
@@ -44,19 +52,40 @@ class OpenAIReader:
         self._finished = set[int]()
         self._reason = "stop"
         self._templates = ChunkTemplateCache()
+        self._calls: dict[int, ToolCallNumbers] = {}
 
     def feed(self, message: Message) -> list[Part]:
-        if message.data.strip() == DONE:
-            return [StreamEnd(self._reason)]
-        chunk = read_object(message.data)
-        if message.event != "error" and (extracted := self._templates.take(chunk)):
+        data, event, _, _ = message
+        if not data.startswith("{"):
+            return self._feed_other(data.strip(), event)
+        chunk = read_object(data)
+        if event != "error" and (extracted := self._templates.take(chunk)):
             return [*extracted.texts, RawChunk(chunk, extracted.refs)] if self._keep_raw else [*extracted.texts]
-        if failure := _failure_in(chunk, message.event):
-            return [failure]
-        choices = _choices(chunk)
+        return self._feed_chunk(chunk, event)
+
+    def _feed_other(self, data: str, event: str) -> list[Part]:
+        """What is no chunk: the end, a sign of life, an error in a list or as a text."""
+        if data.strip('"') == DONE:
+            return [StreamEnd(self._reason)]
+        if not data or data.startswith(":") or data.lower() in _KEEP_ALIVES or event in _KEEP_ALIVES:
+            return []
+        if event == "error" and not data.startswith(("[", "{")):
+            return [failure_from(ErrorFacts(data.strip('"')[:MAX_MESSAGE_CHARS]))]
+        value = read_json(data)
+        items = value if isinstance(value, list) else [value]
+        if not items or not all(isinstance(item, dict) for item in items):
+            raise FormatError("an upstream's message is not a JSON object")
+        return [part for item in items for part in self._feed_chunk(item, event)]
+
+    def _feed_chunk(self, chunk: dict[str, Any], event: str) -> list[Part]:
+        if not chunk or event in _KEEP_ALIVES or ("choices" not in chunk and chunk.get("type") in _KEEP_ALIVES):
+            return []
+        if facts := _error_in(chunk, event):
+            return [failure_from(facts)]
+        choices = choices_of(chunk)
         for choice in choices:
-            _make_delta(choice)
-        if chunk.get("object") == "chat.completion":
+            self._make_alike(choice)
+        if str(chunk.get("object", "")).startswith("chat.completion"):
             chunk["object"] = "chat.completion.chunk"
         texts, refs = extract_answer(chunk)
         parts: list[Part] = list(texts)
@@ -65,6 +94,11 @@ class OpenAIReader:
         else:
             parts = [part for part in texts if part.choice not in self._finished]  # nothing follows a choice's end
         return parts + self._finishes(choices) + ([RawChunk(chunk, refs)] if self._keep_raw else [])
+
+    def _make_alike(self, choice: dict[str, Any]) -> None:
+        make_delta(choice, has_spoken=choice["index"] in self._begun)
+        if isinstance(delta := choice.get("delta"), dict) and delta.get("tool_calls"):
+            self._calls.setdefault(choice["index"], ToolCallNumbers()).number(delta)
 
     def _finishes(self, choices: list[dict[str, Any]]) -> list[Part]:
         finishes: list[Part] = []
@@ -79,6 +113,10 @@ class OpenAIReader:
 
     def finish(self) -> list[Part]:
         return [StreamEnd(self._reason) if self._finished and self._finished >= self._begun else CUT]
+
+
+_KEEP_ALIVES = frozenset({"ping", "keepalive", "keep-alive", "keep_alive", "heartbeat"})
+"""What servers send as data, or as an event's name, so that nobody takes them for dead."""
 
 
 class ChunkTemplateCache:
@@ -132,7 +170,7 @@ def read_completion(data: str) -> tuple[dict[str, Any], Extracted]:
     completion = read_object(data)
     if not isinstance(completion.get("choices"), list):
         raise FormatError("an upstream's answer is JSON, but no chat completion")
-    _choices(completion)
+    choices_of(completion)
     return completion, extract_answer(completion, main="message")
 
 
@@ -151,41 +189,24 @@ def with_notices(chunk: dict[str, Any], notices: list[Notice]) -> dict[str, Any]
     return {**chunk, "moderated": list(map(_told, notices))} if notices else chunk
 
 
-def _failure_in(chunk: dict[str, Any], event: str) -> Failure | None:
-    """The failure that a chunk tells of: as OpenAI does, as vLLM does, or for one choice."""
-    error = chunk.get("error")
-    if not error and isinstance(choices := chunk.get("choices"), list):
-        error = next((choice["error"] for choice in choices if isinstance(choice, dict) and choice.get("error")), None)
-    if not error and (event == "error" or chunk.get("object") == "error"):
-        error = chunk
-    if not error:
+def _error_in(chunk: dict[str, Any], event: str) -> ErrorFacts | None:
+    """The error that a chunk tells of: of the whole answer, or of one choice."""
+    choices = chunk.get("choices")
+    for choice in choices if isinstance(choices, list) and not chunk.get("error") else ():
+        if isinstance(choice, dict) and choice.get("error"):
+            return read_error({"error": choice["error"]})
+    if choices is not None and not chunk.get("error"):
         return None
-    said = error.get("message") if isinstance(error, dict) else error
-    return Failure(502, "Bad Gateway", f"the upstream failed: {said}"[:500])
+    return read_error(chunk) or (read_error({"error": chunk}) if event == "error" else None)
 
 
-def _choices(chunk: dict[str, Any]) -> list[dict[str, Any]]:
-    choices = chunk.get("choices") or []
-    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-        raise FormatError("an upstream's chunk has choices that are not a list of objects")
-    for choice in choices:
-        index, reason = choice.get("index") or 0, choice.get("finish_reason")
-        if type(index) is not int or index < 0 or not isinstance(choice.get("delta") or {}, dict):
-            raise FormatError("an upstream's chunk has a choice without a number or a delta")
-        if reason and not (isinstance(reason, str) and re.fullmatch(r"[A-Za-z_-]{1,64}", reason)):
-            raise FormatError("an upstream's chunk has a finish reason that is no word")
-        choice["index"] = index
-    return choices
-
-
-def _make_delta(choice: dict[str, Any]) -> None:
-    """What came whole where a stream was asked for is one chunk; its tool calls need numbers there."""
-    if choice.get("delta") is None and isinstance(message := choice.get("message"), dict):
-        choice["delta"] = choice.pop("message")
-        calls = message.get("tool_calls")
-        for number, call in enumerate(calls if isinstance(calls, list) else ()):
-            if isinstance(call, dict):
-                call.setdefault("index", number)
+def failure_from(facts: ErrorFacts) -> Failure:
+    """What a client is told of an error in the middle of a stream."""
+    if facts.is_authentication:
+        return Failure(502, "Bad Gateway", "the upstream did not take this site's credentials", NO_CREDENTIALS)
+    status = HTTPStatus(client_status(facts.status or 502, facts))
+    said = f"the upstream failed: {facts.message}" if facts.message else "the upstream failed"
+    return Failure(status.value, status.phrase, said[:MAX_MESSAGE_CHARS], facts)
 
 
 _FINISH_REASONS = {"stop": "stop", "length": "length", "blocked": "content_filter"}
@@ -227,9 +248,10 @@ class OpenAIWriter:
             case Notice():
                 self._notices.append(part)
                 return []
-            case Failure(status, title, detail):
+            case Failure(status, title, detail, facts):
                 self._ended = True
-                return [Message(dumps({"error": {"message": detail, "type": title, "param": None, "code": status}}))]
+                error = {"message": detail, "type": title, "param": None, "code": status, **facts.public()}
+                return [Message(dumps({"error": error}))]
             case StreamEnd(reason) if reason in _FINISH_REASONS:
                 self._ended = True
                 return self._end(_FINISH_REASONS[reason])

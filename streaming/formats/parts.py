@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from streaming.formats.errors import NO_FACTS, ErrorFacts
 from streaming.sse import Message
 
 REASONS = ("stop", "blocked", "error", "stopped", "drained", "length")
 """Why a stream ended, as ``done`` tells it."""
+
+
+MAX_CHOICES = 1024
+"""Of one answer: the numbers of choices are below this."""
 
 
 class FormatError(Exception):
@@ -61,11 +67,16 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong, in the words of RFC 9457. The stream ends with it."""
+    """What went wrong, in the words of RFC 9457, and what an upstream said of it. The stream ends with it."""
 
     status: int
     title: str
     detail: str
+    facts: ErrorFacts = NO_FACTS
+
+    def moderated(self, clean: Callable[[str], str]) -> Failure:
+        """The same, in words that may be shown: an upstream's errors may quote a prompt or an answer."""
+        return Failure(self.status, clean(self.title), clean(self.detail), self.facts.moderated(clean))
 
 
 @dataclass(frozen=True, slots=True)

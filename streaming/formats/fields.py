@@ -1,0 +1,138 @@
+"""Which strings of OpenAI-style JSON are text, by the name of their field and by how they look.
+
+The default fails closed: a string is text that the rules see, unless this table names its field **and** its value
+looks like what that field holds. So a signature or an image passes byte for byte (masking it would break it, and a
+match in it is chance), while words in a field meant for a signature are moderated like any other words.
+
+Sources: OpenAI's and Anthropic's API references (``encrypted_content``, ``signature``, ``redacted_thinking``,
+``b64_json``, ``file_data``), Google's (``thought_signature``), OpenRouter's (``reasoning_details``, ``images``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+NAMES = frozenset(
+    {"id", "object", "model", "type", "format", "provider", "native_finish_reason", "stop_reason", "matched_stop"}
+    | {"system_fingerprint", "service_tier", "created", "created_at"}
+)
+"""Of an answer, its choices and their deltas: names that servers give, not words of a model."""
+
+DEEP_NAMES = frozenset({"id", "type", "format"})
+"""The same below those."""
+
+OPAQUE = frozenset(
+    {"signature", "thought_signature", "thoughtSignature", "encrypted_content", "encrypted", "encrypted_reasoning"}
+    | {"reasoning_encrypted", "reasoning_opaque", "redacted_content", "obfuscation", "b64_json", "partial_image_b64"}
+    | {"file_data", "image_data"}
+)
+"""What only its maker can read: it has to come back unchanged, or is bytes that were written as text."""
+
+LOCATORS = frozenset(
+    {"url", "uri", "src", "image", "images", "image_url", "image_urls", "file", "file_data", "file_url", "thumbnail"}
+    | {"video_url", "audio_url", "data", "b64_json", "image_data", "icon", "favicon"}
+)
+"""What may hold a file as a data URL (RFC 2397). Any other address is text: words fit into it."""
+
+TELLTALES = frozenset({"logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "tokens", "bytes"})
+"""They would tell what was masked, as tokens beside the text or as numbers. They do not pass at all."""
+
+GROWING = frozenset(
+    {"text", "content", "arguments", "transcript", "summary", "thinking", "reasoning", "reasoning_content"}
+    | {"refusal", "input"}
+)
+"""Below the fields of a choice or delta these come bit by bit; any other text there comes whole."""
+
+MADE_BY_MODELS = frozenset({"arguments", "input", "output", "parsed", "parsed_arguments"})
+"""JSON that a model writes."""
+
+ROLES = frozenset({"assistant", "developer", "function", "model", "system", "tool", "user"})
+
+_PROMPT_NAMES = frozenset({"type", "role", "id", "format", "detail", "$ref", "$schema", "$id"})
+
+LONGEST_NAME = 256
+LONGEST_FIELD = 64
+
+
+def is_field(key: str) -> bool:
+    """Whether this can be the name of a field, and no text."""
+    return len(key) <= LONGEST_FIELD and _looks_like_a_field(key)
+
+
+@lru_cache(1024)
+def _looks_like_a_field(key: str) -> bool:
+    return re.fullmatch(r"[A-Za-z_$][A-Za-z0-9_.$-]*", key) is not None
+
+
+def is_name(text: str) -> bool:
+    """Whether this looks like what servers and programs call things: ASCII without spaces."""
+    return len(text) <= LONGEST_NAME and _looks_like_a_name(text)
+
+
+@lru_cache(1024)
+def _looks_like_a_name(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+_TOKEN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-.:~|"
+_DATA_URL = re.compile(r"data:([a-z]+)/[a-z0-9.+-]+(?:;[a-z0-9_.+-]+=[a-z0-9_.+-]+)*;base64,", re.IGNORECASE)
+_LONGEST_DATA_URL_HEAD = 200
+
+
+def is_token(text: str) -> bool:
+    """Whether this has only characters of base64, base64url and ids in it. A megabyte takes a millisecond."""
+    return text.isascii() and not text.encode("ascii").translate(None, _TOKEN_BYTES)
+
+
+def data_url_kind(text: str) -> str:
+    """Of a base64 data URL the first half of its media type (``image``); of anything else nothing."""
+    head = _DATA_URL.match(text, 0, _LONGEST_DATA_URL_HEAD)
+    return head[1].lower() if head and is_token(text[head.end() :]) else ""
+
+
+def is_id(key: str) -> bool:
+    return key == "id" or key.endswith(("_id", "Id"))
+
+
+def is_sound(key: str, text: str, path: str) -> bool:
+    """Whether an answer's string is sound, or may be: nobody can moderate it."""
+    if key in LOCATORS and data_url_kind(text) in ("audio", "video"):
+        return True
+    return key == "data" and ("audio" in path or is_token(text))
+
+
+def passes_in_answer(key: str, text: str, holder: Mapping[str, Any], depth: int) -> bool:
+    """Whether a string of an answer passes as it is. ``depth`` 0 is a field of the answer, a choice or a delta."""
+    if key in (NAMES if depth == 0 else DEEP_NAMES) or is_id(key):
+        return is_name(text) or (is_id(key) and is_token(text))
+    if key in OPAQUE:
+        return is_token(text) or data_url_kind(text) in ("image", "application")
+    if key == "data" and _holds_bytes(holder) and "audio" not in str(holder.get("type", "")):
+        return is_token(text)
+    if key in LOCATORS:
+        return data_url_kind(text) in ("image", "application")
+    return key == "role" and depth == 0 and text in ROLES
+
+
+def passes_in_prompt(key: str, text: str, holder: Mapping[str, Any], *, goes_by_name: bool) -> bool:
+    """Whether a string of a request passes as it is. ``goes_by_name``: it says what to do, or which tool is meant."""
+    if key in _PROMPT_NAMES or is_id(key) or goes_by_name:
+        return is_name(text) or is_token(text)
+    if key in OPAQUE or (key == "data" and (_holds_bytes(holder) or "format" in holder)):
+        return is_token(text) or bool(data_url_kind(text))
+    return key in LOCATORS and bool(data_url_kind(text))
+
+
+_BYTES = re.compile("image|file|document|encrypted|redacted|base64")
+_BYTES_FIELDS = ("media_type", "mime_type", "mimeType")
+
+
+def _holds_bytes(holder: Mapping[str, Any]) -> bool:
+    """Whether an object says of itself that its data is no text: an image, a file, encrypted reasoning."""
+    if isinstance(kind := holder.get("type"), str) and _BYTES.search(kind):
+        return True
+    kinds = [str(holder[field]) for field in _BYTES_FIELDS if field in holder]
+    return any(not kind.startswith(("text/", "audio/", "video/")) for kind in kinds)
