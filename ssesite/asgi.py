@@ -10,10 +10,8 @@ import itertools
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
-from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext
 
@@ -31,11 +29,7 @@ from ssesite import daphne_patches
 from streaming import registry, upstreams
 from streaming.gc_pauses import raise_threshold
 from streaming.middleware import load_inline
-from streaming.requests import BODY_IN_SCOPE
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+from streaming.request_body import Receive, Scope, Send, limit_body
 
 LANES = 8
 """Threads for all synchronous work. Each request keeps to one of them, which it shares with others.
@@ -69,50 +63,15 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if request := asyncio.current_task():
         _requests.add(request)
         request.add_done_callback(_requests.discard)
-    if scope["path"].removeprefix(scope.get("root_path", "")).startswith("/proxy") and _has_body(scope):
-        receive = _arriving(scope, receive)
+    receive = daphne_patches.arriving(receive, send)
     try:
         async with ThreadSensitiveContext(executor=next(_lanes)):
-            await django_application(scope, receive, send)
+            await limit_body(django_application, scope, receive, send)
     except upstreams.UpstreamError:
         # A relayed body broke off, which its response has logged. Its reader must not take it for whole: Daphne is
         # told to break the connection, other servers do so when an exception reaches them.
         if not daphne_patches.abort(send):
             raise
-
-
-def _has_body(scope: Scope) -> bool:
-    """By RFC 9112, section 6.3: a request has a body when one of these headers says so."""
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b" 0"))
-        for name, value in scope["headers"]
-    )
-
-
-def _arriving(scope: Scope, receive: Receive) -> Receive:
-    """Hands the view a body that is still arriving, where Django would read it whole before it calls the view."""
-    read, told = asyncio.Event(), asyncio.Event()
-
-    async def body() -> AsyncIterator[bytes]:
-        while not read.is_set():
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                read.set()
-                raise ConnectionResetError("the reader left in the middle of its request")
-            if not message.get("more_body", False):
-                read.set()
-            if message.get("body"):
-                yield message["body"]
-
-    async def receive_after_body() -> dict[str, Any]:
-        if not told.is_set():
-            told.set()
-            return {"type": "http.request", "body": b"", "more_body": False}
-        await read.wait()
-        return await receive()
-
-    scope[BODY_IN_SCOPE] = body()
-    return receive_after_body
 
 
 class _Goodbye:

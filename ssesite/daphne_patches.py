@@ -1,22 +1,36 @@
-"""The one place that knows Daphne's inside (4.2): what it lacks for long streams, added to its own classes.
+"""The one place that knows Daphne's inside (4.2) and Twisted's, under it: what they lack, added to their own classes.
 
-* Back-pressure: ``send`` waits while the connection's buffer is full. Without it a reader that reads nothing makes
-  the server keep all that is sent.
+* Request bodies reach the application while they arrive, with back-pressure, where Daphne would collect them first and
+  Twisted parse forms besides. So whatever refuses a request (its size, its sender, its method) comes before its body.
+  An answer that is complete before the body is ends the connection (HTTP/1.1) or resets the stream (HTTP/2).
+* The head of a request has to be there within STREAMING_HEAD_SECONDS.
+* Back-pressure for responses: ``send`` waits while the connection's buffer is full. Without it a reader that reads
+  nothing makes the server keep all that is sent.
 * ``abort``: a body that cannot be finished breaks the connection, so that nobody takes it for whole.
 * An exception after the response has begun breaks the connection too. Daphne's own handler would raise in its
   housekeeping task, and stop that for good.
+* The header Daphne-Root-Path is not believed, and the access log has no query strings.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
+from collections import deque
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from daphne.http_protocol import WebRequest
 from daphne.server import Server
 from twisted.internet.interfaces import IPushProducer
+from twisted.web import http
 from zope.interface import implementer
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+READ_AHEAD_BYTES = 64 * 1024
+"""Of a request's body that has arrived and that the application has not asked for yet."""
 
 
 @implementer(IPushProducer)
@@ -39,21 +53,115 @@ class _Gate:
     stopProducing = resumeProducing  # noqa: N815 (the connection is gone: nothing waits for it)
 
 
+class _ArrivingBody:
+    """The body of one request, from the connection to the application's ``receive``."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        """What can be paused: HTTP/1.1's transport, or HTTP/2's stream."""
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._paused = False
+        self._changed = asyncio.Event()
+        self.on_first_read: Callable[[], None] | None = None
+        """Sends the 100 that the client waits for (RFC 9110, section 10.1.1): only when its body is wanted."""
+        self.has_begun = False
+        """Whether the application was started."""
+        self.is_complete = self.is_lost = self.is_abandoned = self.was_read = False
+
+    def feed(self, data: bytes) -> None:
+        if self.is_abandoned:
+            return
+        self._chunks.append(data)
+        self._size += len(data)
+        self._changed.set()
+        if self._size > READ_AHEAD_BYTES and not self._paused:
+            self._paused = True
+            self._connection.pauseProducing()
+
+    def complete(self) -> None:
+        self.is_complete = True
+        self._changed.set()
+
+    def lose(self) -> None:
+        self.is_lost = True
+        self._changed.set()
+
+    def abandon(self) -> None:
+        """The answer is complete: what else comes of the body is thrown away."""
+        self.is_abandoned = True
+        self._chunks.clear()
+        self._resume()
+
+    async def receive(self) -> dict[str, Any]:
+        """The next piece, as ASGI's ``http.request``; a disconnect if the client leaves in the middle."""
+        if self.on_first_read:
+            self.on_first_read()
+            self.on_first_read = None
+        while not (self._chunks or self.is_complete or self.is_lost):
+            self._changed.clear()
+            await self._changed.wait()
+        if self.is_lost and not self.is_complete:
+            return {"type": "http.disconnect"}
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        self._size = 0
+        self._resume()
+        self.was_read = self.is_complete
+        return {"type": "http.request", "body": data, "more_body": not self.is_complete}
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._connection.resumeProducing()
+
+
 def install() -> None:
     """Adds all of it, once, whichever way Daphne is started."""
     if hasattr(WebRequest, "_gate"):
         return
-    WebRequest._gate = None
+    WebRequest._gate = WebRequest._arriving = None
+    WebRequest.gotLength = _got_length(WebRequest.gotLength)
+    WebRequest.handleContentChunk = _handle_content_chunk(WebRequest.handleContentChunk)
+    WebRequest.requestReceived = _request_received(WebRequest.requestReceived)
+    WebRequest.finish = _finish(WebRequest.finish)
     WebRequest.handle_reply = _handle_reply(WebRequest.handle_reply)
     WebRequest.connectionLost = _connection_lost(WebRequest.connectionLost)
     WebRequest.handle_exception = _handle_exception(WebRequest.handle_exception)
     Server.handle_reply = _send(Server.handle_reply)
+    Server.log_action = _log_action(Server.log_action)
+    _limit_heads()
+    if http.H2_ENABLED:
+        _install_http2()
+
+
+def request_behind(send: Any) -> Any:
+    """Daphne's request behind an ASGI ``send``; None if that is another server's."""
+    request = next(iter(send.args), None) if isinstance(send, partial) else None
+    return request if isinstance(request, WebRequest) else None
+
+
+def arriving(receive: Receive, send: Any) -> Receive:
+    """A ``receive`` that gives the body as it arrives; the same as before where the server is not Daphne."""
+    request = request_behind(send)
+    body: _ArrivingBody | None = request._arriving if request else None
+    if body is None:
+        return receive
+
+    async def receive_arriving() -> dict[str, Any]:
+        if not body.was_read:
+            return await body.receive()
+        # Daphne's own queue: an empty body first, since it had not collected any, and the disconnect in the end.
+        while (message := await receive())["type"] == "http.request":
+            pass
+        return message
+
+    return receive_arriving
 
 
 def abort(send: Any) -> bool:
     """Breaks the connection behind an ASGI ``send``. False if that is not Daphne's."""
-    request = next(iter(send.args), None) if isinstance(send, partial) else None
-    if not isinstance(request, WebRequest):
+    if not (request := request_behind(send)):
         return False
     _break(request)
     return True
@@ -64,12 +172,147 @@ def _break(request: Any) -> None:
         request.channel.abortConnection() if hasattr(request.channel, "abortConnection") else request.loseConnection()
 
 
+def _is_http1(channel: Any) -> bool:
+    return isinstance(channel, http.HTTPChannel)
+
+
+def _got_length(original: Any) -> Any:
+    """HTTP/1.1 calls it when the head is complete; HTTP/2 in the middle of it, and so begins elsewhere."""
+
+    def got_length(self: Any, length: int | None) -> None:
+        channel: Any = self.channel
+        if length == 0 or not _is_http1(channel):
+            # Of what HTTP/2 announces nothing is collected either: a temporary file would be made for nothing.
+            original(self, 0)
+            return
+        # While the body arrives streaming/request_body.py looks at the time; Twisted's own limit would cut off
+        # whoever reads a stream while sending.
+        channel._savedTimeOut = channel.setTimeout(None)
+        _begin(self, channel._networkProducer, channel._command, channel._path, channel._version)
+        send_continue = channel._send100Continue
+        channel._send100Continue = lambda: setattr(self._arriving, "on_first_read", send_continue)
+
+    return got_length
+
+
+def _begin(request: Any, connection: Any, command: bytes, path: bytes, version: bytes) -> None:
+    """Starts the application while the body is still to come."""
+    request.content = io.BytesIO()
+    request._arriving = _ArrivingBody(connection)
+    request.requestReceived(command, path, version)
+    request._arriving.has_begun = True
+
+
+def _handle_content_chunk(original: Any) -> Any:
+    def handle_content_chunk(self: Any, data: bytes) -> None:
+        original(self, data) if self._arriving is None else self._arriving.feed(data)
+
+    return handle_content_chunk
+
+
+def _request_received(original: Any) -> Any:
+    def request_received(self: Any, command: bytes, path: bytes, version: bytes) -> None:
+        if self._arriving is not None and self._arriving.has_begun:
+            self._arriving.complete()
+            return
+        self.requestHeaders.removeHeader(b"daphne-root-path")
+        self._parsePOSTFormSubmission = False
+        original(self, command, path, version)
+
+    return request_received
+
+
+def _finish(original: Any) -> Any:
+    def finish(self: Any) -> None:
+        if self._arriving is not None and not self._arriving.is_complete and self.channel is not None:
+            self._arriving.abandon()
+            channel: Any = self.channel
+            if _is_http1(channel):
+                # What is left of the body would be taken for the next request.
+                channel.persistent = False
+                channel.dataReceived = channel.rawDataReceived = lambda data: None
+        original(self)
+
+    return finish
+
+
+def _limit_heads() -> None:
+    """Cuts connections whose request's head takes too long; Twisted's own limit begins anew with each byte."""
+    channel: Any = http.HTTPChannel
+    channel._head_limit = None
+    connection_made, data_received = channel.connectionMade, channel.dataReceived
+    set_timeout, all_headers_received = channel.setTimeout, channel.allHeadersReceived
+
+    def start(self: Any) -> None:
+        from streaming import conf  # Django's settings are read when there is a connection, not before
+
+        if self._head_limit is None:
+            self._head_limit = self.callLater(conf.head_seconds(), lambda: self.transport.abortConnection())
+
+    def end(self: Any) -> None:
+        if self._head_limit is not None and self._head_limit.active():
+            self._head_limit.cancel()
+        self._head_limit = None
+
+    def connection_made_(self: Any) -> None:
+        connection_made(self)
+        start(self)
+
+    def data_received_(self: Any, data: bytes) -> None:
+        if not self.requests and not self._handlingRequest:
+            start(self)
+        data_received(self, data)
+
+    def all_headers_received_(self: Any) -> None:
+        end(self)
+        all_headers_received(self)
+
+    def set_timeout_(self: Any, seconds: float | None) -> Any:
+        if seconds is None:  # the connection is lost, or goes on as HTTP/2
+            end(self)
+        return set_timeout(self, seconds)
+
+    channel.connectionMade, channel.dataReceived = connection_made_, data_received_
+    channel.setTimeout, channel.allHeadersReceived = set_timeout_, all_headers_received_
+
+
+def _install_http2() -> None:
+    import h2.exceptions
+    from twisted.web._http2 import H2Connection
+
+    connection: Any = H2Connection
+    request_received, request_done = connection._requestReceived, connection._requestDone
+
+    def request_received_(self: Any, event: Any) -> None:
+        request_received(self, event)
+        stream = self.streams.get(event.stream_id)
+        # Whether there is a body is said by the end of the stream alone (RFC 9113, section 8.1).
+        if stream is not None and event.stream_ended is None:
+            _begin(stream._request, stream, stream.command, stream.path, b"HTTP/2")
+
+    def request_done_(self: Any, stream_id: int) -> None:
+        request = self.streams[stream_id]._request
+        body = request._arriving
+        request_done(self, stream_id)
+        if request.finished and body is not None and not body.is_complete:
+            # RFC 9113, section 8.1: the answer is whole, and the rest of the request is not wanted.
+            try:
+                self.conn.reset_stream(stream_id, error_code=0)
+                self._tryToWriteControlData()
+            except h2.exceptions.ProtocolError:
+                pass  # it is closed already
+
+    connection._requestReceived, connection._requestDone = request_received_, request_done_
+
+
 def _handle_reply(original: Any) -> Any:
     def handle_reply(self: Any, message: dict[str, Any]) -> None:
         connected = not self.finished and self.channel is not None
         if connected and message.get("type") == "http.response.start" and self._gate is None:
             self._gate = _Gate()
             self.registerProducer(self._gate, True)
+            if (b"connection", b"close") in message.get("headers", ()):
+                self.channel.persistent = False  # RFC 9112, section 9.6: who says so closes
         elif connected and message.get("type") == "http.response.body" and not message.get("more_body", False):
             self.unregisterProducer()
         original(self, message)
@@ -81,6 +324,8 @@ def _connection_lost(original: Any) -> Any:
     def connection_lost(self: Any, reason: Any) -> None:
         if self._gate is not None:
             self._gate.stopProducing()
+        if self._arriving is not None:
+            self._arriving.lose()
         original(self, reason)
 
     return connection_lost
@@ -103,3 +348,11 @@ def _send(original: Any) -> Any:
             await gate.pass_through()
 
     return send
+
+
+def _log_action(original: Any) -> Any:
+    def log_action(self: Any, protocol: str, action: str, details: dict[str, Any]) -> None:
+        path = str(details.get("path", "")).partition("?")[0]
+        original(self, protocol, action, {**details, "path": path})
+
+    return log_action

@@ -128,9 +128,13 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 10,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
+# Of every request: streaming/request_body.py carries it out, before anything is read or parsed.
+STREAMING_MAX_BODY_BYTES = env.int("STREAMING_MAX_BODY_BYTES", 25_000_000)
+STREAMING_HEAD_SECONDS = env.float("STREAMING_HEAD_SECONDS", 20)
+STREAMING_BODY_IDLE_SECONDS = env.float("STREAMING_BODY_IDLE_SECONDS", 30)
 # A list of words may be pasted, and the list of rules sends a few fields for each row; streaming/views.py says so
 # when it is more.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 25_000_000
+DATA_UPLOAD_MAX_MEMORY_SIZE = STREAMING_MAX_BODY_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

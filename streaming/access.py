@@ -22,7 +22,7 @@ from django.views.decorators.csrf import csrf_exempt
 from streaming import upstreams
 from streaming.formats import FormatError
 from streaming.moderation import RuleError
-from streaming.requests import BadRequest
+from streaming.requests import BadRequest, collect_body, refusal_of_body
 from streaming.responses import errors_at, failure_of
 
 logger = logging.getLogger(__name__)
@@ -43,10 +43,13 @@ class Denied(Exception):
         self.more = more
 
 
-def guarded(*methods: str, everyone: bool = False, signed: bool = False) -> Callable[[View], View]:
+def guarded(
+    *methods: str, everyone: bool = False, signed: bool = False, arriving: bool = False
+) -> Callable[[View], View]:
     """A view for those who may stream, by these methods only (none named: any). Its errors become problems.
 
-    ``everyone``: who they are does not matter. ``signed``: this site's own relay comes in too.
+    ``everyone``: who they are does not matter. ``signed``: this site's own relay comes in too. ``arriving``: the view
+    takes the body as it comes; else it is read here, once it is clear that its sender may come in.
     """
 
     def decorate(view: View) -> View:
@@ -62,6 +65,8 @@ def guarded(*methods: str, everyone: bool = False, signed: bool = False) -> Call
                 _check_method(request, methods)
                 if not (everyone or relayed):
                     await _check_access(request)
+                if not arriving:
+                    await collect_body(request)
                 response = await view(request, *args, **kwargs)
             except Denied as denied:
                 response = refuse(denied.status, str(denied), **denied.more)
@@ -75,10 +80,14 @@ def guarded(*methods: str, everyone: bool = False, signed: bool = False) -> Call
                 detail = "the site's settings are wrong: 'manage.py check' says which"
                 response = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
             except (upstreams.UpstreamError, FormatError) as error:
-                failure = failure_of(error)
-                response = refuse(failure.status, failure.detail, headers=_headers_of(error))
+                if refusal := refusal_of_body(request):
+                    response = refuse(refusal.status, str(refusal))
+                else:
+                    failure = failure_of(error)
+                    response = refuse(failure.status, failure.detail, headers=_headers_of(error))
             return _with_cors(response, request, origin) if "Origin" in request.headers else response
 
+        guard.reads_its_body = True  # type: ignore[attr-defined]  # see streaming/request_body.py
         return guard
 
     return decorate

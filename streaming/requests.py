@@ -14,11 +14,11 @@ from django.http import HttpRequest
 
 from streaming.sources import DOCUMENTS, Playback
 
-MAX_BODY_BYTES = 1_000_000
-"""Of a request that is read whole. ``/proxy`` passes bodies on as they come."""
-
 BODY_IN_SCOPE = "streaming.body"
-"""Where ssesite/asgi.py leaves a body that is still arriving, as an async iterable of bytes."""
+"""Where streaming/request_body.py leaves a body that is still arriving: an async iterable of bytes."""
+
+READ_BODY_IN_SCOPE = "streaming.read_body"
+"""Where it is left once it was read whole."""
 
 
 class BadRequest(ValueError):
@@ -162,17 +162,26 @@ _COMPLETION_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
+async def collect_body(request: HttpRequest) -> None:
+    """Reads the body, for ``read_body``. BadRequest if it is too long or too slow."""
+    if body := request.scope.get(BODY_IN_SCOPE):  # type: ignore[attr-defined]
+        request.scope[READ_BODY_IN_SCOPE] = await body.read()  # type: ignore[attr-defined]
+
+
+def refusal_of_body(request: HttpRequest) -> BadRequest | None:
+    """Why the body was refused while it was passed on; None if it was not."""
+    refusal: BadRequest | None = getattr(request.scope.get(BODY_IN_SCOPE), "refusal", None)  # type: ignore[attr-defined]
+    return refusal
+
+
 def read_body(request: HttpRequest) -> bytes:
-    """The whole body, which may be MAX_BODY_BYTES long: ``request.body`` would fail at a limit made for forms."""
-    body = request.read(MAX_BODY_BYTES + 1)
-    if len(body) > MAX_BODY_BYTES:
-        limit = f"the body is longer than {MAX_BODY_BYTES:,} bytes"
-        raise BadRequest(limit, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    return bytes(body)
+    """The whole body; ``request.body`` would fail at a limit made for forms."""
+    scope: dict[str, Any] = request.scope  # type: ignore[attr-defined]
+    return bytes(scope[READ_BODY_IN_SCOPE] if READ_BODY_IN_SCOPE in scope else request.read())
 
 
 def arriving_body(request: HttpRequest) -> AsyncIterable[bytes] | bytes:
-    """The body as it arrives, of any length; none if the request has none."""
+    """The body as it arrives; none if the request has none."""
     body: AsyncIterable[bytes] | bytes = request.scope.get(BODY_IN_SCOPE, b"")  # type: ignore[attr-defined]
     return body
 

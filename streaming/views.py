@@ -98,7 +98,7 @@ async def healthz(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse({"status": "ok", **state}, headers={"Cache-Control": "no-store"})
 
 
-@guarded()
+@guarded(arriving=True)
 async def proxy(request: HttpRequest, name: str = "default", path: str = "") -> HttpResponseBase:
     upstream = await upstreams.relay(name, raw_path_after(request, path), request, arriving_body(request))
     return RelayResponse(request, upstream)

@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 
 from streaming.requests import (
     BODY_IN_SCOPE,
-    MAX_BODY_BYTES,
     BadRequest,
     arriving_body,
     is_a_return,
     raw_path_after,
-    read_body,
     read_playback,
 )
 from streaming.sources import DOCUMENTS, Playback
@@ -176,16 +174,6 @@ def test_whatever_bytes_come_are_carried_out_or_refused(body: bytes) -> None:
 
 
 class TestABody:
-    def test_may_be_as_long_as_the_limit(self) -> None:
-        assert len(read_body(post(b"x" * MAX_BODY_BYTES))) == MAX_BODY_BYTES == 1_000_000
-
-    @pytest.mark.parametrize("length", [MAX_BODY_BYTES + 1, 5_000_000])
-    def test_that_is_longer_is_refused(self, length: int) -> None:
-        with pytest.raises(BadRequest, match="1,000,000 bytes") as refused:
-            read_body(post(b"x" * length))
-
-        assert refused.value.status == 413
-
     def test_that_still_arrives_is_what_the_server_left_in_the_scope(self) -> None:
         request = post(b"")
         assert arriving_body(request) == b""
