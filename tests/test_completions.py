@@ -458,7 +458,7 @@ class TestErrors:
 
         answers = {
             405: client.get(f"{url}/chat/completions"),
-            413: service.ask(b" " * 1_000_001),
+            413: service.ask(b" " * 25_000_001),
             403: service.ask({}, headers={"Origin": "http://other.example"}),
             401: service.ask({}, headers={"X-Forwarded-For": "203.0.113.7"}),
             404: client.post(f"{url}/embeddings"),
