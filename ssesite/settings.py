@@ -13,6 +13,8 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env
 
+from streaming import sqlite
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 # An installed wheel has no folder of its own to keep a database or a key in: then it is the one it is started from.
 STATE_DIR = BASE_DIR if (BASE_DIR / "manage.py").exists() else Path.cwd()
@@ -126,6 +128,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 10,
+        "factory": sqlite.Connection,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 # Of every request: streaming/request_body.py carries it out, before anything is read or parsed.
