@@ -1,15 +1,17 @@
 // A plain relay, as one would write it in an afternoon: reads an event stream, and writes each event on. No rules.
-// node relay.mjs UPSTREAM_URL : prints the port it listens on.
+// node relay.mjs UPSTREAM_ORIGIN [PORT] : prints the port it listens on.
 
 import http from "node:http";
 
-const upstream = process.argv[2];
+const [upstream, port = "0"] = process.argv.slice(2);
+const agent = new http.Agent({ keepAlive: true, maxSockets: Infinity });
 
 const server = http.createServer((request, response) => {
-  response.writeHead(200, { "Content-Type": "text/event-stream" });
-  http.get(upstream, (source) => {
-    let rest = "",
-      count = 0;
+  const { method, headers } = request;
+  const asked = http.request(upstream + request.url, { method, agent }, (source) => {
+    response.writeHead(source.statusCode, { "Content-Type": "text/event-stream" });
+    let rest = "";
+    let count = 0;
     source.setEncoding("utf8");
     source.on("data", (chunk) => {
       const blocks = (rest + chunk).split("\n\n");
@@ -17,13 +19,18 @@ const server = http.createServer((request, response) => {
       for (const block of blocks) {
         const line = block.split("\n").find((line) => line.startsWith("data: "));
         if (!line) continue;
-        const data = JSON.parse(line.slice(6));
+        const data = line.slice(6);
         response.write(`id: ${count++}\n`);
-        response.write(`data: ${JSON.stringify(data)}\n\n`);
+        response.write(`data: ${data === "[DONE]" ? data : JSON.stringify(JSON.parse(data))}\n\n`);
       }
     });
     source.on("end", () => response.end());
+    source.on("error", () => response.destroy());
+    response.on("close", () => source.destroy());
   });
+  asked.on("error", () => response.destroy());
+  if (headers["content-type"]) asked.setHeader("Content-Type", headers["content-type"]);
+  request.pipe(asked);
 });
 
-server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+server.listen(Number(port), "127.0.0.1", 4096, () => console.log(server.address().port));
