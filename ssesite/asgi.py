@@ -30,6 +30,7 @@ from streaming import registry, upstreams
 from streaming.gc_pauses import raise_threshold
 from streaming.middleware import load_inline
 from streaming.request_body import Receive, Scope, Send, limit_body
+from streaming.request_scope import request_scope
 
 LANES = 8
 """Threads for all synchronous work. Each request keeps to one of them, which it shares with others.
@@ -65,8 +66,10 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         request.add_done_callback(_requests.discard)
     receive = daphne_patches.arriving(receive, send)
     try:
-        async with ThreadSensitiveContext(executor=next(_lanes)):
-            await limit_body(django_application, scope, receive, send)
+        # What was opened for the request ends with it, even if its response was lost on the way through the middleware.
+        with request_scope():
+            async with ThreadSensitiveContext(executor=next(_lanes)):
+                await limit_body(django_application, scope, receive, send)
     except upstreams.UpstreamError:
         # A relayed body broke off, which its response has logged. Its reader must not take it for whole: Daphne is
         # told to break the connection, other servers do so when an exception reaches them.

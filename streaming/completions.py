@@ -10,10 +10,11 @@ from typing import Any
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
-from streaming import formats, guardrails, registry, relay, sources, upstream_settings, upstreams
+from streaming import formats, guardrails, registry, sources, upstream_settings, upstreams
 from streaming.access import guarded
+from streaming.relay import EventReader, Relay, TextChunks
 from streaming.requests import BadRequest, CompletionRequest, as_query, filled_playback, read_completion_request
-from streaming.responses import Close, EventStreamResponse
+from streaming.responses import EventStreamResponse, Source
 
 SIMULATED = "simulated"
 """The model that plays this site's own documents; it needs no upstream."""
@@ -33,15 +34,17 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
         data = await upstreams.complete_at_once(upstream, request, fields, guardrail)
         return JsonResponse(await guardrail.moderate_completion(data), headers=_headers(guardrail))
     answer = await upstreams.complete(upstream, request, fields, guardrail)
-    parts = relay.read(relay.parse(answer.chunks), formats.OpenAIReader(keep_raw=True))
-    return _streamed(request, guardrail, parts, formats.OpenAIRelay(asked.model), answer.aclose)
+    reader = EventReader(formats.OpenAIReader(keep_raw=True))
+    relay = Relay(reader, guardrail.moderate_answer(), formats.OpenAIRelay(asked.model))
+    return _streamed(request, guardrail, answer, relay)
 
 
 async def _play(request: HttpRequest, asked: CompletionRequest) -> HttpResponseBase:
     playback, guardrail = _playback(asked), await guardrails.begin(request, SIMULATED)
     await guardrail.moderate_prompt(asked.fields)
     writer = formats.OpenAIWriter(SIMULATED, asked.choices, asked.counts_usage, _prompt_chars(asked))
-    return _streamed(request, guardrail, relay.played(playback, choices=asked.choices), writer)
+    relay = Relay(TextChunks(choices=asked.choices), guardrail.moderate_answer(), writer)
+    return _streamed(request, guardrail, sources.Play(playback), relay)
 
 
 async def _play_at_once(request: HttpRequest, asked: CompletionRequest) -> HttpResponseBase:
@@ -52,15 +55,8 @@ async def _play_at_once(request: HttpRequest, asked: CompletionRequest) -> HttpR
     return JsonResponse(await guardrail.moderate_completion(json.dumps(completion)), headers=_headers(guardrail))
 
 
-def _streamed(
-    request: HttpRequest,
-    guardrail: guardrails.Guardrail,
-    parts: relay.Parts,
-    writer: formats.OpenAIWriter,
-    close: Close | None = None,
-) -> HttpResponseBase:
-    messages = relay.write(guardrail.moderate_answer(parts), writer)
-    response = registry.watch(EventStreamResponse(request, messages, final_messages=writer.final_messages, close=close))
+def _streamed(request: HttpRequest, guardrail: guardrails.Guardrail, source: Source, relay: Relay) -> HttpResponseBase:
+    response = registry.watch(EventStreamResponse(request, source, relay))
     response["X-Request-ID"] = guardrail.stream
     return response
 

@@ -1,23 +1,29 @@
-"""What the rules say to one request: to its prompt and to its answer; and the audit is told."""
+"""The rules that one request is moderated by: its prompt, its answer as a stream, and its answer as a whole."""
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 
-from streaming import answer, audit, relay, rulebook
+from streaming import answer, audit, formats, rulebook
+from streaming.answer import PAUSE, AnswerModeration
+from streaming.formats import Delta, Notice, Part, StreamEnd, TextPart
 from streaming.models import Direction
 from streaming.moderation import RuleSet
-from streaming.relay import Parts
+from streaming.requests import BadRequest
 from streaming.sightings import Witness
 
 
 @dataclass(frozen=True, slots=True)
 class Guardrail:
-    """The rules of one stream, as they were when it began. To ``upstreams`` it is a Guardrail."""
+    """The rules of one stream, as they were when it began. See ``upstreams.Guardrail``."""
 
     stream: str
     prompts: RuleSet
@@ -26,16 +32,17 @@ class Guardrail:
     answer_witness: Witness
 
     async def moderate_prompt(self, fields: dict[str, Any]) -> None:
-        await relay.moderate_prompt(fields, self.prompts, self.prompt_witness)
+        await moderate_prompt(fields, self.prompts, self.prompt_witness)
 
     def clean(self, words: str) -> str:
         return answer.clean(words, self.answers)
 
-    def moderate_answer(self, parts: Parts) -> Parts:
-        return relay.moderate(parts, self.answers, self.answer_witness)
+    def moderate_answer(self) -> AnswerModeration:
+        """The moderation of the answer, which a Relay feeds as it comes."""
+        return AnswerModeration(self.answers, self.answer_witness)
 
     async def moderate_completion(self, data: str) -> dict[str, Any]:
-        return await relay.moderate_completion(data, self.answers, self.answer_witness)
+        return await moderate_completion(data, self.answers, self.answer_witness)
 
 
 async def begin(request: HttpRequest, upstream: str, stream: str | None = None) -> Guardrail:
@@ -48,3 +55,61 @@ async def begin(request: HttpRequest, upstream: str, stream: str | None = None) 
 
     (prompts, prompt_witness), (answers, answer_witness) = await of("prompts"), await of("answers")
     return Guardrail(stream, prompts, answers, prompt_witness, answer_witness)
+
+
+class Moderated(NamedTuple):
+    """What came of texts that were all there: each by its choice and channel."""
+
+    texts: dict[tuple[int, str], str]
+    notices: list[Notice]
+    is_blocked: bool
+
+
+async def moderate_complete_texts(
+    texts: Iterable[Delta | TextPart], rule_set: RuleSet, witness: Witness | None
+) -> Moderated:
+    """Texts that are all there, with the pauses that the event loop needs. After a block nothing more is shown."""
+    shown = defaultdict[tuple[int, str], list[str]](list)
+    notices, moderation = list[Notice](), AnswerModeration(rule_set, witness)
+    parts: list[Part] = [*texts, StreamEnd()]
+    with closing(moderation):
+        for part in moderation.feed(parts):
+            if part is PAUSE:
+                await asyncio.sleep(0)
+            elif isinstance(part, Delta | TextPart):
+                shown[part.choice, part.channel].append(part.text)
+            elif isinstance(part, Notice):
+                notices.append(part)
+            elif isinstance(part, StreamEnd):
+                joined = {name: "".join(pieces) for name, pieces in shown.items()}
+                return Moderated(joined, notices, is_blocked=part.reason == "blocked")
+    raise AssertionError("the last part is the end")
+
+
+async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, witness: Witness | None = None) -> None:
+    """A chat completion request whose texts the rules have seen, changed where it stands. BadRequest if one blocks."""
+    try:
+        texts, refs = formats.extract_prompt(fields)
+    except RecursionError as error:
+        raise BadRequest("the body has more objects in objects than can be read") from error
+    moderated = await moderate_complete_texts(texts, rule_set, witness)
+    if moderated.is_blocked:
+        why = moderated.notices[-1]
+        about = f" ({why.category})" if why.category else ""
+        said = f": {why.notice}" if why.notice else ""
+        raise BadRequest(f"the prompt was blocked by a moderation rule{about}{said}", code="content_filter")
+    formats.put_back(refs, moderated.texts)
+
+
+async def moderate_completion(data: str, rule_set: RuleSet, witness: Witness | None = None) -> dict[str, Any]:
+    """A chat completion that came whole, each choice as the rules leave it. FormatError if it is none."""
+    completion, (texts, refs) = formats.read_completion(data)
+    notices = list[Notice]()
+    for index in sorted({text.choice for text in texts}):
+        own = [text for text in texts if text.choice == index]
+        moderated = await moderate_complete_texts(own, rule_set, witness)
+        formats.put_back([ref for ref in refs if ref.choice == index], moderated.texts)
+        if moderated.is_blocked:
+            formats.end_choice(completion, index)
+        notices += moderated.notices
+    return formats.with_notices(completion, notices)

@@ -1,238 +1,173 @@
-"""The joints between a stream's source and its response: each takes a stream and gives one.
+"""One stream on its way to its client: bytes of its source go in, bytes to send come out.
 
-A step passes a batch: what was ready together stays together, so that the cost of an async step is paid per batch.
-Each joint closes what it reads, so that when a reader goes away everything behind it goes quiet.
+Pure: nothing here waits, and nothing knows a clock, an event loop, a socket or Django. Whoever drives it does:
+
+    sent = relay.begin()
+    while not relay.is_over:
+        sent += relay.resume() if relay.is_behind else relay.feed(chunk) if chunk else relay.finish()
+    relay.close()
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
-from itertools import groupby
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
-from streaming import formats, sse
-from streaming.answer import AtomicTexts, DeltaStream, SnapshotStream, clean
-from streaming.formats import ChoiceEnd, Delta, Failure, Notice, Part, Snapshot, StreamEnd, TextPart
-from streaming.moderation import RuleSet
-from streaming.requests import BadRequest
-from streaming.responses import failure_of
-from streaming.sightings import Witness
-from streaming.sources import Playback, play
-from streaming.upstreams import UpstreamError
+from streaming import sse
+from streaming.answer import ENDS, PAUSE, AnswerModeration, Step
+from streaming.formats import Delta, Failure, FormatError, Part, Reader, Snapshot, StreamEnd, Writer
 
-RUN_OUT_SECONDS = 0.05
-"""How long an upstream that has said its last word may take to end its response."""
-
-Parts = AsyncGenerator[list[Part]]
+MAX_MESSAGE_CHARS = 8 << 20
+"""Of one message of an upstream: an image comes as a data URL of some megabytes in a single one."""
 
 
-async def parse(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[list[sse.Message]]:
-    """Bytes to messages."""
-    parser = sse.Parser(error_lines=True)
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            while messages := parser.feed(chunk):
-                yield messages
-                chunk = b""  # should an error have come after them, it is raised now
+class ChunkReader(Protocol):
+    """Reads the bytes of one source, however they are cut."""
+
+    def feed(self, chunk: bytes) -> list[Part]:
+        """What the chunk completes. What is wrong with it is the last part, a Failure."""
+
+    def finish(self) -> list[Part]:
+        """What the end of the source says."""
 
 
-async def read(batches: AsyncGenerator[list[sse.Message]], reader: formats.Reader) -> Parts:
-    """Messages to parts. What fails on the way is the last part; so is the end."""
-    try:
-        async with aclosing(batches):
-            async for batch in batches:
-                parts: list[Part] = []
-                try:
-                    for message in batch:
-                        parts += reader.feed(message)
-                except formats.FormatError as error:
-                    parts.append(failure_of(error))
-                if parts := _until_the_end(parts):
-                    try:
-                        yield parts
-                    finally:
-                        if type(parts[-1]) is StreamEnd:
-                            await _run_out(batches)
-                    if _is_last(parts):
-                        return
-        yield reader.finish()
-    except (UpstreamError, sse.StreamError) as error:
-        yield [failure_of(error)]
+class EventReader:
+    """The bytes of an upstream: an event stream, whose messages are in this format."""
 
+    def __init__(self, reader: Reader) -> None:
+        self._parser = sse.Parser(max_message_chars=MAX_MESSAGE_CHARS, error_lines=True)
+        self._reader = reader
 
-async def _run_out(batches: AsyncGenerator[list[sse.Message]]) -> None:
-    """Nothing is said after the end, but the body has one of its own: until it was read the connection is of no use."""
-    with suppress(UpstreamError, sse.StreamError, TimeoutError):
-        async with asyncio.timeout(RUN_OUT_SECONDS):
-            async for _ in batches:
-                pass
-
-
-async def moderate(batches: Parts, rule_set: RuleSet, witness: Witness | None = None) -> Parts:
-    """Parts whose text the rules have seen. A block is the end: the source is closed at once.
-
-    The witness is told of every match that counted, flags too.
-    """
-    channels: dict[tuple[type[Part], int, str], DeltaStream | SnapshotStream] = {}
-    labels = AtomicTexts(rule_set, witness)
-    async with aclosing(batches), _all_told(channels):
-        async for batch in batches:
-            out: list[Part] = []
-            for key, parts in groupby(batch, _channel):
-                if key is not None:
-                    if key not in channels:
-                        kind = DeltaStream if key[0] is Delta else SnapshotStream
-                        channels[key] = kind(rule_set, witness, *key[1:])
-                    out += channels[key].feed([part.text for part in parts])  # type: ignore[union-attr]
-                    continue
-                for part in parts:
-                    out += _released(channels, part)
-                    out += labels.feed(part) if isinstance(part, TextPart) else _cleaned(part, rule_set)
-            if out:
-                out = _until_the_end(out)
-                yield out
-                if _is_last(out):
-                    return
-
-
-@asynccontextmanager
-async def _all_told(channels: Mapping[Any, DeltaStream | SnapshotStream]) -> AsyncGenerator[None]:
-    """Whatever ends the stream, the witness is told of what was waiting for the text that follows it."""
-    try:
-        yield
-    finally:
-        for channel in channels.values():
-            if channel.lookout:
-                channel.lookout.finish()
-
-
-def _released(channels: dict[tuple[type[Part], int, str], DeltaStream | SnapshotStream], part: Part) -> list[Part]:
-    """What is held leaves before the end, or its choice's; it has not become a match."""
-    if isinstance(part, ChoiceEnd):
-        ended = [key for key in channels if key[1] == part.choice]
-    else:
-        ended = list(channels) if type(part) in _ENDS else []
-    released: list[Part] = []
-    for channel in map(channels.pop, ended):
-        released += channel.finish()
-        if channel.lookout:
-            channel.lookout.finish()
-    return released
-
-
-def _cleaned(part: Part, rule_set: RuleSet) -> list[Part]:
-    """A part without text of the answer; but an upstream's errors and notices may quote it."""
-    match part:
-        case ChoiceEnd():
-            return []
-        case Failure():
-            return [part.moderated(lambda said: clean(said, rule_set))]
-        case Notice(action, category, notice):
-            return [Notice(*(clean(said, rule_set) for said in (action, category, notice)))]
-    return [part]
-
-
-def _channel(part: Part) -> tuple[type[Part], int, str] | None:
-    """Which of an answer's texts a part belongs to."""
-    return (type(part), part.choice, part.channel) if isinstance(part, Delta | Snapshot) else None
-
-
-async def write(batches: Parts, writer: formats.Writer) -> AsyncGenerator[list[sse.Message]]:
-    """Parts to messages, from the first to the one that ends the stream."""
-    async with aclosing(batches):
-        yield writer.begin()
-        async for batch in batches:
-            yield [message for part in batch for message in writer.write(part)]
-            if _is_last(batch):
-                return
-
-
-async def played(playback: Playback, *, full: bool = False, choices: int = 1) -> Parts:
-    """A document as deltas, the same for each choice, or as the whole text so far each time; and its end."""
-    text = ""
-    async with aclosing(play(playback)) as pieces:
-        async for piece in pieces:
-            text += piece
-            yield [Snapshot(text)] if full else [Delta(piece, choice=index) for index in range(choices)]
-    yield [StreamEnd()]
-
-
-PIECE_CHARS = 10_000
-"""How much of a text that is all there is looked at in one go: then it is another's turn."""
-
-
-class Moderated(NamedTuple):
-    """What came of texts that were all there: each by its choice and channel."""
-
-    texts: dict[tuple[int, str], str]
-    notices: list[Notice]
-    is_blocked: bool
-
-
-async def moderate_at_once(texts: Iterable[Delta | TextPart], rule_set: RuleSet, witness: Witness | None) -> Moderated:
-    """Texts that are all there, with the pauses that the event loop needs. After a block nothing more is shown."""
-    shown = dict[tuple[int, str], str]()
-    notices = list[Notice]()
-    async for batch in moderate(_in_pieces(texts), rule_set, witness):
-        for part in batch:
-            if isinstance(part, Delta | TextPart):
-                shown[part.choice, part.channel] = shown.get((part.choice, part.channel), "") + part.text
-            elif isinstance(part, Notice):
-                notices.append(part)
-    return Moderated(shown, notices, is_blocked=batch[-1] == StreamEnd("blocked"))
-
-
-async def _in_pieces(texts: Iterable[Delta | TextPart]) -> Parts:
-    for text in texts:
-        if isinstance(text, TextPart):
-            yield [text]
-            continue
-        for at in range(0, len(text.text), PIECE_CHARS):
-            yield [text._replace(text=text.text[at : at + PIECE_CHARS])]
-            await asyncio.sleep(0)
-    yield [StreamEnd()]
-
-
-async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, witness: Witness | None = None) -> None:
-    """A chat completion request whose texts the rules have seen, changed where it stands. BadRequest if one blocks."""
-    try:
-        texts, refs = formats.extract_prompt(fields)
-    except RecursionError as error:
-        raise BadRequest("the body has more objects in objects than can be read") from error
-    moderated = await moderate_at_once(texts, rule_set, witness)
-    if moderated.is_blocked:
-        why = moderated.notices[-1]
-        about = f" ({why.category})" if why.category else ""
-        said = f": {why.notice}" if why.notice else ""
-        raise BadRequest(f"the prompt was blocked by a moderation rule{about}{said}", code="content_filter")
-    formats.put_back(refs, moderated.texts)
-
-
-async def moderate_completion(data: str, rule_set: RuleSet, witness: Witness | None = None) -> dict[str, Any]:
-    """A chat completion that came whole, each choice as the rules leave it. FormatError if it is none."""
-    completion, (texts, refs) = formats.read_completion(data)
-    notices = list[Notice]()
-    for index in sorted({text.choice for text in texts}):
-        own = [text for text in texts if text.choice == index]
-        moderated = await moderate_at_once(own, rule_set, witness)
-        formats.put_back([ref for ref in refs if ref.choice == index], moderated.texts)
-        if moderated.is_blocked:
-            formats.end_choice(completion, index)
-        notices += moderated.notices
-    return formats.with_notices(completion, notices)
-
-
-_ENDS = frozenset({StreamEnd, Failure})
-
-
-def _is_last(parts: list[Part]) -> bool:
-    return type(parts[-1]) in _ENDS
-
-
-def _until_the_end(parts: list[Part]) -> list[Part]:
-    """Nothing follows an end, whatever an upstream sends after it."""
-    if _ENDS.isdisjoint(map(type, parts)):
+    def feed(self, chunk: bytes) -> list[Part]:
+        parts: list[Part] = []
+        read = self._reader.feed
+        try:
+            for message in self._parser.feed(chunk):
+                parts += read(message)
+            if self._parser.is_broken:
+                self._parser.feed(b"")  # which raises what is wrong
+        except (FormatError, sse.StreamError) as error:
+            parts.append(Failure(502, "Bad Gateway", str(error)))
         return parts
-    return parts[: next(index for index, part in enumerate(parts, 1) if type(part) in _ENDS)]
+
+    def finish(self) -> list[Part]:
+        return self._reader.finish()
+
+
+class TextChunks:
+    """The text of a document, each chunk in UTF-8 of its own: as deltas, or as the whole text so far each time."""
+
+    def __init__(self, *, full: bool = False, choices: int = 1) -> None:
+        self._text = ""
+        self._full = full
+        self._choices = choices
+
+    def feed(self, chunk: bytes) -> list[Part]:
+        text = chunk.decode()
+        if not self._full:
+            return [Delta(text, choice=index) for index in range(self._choices)]
+        self._text += text
+        return [Snapshot(self._text)]
+
+    def finish(self) -> list[Part]:
+        return [StreamEnd()]
+
+
+class Relay:
+    """Reads, moderates and writes one stream. Nothing follows the end, whatever comes after it: then ``is_over``.
+
+    ``is_behind``: a long text is not done with yet. Others may have their turn; then ``resume`` goes on with it,
+    before anything else is fed. ``is_complete``: the source said all it had to say, so its connection may be used
+    again. ``messages`` counts those that were written.
+    """
+
+    def __init__(self, reader: ChunkReader, moderation: AnswerModeration | None, writer: Writer) -> None:
+        self._reader = reader
+        self._moderation = moderation
+        self._writer = writer
+        self._steps: Iterator[Step] = iter(())
+        self.is_over = self.is_behind = self.is_complete = False
+        self.messages = 0
+
+    def begin(self) -> bytes:
+        return self._encoded(self._writer.begin())
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What may be sent once this chunk has come. Empty, if all of it is held back."""
+        return self._start(self._reader.feed(chunk))
+
+    def resume(self) -> bytes:
+        """Goes on with what ``feed`` left undone."""
+        messages: list[sse.Message] = []
+        write = self._writer.write
+        self.is_behind = False
+        for part in self._steps:
+            if part is PAUSE:
+                self.is_behind = True
+                break
+            messages += write(part)
+            if isinstance(part, ENDS):
+                self.is_over = True
+                self.is_complete = type(part) is StreamEnd and part.reason != "blocked"
+                break
+        return self._encoded(messages)
+
+    def finish(self) -> bytes:
+        """The source has ended."""
+        return self._start(self._reader.finish())
+
+    def fail(self, failure: Failure) -> bytes:
+        """The source failed. What is held leaves before."""
+        return self._start([failure])
+
+    def stop(self, reason: str, failure: Failure | None = None) -> bytes:
+        """The stream ends otherwise than by itself: nothing that is held leaves."""
+        if self.is_over:
+            return b""
+        self.is_over, self.is_behind = True, False
+        return self._encoded(self._writer.final_messages(reason, failure))
+
+    def close(self) -> None:
+        """Nothing more comes, and nobody reads: whoever watches the rules is told what is still to be told."""
+        if self._moderation:
+            self._moderation.close()
+
+    def _start(self, parts: Iterable[Part]) -> bytes:
+        if self.is_over:
+            return b""
+        self._steps = self._moderation.feed(parts) if self._moderation else iter(parts)
+        return self.resume()
+
+    def _encoded(self, messages: list[sse.Message]) -> bytes:
+        self.messages += len(messages)
+        return sse.encode(messages[0]) if len(messages) == 1 else b"".join(map(sse.encode, messages))
+
+
+class EncodedRelay(Relay):
+    """A source whose bytes are messages already, as ``/ping`` has it. Told to stop, it says when to come back."""
+
+    RETRY = b"retry: 1000\n\n"
+
+    def __init__(self) -> None:
+        self.is_over = self.is_behind = self.is_complete = False
+        self.messages = 0
+
+    def begin(self) -> bytes:
+        return b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        self.messages += 1
+        return chunk
+
+    def finish(self) -> bytes:
+        self.is_over = self.is_complete = True
+        return b""
+
+    def fail(self, failure: Failure) -> bytes:
+        return self.stop("error", failure)
+
+    def stop(self, reason: str, failure: Failure | None = None) -> bytes:
+        self.is_over = True
+        return self.RETRY
+
+    def close(self) -> None: ...

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import aclosing
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
@@ -18,11 +16,16 @@ from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 
 from streaming import sse, upstreams
 from streaming.formats import Failure, FormatError
+from streaming.interruptible_wait import Interrupted, InterruptibleWait
+from streaming.relay import Relay
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 15.0
 """Seconds without a byte after which a comment is sent: proxies cut what is silent for 30 or 60."""
+
+KEEP_ALIVE = b": keep-alive\n"
+"""One line end: after a blank line some clients dispatch an event that is empty."""
 
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -31,18 +34,22 @@ HEADERS = {
     "X-Accel-Buffering": "no",  # nginx
 }
 
-FIRST_HEARTBEAT = 0.1
-"""The same before the first byte: servers send the head of a response together with that."""
+BODY_GRACE = 1.0
+"""Seconds that a relayed body, which has an end, is given when the server goes down."""
 
-READY_BYTES = 64 * 1024
-"""What may be ready and not yet taken by the server, before the source has to wait."""
+TURN = 32
+"""Chunks after which others have their turn, if neither the source nor the server ever waits."""
 
-CLOSING_SECONDS = 5.0
-"""How long a source's own cleanup is waited for."""
 
-Close = Callable[[], Awaitable[None]]
-FinalMessages = Callable[[str, Failure | None], list[sse.Message] | bytes]
-"""What a stream says when it ends otherwise than by itself: the reason, and what failed if something did."""
+class Source(Protocol):
+    """What a stream is read from."""
+
+    def read(self) -> Awaitable[bytes]:
+        """More of it; b"" at its end. To cancel it loses nothing."""
+
+    def close(self, *, linger: bool = False) -> None:
+        """More than once does no harm. ``linger``: its end, which says nothing more, may come within a moment, so
+        that its connection can be used again."""
 
 
 def problem(status: HTTPStatus | int, detail: str, **more: Any) -> JsonResponse:
@@ -106,55 +113,70 @@ def _failure(status: HTTPStatus, detail: str) -> Failure:
     return Failure(status.value, status.phrase, detail)
 
 
-class _ClosingResponse(StreamingHttpResponse):
-    """Closes what it streams from: at the end, when the reader leaves, and if it is never sent at all.
+class _StreamingResponse(StreamingHttpResponse):
+    """Closes what it streams from: at the end, when the client leaves, and if it is never sent at all.
 
-    Its end is logged, since the server's access log does not mention a stream that its reader left.
+    Its end is logged, since the server's access log does not mention a stream that its client left.
     """
 
-    def __init__(self, request: HttpRequest, chunks: AsyncGenerator[bytes], close: Close | None) -> None:
-        self._stream = self._until_closed(chunks)
-        super().__init__(self._stream)
+    def __init__(self, request: HttpRequest, source: Source) -> None:
+        self._chunks = self._sent()
+        super().__init__(self._chunks)
         self._label = f"{request.method} {quote(request.path)}"
-        self._close_source = close
+        self._source = source
         self._loop = asyncio.get_running_loop()
+        self._wait = InterruptibleWait()
+        self._stopped: str | None = None
         self._began: float | None = None
         self._bytes = 0
         self._why = "left"
+        self.is_open = False
+
+    def stop(self, reason: str) -> None:
+        """Ends the stream; what is ready goes out before."""
+        self._stopped = self._stopped or reason
+        self._wait.interrupt()
 
     def __aiter__(self) -> AsyncGenerator[bytes]:
-        # Django's own would leave the generator to the garbage collector when a reader leaves during a send.
-        return self._stream
+        # Django's own would leave the generator to the garbage collector when a client leaves during a send.
+        return self._chunks
 
-    async def _until_closed(self, chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-        self._began = time.monotonic()
+    def close(self) -> None:
+        super().close()
+        if self._began is None:
+            self._loop.call_soon_threadsafe(self._source.close)
+
+    async def _sent(self) -> AsyncGenerator[bytes]:
+        """The chunks as they are sent: first an empty one, with which a server sends the head at once."""
+        raise NotImplementedError
+        yield b""
+
+    async def _begin(self) -> None:
+        self._began, self.is_open = time.monotonic(), True
+        # A database handle held by an open stream would be held for as long as somebody reads.
+        await sync_to_async(connections.close_all)()
+
+    def _end(self, *, linger: bool = False) -> None:
+        """Closes everything. It does not wait, so that no cancellation can come in between."""
+        self.is_open = False
+        self._wait.close()
         try:
-            # A database handle held by an open stream would be held for as long as somebody reads.
-            await sync_to_async(connections.close_all)()
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    self._bytes += len(chunk)
-                    yield chunk
-        finally:
-            if self._close_source:
-                await _settled(self._close_source())
-            self._log_end(time.monotonic() - self._began)
+            self._source.close(linger=linger)
+        except Exception:
+            logger.exception("the source of %s could not be closed", self._label)
+        self._log_end(time.monotonic() - (self._began or time.monotonic()))
 
     def _log_end(self, seconds: float) -> None:
         logger.info("%s ended (%s) after %.1f s, %d bytes", self._label, self._why, seconds, self._bytes)
 
-    def close(self) -> None:
-        super().close()
-        if self._close_source and self._began is None:
-            asyncio.run_coroutine_threadsafe(_settled(self._close_source()), self._loop)
 
-
-class RelayResponse(_ClosingResponse):
+class RelayResponse(_StreamingResponse):
     """Passes an upstream's answer on: its status, its end-to-end headers, its bytes."""
 
     def __init__(self, request: HttpRequest, upstream: upstreams.UpstreamResponse) -> None:
-        super().__init__(request, self._relayed(upstream.chunks), upstream.aclose)
+        super().__init__(request, upstream)
         self.status_code, self.reason_phrase = upstream.status, upstream.reason
+        self._upstream = upstream
         del self["Content-Type"]  # Django's guess
         self._repeated = list[tuple[str, str]]()
         # Were the answer a page, it would be one of this site's own; so it is shut in.
@@ -168,159 +190,95 @@ class RelayResponse(_ClosingResponse):
         """The headers, those that came more than once too: Django's own mapping holds one of each."""
         return [*super().items(), *self._repeated]
 
-    async def _relayed(self, chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    def stop(self, reason: str) -> None:
+        """Breaks it off: an event stream at once, since its client comes back; a body that has an end in a while."""
+        seconds = 0.0 if self._upstream.kind == "text/event-stream" else BODY_GRACE
+        self._loop.call_later(seconds, super().stop, reason)
+
+    async def _sent(self) -> AsyncGenerator[bytes]:
         try:
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    yield chunk
-                    # A body that is always ready would keep the loop for itself once its reader has gone.
+            await self._begin()
+            yield b""
+            chunks = 0
+            while not self._stopped and (chunk := await self._wait.wait(self._source.read)):
+                self._bytes += len(chunk)
+                yield chunk
+                chunks += 1
+                if chunks % TURN == 0:
                     await asyncio.sleep(0)
+            if self._stopped:
+                raise Interrupted  # noqa: TRY301 (the same as if it had been waiting)
             self._why = "done"
-        except upstreams.UpstreamError as error:
+        except (upstreams.UpstreamError, Interrupted) as error:
             # There is no way to say it in the body: the connection has to break, see ssesite/asgi.py.
-            self._why = f"error: {error}"
-            raise
+            broken = upstreams.Broken(self._upstream.name, f"was cut off: {self._stopped}") if self._stopped else error
+            self._why = self._stopped or f"error: {error}"
+            raise broken from error
+        finally:
+            self._end()
 
 
-class EventStreamResponse(_ClosingResponse):
-    """Sends batches of messages as they come, and closes their source when the reader leaves.
+class EventStreamResponse(_StreamingResponse):
+    """Sends what a relay makes of its source, and closes that when the client leaves.
 
-    What is ready together goes out as one chunk. No exception leaves it: it becomes what ``final_messages`` says. A
-    comment goes out after ``heartbeat`` silent seconds. ``close`` closes what the batches come from, should the
-    reader be gone before the first byte.
+    No exception leaves it: it becomes the relay's last message. A comment goes out after ``heartbeat`` silent seconds.
     """
 
-    def __init__(
-        self,
-        request: HttpRequest,
-        batches: AsyncGenerator[list[sse.Message]],
-        *,
-        final_messages: FinalMessages,
-        close: Close | None = None,
-        heartbeat: float = HEARTBEAT,
-    ) -> None:
-        super().__init__(request, self._chunks(), close)
+    def __init__(self, request: HttpRequest, source: Source, relay: Relay, *, heartbeat: float = HEARTBEAT) -> None:
+        super().__init__(request, source)
         for key, value in HEADERS.items():
             self[key] = value
-        self._batches = batches
-        self._final_messages = final_messages
+        self._relay = relay
         self._heartbeat = heartbeat
-        self._stopped: str | None = None
-        self._error: Exception | None = None
-        self._outbox = _Outbox()
-        self._puller: asyncio.Task[None] | None = None
-        self._messages = 0
+        self._due = 0.0
 
-    @property
-    def is_open(self) -> bool:
-        return self._puller is not None
-
-    def stop(self, reason: str) -> None:
-        """Ends the stream with its final messages; what is ready goes out before."""
-        self._stopped = self._stopped or reason
-        if self._puller:
-            self._puller.cancel()
-
-    async def _chunks(self) -> AsyncGenerator[bytes]:
-        self._puller = asyncio.create_task(self._pull())
-        self._puller.add_done_callback(lambda _: self._outbox.close())
-        if self._stopped:
-            self._puller.cancel()
+    async def _sent(self) -> AsyncGenerator[bytes]:
+        relay, clock = self._relay, self._loop.time
         try:
-            while (chunk := await self._next_chunk()) is not None:
-                yield chunk
-            if goodbye := self._goodbye():
-                yield goodbye
+            await self._begin()
+            out = b"" if self._stopped else relay.begin()
+            yield out
+            chunks, self._bytes, self._due = 0, len(out), clock() + self._heartbeat
+            while not relay.is_over:
+                if out := await self._next():
+                    self._bytes += len(out)
+                    yield out
+                    self._due = clock() + self._heartbeat
+                chunks += 1
+                if chunks % TURN == 0:
+                    await asyncio.sleep(0)
         finally:
-            self._puller.cancel()
-            try:
-                # wait() is its own shield: a second cancellation does not reach the source's cleanup.
-                await asyncio.wait({self._puller}, timeout=CLOSING_SECONDS)
-            finally:
-                self._puller = None
+            if relay.is_over and self._why == "left":
+                self._why = "done"
+            relay.close()
+            self._end(linger=relay.is_complete)
 
-    async def _pull(self) -> None:
-        try:
-            async with aclosing(self._batches):
-                turns = 0
-                async for batch in self._batches:
-                    self._messages += len(batch)
-                    await self._outbox.put(b"".join(map(sse.encode, batch)))
-                    # A source that never waits would keep the loop for itself, and no reader could leave.
-                    turns += 1
-                    if turns % 32 == 0:
-                        await asyncio.sleep(0)
-        except Exception as error:  # noqa: BLE001 (an exception that left the stream would hang its reader)
-            self._error = error
-
-    async def _next_chunk(self) -> bytes | None:
-        try:
-            async with asyncio.timeout(self._heartbeat if self._bytes else min(FIRST_HEARTBEAT, self._heartbeat)):
-                return await self._outbox.take()
-        except TimeoutError:
-            return b":\n\n"
-
-    def _goodbye(self) -> bytes:
-        """What is still to be said, when the source has ended."""
+    async def _next(self) -> bytes:
+        relay = self._relay
         if self._stopped:
             self._why = self._stopped
-            return self._said(self._stopped, None)
-        if not self._error:
-            self._why = "done"
-            return b""
-        failure = failure_of(self._error)
+            return relay.stop(self._stopped)
+        try:
+            if relay.is_behind:
+                await asyncio.sleep(0)
+                return relay.resume()
+            chunk = await self._wait.wait(self._source.read, self._due)
+            return relay.feed(chunk) if chunk else relay.finish()
+        except Interrupted:
+            return b"" if self._stopped else KEEP_ALIVE
+        except upstreams.UpstreamError as error:
+            self._why = f"error: {error}"
+            return relay.fail(failure_of(error))
+        except Exception as error:  # noqa: BLE001 (an exception that left the stream would hang its client)
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> bytes:
+        failure = failure_of(error)
         self._why = f"error: {failure.detail}"
         if failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.error("%s failed", self._label, exc_info=self._error)
-        return self._said("error", failure)
-
-    def _said(self, reason: str, failure: Failure | None) -> bytes:
-        said = self._final_messages(reason, failure)
-        return said if isinstance(said, bytes) else b"".join(map(sse.encode, said))
+            logger.error("%s failed", self._label, exc_info=error)
+        return self._relay.stop("error", failure)
 
     def _log_end(self, seconds: float) -> None:
-        said = (self._label, self._why, seconds, self._messages, self._bytes)
+        said = (self._label, self._why, seconds, self._relay.messages, self._bytes)
         logger.info("%s ended (%s) after %.1f s, %d messages, %d bytes", *said)
-
-
-async def _settled(closing: Awaitable[None]) -> None:
-    try:
-        await closing
-    except Exception:
-        logger.exception("a source could not be closed")
-
-
-class _Outbox:
-    """What is ready to be sent: at most READY_BYTES and one batch, taken all at once."""
-
-    def __init__(self) -> None:
-        self._ready: deque[bytes] = deque()
-        self._size = 0
-        self._closed = False
-        self._filled = asyncio.Event()
-        self._emptied = asyncio.Event()
-
-    async def put(self, data: bytes) -> None:
-        self._ready.append(data)
-        self._size += len(data)
-        self._filled.set()
-        if self._size >= READY_BYTES:
-            self._emptied.clear()
-            await self._emptied.wait()
-
-    def close(self) -> None:
-        self._closed = True
-        self._filled.set()
-
-    async def take(self) -> bytes | None:
-        """All that is ready, as soon as something is; None after the last."""
-        while not self._size:
-            if self._closed:
-                return None
-            self._filled.clear()
-            await self._filled.wait()
-        data = b"".join(self._ready)
-        self._ready.clear()
-        self._size = 0
-        self._emptied.set()
-        return data

@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from streaming.sse import Message
+from streaming.sse import Message, encode
 
 FOLDER = Path(__file__).with_name("documents")
 DOCUMENTS = tuple(sorted(path.stem for path in FOLDER.glob("*.md")))
 
 
-async def ticks(after: int | None = None, interval: float = 1.0) -> AsyncGenerator[list[Message]]:
-    """``connect``, then a message each ``interval`` seconds, numbered 0, 1, 2 ..., or from ``after`` + 1.
+class Ticks:
+    """``connect``, then a message each ``interval`` seconds, numbered 0, 1, 2 ..., or from ``after`` + 1; encoded.
 
     ``connect`` carries the number before the first message's, so that who reconnects at once loses no count.
     """
-    number = -1 if after is None else after
-    yield [Message(_now(), "connect", str(number), retry=10_000)]
-    clock = asyncio.get_running_loop().time
-    due = clock()
-    while True:
+
+    def __init__(self, after: int | None = None, interval: float = 1.0) -> None:
+        self._number = -1 if after is None else after
+        self._interval = interval
+        self._due: float | None = None
+
+    async def read(self) -> bytes:
+        clock = asyncio.get_running_loop().time
+        if self._due is None:
+            self._due = clock()
+            return encode(Message(_now(), "connect", str(self._number), retry=10_000))
         # Counted from the last due time, so that the beat does not drift; a beat that was missed is left out.
-        due = max(due + interval, clock())
+        due = max(self._due + self._interval, clock())
         await asyncio.sleep(due - clock())
-        number += 1
-        yield [Message(_now(), id=str(number))]
+        self._due = due
+        self._number += 1
+        return encode(Message(_now(), id=str(self._number)))
+
+    def close(self, *, linger: bool = False) -> None:
+        """There is nothing to close."""
 
 
 def _now() -> str:
@@ -47,16 +56,30 @@ class Playback:
     seed: int | None = None
 
 
-async def play(playback: Playback) -> AsyncGenerator[str]:
-    """The document in pieces of 1 to ``step`` characters, the first at once."""
-    text, dice = read_document(playback.document), random.Random(playback.seed)  # noqa: S311 (a simulation)
-    at = 0
-    while at < len(text):
-        if at:
-            await asyncio.sleep(playback.interval)
-        size = dice.randint(1, playback.step)
-        yield text[at : at + size]
-        at += size
+class Play:
+    """A document in pieces of 1 to ``step`` characters, in UTF-8, the first at once; b"" at its end."""
+
+    def __init__(self, playback: Playback) -> None:
+        self._playback = playback
+        self._text = read_document(playback.document)
+        self._dice = random.Random(playback.seed)  # noqa: S311 (a simulation)
+        self._at = 0
+        self._due = 0.0
+
+    async def read(self) -> bytes:
+        clock = asyncio.get_running_loop().time
+        if self._at >= len(self._text):
+            return b""
+        # A moment, not a duration: a wait that is broken off goes on where it was.
+        if (seconds := self._due - clock()) > 0:
+            await asyncio.sleep(seconds)
+        self._due = clock() + self._playback.interval
+        piece = self._text[self._at : self._at + self._dice.randint(1, self._playback.step)]
+        self._at += len(piece)
+        return piece.encode()
+
+    def close(self, *, linger: bool = False) -> None:
+        """There is nothing to close."""
 
 
 @cache

@@ -119,6 +119,11 @@ class Parser:
             raise self._error
         return messages
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether the next call of ``feed`` raises."""
+        return self._error is not None
+
     def _read(self, text: str, messages: list[Message]) -> None:
         if self._after_cr and text:
             self._after_cr = False

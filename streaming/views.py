@@ -14,9 +14,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-from streaming import audit, formats, guardrails, registry, relay, rulebook, sources, upstream_settings, upstreams
+from streaming import audit, formats, guardrails, registry, rulebook, sources, upstream_settings, upstreams
 from streaming.access import guarded
 from streaming.moderation import RuleError
+from streaming.relay import EncodedRelay, EventReader, Relay, TextChunks
 from streaming.requests import arriving_body, is_a_return, raw_path_after, read_body, read_playback
 from streaming.responses import EventStreamResponse, RelayResponse, problem
 
@@ -59,8 +60,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 @guarded("GET", everyone=True)
 async def ping(request: HttpRequest) -> HttpResponseBase:
     last = re.fullmatch(r"-1|[0-9]{1,18}", request.headers.get("Last-Event-ID", ""))
-    ticks = sources.ticks(after=int(last[0]) if last else None)
-    return registry.watch(EventStreamResponse(request, ticks, final_messages=lambda *_: b"retry: 1000\n\n"))
+    ticks = sources.Ticks(after=int(last[0]) if last else None)
+    return registry.watch(EventStreamResponse(request, ticks, EncodedRelay()))
 
 
 @guarded("GET", "POST", signed=True)
@@ -69,8 +70,8 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
         return HttpResponse(status=204)
     form = read_playback(request)
     writer = formats.OpenAIWriter(form.playback.document) if form.is_openai else formats.NativeWriter()
-    messages = relay.write(relay.played(form.playback, full=form.is_full), writer)
-    return registry.watch(EventStreamResponse(request, messages, final_messages=writer.final_messages))
+    relay = Relay(TextChunks(full=form.is_full), None, writer)
+    return registry.watch(EventStreamResponse(request, sources.Play(form.playback), relay))
 
 
 @guarded("GET", "POST")
@@ -80,11 +81,8 @@ async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseB
     writer = formats.NativeWriter()
     guardrail = await guardrails.begin(request, name, writer.stream)
     upstream = await upstreams.connect(name, request, read_body(request), guardrail)
-    parts = relay.read(relay.parse(upstream.chunks), formats.READERS[upstream.format]())
-    messages = relay.write(guardrail.moderate_answer(parts), writer)
-    return registry.watch(
-        EventStreamResponse(request, messages, final_messages=writer.final_messages, close=upstream.aclose)
-    )
+    reader = EventReader(formats.READERS[upstream.format]())
+    return registry.watch(EventStreamResponse(request, upstream, Relay(reader, guardrail.moderate_answer(), writer)))
 
 
 @guarded("GET", everyone=True)
@@ -101,4 +99,4 @@ async def healthz(request: HttpRequest) -> HttpResponseBase:
 @guarded(arriving=True)
 async def proxy(request: HttpRequest, name: str = "default", path: str = "") -> HttpResponseBase:
     upstream = await upstreams.relay(name, raw_path_after(request, path), request, arriving_body(request))
-    return RelayResponse(request, upstream)
+    return registry.watch(RelayResponse(request, upstream))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
+from contextlib import closing
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streaming import formats, relay
+from streaming import formats, guardrails
+from streaming.answer import AnswerModeration, clean
 from streaming.formats import OpenAIReader, OpenAIRelay, OpenAIWriter
 from streaming.moderation import Rule, RuleSet
+from streaming.relay import EventReader, Relay
 from streaming.requests import BadRequest
 from streaming.sightings import Sighting
 from streaming.sse import Message, Parser, encode
@@ -36,20 +39,28 @@ def wire(*chunks: Any) -> bytes:
     return b"".join(encode(Message(each if isinstance(each, str) else json.dumps(each))) for each in chunks)
 
 
+def drive(relay: Relay, chunks: Iterable[bytes]) -> bytes:
+    sent = relay.begin()
+    with closing(relay):
+        for chunk in chunks:
+            sent += relay.feed(chunk)
+            while relay.is_behind:
+                sent += relay.resume()
+            if relay.is_over:
+                return sent
+        return sent + relay.finish()
+
+
 async def relayed(
     *chunks: Any, rules: RuleSet = RULES, data: bytes | None = None, size: int = 1 << 20, seen: Any = None
 ) -> list[Any]:
     """What a client gets for these chunks: objects, and ``[DONE]``."""
     data = wire(*chunks) if data is None else data
 
-    async def pieces() -> AsyncGenerator[bytes]:
-        for at in range(0, len(data), size):
-            yield data[at : at + size]
-
-    writer = OpenAIRelay("m")
-    parts = relay.read(relay.parse(pieces()), OpenAIReader(keep_raw=True))
-    batches = relay.write(relay.moderate(parts, rules, seen), writer)
-    sent = b"".join([encode(message) async for batch in batches for message in batch])
+    sent = drive(
+        Relay(EventReader(OpenAIReader(keep_raw=True)), AnswerModeration(rules, seen), OpenAIRelay("m")),
+        [data[at : at + size] for at in range(0, len(data), size)],
+    )
     return [message.data if message.data == "[DONE]" else json.loads(message.data) for message in Parser().feed(sent)]
 
 
@@ -238,20 +249,12 @@ class TestABlock:
         assert out[0]["choices"][0]["delta"] == {"role": "assistant"}
 
     async def test_does_not_wait_for_more(self) -> None:
-        closed = []
+        relay = Relay(EventReader(OpenAIReader(keep_raw=True)), AnswerModeration(RULES), OpenAIRelay("m"))
 
-        async def pieces() -> AsyncGenerator[bytes]:
-            try:
-                yield wire(chunk({"content": "stop here."}))
-                raise AssertionError("nobody asks for more")
-            finally:
-                closed.append(True)
+        sent = relay.feed(wire(chunk({"content": "stop here."})))
 
-        parts = relay.read(relay.parse(pieces()), OpenAIReader(keep_raw=True))
-        out = [part async for batch in relay.moderate(parts, RULES) for part in batch]
-
-        assert out[-1] == formats.StreamEnd("blocked")
-        assert closed == [True]
+        assert relay.is_over
+        assert sent.endswith(b"data: [DONE]\n\n")
 
 
 SPLIT = ("da", "rn")
@@ -389,12 +392,9 @@ class TestNothingUnmoderatedPasses:
 
     @pytest.mark.parametrize("name", LEAKS)
     async def test_to_a_reader_of_our_own_format_in(self, name: str) -> None:
-        async def pieces() -> AsyncGenerator[bytes]:
-            yield wire(*LEAKS[name], chunk({}, "stop"), "[DONE]")
-
-        parts = relay.read(relay.parse(pieces()), OpenAIReader())
-        batches = relay.write(relay.moderate(parts, RULES), formats.NativeWriter())
-        out = [json.loads(message.data) async for batch in batches for message in batch]
+        relay = Relay(EventReader(OpenAIReader()), AnswerModeration(RULES), formats.NativeWriter())
+        sent = drive(relay, [wire(*LEAKS[name], chunk({}, "stop"), "[DONE]")])
+        out = [json.loads(message.data) for message in Parser().feed(sent)]
 
         assert "darn" not in json.dumps(out).lower()
         texts = dict[tuple[Any, Any], str]()
@@ -494,7 +494,7 @@ async def test_however_an_answer_is_cut_each_choice_is_what_its_whole_text_would
 
     for index in (0, 1):
         whole = "".join(text for at, text in pieces if at == index)
-        assert text_of(out, index) == relay.clean(whole, CALM)
+        assert text_of(out, index) == clean(whole, CALM)
     assert sorted(finishes(out)) == [(0, "stop"), (1, "stop")]
     assert out[-1] == "[DONE]"
 
@@ -616,7 +616,7 @@ class TestACompletionThatCameWhole:
         first = {"message": {"role": "assistant", "content": "oh darn", "refusal": None}, "logprobs": {"content": []}}
         second = {"message": {"role": "assistant", "tool_calls": calls}, "finish_reason": "tool_calls"}
 
-        out = await relay.moderate_completion(self.completion(first, second, usage={"total_tokens": 3}), RULES)
+        out = await guardrails.moderate_completion(self.completion(first, second, usage={"total_tokens": 3}), RULES)
 
         one, two = out["choices"]
         assert one == {
@@ -633,7 +633,7 @@ class TestACompletionThatCameWhole:
         first = {"message": {"content": "a stop here b", "tool_calls": [{"id": "c", "function": {"name": "f"}}]}}
         second = {"message": {"content": "fine"}}
 
-        out = await relay.moderate_completion(self.completion(first, second), RULES)
+        out = await guardrails.moderate_completion(self.completion(first, second), RULES)
 
         assert [choice["message"] for choice in out["choices"]] == [{"content": "a "}, {"content": "fine"}]
         assert [choice["finish_reason"] for choice in out["choices"]] == ["content_filter", "stop"]
@@ -641,7 +641,7 @@ class TestACompletionThatCameWhole:
     @pytest.mark.parametrize("data", ["", "[]", "{}", '{"choices": {}}', '{"choices": [3]}', "<html>darn"])
     async def test_has_to_be_one(self, data: str) -> None:
         with pytest.raises(formats.FormatError):
-            await relay.moderate_completion(data, RULES)
+            await guardrails.moderate_completion(data, RULES)
 
 
 class TestWritingAStreamOfOurOwn:
@@ -690,7 +690,7 @@ class TestPrompts:
         }
         seen: list[Sighting] = []
 
-        await relay.moderate_prompt(fields, RULES, seen.append)
+        await guardrails.moderate_prompt(fields, RULES, seen.append)
 
         assert json.dumps(fields, ensure_ascii=False).count('"••••"') == 9
         assert (fields["model"], fields["messages"][3]["tool_call_id"]) == ("darn", "darn")
@@ -700,7 +700,7 @@ class TestPrompts:
         fields = {"messages": [{"role": "user", "content": "please stop here"}]}
 
         with pytest.raises(BadRequest, match=r"blocked by a moderation rule \(test\): Let us stop\.") as blocked:
-            await relay.moderate_prompt(fields, RULES)
+            await guardrails.moderate_prompt(fields, RULES)
 
         assert blocked.value.code == "content_filter"
 
@@ -710,11 +710,11 @@ class TestPrompts:
             deep = [deep]
 
         with pytest.raises(BadRequest, match="more objects in objects"):
-            await relay.moderate_prompt({"messages": deep}, RULES)
+            await guardrails.moderate_prompt({"messages": deep}, RULES)
 
     async def test_of_any_length_leave_the_loop_its_turns(self) -> None:
         fields = {"messages": [{"role": "user", "content": "x" * 25_000 + "da" + "rn" + "x" * 25_000}]}
 
-        await relay.moderate_prompt(fields, RULES)
+        await guardrails.moderate_prompt(fields, RULES)
 
         assert fields["messages"][0]["content"] == "x" * 25_000 + "••••" + "x" * 25_000

@@ -1,21 +1,22 @@
-"""The joints: each stream is tried whole and in every cut of its bytes."""
+"""The relay: each stream is tried whole and in every cut of its bytes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import aclosing
+from collections.abc import Iterable
+from contextlib import closing
 from typing import Any
 
 import pytest
 
+from streaming import answer
+from streaming.answer import AnswerModeration
 from streaming.formats import CUT, READERS, Delta, Failure, NativeWriter, Notice, Part, Snapshot, StreamEnd
 from streaming.moderation import Rule, RuleSet
-from streaming.relay import moderate, parse, played, read, write
+from streaming.relay import MAX_MESSAGE_CHARS, EncodedRelay, EventReader, Relay, TextChunks
 from streaming.responses import failure_of
 from streaming.sightings import Sighting
-from streaming.sources import Playback, read_document
-from streaming.sse import Message, encode
+from streaming.sse import Message, Parser, encode
 from streaming.upstreams import Broken, Silent
 
 RULES = RuleSet(
@@ -29,23 +30,22 @@ RULES = RuleSet(
 )
 
 
-class Source:
-    """Gives these out one by one, and knows whether it was closed. An exception is raised in its turn."""
+class Recorder:
+    """A writer that writes down the parts it was given, and says each as a message of one character."""
 
-    def __init__(self, items: Iterable[Any]) -> None:
-        self._items = list(items)
-        self.given = 0
-        self.closed = False
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
 
-    async def __call__(self) -> AsyncGenerator[Any]:
-        try:
-            for item in self._items:
-                if isinstance(item, Exception):
-                    raise item
-                self.given += 1
-                yield item
-        finally:
-            self.closed = True
+    def begin(self) -> list[Message]:
+        return []
+
+    def write(self, part: Part) -> list[Message]:
+        self.parts.append(part)
+        return [Message(".")]
+
+    def final_messages(self, reason: str, failure: Failure | None) -> list[Message]:
+        self.parts.append(failure or StreamEnd(reason))
+        return [Message(".")]
 
 
 def wire(*messages: Any, event: str = "message") -> bytes:
@@ -64,9 +64,35 @@ def deltas(*texts: str) -> list[dict[str, str]]:
 DONE = ("done", {"reason": "stop"})
 
 
-async def moderated(source: Source, form: str = "native", rules: RuleSet = RULES) -> list[list[Part]]:
-    parts = read(parse(source()), READERS[form]())
-    return [batch async for batch in moderate(parts, rules)]
+Batches = list[list[Part]]
+
+
+def drive(relay: Relay, items: Iterable[Any], parts: list[Part]) -> Batches:
+    """Feeds the items, and what came of each, until the stream is over. An exception is the failure of the source."""
+    batches: Batches = []
+
+    def note() -> None:
+        if parts:
+            batches.append(list(parts))
+            parts.clear()
+
+    with closing(relay):
+        for item in items:
+            relay.fail(failure_of(item)) if isinstance(item, Exception) else relay.feed(item)
+            while relay.is_behind:
+                relay.resume()
+            note()
+            if relay.is_over:
+                return batches
+        relay.finish()
+        note()
+    assert relay.is_over
+    return batches
+
+
+def moderated(items: Iterable[Any], form: str = "native", rules: RuleSet = RULES) -> Batches:
+    writer = Recorder()
+    return drive(Relay(EventReader(READERS[form]()), AnswerModeration(rules), writer), items, writer.parts)
 
 
 def told(batches: list[list[Part]]) -> list[Part]:
@@ -163,44 +189,42 @@ STREAMS = {
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
 class TestAStreamThroughModeration:
-    async def test_whole(self, stream: tuple[bytes, str, str, list[Part]]) -> None:
+    def test_whole(self, stream: tuple[bytes, str, str, list[Part]]) -> None:
         data, form, text, parts = stream
 
-        batches = await moderated(Source([data] if data else []), form)
+        batches = moderated([data] if data else [], form)
 
         assert (shown(batches), rest(batches)) == (text, parts)
 
-    async def test_in_every_cut(self, stream: tuple[bytes, str, str, list[Part]]) -> None:
+    def test_in_every_cut(self, stream: tuple[bytes, str, str, list[Part]]) -> None:
         data, form, text, parts = stream
 
         for at in range(len(data)):
-            batches = await moderated(Source([data[:at], data[at:]]), form)
+            batches = moderated([data[:at], data[at:]], form)
             assert (shown(batches), rest(batches)) == (text, parts), at
 
     @pytest.mark.parametrize("size", range(1, 12))
-    async def test_in_small_pieces(self, stream: tuple[bytes, str, str, list[Part]], size: int) -> None:
+    def test_in_small_pieces(self, stream: tuple[bytes, str, str, list[Part]], size: int) -> None:
         data, form, text, parts = stream
 
-        source = Source(data[at : at + size] for at in range(0, len(data), size))
-        batches = await moderated(source, form)
+        batches = moderated([data[at : at + size] for at in range(0, len(data), size)], form)
 
         assert (shown(batches), rest(batches)) == (text, parts)
-        assert source.closed
 
 
-async def test_sends_nothing_for_text_that_is_wholly_held() -> None:
-    batches = await moderated(Source([wire(*deltas("dar")), wire(*deltas("k")), wire(DONE)]))
+def test_sends_nothing_for_text_that_is_wholly_held() -> None:
+    batches = moderated([wire(*deltas("dar")), wire(*deltas("k")), wire(DONE)])
 
     assert batches == [[Delta("dark")], [StreamEnd()]]
 
 
-async def test_what_was_ready_together_stays_together() -> None:
-    batches = await moderated(Source([wire(*deltas("a", "b")), wire(*deltas("c"), DONE)]))
+def test_what_was_ready_together_stays_together() -> None:
+    batches = moderated([wire(*deltas("a", "b")), wire(*deltas("c"), DONE)])
 
     assert batches == [[Delta("a"), Delta("b")], [Delta("c"), StreamEnd()]]
 
 
-async def test_each_channel_and_each_choice_has_a_state_of_its_own() -> None:
+def test_each_channel_and_each_choice_has_a_state_of_its_own() -> None:
     messages = [
         {"delta": "da"},
         {"delta": "rk", "channel": "reasoning"},
@@ -209,7 +233,7 @@ async def test_each_channel_and_each_choice_has_a_state_of_its_own() -> None:
         {"delta": "rn!", "choice": 1},
     ]
 
-    batches = await moderated(Source([wire(message) for message in [*messages, DONE]]))
+    batches = moderated([wire(message) for message in [*messages, DONE]])
 
     assert told(batches) == [
         Delta("rk", "reasoning"),
@@ -222,39 +246,40 @@ async def test_each_channel_and_each_choice_has_a_state_of_its_own() -> None:
 
 
 class TestABlock:
-    async def test_closes_the_source_at_once(self) -> None:
-        source = Source([wire(*deltas("stop here")), wire(*deltas(" or there")), wire(*deltas("never")), wire(DONE)])
+    def test_is_the_end_at_once_and_its_source_has_not_said_all(self) -> None:
+        relay = Relay(EventReader(READERS["native"]()), AnswerModeration(RULES), NativeWriter())
 
-        batches = await moderated(source)
+        sent = relay.feed(wire(*deltas("a stop here")))
+        sent += relay.feed(wire(*deltas(" or there"), DONE))
 
-        assert rest(batches) == [Notice("block", "test"), StreamEnd("blocked")]
-        assert source.closed
-        assert source.given <= 2
+        assert relay.is_over
+        assert not relay.is_complete
+        assert [message.event for message in Parser().feed(sent)] == ["message", "moderation", "done"]
 
-    async def test_in_one_channel_ends_them_all(self) -> None:
+    def test_in_one_channel_ends_them_all(self) -> None:
         messages = [{"delta": "dar", "channel": "reasoning"}, {"delta": "stop here!"}, {"delta": "x"}, DONE]
 
-        batches = await moderated(Source([wire(*messages)]))
+        batches = moderated([wire(*messages)])
 
         assert told(batches)[-2:] == [Notice("block", "test"), StreamEnd("blocked")]
 
-    async def test_that_is_found_at_the_end_is_the_end(self) -> None:
-        batches = await moderated(Source([wire(*deltas("a stop here"), DONE)]))
+    def test_that_is_found_at_the_end_is_the_end(self) -> None:
+        batches = moderated([wire(*deltas("a stop here"), DONE)])
 
         assert told(batches) == [Delta("a "), Notice("block", "test"), StreamEnd("blocked")]
 
-    async def test_brings_its_notice(self) -> None:
+    def test_brings_its_notice(self) -> None:
         rules = RuleSet([Rule(1, "bomb", action="block", category="danger", replacement="Let us stop here.")])
 
-        batches = await moderated(Source([wire(*deltas("a bomb"), DONE)]), rules=rules)
+        batches = moderated([wire(*deltas("a bomb"), DONE)], rules=rules)
 
         assert rest(batches) == [Notice("block", "danger", "Let us stop here."), StreamEnd("blocked")]
 
 
-async def test_readers_are_not_told_of_flags() -> None:
+def test_readers_are_not_told_of_flags() -> None:
     rules = RuleSet([Rule(1, "darn", action="flag", category="watched")])
 
-    batches = await moderated(Source([wire(*deltas("oh darn"), DONE)]), rules=rules)
+    batches = moderated([wire(*deltas("oh darn"), DONE)], rules=rules)
 
     assert told(batches) == [Delta("oh darn"), StreamEnd()]
 
@@ -264,18 +289,18 @@ def wholes(*texts: str) -> list[dict[str, str]]:
 
 
 class TestAStreamOfWholeTexts:
-    async def seen(self, *texts: str) -> list[Part]:
-        source = Source([wire(message) for message in [*wholes(*texts), DONE]])
-        return [part for batch in await moderated(source) for part in batch]
+    def seen(self, *texts: str) -> list[Part]:
+        batches = moderated([wire(message) for message in [*wholes(*texts), DONE]])
+        return [part for batch in batches for part in batch]
 
-    async def test_shows_the_whole_text_so_far_each_time(self) -> None:
-        assert await self.seen("a", "a b", "a b") == [Snapshot("a"), Snapshot("a b"), StreamEnd()]
+    def test_shows_the_whole_text_so_far_each_time(self) -> None:
+        assert self.seen("a", "a b", "a b") == [Snapshot("a"), Snapshot("a b"), StreamEnd()]
 
     @pytest.mark.parametrize("cut", range(1, 18))
-    async def test_shows_the_same_however_it_grows(self, cut: int) -> None:
+    def test_shows_the_same_however_it_grows(self, cut: int) -> None:
         text = "oh darn it, 坏话!"
 
-        parts = await self.seen(*(text[:end] for end in range(cut, len(text), cut)), text)
+        parts = self.seen(*(text[:end] for end in range(cut, len(text), cut)), text)
 
         assert [part for part in parts if isinstance(part, Snapshot)][-1] == Snapshot("oh •••••••, ••!")
         assert [part for part in parts if isinstance(part, Notice)] == [
@@ -283,37 +308,37 @@ class TestAStreamOfWholeTexts:
             Notice("mask", "脏话"),
         ]
 
-    async def test_never_shows_what_may_become_a_match(self) -> None:
-        parts = await self.seen("oh d", "oh darn", "oh darn!")
+    def test_never_shows_what_may_become_a_match(self) -> None:
+        parts = self.seen("oh d", "oh darn", "oh darn!")
 
         assert parts == [Snapshot("oh "), Snapshot("oh ••••!"), Notice("mask", "profanity"), StreamEnd()]
 
-    async def test_that_is_rewritten_is_moderated_anew_and_replaces_what_was_there(self) -> None:
-        parts = await self.seen("one two", "one darn", "one darn!", "1")
+    def test_that_is_rewritten_is_moderated_anew_and_replaces_what_was_there(self) -> None:
+        parts = self.seen("one two", "one darn", "one darn!", "1")
 
         texts = [part.text for part in parts if isinstance(part, Snapshot)]
         assert texts == ["one two", "one ", "one ••••!", "1"]
 
-    async def test_that_shrinks_shows_less(self) -> None:
-        assert await self.seen("one two", "one", "") == [
+    def test_that_shrinks_shows_less(self) -> None:
+        assert self.seen("one two", "one", "") == [
             Snapshot("one two"),
             Snapshot("one"),
             Snapshot(""),
             StreamEnd(),
         ]
 
-    async def test_lets_go_of_what_it_holds_before_the_end(self) -> None:
-        assert await self.seen("oh dar") == [Snapshot("oh "), Snapshot("oh dar"), StreamEnd()]
+    def test_lets_go_of_what_it_holds_before_the_end(self) -> None:
+        assert self.seen("oh dar") == [Snapshot("oh "), Snapshot("oh dar"), StreamEnd()]
 
-    async def test_ends_at_a_block(self) -> None:
-        parts = await self.seen("a stop here", "a stop here.", "a stop here. b")
+    def test_ends_at_a_block(self) -> None:
+        parts = self.seen("a stop here", "a stop here.", "a stop here. b")
 
         assert parts == [Snapshot("a "), Notice("block", "test"), StreamEnd("blocked")]
 
-    async def test_keeps_its_channels_and_choices_apart(self) -> None:
+    def test_keeps_its_channels_and_choices_apart(self) -> None:
         messages = [{"text": "a"}, {"text": "hm", "channel": "reasoning"}, {"text": "ab"}, DONE]
 
-        parts = [part for batch in await moderated(Source([wire(*messages)])) for part in batch]
+        parts = [part for batch in moderated([wire(*messages)]) for part in batch]
 
         assert parts == [Snapshot("a"), Snapshot("hm", "reasoning"), Snapshot("ab"), StreamEnd()]
 
@@ -321,145 +346,185 @@ class TestAStreamOfWholeTexts:
 @pytest.mark.parametrize(
     "error", [Silent("default", "was silent for 60 s"), Broken("default", "broke off in the middle of its answer")]
 )
-async def test_what_goes_wrong_with_the_upstream_is_the_last_part_and_what_was_held_comes_before(
+def test_what_goes_wrong_with_the_upstream_is_the_last_part_and_what_was_held_comes_before(
     error: Exception,
 ) -> None:
-    source = Source([wire(*deltas("oh dar")), error])
-
-    batches = await moderated(source)
+    batches = moderated([wire(*deltas("oh dar")), error])
 
     assert told(batches) == [Delta("oh dar"), failure_of(error)]
-    assert source.closed
 
 
-async def test_a_message_without_end_is_refused() -> None:
-    source = Source([wire(*deltas("a")), b"data: ", *[b"x" * 100_000] * 20])
+def test_a_message_may_be_8_megabytes_long_and_no_longer() -> None:
+    text = "x" * (8_000_000 - 100)
+    assert len(shown(moderated([wire(*deltas(text)), wire(DONE)], rules=RuleSet([])))) == len(text)
 
-    batches = await moderated(source)
+    batches = moderated([wire(*deltas("a")), b"data: ", *[b"x" * 1_000_000] * 9, wire(*deltas("never"))])
 
     assert shown(batches) == "a"
     (failure,) = rest(batches)
     assert isinstance(failure, Failure)
-    assert (failure.status, failure.detail) == (502, "a message is longer than 1,048,576 characters")
-    assert source.closed
-    assert source.given < 20
+    assert (failure.status, failure.detail) == (502, f"a message is longer than {MAX_MESSAGE_CHARS:,} characters")
 
 
-async def test_read_itself_stops_at_the_end() -> None:
-    source = Source([wire(*deltas("a"), DONE, *deltas("b")), wire(*deltas("c"))])
+class TestTheBytesThatAreSent:
+    def relay(self) -> Relay:
+        return Relay(EventReader(READERS["native"]()), AnswerModeration(RULES), NativeWriter(stream="s"))
 
-    batches = [batch async for batch in read(parse(source()), READERS["native"]())]
+    def test_begin_with_connect_and_end_with_the_end(self) -> None:
+        relay = self.relay()
 
-    assert batches == [[Delta("a"), StreamEnd()]]
-    assert source.closed
+        sent = relay.begin() + relay.feed(wire(*deltas("a"))) + relay.feed(wire(*deltas("b"), DONE))
 
+        messages = Parser().feed(sent)
+        assert [message.event for message in messages] == ["connect", "message", "message", "done"]
+        assert [message.id for message in messages] == ["s:0", "s:1", "s:2", "s:3"]
+        assert relay.messages == 4
+        assert relay.is_over
+        assert relay.is_complete
 
-@pytest.mark.parametrize("joint", ["parse", "read", "moderate", "write"])
-async def test_every_joint_closes_what_it_reads_when_it_is_left(joint: str) -> None:
-    source = Source([wire(*deltas(str(number))) for number in range(9)])
-    stream: AsyncGenerator[Any] = parse(source())
-    if joint != "parse":
-        stream = read(stream, READERS["native"]())
-    if joint in ("moderate", "write"):
-        stream = moderate(stream, RULES)
-    if joint == "write":
-        stream = write(stream, NativeWriter())
+    @pytest.mark.parametrize("end", [wire(DONE), wire(*deltas("stop here")), wire(("error", {}))])
+    def test_are_none_after_the_end(self, end: bytes) -> None:
+        relay = self.relay()
+        relay.feed(end)
+        assert relay.is_over
+        messages = relay.messages
 
-    await anext(stream)
-    await anext(stream)
-    await stream.aclose()
+        after = [relay.feed(wire(*deltas("a"), DONE)), relay.finish(), relay.fail(CUT), relay.stop("drained")]
 
-    assert source.closed
-    assert source.given < 9
+        assert after == [b""] * 4
+        assert relay.messages == messages
 
+    def test_are_none_while_all_is_held(self) -> None:
+        assert self.relay().feed(wire(*deltas("dar"))) == b""
 
-class TestWriting:
-    async def test_begins_with_connect_and_ends_with_the_end(self) -> None:
-        source = Source([[Delta("a")], [Delta("b"), StreamEnd("length")], [Delta("never")]])
+    def test_end_with_the_reason_if_the_stream_is_stopped_and_what_is_held_is_not_among_them(self) -> None:
+        relay = self.relay()
+        relay.feed(wire(*deltas("oh dar")))
 
-        batches = [batch async for batch in write(source(), NativeWriter(stream="s"))]
+        (done,) = Parser().feed(relay.stop("drained"))
 
-        assert [[message.event for message in batch] for batch in batches] == [
-            ["connect"],
-            ["message"],
-            ["message", "done"],
-        ]
-        assert [message.id for batch in batches for message in batch] == ["s:0", "s:1", "s:2", "s:3"]
-        assert source.closed
-
-    async def test_says_connect_before_its_source_says_anything(self) -> None:
-        source = Source([[StreamEnd()]])
-        stream = write(source(), NativeWriter())
-
-        (connect,) = await anext(stream)
-
-        assert connect.event == "connect"
-        assert source.given == 0
-        await stream.aclose()
+        assert (done.event, json.loads(done.data)) == ("done", {"reason": "drained"})
+        assert relay.is_over
+        assert not relay.is_complete
 
 
-@pytest.mark.parametrize("full", [False, True])
-@pytest.mark.parametrize("step", [1, 30, 10_000])
-async def test_a_document_is_played_through_the_wire_and_back(full: bool, step: int) -> None:
-    document = "poem"
-    playback = Playback(document, interval=0, step=step)
+@pytest.mark.parametrize("choices", [1, 3])
+def test_a_document_is_said_as_deltas_the_same_for_each_choice(choices: int) -> None:
+    writer = Recorder()
 
-    async def chunks() -> AsyncGenerator[bytes]:
-        async for batch in write(played(playback, full=full), NativeWriter()):
-            yield b"".join(map(encode, batch))
+    drive(Relay(TextChunks(choices=choices), None, writer), [b"a ", "中".encode()], [])
 
-    parts = [part async for batch in read(parse(chunks()), READERS["native"]()) for part in batch]
-
-    texts = [part.text for part in parts if isinstance(part, Delta | Snapshot)]
-    assert (texts[-1] if full else "".join(texts)) == read_document(document)
-    assert parts[-1] == StreamEnd()
+    texts = ["".join(p.text for p in writer.parts if isinstance(p, Delta) and p.choice == n) for n in range(choices)]
+    assert texts == ["a 中"] * choices
+    assert writer.parts[-1] == StreamEnd()
 
 
-async def enumerate_async(items: AsyncIterator[Any]) -> AsyncIterator[tuple[int, Any]]:
-    number = 0
-    async for item in items:
-        yield number, item
-        number += 1
+def test_a_document_may_be_said_as_the_whole_text_so_far_each_time() -> None:
+    writer = Recorder()
+
+    drive(Relay(TextChunks(full=True), None, writer), [b"a", b"b"], [])
+
+    assert writer.parts == [Snapshot("a"), Snapshot("ab"), StreamEnd()]
+
+
+def test_messages_that_are_encoded_already_pass_and_a_stop_says_when_to_come_back() -> None:
+    relay = EncodedRelay()
+
+    assert relay.begin() + relay.feed(b"data: a\n\n") == b"data: a\n\n"
+    assert relay.stop("drained") == b"retry: 1000\n\n"
+    assert relay.is_over
+
+
+class TestALongText:
+    """Megabytes in one message are moderated in slices, between which other streams have their turn."""
+
+    WORDS = "oh darn it, " * 20_000
+
+    def slices(self, relay: Relay, chunk: bytes) -> tuple[int, bytes]:
+        sent, count = relay.feed(chunk), 1
+        while relay.is_behind:
+            sent += relay.resume()
+            count += 1
+        return count, sent
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            {"delta": WORDS},
+            {"text": WORDS},
+        ],
+        ids=["delta", "snapshot"],
+    )
+    def test_comes_out_as_if_it_were_short(self, message: Any) -> None:
+        writer = Recorder()
+        relay = Relay(EventReader(READERS["native"]()), AnswerModeration(RULES), writer)
+
+        count, _ = self.slices(relay, wire(message))
+
+        assert count > len(self.WORDS) / answer.SLICE_CHARS / 2
+        text = "".join(part.text for part in writer.parts if isinstance(part, Delta | Snapshot))
+        assert text == answer.clean(self.WORDS, RULES)[: len(text)]
+        assert len(self.WORDS) - len(text) < 10
+
+    def test_of_many_short_messages_is_sliced_too(self) -> None:
+        relay = Relay(EventReader(READERS["native"]()), AnswerModeration(RULES), NativeWriter())
+
+        count, sent = self.slices(relay, wire(*deltas(*["oh darn it, "] * 5_000)))
+
+        assert count >= 10
+        assert sum(message.event == "moderation" for message in Parser().feed(sent)) == 5_000
+
+    def test_that_is_stopped_in_the_middle_goes_no_further(self) -> None:
+        relay = Relay(EventReader(READERS["native"]()), AnswerModeration(RULES), NativeWriter())
+        relay.feed(wire(*deltas(self.WORDS)))
+        assert relay.is_behind
+
+        sent = relay.stop("stopped")
+
+        assert [message.event for message in Parser().feed(sent)] == ["done"]
+        assert not relay.is_behind
 
 
 class TestAWitness:
-    async def told(self, source: Source, form: str = "native", until: int | None = None) -> list[Sighting]:
+    def told(self, items: Iterable[Any]) -> list[Sighting]:
         told: list[Sighting] = []
         rules = RuleSet([*RULES.rules, Rule(6, "heck", action="flag")])
-        async with aclosing(moderate(read(parse(source()), READERS[form]()), rules, told.append)) as batches:
-            async for number, _ in enumerate_async(batches):
-                if number == until:
-                    break
+        drive(Relay(EventReader(READERS["native"]()), AnswerModeration(rules, told.append), Recorder()), items, [])
         return told
 
-    async def test_is_told_of_every_match_with_its_context_flags_too(self) -> None:
-        told = await self.told(Source([wire(*deltas("oh he", "ck, da", "rn!", " end"), DONE)]))
+    def test_is_told_of_every_match_with_its_context_flags_too(self) -> None:
+        told = self.told([wire(*deltas("oh he", "ck, da", "rn!", " end"), DONE)])
 
         assert [(each.rule.id, each.start, each.before, each.text, each.after) for each in told] == [
             (6, 3, "oh ", "heck", ", darn! end"),
             (1, 9, "oh heck, ", "darn", "! end"),
         ]
 
-    async def test_is_told_which_channel_and_choice(self) -> None:
-        told = await self.told(
-            Source([wire({"delta": "a heck", "channel": "reasoning", "choice": 2}, {"delta": "b darn!"}, DONE)])
-        )
+    def test_is_told_which_channel_and_choice(self) -> None:
+        told = self.told([wire({"delta": "a heck", "channel": "reasoning", "choice": 2}, {"delta": "b darn!"}, DONE)])
 
         assert {(each.rule.id, each.channel, each.choice) for each in told} == {(6, "reasoning", 2), (1, "content", 0)}
 
-    async def test_is_told_of_a_block(self) -> None:
-        told = await self.told(Source([wire(*deltas("please ", "stop here", " x"))]))
+    def test_is_told_of_a_block(self) -> None:
+        told = self.told([wire(*deltas("please ", "stop here", " x"))])
 
         assert [(each.rule.id, each.before, each.text) for each in told] == [(4, "please ", "stop here")]
 
-    async def test_is_told_once_of_a_text_that_comes_whole_each_time(self) -> None:
+    def test_is_told_once_of_a_text_that_comes_whole_each_time(self) -> None:
         wholes = [{"text": text} for text in ("oh", "oh darn", "oh darn, ", "oh, darn, ", "oh, darn, more")]
 
-        told = await self.told(Source([wire(*wholes, DONE)]))
+        told = self.told([wire(*wholes, DONE)])
 
         assert [(each.start, each.after) for each in told] == [(3, ", "), (4, ", more")]
 
-    async def test_is_told_even_if_the_reader_leaves_in_the_middle(self) -> None:
-        told = await self.told(Source([wire(*deltas("oh heck")), wire(*deltas(" and")), wire(*deltas(" on"))]), until=1)
+    def test_is_told_even_if_the_client_leaves_in_the_middle(self) -> None:
+        told: list[Sighting] = []
+        rules = RuleSet([Rule(6, "heck", action="flag")])
+        relay = Relay(EventReader(READERS["native"]()), AnswerModeration(rules, told.append), NativeWriter())
+        relay.feed(wire(*deltas("oh heck")))
+        relay.feed(wire(*deltas(" and")))
+        assert told == []
+
+        relay.close()
 
         assert [(each.text, each.after) for each in told] == [("heck", " and")]

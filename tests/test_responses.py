@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core.handlers.asgi import ASGIHandler
@@ -16,53 +17,83 @@ from django.test import AsyncRequestFactory
 from django.urls import path
 
 from streaming import responses, sse, upstreams
-from streaming.formats import Failure, FormatError
+from streaming.answer import AnswerModeration
+from streaming.formats import Delta, Failure, FormatError, Part
+from streaming.moderation import Rule, RuleSet
+from streaming.relay import Relay, TextChunks
 from streaming.responses import EventStreamResponse, RelayResponse, failure_of, problem
 from streaming.sse import Message
 
-Batches = AsyncGenerator[list[Message]]
-
 
 class Source:
-    """Gives batches out, waits where an Event stands, raises an exception in its turn, and knows how it ended."""
+    """Gives these texts out, waits where an Event stands, raises an exception in its turn; knows whether it is closed.
+
+    A read that is cancelled loses nothing: the next one waits for the same.
+    """
 
     def __init__(self, items: Iterable[Any]) -> None:
-        self._items = items
+        self._items = iter(items)
+        self._waits_for: asyncio.Event | None = None
         self.given = 0
         self.closed = asyncio.Event()
-        self.connection_closed = asyncio.Event()
 
-    async def batches(self) -> Batches:
-        try:
-            for item in self._items:
-                match item:
-                    case asyncio.Event():
-                        await item.wait()
-                    case Exception():
-                        raise item
-                    case _:
-                        self.given += 1
-                        yield item if isinstance(item, list) else [Message(item)]
-        finally:
-            self.closed.set()
+    async def read(self) -> bytes:
+        while True:
+            if self._waits_for:
+                await self._waits_for.wait()
+                self._waits_for = None
+            match next(self._items, ""):
+                case asyncio.Event() as event:
+                    self._waits_for = event
+                case Exception() as error:
+                    raise error
+                case text:
+                    self.given += bool(text)
+                    return str(text).encode()
 
-    async def aclose(self) -> None:
-        self.connection_closed.set()
-
-
-def say_goodbye(reason: str, failure: Failure | None) -> list[Message]:
-    return [Message(f"{reason} {failure.status} {failure.detail}" if failure else reason, "done")]
+    def close(self, *, linger: bool = False) -> None:
+        self.closed.set()
 
 
-def stream_from(source: Source, **more: Any) -> EventStreamResponse:
+class Plain:
+    """A writer whose messages are the texts themselves."""
+
+    def begin(self) -> list[Message]:
+        return []
+
+    def write(self, part: Part) -> list[Message]:
+        match part:
+            case Delta(text):
+                return [Message(text)]
+            case Failure():
+                return self.final_messages("error", part)
+        return []
+
+    def final_messages(self, reason: str, failure: Failure | None) -> list[Message]:
+        return [Message(f"{reason} {failure.status} {failure.detail}" if failure else reason, "done")]
+
+
+def stream_from(source: Any, **more: Any) -> EventStreamResponse:
     request = AsyncRequestFactory().get("/somewhere")
-    return EventStreamResponse(
-        request, source.batches(), **{"final_messages": say_goodbye, "close": source.aclose, "heartbeat": 30.0, **more}
-    )
+    relay = more.pop("relay", None) or Relay(TextChunks(), None, Plain())
+    return EventStreamResponse(request, source, relay, **{"heartbeat": 30.0, **more})
 
 
 def forever() -> asyncio.Event:
     return asyncio.Event()
+
+
+async def begun(response: EventStreamResponse | RelayResponse) -> AsyncGenerator[bytes]:
+    """The chunks that come after the empty one, with which the head is sent."""
+    stream = aiter(response)
+    assert await anext(stream) == b""
+    return stream
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 (what it waits for has no event)
+            await asyncio.sleep(0)
 
 
 async def all_of(response: EventStreamResponse | RelayResponse) -> bytes:
@@ -78,102 +109,116 @@ class TestAnEventStream:
     async def test_has_the_headers_that_keep_it_flowing(self) -> None:
         response = stream_from(Source([]))
 
-        assert {key: response[key] for key in responses.HEADERS} == {
-            "Content-Type": "text/event-stream; charset=utf-8",
-            "Cache-Control": "no-cache, no-transform",
-            "Content-Encoding": "identity",
-            "X-Accel-Buffering": "no",
-        }
+        assert {key: response[key] for key in responses.HEADERS} == responses.HEADERS
+        assert response["X-Accel-Buffering"] == "no"
         assert "Connection" not in response
 
     async def test_sends_what_its_source_gives_and_ends_with_it(self) -> None:
-        source = Source(["a", [Message("b", "note", "7"), Message("c")]])
+        source = Source(["a", "b", "c"])
 
-        assert await all_of(stream_from(source)) == b"data: a\n\nid: 7\nevent: note\ndata: b\n\ndata: c\n\n"
+        assert await all_of(stream_from(source)) == b"data: a\n\ndata: b\n\ndata: c\n\n"
         assert source.closed.is_set()
-        assert source.connection_closed.is_set()
 
-    async def test_sends_each_batch_at_once(self) -> None:
+    async def test_sends_the_head_before_its_source_says_anything(self) -> None:
+        source = Source([forever()])
+
+        async with aclosing(aiter(stream_from(source))) as chunks:
+            assert await anext(chunks) == b""
+
+    async def test_sends_each_chunk_at_once(self) -> None:
         source = Source(["a", forever()])
 
-        async with aclosing(aiter(stream_from(source))) as chunks:
+        async with aclosing(await begun(stream_from(source))) as chunks:
             assert await anext(chunks) == b"data: a\n\n"
 
-    async def test_sends_what_is_ready_together_as_one_chunk(self) -> None:
-        source = Source(map(str, range(10_000)))
-
-        chunks = [chunk async for chunk in stream_from(source)]
-
-        assert b"".join(chunks) == b"".join(b"data: %d\n\n" % number for number in range(10_000))
-        assert len(chunks) < 10_000 / 20
-
-    async def test_lets_its_source_wait_while_nobody_takes_what_is_ready(self) -> None:
+    async def test_reads_nothing_while_nobody_takes_what_was_sent(self) -> None:
         source = Source(endless())
 
-        async with aclosing(aiter(stream_from(source))) as chunks:
+        async with aclosing(await begun(stream_from(source))) as chunks:
             await anext(chunks)
             for _ in range(1000):
                 await asyncio.sleep(0)
-            assert source.given * 1000 < 2 * (responses.READY_BYTES + 1000)
-            before = source.given
-            for _ in range(3):
-                await anext(chunks)
-            assert source.given > before
+            assert source.given == 1
 
         assert source.closed.is_set()
 
     async def test_gives_the_loop_a_turn_though_neither_source_nor_server_ever_waits(self) -> None:
-        turns = 0
-
-        async def count() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
-        other = asyncio.create_task(count())
         source = Source(endless())
-        async with aclosing(aiter(stream_from(source))) as chunks:
+
+        async with counted_turns() as turns, aclosing(aiter(stream_from(source))) as chunks:
             async for _ in chunks:
                 if source.given > 1000:
                     break
-        other.cancel()
 
-        assert turns >= 10
+            assert turns() >= 10
 
-    async def test_says_nothing_in_a_batch_that_is_empty(self) -> None:
-        assert await all_of(stream_from(Source([[], "a", []]))) == b"data: a\n\n"
+    async def test_gives_the_loop_a_turn_between_the_slices_of_a_long_text(self) -> None:
+        moderation = AnswerModeration(RuleSet([Rule(1, "darn")]))
+        relay = Relay(TextChunks(), moderation, Plain())
+
+        async with counted_turns() as turns:
+            await all_of(stream_from(Source(["oh darn it, " * 10_000]), relay=relay))
+
+            assert turns() >= 20
+
+    async def test_says_nothing_while_all_is_held(self) -> None:
+        relay = Relay(TextChunks(), AnswerModeration(RuleSet([Rule(1, "abc")])), Plain())
+
+        chunks = [chunk async for chunk in stream_from(Source(["a", "b", "d"]), relay=relay)]
+
+        assert chunks == [b"", b"data: abd\n\n"]
+
+
+@asynccontextmanager
+async def counted_turns() -> AsyncGenerator[Callable[[], int]]:
+    """How often another task has had its turn meanwhile."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count())
+    yield lambda: turns
+    other.cancel()
 
 
 class TestAHeartbeat:
     async def test_goes_out_after_each_silent_while(self) -> None:
         go_on = asyncio.Event()
-        stream = aiter(stream_from(Source(["a", go_on, "b"]), heartbeat=0.02))
+        stream = await begun(stream_from(Source(["a", go_on, "b"]), heartbeat=0.02))
 
         chunks = [await anext(stream) for _ in range(4)]
         go_on.set()
         rest = [chunk async for chunk in stream]
 
-        assert chunks == [b"data: a\n\n", *[b":\n\n"] * 3]
-        assert b"".join(rest).replace(b":\n\n", b"") == b"data: b\n\n"
+        assert chunks == [b"data: a\n\n", *[b": keep-alive\n"] * 3]
+        assert b"".join(rest).replace(b": keep-alive\n", b"") == b"data: b\n\n"
 
-    async def test_is_no_message(self) -> None:
-        stream = aiter(stream_from(Source([forever()]), heartbeat=0.01))
+    async def test_is_no_message_and_no_blank_line(self) -> None:
+        stream = await begun(stream_from(Source([forever()]), heartbeat=0.01))
 
-        assert sse.Parser().feed(await anext(stream)) == []
-        await stream.aclose()
+        beat = await anext(stream)
 
-    async def test_does_not_wait_that_long_before_the_first_byte_with_which_the_head_goes_out(self) -> None:
-        stream = aiter(stream_from(Source([forever()]), heartbeat=1000))
-
-        async with asyncio.timeout(20):
-            assert await anext(stream) == b":\n\n"
+        assert sse.Parser().feed(beat) == []
+        assert (beat.startswith(b":"), beat.count(b"\n")) == (True, 1)
         await stream.aclose()
 
     async def test_is_15_seconds_by_default(self) -> None:
         assert responses.HEARTBEAT == 15
 
-    async def test_does_not_lose_a_message_that_comes_with_it(self) -> None:
+    async def test_is_put_off_by_what_is_sent_without_a_timer_for_each(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop, timers = asyncio.get_running_loop(), []
+        call_at = loop.call_at
+        monkeypatch.setattr(loop, "call_at", lambda *args, **more: (timers.append(args), call_at(*args, **more))[1])
+
+        await all_of(stream_from(Source(map(str, range(1000)))))
+
+        assert len(timers) == 1
+
+    async def test_does_not_lose_what_comes_with_it(self) -> None:
         ticks = [asyncio.Event() for _ in range(50)]
         source = Source(item for number, tick in enumerate(ticks) for item in (tick, str(number)))
         loop = asyncio.get_running_loop()
@@ -189,7 +234,7 @@ class TestAStreamThatIsStopped:
     async def test_sends_what_is_ready_and_then_says_why(self) -> None:
         source = Source(["a", forever()])
         response = stream_from(source)
-        stream = aiter(response)
+        stream = await begun(response)
         await anext(stream)
         assert response.is_open
 
@@ -200,6 +245,15 @@ class TestAStreamThatIsStopped:
         assert source.closed.is_set()
         assert not response.is_open
 
+    async def test_while_it_waits_does_not_wait_any_longer(self) -> None:
+        response = stream_from(Source([forever()]))
+        reading = asyncio.create_task(all_of(response))
+        await until(lambda: response.is_open)
+
+        response.stop("drained")
+
+        assert await asyncio.wait_for(reading, 5) == b"event: done\ndata: drained\n\n"
+
     async def test_before_it_began_says_just_that(self) -> None:
         source = Source(["a"])
         response = stream_from(source)
@@ -208,23 +262,17 @@ class TestAStreamThatIsStopped:
 
         assert await all_of(response) == b"event: done\ndata: drained\n\n"
         assert source.given == 0
-        assert source.connection_closed.is_set()
+        assert source.closed.is_set()
 
     async def test_twice_keeps_the_first_reason(self) -> None:
         response = stream_from(Source(["a", forever()]))
-        stream = aiter(response)
+        stream = await begun(response)
         await anext(stream)
 
         response.stop("stopped")
         response.stop("drained")
 
         assert [chunk async for chunk in stream] == [b"event: done\ndata: stopped\n\n"]
-
-    async def test_may_say_it_in_bytes_of_its_own(self) -> None:
-        response = stream_from(Source([forever()]), final_messages=lambda *_: b"retry: 1000\n\n")
-        response.stop("drained")
-
-        assert await all_of(response) == b"retry: 1000\n\n"
 
 
 class TestAnException:
@@ -252,14 +300,28 @@ class TestAnException:
         assert "GET /somewhere failed" in said_in_log()
         assert "ValueError: a secret" in said_in_log()
 
-    async def test_of_the_connection_that_is_closed_is_logged_and_goes_no_further(
-        self, said_in_log: Callable[[], str]
+    async def test_of_the_moderation_ends_the_stream_with_an_error_and_shows_nothing_more(
+        self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def fail() -> None:
-            raise OSError("no route")
+        moderation = AnswerModeration(RuleSet([Rule(1, "darn")]))
+        relay = Relay(TextChunks(), moderation, Plain())
+        monkeypatch.setattr(moderation, "feed", Mock(side_effect=ZeroDivisionError))
 
-        assert await all_of(stream_from(Source(["a"]), close=fail)) == b"data: a\n\n"
-        assert "a source could not be closed" in said_in_log()
+        got = await all_of(stream_from(Source(["a", "b"]), relay=relay))
+
+        assert got == b"event: done\ndata: error 500 the server failed; its log tells more\n\n"
+
+    async def test_of_a_source_that_is_closed_is_logged_and_goes_no_further(
+        self, said_in_log: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        source = Source(["a"])
+        monkeypatch.setattr(source, "close", Mock(side_effect=OSError("no route")))
+        response = stream_from(source)
+
+        assert await all_of(response) == b"data: a\n\n"
+        assert "could not be closed" in said_in_log()
+        assert "ended (done)" in said_in_log()
+        assert not response.is_open
 
 
 async def test_the_end_of_a_stream_is_logged_with_what_it_was(said_in_log: Callable[[], str]) -> None:
@@ -268,16 +330,15 @@ async def test_the_end_of_a_stream_is_logged_with_what_it_was(said_in_log: Calla
     assert "GET /somewhere ended (done) after 0.0 s, 2 messages, 18 bytes" in said_in_log()
 
 
-class TestAReaderThatLeaves:
+class TestAClientThatLeaves:
     async def test_closes_everything_behind_it(self, said_in_log: Callable[[], str]) -> None:
         source = Source(["a", forever()])
         response = stream_from(source)
 
-        async with aclosing(aiter(response)) as stream:
+        async with aclosing(await begun(response)) as stream:
             await anext(stream)
 
         assert source.closed.is_set()
-        assert source.connection_closed.is_set()
         assert not response.is_open
         assert "ended (left)" in said_in_log()
 
@@ -286,7 +347,7 @@ class TestAReaderThatLeaves:
 
         stream_from(source).close()
 
-        await asyncio.wait_for(source.connection_closed.wait(), 5)
+        await asyncio.wait_for(source.closed.wait(), 5)
         assert source.given == 0
 
     async def test_of_whom_django_tells_twice_is_no_trouble(self) -> None:
@@ -297,63 +358,51 @@ class TestAReaderThatLeaves:
         response.close()
         response.close()
 
-        assert source.connection_closed.is_set()
+        assert source.closed.is_set()
 
-    async def test_does_not_wait_for_ever_for_a_cleanup_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(responses, "CLOSING_SECONDS", 0.05)
-        let_go = asyncio.Event()
-
-        async def stubborn() -> Batches:
-            try:
-                yield [Message("a")]
-                await forever().wait()
-            finally:
-                await let_go.wait()
-
-        source = Source([])
-        request = AsyncRequestFactory().get("/")
-        response = EventStreamResponse(request, stubborn(), final_messages=say_goodbye, close=source.aclose)
-        async with asyncio.timeout(5), aclosing(aiter(response)) as stream:
-            await anext(stream)
-
-        assert source.connection_closed.is_set()
-        let_go.set()
-
-    async def test_and_is_cancelled_twice_still_closes_everything(self, said_in_log: Callable[[], str]) -> None:
-        sending, cleaning, let_go, cleaned = (asyncio.Event() for _ in range(4))
-
-        async def slow_to_clean() -> Batches:
-            try:
-                yield [Message("a")]
-                await forever().wait()
-            finally:
-                cleaning.set()
-                await let_go.wait()
-                cleaned.set()
-
-        source = Source([])
-        request = AsyncRequestFactory().get("/somewhere")
-        response = EventStreamResponse(request, slow_to_clean(), final_messages=say_goodbye, close=source.aclose)
+    @pytest.mark.parametrize("turns", range(12))
+    @pytest.mark.parametrize("times", [1, 2])
+    async def test_at_any_moment_and_is_cancelled_once_or_twice_closes_everything(
+        self, turns: int, times: int, said_in_log: Callable[[], str]
+    ) -> None:
+        source = Source(["a", "b", forever()])
+        response = stream_from(source, heartbeat=0.001)
 
         async def send_all() -> None:
             async with aclosing(aiter(response)) as stream:
                 async for _ in stream:
-                    sending.set()
-                    await forever().wait()  # the server's send
+                    await asyncio.sleep(0)  # the server's send
 
         task = asyncio.create_task(send_all())
-        await asyncio.wait_for(sending.wait(), 5)
-        task.cancel()
-        await asyncio.wait_for(cleaning.wait(), 5)
-        task.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for _ in range(times):
+            task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
-        let_go.set()
+            await asyncio.wait_for(task, 5)
+        response.close()  # as Django does at the end of each request
 
-        await asyncio.wait_for(cleaned.wait(), 5)
-        assert source.connection_closed.is_set()
+        await asyncio.wait_for(source.closed.wait(), 5)
         assert not response.is_open
-        assert "ended (left)" in said_in_log()
+
+    async def test_at_the_moment_of_a_heartbeat_has_left(self) -> None:
+        """Both cancel the same wait: the one of the heartbeat is taken back, the other goes on."""
+        source = Source([forever()])
+        response = stream_from(source, heartbeat=1000)
+
+        async def send_all() -> None:
+            async with aclosing(aiter(response)) as stream:
+                async for _ in stream:
+                    pass
+
+        task = asyncio.create_task(send_all())
+        await until(lambda: response._wait._task)
+        response._wait.interrupt()
+        task.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 5)
+        assert source.closed.is_set()
 
 
 class Server:
@@ -436,7 +485,6 @@ class TestSentThroughDjango:
         async with asyncio.timeout(5):
             await task
             await source.closed.wait()
-            await source.connection_closed.wait()
 
     async def test_a_reader_that_leaves_an_idle_stream_closes_the_source(
         self, serve: Callable[..., Awaitable[None]]
@@ -466,7 +514,6 @@ class TestSentThroughDjango:
 
         async with asyncio.timeout(5):
             await source.closed.wait()
-            await source.connection_closed.wait()
 
     async def test_a_reader_that_leaves_before_the_head_is_sent_closes_the_connection_behind(
         self, serve: Callable[..., Awaitable[None]]
@@ -483,12 +530,12 @@ class TestSentThroughDjango:
 
         async with asyncio.timeout(5):
             await task
-            await source.connection_closed.wait()
+            await source.closed.wait()
         assert source.given == 0
 
     async def test_a_relay_has_each_header_as_often_as_it_came(self, serve: Callable[..., Awaitable[None]]) -> None:
         async def view(request: HttpRequest) -> HttpResponseBase:
-            return relay_of([b"a", b"b"], [("X-Two", "1"), ("x-two", "2"), ("Content-Type", "text/x"), *IN_LATIN_1])
+            return relay_of(["a", "b"], [("X-Two", "1"), ("x-two", "2"), ("Content-Type", "text/x"), *IN_LATIN_1])
 
         server = Server()
         await serve(server, view)
@@ -504,36 +551,30 @@ class TestSentThroughDjango:
 IN_LATIN_1 = [("X-Name", "中".encode().decode("latin-1"))] * 2
 
 
-class Answer:
-    """An upstream's answer without an upstream: what RelayResponse asks of one."""
+class Upstream:
+    """An upstream's response without an upstream: what RelayResponse asks of one."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes], headers: list[tuple[str, str]]) -> None:
-        self.status, self.reason, self.headers, self.chunks = 206, "Partial", headers, chunks
-        self.closed = asyncio.Event()
+    name = "x"
 
-    async def aclose(self) -> None:
-        self.closed.set()
+    def __init__(self, source: Source, headers: list[tuple[str, str]], kind: str = "") -> None:
+        self.status, self.reason, self.headers, self.kind = 206, "Partial", headers, kind
+        self.read, self.close = source.read, source.close
 
 
-def relay_of(chunks: Iterable[Any], headers: Iterable[tuple[str, str]] = ()) -> RelayResponse:
-    async def given() -> AsyncGenerator[bytes]:
-        for chunk in chunks:
-            if isinstance(chunk, Exception):
-                raise chunk
-            yield chunk
-
-    answer: Any = Answer(given(), list(headers))
-    response = RelayResponse(AsyncRequestFactory().get("/proxy"), answer)
-    response.answer = answer  # type: ignore[attr-defined]
+def relay_of(chunks: Iterable[Any], headers: Iterable[tuple[str, str]] = (), kind: str = "") -> RelayResponse:
+    source = Source(chunks)
+    upstream: Any = Upstream(source, list(headers), kind)
+    response = RelayResponse(AsyncRequestFactory().get("/proxy"), upstream)
+    response.source = source  # type: ignore[attr-defined]
     return response
 
 
 class TestARelay:
     async def test_passes_status_reason_and_bytes_on(self) -> None:
-        response = relay_of([b"a", b"", b"\xff"])
+        response = relay_of(["a", "é"])
 
         assert (response.status_code, response.reason_phrase) == (206, "Partial")
-        assert await all_of(response) == b"a\xff"
+        assert await all_of(response) == "aé".encode()
 
     async def test_guesses_no_content_type(self) -> None:
         assert "Content-Type" not in relay_of([])
@@ -560,22 +601,55 @@ class TestARelay:
         assert {key for key, _ in response.items()} == {"ETag", "Content-Security-Policy"}
 
     async def test_breaks_when_the_upstream_does(self, said_in_log: Callable[[], str]) -> None:
-        response = relay_of([b"a", upstreams.Broken("x", "broke off")])
+        response = relay_of(["a", upstreams.Broken("x", "broke off")])
 
         with pytest.raises(upstreams.Broken):
             await all_of(response)
 
         assert "GET /proxy ended (error: the upstream 'x' broke off)" in said_in_log()
-        assert response.answer.closed.is_set()  # type: ignore[attr-defined]
+        assert response.source.closed.is_set()  # type: ignore[attr-defined]
 
     async def test_closes_the_upstream_when_its_reader_leaves(self, said_in_log: Callable[[], str]) -> None:
-        response = relay_of([b"a", b"b"])
+        response = relay_of(["a", "b"])
 
-        async with aclosing(aiter(response)) as stream:
+        async with aclosing(await begun(response)) as stream:
             await anext(stream)
 
-        assert response.answer.closed.is_set()  # type: ignore[attr-defined]
+        assert response.source.closed.is_set()  # type: ignore[attr-defined]
         assert "GET /proxy ended (left)" in said_in_log()
+
+    @pytest.mark.parametrize("kind", ["text/event-stream", "application/zip"])
+    async def test_that_is_stopped_breaks_so_that_nobody_takes_it_for_whole(
+        self, kind: str, said_in_log: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(responses, "BODY_GRACE", 0.01)
+        response = relay_of(["a", forever()], kind=kind)
+        stream = await begun(response)
+        await anext(stream)
+
+        response.stop("drained")
+        with pytest.raises(upstreams.Broken, match="was cut off"):
+            await asyncio.wait_for(anext(stream), 5)
+
+        assert response.source.closed.is_set()  # type: ignore[attr-defined]
+        assert not response.is_open
+        assert "GET /proxy ended (drained)" in said_in_log()
+
+    async def test_that_is_stopped_may_end_by_itself_first(self) -> None:
+        response = relay_of(["a", "b"], kind="application/zip")
+        stream = await begun(response)
+
+        response.stop("drained")
+
+        assert [chunk async for chunk in stream] == [b"a", b"b"]
+
+    async def test_that_is_stopped_before_it_began_breaks(self) -> None:
+        response = relay_of(["a"], kind="text/event-stream")
+        response.stop("drained")
+        await asyncio.sleep(0.001)
+
+        with pytest.raises(upstreams.Broken):
+            await all_of(response)
 
 
 class TestAProblem:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import aclosing
+from contextlib import suppress
 
 import pytest
 
-from streaming.sources import DOCUMENTS, Playback, play, read_document, ticks
-from streaming.sse import Message
+from streaming.sources import DOCUMENTS, Play, Playback, Ticks, read_document
+from streaming.sse import Message, Parser
 
 
 async def first(count: int, after: int | None = None, interval: float = 0) -> list[Message]:
-    messages: list[Message] = []
-    async with aclosing(ticks(after, interval)) as batches:
-        async for batch in batches:
-            messages += batch
-            if len(messages) >= count:
-                break
-    return messages
+    ticks, parser = Ticks(after, interval), Parser()
+    return [message for _ in range(count) for message in parser.feed(await ticks.read())]
 
 
 class TestTicks:
@@ -32,7 +27,9 @@ class TestTicks:
             ("message", "1"),
             ("message", "2"),
         ]
-        assert [message.retry for message in messages] == [10_000, None, None, None]
+
+    async def test_say_first_when_to_come_back(self) -> None:
+        assert (await Ticks().read()).startswith(b"retry: 10000\n")
 
     @pytest.mark.parametrize("after", [-1, 0, 41, 10**17])
     async def test_go_on_after_the_last_that_was_seen(self, after: int) -> None:
@@ -48,28 +45,29 @@ class TestTicks:
         clock = asyncio.get_running_loop().time
         began = clock()
 
-        async with aclosing(ticks(interval=0.2)) as batches:
-            async for batch in batches:
-                if batch[0].id == "2":
-                    break
-                await asyncio.sleep(0.15)  # a reader that is slow, but not slower than the beat
+        ticks = Ticks(interval=0.2)
+        while b"id: 2" not in await ticks.read():  # noqa: ASYNC110 (it plays the reader)
+            await asyncio.sleep(0.15)  # a reader that is slow, but not slower than the beat
 
         assert 0.6 <= clock() - began < 0.6 + 2 * 0.15
 
     async def test_leave_out_a_beat_that_was_missed(self) -> None:
-        async with aclosing(ticks(interval=0.01)) as batches:
-            await anext(batches)
-            await asyncio.sleep(0.2)
-            clock = asyncio.get_running_loop().time
-            began = clock()
-            for _ in range(4):
-                await anext(batches)
+        ticks = Ticks(interval=0.01)
+        await ticks.read()
+        await asyncio.sleep(0.2)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        for _ in range(4):
+            await ticks.read()
 
         assert clock() - began >= 0.025  # and not four at once
 
 
 async def pieces(playback: Playback) -> list[str]:
-    return [piece async for piece in play(playback)]
+    play, got = Play(playback), list[str]()
+    while piece := await play.read():
+        got.append(piece.decode())
+    return got
 
 
 class TestADocument:
@@ -93,12 +91,28 @@ class TestADocument:
         clock = asyncio.get_running_loop().time
         began = clock()
 
-        async with aclosing(play(Playback(interval=0.1))) as played:
-            await anext(played)
-            at_first = clock() - began
-            await anext(played)
+        play = Play(Playback(interval=0.1))
+        await play.read()
+        at_first = clock() - began
+        await play.read()
 
         assert at_first < 0.1 <= clock() - began
+
+    @pytest.mark.parametrize("source", [Play(Playback(interval=0.3)), Ticks(interval=0.3)], ids=["play", "ticks"])
+    async def test_keeps_its_beat_though_its_waits_are_broken_off(self, source: Play | Ticks) -> None:
+        clock = asyncio.get_running_loop().time
+        await source.read()
+        began, waits = clock(), 0
+
+        piece = b""
+        while not piece:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.02):  # a heartbeat
+                    piece = await source.read()
+            waits += 1
+
+        assert waits > 2
+        assert clock() - began < 1.5
 
     def test_is_nothing_but_a_document(self) -> None:
         for name in ("", "../settings", "tour.md", "/etc/hostname"):

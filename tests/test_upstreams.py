@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,8 +14,11 @@ from django.core.signing import TimestampSigner
 from django.http import HttpRequest
 from django.test import AsyncRequestFactory
 
-from streaming import formats, relay, upstreams
+from streaming import formats, upstreams
+from streaming.answer import AnswerModeration
 from streaming.moderation import RuleSet
+from streaming.relay import EventReader, Relay
+from streaming.responses import EventStreamResponse
 from streaming.upstreams import (
     Refused,
     Silent,
@@ -24,9 +27,10 @@ from streaming.upstreams import (
     builtin,
     client,
     leaves_its_base,
+    response,
     transport,
 )
-from tests.conftest import Connection, ScriptedUpstream, _answer_nothing, eventually, free_port
+from tests.conftest import DEADLINE, Connection, ScriptedUpstream, _answer_nothing, eventually, free_port
 
 Configure = Callable[..., None]
 
@@ -83,8 +87,10 @@ async def relayed(path: str = "", *, method: str = "GET", body: Any = b"", **mor
 
 
 async def all_of(answer: UpstreamResponse) -> bytes:
-    async with aclosing(answer.chunks) as chunks:
-        return b"".join([chunk async for chunk in chunks])
+    data = b""
+    while chunk := await answer.read():
+        data += chunk
+    return data
 
 
 def answers(status: str, *headers: str, body: bytes = b"", kind: str = "text/event-stream") -> Any:
@@ -113,10 +119,9 @@ class TestConnecting:
         upstream.script = script
 
         answer = await connected()
-        chunks = answer.chunks
-        first = await anext(chunks)
+        first = await answer.read()
         go_on.set()
-        rest = [chunk async for chunk in chunks]
+        rest = [await all_of(answer)]
 
         assert (answer.status, answer.format) == (200, "native")
         assert (first, b"".join(rest)) == (b"one", b"two")
@@ -308,10 +313,10 @@ class TestWhatGoesWrong:
         configure(TIMEOUTS={"idle": 0.05})
         answer = await connected()
 
-        assert await anext(answer.chunks) == b"a"
+        assert await answer.read() == b"a"
         with pytest.raises(Silent, match=r"was silent for 0\.05 s"):
-            await anext(answer.chunks)
-        assert upstream.left.wait(5)
+            await answer.read()
+        assert await asyncio.to_thread(upstream.left.wait, DEADLINE)
 
     async def test_it_is_never_done(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         async def script(connection: Connection) -> None:
@@ -339,7 +344,7 @@ class TestWhatGoesWrong:
         got = b""
 
         with pytest.raises(upstreams.Broken, match="broke off in the middle"):
-            async for chunk in answer.chunks:
+            while chunk := await answer.read():
                 got += chunk
 
         assert got == b"hello"
@@ -665,11 +670,12 @@ class TestConnections:
         upstream.script = script
 
         answers_ = await asyncio.gather(*(connected() for _ in range(150)))
-        assert [await anext(answer.chunks) for answer in answers_] == [b"a"] * 150
+        assert [await answer.read() for answer in answers_] == [b"a"] * 150
 
-        await asyncio.gather(*(answer.aclose() for answer in answers_))
+        for answer in answers_:
+            answer.close()
 
-    @pytest.mark.parametrize("how", ["aclose", "twice", "chunks", "cancelled"])
+    @pytest.mark.parametrize("how", ["once", "twice", "cancelled"])
     async def test_are_closed_when_they_are_given_up(
         self, upstream: ScriptedUpstream, configure: Configure, how: str
     ) -> None:
@@ -680,19 +686,15 @@ class TestConnections:
 
         upstream.script = script
         answer = await connected()
-        if how == "chunks":
-            await anext(answer.chunks)
-            await answer.chunks.aclose()
-        elif how == "cancelled":
-            await anext(answer.chunks)
-            task = asyncio.ensure_future(anext(answer.chunks))
+        if how == "cancelled":
+            await answer.read()
+            task = asyncio.ensure_future(answer.read())
             await asyncio.sleep(0)
             task.cancel()
             await asyncio.wait({task})
-        else:
-            await answer.aclose()
-            if how == "twice":
-                await answer.aclose()
+        answer.close()
+        if how == "twice":
+            answer.close()
 
         assert await asyncio.to_thread(upstream.left.wait, 5)
 
@@ -795,7 +797,7 @@ async def test_a_body_may_take_longer_to_arrive_than_the_head_is_waited_for(
 
     assert answered.status == 200
     assert bodies == [b"x" * 8]
-    await answered.aclose()
+    answered.close()
 
 
 STREAM = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
@@ -834,8 +836,8 @@ class TestAStreamThatIsSlowToBegin:
         answer = await connected(body=PROMPT)
         await asyncio.to_thread(eventually, lambda: upstream.requests, "it was asked")
 
-        await answer.aclose()
-        await answer.aclose()
+        answer.close()
+        answer.close()
 
         assert await asyncio.to_thread(upstream.left.wait, 20)
         assert transport._open["default"] == 0
@@ -847,7 +849,7 @@ class TestAStreamThatIsSlowToBegin:
 
         reading.cancel()
         await asyncio.wait({reading})
-        await answer.aclose()
+        answer.close()
 
         assert await asyncio.to_thread(upstream.left.wait, 20)
 
@@ -927,14 +929,14 @@ class TestConcurrency:
 
         with pytest.raises(upstreams.Busy, match="has 2 open streams already"):
             await connected()
-        await first.aclose()
-        await first.aclose()
+        first.close()
+        first.close()
         third = await connected()
         with pytest.raises(upstreams.Busy):
             await connected()
 
         for answer in (second, third):
-            await answer.aclose()
+            answer.close()
         assert transport._open["default"] == 0
 
     @pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
@@ -951,9 +953,18 @@ class TestConcurrency:
         assert transport._open["default"] == 0
 
 
+async def until_it_has_ended(answer: UpstreamResponse) -> None:
+    body: Any = answer.body
+    async with asyncio.timeout(DEADLINE):
+        while not body._content.at_eof():  # noqa: ASYNC110 (aiohttp has no event for it)
+            await asyncio.sleep(0.001)
+
+
 async def test_the_connection_is_used_again_once_a_stream_has_said_its_last_word(
-    upstream: ScriptedUpstream, configure: Configure
+    upstream: ScriptedUpstream, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(response, "LINGER_SECONDS", DEADLINE)
+
     async def script(connection: Connection) -> None:
         """Answers one request after the other on this connection."""
         while True:
@@ -969,9 +980,9 @@ async def test_the_connection_is_used_again_once_a_stream_has_said_its_last_word
 
     for _ in range(3):
         answer = await connected(body=PROMPT)
-        parts = relay.read(relay.parse(answer.chunks), formats.OpenAIReader())
-        said = [part async for batch in relay.moderate(parts, RuleSet([])) for part in batch]
-        await answer.aclose()
-        assert said == [formats.Delta("a"), formats.StreamEnd()]
+        relay = Relay(EventReader(formats.OpenAIReader()), AnswerModeration(RuleSet([])), formats.OpenAIWriter("m"))
+        sent = b"".join([chunk async for chunk in EventStreamResponse(request(), answer, relay)])
+        assert sent.endswith(b"[DONE]\n\n")
+        await until_it_has_ended(answer)
 
     assert upstream.accepted == 1

@@ -20,7 +20,8 @@ from streaming.upstreams.errors import (
     UpstreamError,
 )
 from streaming.upstreams.headers import end_to_end
-from streaming.upstreams.transport import UpstreamResponse, close
+from streaming.upstreams.response import UpstreamResponse
+from streaming.upstreams.transport import close
 
 __all__ = [
     "SIGNATURE_HEADER",

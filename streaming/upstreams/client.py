@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterable
-from contextlib import aclosing
+from collections.abc import AsyncIterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from yarl import URL
 
+from streaming import request_scope
 from streaming.upstream_settings import UpstreamConfig, read_config
 from streaming.upstreams.builtin import builtin_config
 from streaming.upstreams.errors import (
@@ -26,7 +26,8 @@ from streaming.upstreams.errors import (
     Unknown,
 )
 from streaming.upstreams.headers import Header, relayed_headers
-from streaming.upstreams.transport import UpstreamResponse, send
+from streaming.upstreams.response import UpstreamResponse
+from streaming.upstreams.transport import send
 
 MAX_ERROR_BYTES = 64 * 1024
 
@@ -118,7 +119,7 @@ async def complete_at_once(upstream: UpstreamConfig, request: HttpRequest, field
             raise Refused(upstream.name, 502, f"answered with {answer.kind or 'no type'}, not with JSON")
         return (await _whole(upstream, answer)).decode("utf-8", "replace")
     finally:
-        await answer.aclose()
+        answer.close()
 
 
 # "identity": a compressed stream would have to be unpacked before its text can be read.
@@ -141,14 +142,15 @@ async def _stream(
     head, idle, total = upstream.timeouts.head, upstream.timeouts.idle, upstream.timeouts.total
     limit = min((seconds for seconds in (idle and max(head, idle), total) if seconds is not None), default=None)
     opening = asyncio.create_task(_opened(upstream, method, target, headers, body, limit, guardrail))
+    late = LateBody(opening)
     try:
         await asyncio.wait({opening}, timeout=None if limit == head else head)
     except asyncio.CancelledError:
-        await _given_up(opening)
+        late.close()
         raise
     if opening.done():
         return opening.result()
-    return UpstreamResponse(upstream.name, upstream.format, 200, "OK", [], _late(opening), partial(_given_up, opening))
+    return UpstreamResponse(upstream.name, upstream.format, 200, "OK", [], late)
 
 
 async def _opened(
@@ -166,40 +168,57 @@ async def _opened(
         if answer.kind == "text/event-stream":
             return answer
         if upstream.format == "openai" and "json" in answer.kind:
-            return replace(answer, chunks=_once(_as_stream(upstream, await _whole(upstream, answer), guardrail)))
+            return replace(answer, body=CompleteBody(_as_stream(upstream, await _whole(upstream, answer), guardrail)))
         raise Refused(upstream.name, 502, f"answered with {answer.kind or 'no type'}, not with an event stream")  # noqa: TRY301
     except BaseException:
-        await answer.aclose()
+        answer.close()
         raise
 
 
-async def _late(opening: asyncio.Task[UpstreamResponse]) -> AsyncGenerator[bytes]:
-    answer = await opening
-    async with aclosing(answer.chunks):
-        async for chunk in answer.chunks:
-            yield chunk
+class LateBody:
+    """The body of an upstream that has not answered yet."""
+
+    def __init__(self, opening: asyncio.Task[UpstreamResponse]) -> None:
+        self._opening = opening
+        request_scope.own(self.close)
+
+    async def read(self) -> bytes:
+        # Shielded: a wait that is broken off, for a heartbeat, asks the upstream nothing anew.
+        answer = self._opening.result() if self._opening.done() else await asyncio.shield(self._opening)
+        return await answer.read()
+
+    def close(self, *, linger: bool = False) -> None:
+        request_scope.release(self.close)
+        self._opening.cancel()
+        self._opening.add_done_callback(partial(_close_what_came, linger=linger))
 
 
-async def _given_up(opening: asyncio.Task[UpstreamResponse]) -> None:
-    """Whether it has been answered or not."""
-    opening.cancel()
-    await asyncio.wait({opening})
+def _close_what_came(opening: asyncio.Task[UpstreamResponse], linger: bool) -> None:
     if not opening.cancelled() and not opening.exception():
-        await opening.result().aclose()
+        opening.result().close(linger=linger)
 
 
-async def _once(data: bytes) -> AsyncGenerator[bytes]:
-    yield data
+class CompleteBody:
+    """A body that has come already."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def read(self) -> bytes:
+        data, self._data = self._data, b""
+        return data
+
+    def close(self, *, linger: bool = False) -> None:
+        """Its connection was closed when it had come."""
 
 
 async def _whole(upstream: UpstreamConfig, answer: UpstreamResponse) -> bytes:
-    body = b""
-    async with aclosing(answer.chunks):
-        async for chunk in answer.chunks:
-            body += chunk
-            if len(body) > MAX_WHOLE_BYTES:
-                raise Refused(upstream.name, 502, f"answered with more than {MAX_WHOLE_BYTES:,} bytes at once")
-    return body
+    body = bytearray()
+    while chunk := await answer.read():
+        body += chunk
+        if len(body) > MAX_WHOLE_BYTES:
+            raise Refused(upstream.name, 502, f"answered with more than {MAX_WHOLE_BYTES:,} bytes at once")
+    return bytes(body)
 
 
 def _as_stream(upstream: UpstreamConfig, body: bytes, guardrail: Guardrail) -> bytes:
@@ -271,13 +290,12 @@ async def _refuse_an_error(upstream: UpstreamConfig, answer: UpstreamResponse, g
 
 async def _beginning(answer: UpstreamResponse) -> bytes:
     """An error's body; none if it is longer than an error is."""
-    body = b""
-    async with aclosing(answer.chunks):
-        async for chunk in answer.chunks:
-            body += chunk
-            if len(body) > MAX_ERROR_BYTES:
-                return b""
-    return body
+    body = bytearray()
+    while chunk := await answer.read():
+        body += chunk
+        if len(body) > MAX_ERROR_BYTES:
+            return b""
+    return bytes(body)
 
 
 def _words_of(body: bytes, guardrail: Guardrail) -> str:

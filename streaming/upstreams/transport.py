@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from weakref import WeakKeyDictionary
 
@@ -18,35 +17,14 @@ from httpx_aiohttp.transport import AiohttpResponseStream
 from multidict import CIMultiDict
 from yarl import URL
 
+from streaming import request_scope
 from streaming.upstream_settings import UpstreamConfig
-from streaming.upstreams.errors import BadPrompt, Broken, Busy, Silent, Unreachable, UpstreamError
+from streaming.upstreams.errors import BadPrompt, Busy, Silent, Unreachable, UpstreamError
 from streaming.upstreams.framing import WrongLengthError, framed
 from streaming.upstreams.headers import Header
+from streaming.upstreams.response import ResponseBody, UpstreamResponse
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamResponse:
-    """An upstream that was asked: the head of its response, and the body as it comes.
-
-    Of one that is slow to answer the head is what it should be, and the body begins with the wait for it.
-    """
-
-    name: str
-    format: str
-    status: int
-    reason: str
-    headers: list[tuple[str, str]]
-    chunks: AsyncGenerator[bytes]
-    aclose: Callable[[], Awaitable[None]]
-    """Closes the connection; more than once does no harm. A cancellation does not keep it open."""
-
-    @property
-    def kind(self) -> str:
-        """The media type of its body, without parameters."""
-        kind = next((value for key, value in self.headers if key.lower() == "content-type"), "")
-        return kind.partition(";")[0].strip().lower()
 
 
 async def send(
@@ -58,23 +36,21 @@ async def send(
     limit: float | None,
 ) -> UpstreamResponse:
     """The response's head, ``limit`` seconds after the request at the latest."""
-    place = ConcurrencySlot(upstream)
+    slot = ConcurrencySlot(upstream)
     try:
         response = await _sent(upstream, method, target, headers, body, limit)
+        received = ResponseBody(upstream, response.extensions[AIOHTTP_RESPONSE], slot.leave)
     except BaseException:
-        place.leave()
+        slot.leave()
         raise
-
-    async def close() -> None:
-        place.leave()
-        await asyncio.shield(response.aclose())
-
+    try:
+        await received.read_first()
+    except BaseException:
+        received.close()
+        raise
     # ISO 8859-1 gives each byte back when Django writes them.
     raw = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in response.headers.raw]
-    chunks = _chunks(upstream, response, close)
-    return UpstreamResponse(
-        upstream.name, upstream.format, response.status_code, response.reason_phrase, raw, chunks, close
-    )
+    return UpstreamResponse(upstream.name, upstream.format, response.status_code, response.reason_phrase, raw, received)
 
 
 _open = Counter[str]()  # the requests to each upstream that are not closed
@@ -88,12 +64,14 @@ class ConcurrencySlot:
             raise Busy(upstream.name, f"has {upstream.concurrency} open streams already, and takes no more")
         self._name: str | None = upstream.name
         _open[upstream.name] += 1
+        request_scope.own(self.leave)
 
     def leave(self) -> None:
         """More than once does no harm."""
         if self._name is not None:
             _open[self._name] -= 1
             self._name = None
+            request_scope.release(self.leave)
 
 
 async def _sent(
@@ -113,7 +91,7 @@ async def _sent(
         body = _restarting(patience, limit, body)
     # httpx sees the upstream's URL alone: the target goes past its checks, as it was written.
     request = httpx.Request(method, upstream.url, content=body, extensions={"target": target, "headers": headers})
-    # The idle limit is ours to keep, see _chunks; httpx's own default of 5 s would end a silent LLM.
+    # The idle limit is ours to keep, see ResponseBody; httpx's own default of 5 s would end a silent LLM.
     request.extensions["timeout"] = {"connect": timeouts.connect, "read": None, "write": 10.0, "pool": None}
     try:
         async with patience:
@@ -148,30 +126,8 @@ def _translated(upstream: UpstreamConfig, error: Exception) -> UpstreamError:
     return Unreachable(upstream.name, "cannot be used")
 
 
-async def _chunks(
-    upstream: UpstreamConfig, response: httpx.Response, close: Callable[[], Awaitable[None]]
-) -> AsyncGenerator[bytes]:
-    """The body's pieces as they come, and the connection closed at the end, at a failure, and when given up."""
-    clock, timeouts = asyncio.get_running_loop().time, upstream.timeouts
-    idle = timeouts.idle if timeouts.idle is not None else float("inf")
-    end = clock() + timeouts.total if timeouts.total is not None else float("inf")
-    pieces = response.aiter_raw()
-    try:
-        while True:
-            try:
-                async with asyncio.timeout(min(idle, end - clock())):
-                    piece = await anext(pieces)
-            except TimeoutError as error:
-                if clock() >= end:
-                    raise Silent(upstream.name, f"was not done within {timeouts.total:g} s") from error
-                raise Silent(upstream.name, f"was silent for {idle:g} s") from error
-            except StopAsyncIteration:
-                return
-            yield piece
-    except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-        raise Broken(upstream.name, "broke off in the middle of its answer") from error
-    finally:
-        await close()
+AIOHTTP_RESPONSE = "aiohttp_response"
+"""The extension of a response in which its body is read: past httpx's layers of generators, at half the cost."""
 
 
 class _ExactTransport(AiohttpTransport):
@@ -193,9 +149,9 @@ class _ExactTransport(AiohttpTransport):
         return httpx.Response(
             response.status,
             headers=response.raw_headers,
-            stream=_WholeStream(response),
+            stream=AiohttpResponseStream(response),
             request=request,
-            extensions={"reason_phrase": (response.reason or "").encode()},
+            extensions={"reason_phrase": (response.reason or "").encode(), AIOHTTP_RESPONSE: response},
         )
 
     def get_client(self) -> aiohttp.ClientSession:
@@ -206,21 +162,6 @@ class _ExactTransport(AiohttpTransport):
             # Nothing of its own in a request that is somebody else's.
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
         )
-
-
-class _WholeStream(AiohttpResponseStream):
-    """httpx-aiohttp's, but what came before a connection broke off is given out before its error is raised."""
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        content = self._aiohttp_response.content
-        try:
-            async for piece in content.iter_any():
-                yield piece
-        except (aiohttp.ClientError, OSError):
-            content.set_exception(None)  # type: ignore[arg-type]  # which else would be raised in place of the rest
-            if rest := content.read_nowait():
-                yield rest
-            raise
 
 
 def _body(request: httpx.Request) -> bytes | AsyncIterator[bytes] | None:

@@ -6,13 +6,12 @@ parsing and writing its JSON.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -22,11 +21,12 @@ import django
 
 django.setup()
 
-from streaming import relay
+from streaming.answer import AnswerModeration
 from streaming.formats import OpenAIReader, OpenAIRelay
 from streaming.moderation import Rule, RuleSet
+from streaming.relay import EventReader, Relay
 from streaming.sources import read_document
-from streaming.sse import Message
+from streaming.sse import Message, encode
 
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "system_fingerprint": "fp"}
 TOGETHER = 16
@@ -40,14 +40,12 @@ def chunks(size: int = 4) -> list[str]:
     return [json.dumps({**HEAD, "choices": [choice], "usage": None}, ensure_ascii=False) for choice in choices]
 
 
-async def relayed(data: list[str], rules: RuleSet) -> None:
-    async def batches() -> AsyncGenerator[list[Message]]:
-        for at in range(0, len(data), TOGETHER):
-            yield [Message.unchecked(each) for each in data[at : at + TOGETHER]]
-
-    parts = relay.read(batches(), OpenAIReader(keep_raw=True))
-    async for _ in relay.write(relay.moderate(parts, rules), OpenAIRelay("m")):
-        pass
+def relayed(data: list[bytes], rules: RuleSet) -> None:
+    relay = Relay(EventReader(OpenAIReader(keep_raw=True)), AnswerModeration(rules), OpenAIRelay("m"))
+    for at in range(0, len(data), TOGETHER):
+        relay.feed(b"".join(data[at : at + TOGETHER]))
+        while relay.is_behind:
+            relay.resume()
 
 
 def best(act: Callable[[], object], times: int = 5) -> float:
@@ -64,7 +62,8 @@ def main() -> None:
     dice, data = random.Random(1), chunks()
     words = ["".join(dice.choices("abcdefghijklmnopqrstuvwxyz", k=dice.randint(5, 12))) for _ in range(1000)]
     rules = RuleSet([Rule(number, word) for number, word in enumerate(words)])
-    whole = best(lambda: asyncio.run(relayed(data, rules)))
+    wire = [encode(Message(each)) for each in data]
+    whole = best(lambda: relayed(wire, rules))
     alone = best(lambda: [json.dumps(json.loads(each), ensure_ascii=False) for each in data])
     print(f"{len(data):,} chunks, {TOGETHER} together: {whole / len(data) * 1e6:.1f} µs each")
     print(f"their JSON alone, parsed and written: {alone / len(data) * 1e6:.1f} µs each")
