@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,15 @@ from typing import Any
 import httpx
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DataError, OperationalError
+from django.db import OperationalError, connection
 from django.utils import timezone
 
-from streaming import audit
-from streaming.audit import Occasion, Recorder
+from streaming import audit, write_behind
+from streaming.audit import HitLog, Occasion
 from streaming.models import LostHits, ModerationHit, ModerationRule
 from streaming.moderation import Rule
 from streaming.sightings import Sighting
-from tests.conftest import ROOT, Site, environment, eventually
+from tests.conftest import ROOT, Connection, ScriptedUpstream, Site, environment, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,19 +36,19 @@ def sighting(number: int = 1, text: str = "darn", **more: Any) -> Sighting:
 
 
 @pytest.fixture
-def make_recorder() -> Iterator[Callable[..., Recorder]]:
-    made: list[Recorder] = []
+def make_recorder() -> Iterator[Callable[..., HitLog]]:
+    made: list[HitLog] = []
 
-    def make(**settings: Any) -> Recorder:
-        made.append(Recorder(**{"patience": 0.05, **settings}))
+    def make(**settings: Any) -> HitLog:
+        made.append(HitLog(**{"retry_seconds": 0.05, **settings}))
         return made[-1]
 
     yield make
     for recorder in made:
-        recorder.leave()
+        recorder.close()
 
 
-def wait_for(recorder: Recorder) -> None:
+def wait_for(recorder: HitLog) -> None:
     """Until it has written all it was given. The tests' database, in memory, cannot be read meanwhile."""
     eventually(lambda: not recorder.waiting, "all is written")
 
@@ -98,8 +99,8 @@ def test_a_rule_that_was_deleted_keeps_its_hits(make_recorder: Any) -> None:
 
 def test_a_thousand_are_written_with_a_few_statements(make_recorder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    write = Recorder._write
-    monkeypatch.setattr(Recorder, "_write", lambda self, rows: sizes.append(len(rows)) or write(self, rows))
+    write = audit._write
+    monkeypatch.setattr(audit, "_write", lambda rows, lost: sizes.append(len(rows)) or write(rows, lost))
     recorder = make_recorder()
 
     for _ in range(1000):
@@ -111,62 +112,82 @@ def test_a_thousand_are_written_with_a_few_statements(make_recorder: Any, monkey
 
 
 class Away:
-    """A database that takes nothing until it is back."""
+    """A database that takes nothing until it is back: its table has another name."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.tried = 0
-        self.is_back = False
-        self._create = type(hits).bulk_create
-        monkeypatch.setattr(type(hits), "bulk_create", self._refuse)
+    def __init__(self) -> None:
+        self._name("streaming_moderationhit", "away")
 
-    def _refuse(self, rows: list[Any]) -> Any:
-        self.tried += 1
-        if not self.is_back:
-            raise OperationalError("gone")
-        return self._create(hits, rows)
+    def come_back(self) -> None:
+        self._name("away", "streaming_moderationhit")
+
+    def _name(self, old: str, new: str) -> None:
+        with connection.schema_editor() as editor:
+            editor.alter_db_table(ModerationHit, old, new)
 
 
-def test_while_the_database_is_away_hits_wait_for_it(make_recorder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    away, recorder = Away(monkeypatch), make_recorder()
+def test_while_the_database_is_away_hits_wait_for_it(make_recorder: Any, said_in_log: Any) -> None:
+    away, recorder = Away(), make_recorder()
     for number in range(700):
         recorder.witness(OCCASION)(sighting(number))
-    eventually(lambda: away.tried > 2, "it is tried again and again")
-    assert (recorder.state(), hits.count()) == ({"waiting": 700, "lost": 0}, 0)
+    eventually(lambda: said_in_log().count("no such table") > 2, "it is tried again and again")
+    assert recorder.state() == {"waiting": 700, "lost": 0}
 
-    away.is_back = True
+    away.come_back()
 
     wait_for(recorder)
     assert list(hits.order_by("pk").values_list("rule_id", flat=True)) == list(range(700))
     assert not LostHits.objects.exists()
 
 
-def test_what_is_more_than_it_may_keep_is_counted_and_told(make_recorder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    away, recorder = Away(monkeypatch), make_recorder(most=100)
+def test_what_is_more_than_it_may_keep_is_counted_and_told(make_recorder: Any) -> None:
+    away, recorder = Away(), make_recorder(max_waiting=100)
     for number in range(130):
         recorder.witness(OCCASION)(sighting(number))
     assert recorder.state() == {"waiting": 100, "lost": 30}
 
-    away.is_back = True
+    away.come_back()
 
     wait_for(recorder)
+    eventually(lambda: not recorder._unreported, "the loss is written")
     assert LostHits.objects.get().count == 30
     assert hits.count() == 100
 
 
-def test_one_that_the_database_never_takes_does_not_hold_the_others_up(
-    make_recorder: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(self: Any, rows: list[Any]) -> None:
-        raise DataError("what is this")
-
-    monkeypatch.setattr(type(hits), "bulk_create", refuse)
+@pytest.mark.parametrize("bad", [{"choice": 10**20}, {"choice": "many"}, {"text": None}, {"channel": b"x"}])
+def test_one_that_can_never_be_written_holds_up_no_other(make_recorder: Any, bad: dict[str, Any]) -> None:
     recorder = make_recorder()
 
     for number in range(3):
         recorder.witness(OCCASION)(sighting(number))
+        recorder.witness(OCCASION)(sighting(9, **bad))
 
     wait_for(recorder)
-    assert hits.count() == 3
+    eventually(lambda: not recorder._unreported, "the loss is written")
+    assert sorted(hits.values_list("rule_id", flat=True)) == [0, 1, 2]
+    assert LostHits.objects.get().count == recorder.lost == 3
+
+
+def test_one_that_meets_an_error_that_may_pass_is_tried_again_and_then_given_up(
+    make_recorder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, make_row = [], audit._row
+
+    def refuse_one(hit: Any) -> ModerationHit:
+        if hit.sighting.rule.id == 9:
+            tried.append(hit)
+            raise OperationalError("index row size exceeds maximum")  # as PostgreSQL says of a row
+        return make_row(hit)
+
+    monkeypatch.setattr(audit, "_row", refuse_one)
+    recorder = make_recorder()
+
+    for number in (1, 9, 2):
+        recorder.witness(OCCASION)(sighting(number))
+
+    wait_for(recorder)
+    assert sorted(hits.values_list("rule_id", flat=True)) == [1, 2]
+    assert recorder.lost == 1
+    assert len(tried) >= write_behind.MAX_ATTEMPTS
 
 
 def test_any_text_can_be_written(make_recorder: Any) -> None:
@@ -181,7 +202,7 @@ def test_what_waits_is_written_before_the_process_ends(make_recorder: Any) -> No
     recorder = make_recorder()
     recorder.witness(OCCASION)(sighting())
 
-    recorder.leave()
+    recorder.close()
 
     assert hits.count() == 1
 
@@ -215,7 +236,7 @@ class TestPruning:
 
 
 def rows(site: Site, query: str) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(site.folder / "db.sqlite3") as database:
+    with closing(sqlite3.connect(site.folder / "db.sqlite3")) as database:
         return database.execute(query).fetchall()
 
 
@@ -244,6 +265,53 @@ def test_a_real_stream_ends_in_time_while_the_database_is_locked_and_its_hits_co
     assert found == [("flag", "tired engineer", stream, 2), ("mask", "darn", stream, 2), ("mask", "DARN", stream, 2)]
 
 
+def test_hits_wait_until_a_file_is_a_database_again(make_site: Any) -> None:
+    site = make_site(STREAMING_ACCESS="public")
+    add_rule(site.folder, pattern="darn")
+    path = site.folder / "db.sqlite3"
+    assert "event: moderation" in httpx.get(f"{site.url}/transfer?interval=0").text
+    eventually(lambda: len(rows(site, "SELECT * FROM streaming_moderationhit")) == 2, "the hits are written")
+    eventually(lambda: not path.with_name("db.sqlite3-wal").exists(), "nobody has it open")
+    good = path.read_bytes()
+    path.write_bytes(b"This is no database. " * 1000)
+
+    assert "event: moderation" in httpx.get(f"{site.url}/transfer?interval=0").text
+    eventually(lambda: "the database takes no hits" in site.log, "it is tried")
+    path.write_bytes(good)
+
+    eventually(lambda: len(rows(site, "SELECT * FROM streaming_moderationhit")) == 4, "the hits are written")
+    assert "never" not in site.log
+
+
+def test_a_choice_of_an_upstream_with_any_number_stops_no_recording(make_site: Any, upstream: ScriptedUpstream) -> None:
+    async def script(connection: Connection) -> None:
+        asked = json.loads(await connection.body())
+        choice = {"index": json.loads(asked["user"]), "finish_reason": "stop"}
+        key, kind = ("delta", "text/event-stream") if asked["stream"] else ("message", "application/json")
+        data = json.dumps({"choices": [{**choice, key: {"content": "oh darn"}}]})
+        await connection.begin(kind=kind)
+        await connection.send(f"data: {data}\n\ndata: [DONE]\n\n".encode() if asked["stream"] else data.encode())
+
+    upstream.script = script
+    site = make_site(
+        STREAMING_ACCESS="public", UPSTREAM_URL=f"{upstream.url}/v1", UPSTREAM_FORMAT="openai", UPSTREAM_MODELS="m"
+    )
+    add_rule(site.folder, pattern="darn")
+    body = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+
+    for index in (10**20, 2**31, 2**63, -1, 1.5, 1e300, "x", None, [0]):
+        for stream in (True, False):
+            answer = httpx.post(
+                f"{site.url}/v1/chat/completions", json={**body, "user": json.dumps(index), "stream": stream}
+            )
+            assert "darn" not in answer.text
+    last = httpx.post(f"{site.url}/v1/chat/completions", json={**body, "user": "5"})
+
+    assert last.status_code == 200
+    eventually(lambda: rows(site, "SELECT choice FROM streaming_moderationhit")[-1:] == [(5,)], "the hit is written")
+    assert httpx.get(f"{site.url}/healthz").json()["hits"] == {"waiting": 0, "lost": 0}
+
+
 def test_hits_survive_the_end_of_the_server(make_site: Any) -> None:
     site = make_site()
     add_rule(site.folder, pattern="darn")
@@ -255,4 +323,4 @@ def test_hits_survive_the_end_of_the_server(make_site: Any) -> None:
 
 
 def test_its_bounds_are_those_that_the_readme_names() -> None:
-    assert audit.MAX_WAITING == 20_000
+    assert write_behind.MAX_WAITING == 20_000

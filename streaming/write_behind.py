@@ -1,0 +1,170 @@
+"""Rows that are written in batches, by a thread of their own, so that nobody who has one waits for the database."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from django.db import InterfaceError, OperationalError, connections
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 20_000
+"""Rows that are kept while they cannot be written. What comes after them is lost, and counted."""
+
+BATCH = 500
+GATHER_SECONDS = 0.25
+RETRY_SECONDS = 2.0
+"""After which a database that is away is tried again."""
+
+CLOSE_SECONDS = 3.0
+
+MAX_ATTEMPTS = 3
+"""For a row that alone is refused, with an error that may pass, by a database that takes others."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(slots=True)
+class _Row(Generic[Item]):
+    item: Item
+    attempts: int = 0
+
+
+class WriteBehind(Generic[Item]):
+    """Takes rows at once, and writes them later.
+
+    ``write(items, lost)`` writes all of them, and that so many were lost before, in one transaction; or it raises
+    something, whatever that is, and has written none. ``probe()`` returns if the database takes a row that is surely
+    good, and raises if not. ``what`` names the rows in the log.
+
+    A row that alone is refused while the database takes the probe is never written, and holds up no other; while the
+    database does not take the probe either, it is away, and all rows wait for it.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        write: Callable[[Sequence[Item], int], None],
+        probe: Callable[[], None],
+        *,
+        max_waiting: int = MAX_WAITING,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        self._what = what
+        self._write = write
+        self._probe = probe
+        self._max_waiting = max_waiting
+        self._retry_seconds = retry_seconds
+        self._queue: deque[_Row[Item]] = deque()
+        self._batch: list[_Row[Item]] = []
+        self._unreported = 0
+        self._filled, self._closing = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self.lost = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue) + len(self._batch)
+
+    def state(self) -> dict[str, Any]:
+        """What there is to say of this process."""
+        return {"waiting": self.waiting, "lost": self.lost}
+
+    def put(self, item: Item) -> None:
+        """Neither waits nor fails."""
+        if self.waiting >= self._max_waiting:
+            self._count_lost(1)
+            return
+        self._queue.append(_Row(item))
+        self._filled.set()
+        if self._thread is None:
+            self._start()
+
+    def close(self) -> None:
+        """Writes what is left, if that does not take long."""
+        self._closing.set()
+        self._filled.set()
+        if self._thread:
+            self._thread.join(CLOSE_SECONDS)
+        if self.waiting:
+            logger.error("%d %s were not recorded before the end", self.waiting, self._what)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=f"write {self._what}", daemon=True)
+                self._thread.start()
+                atexit.register(self.close)
+
+    def _run(self) -> None:
+        while self._filled.wait():
+            self._filled.clear()
+            self._closing.wait(GATHER_SECONDS)
+            while self.waiting or self._unreported:
+                if not self._write_batch() and self._closing.wait(self._retry_seconds):
+                    return
+            if self._closing.is_set():
+                return
+
+    def _write_batch(self) -> bool:
+        """Whether the next may follow at once."""
+        while self._queue and len(self._batch) < BATCH:
+            self._batch.append(self._queue.popleft())
+        try:
+            self._write_all()
+        except Exception as error:  # noqa: BLE001 (a row may raise anything, and the others are written)
+            if self._takes_rows():
+                return self._write_one_by_one()
+            logger.warning("the database takes no %s: %r; %d are waiting", self._what, error, self.waiting)
+            return False
+        finally:
+            connections.close_all()
+        return True
+
+    def _write_all(self) -> None:
+        lost = self._unreported
+        self._write([row.item for row in self._batch], lost)
+        self._batch = []
+        with self._lock:
+            self._unreported -= lost
+
+    def _takes_rows(self) -> bool:
+        connections.close_all()  # whatever became of the last one
+        try:
+            self._probe()
+        except Exception:  # noqa: BLE001 (it is away)
+            return False
+        return True
+
+    def _write_one_by_one(self) -> bool:
+        """Whether the next may follow at once: no row waits for its next attempt."""
+        is_done = True
+        while self._batch:
+            row = self._batch[0]
+            try:
+                self._write([row.item], 0)
+            except Exception as error:  # noqa: BLE001 (the same)
+                if not self._takes_rows():
+                    return False
+                row.attempts += 1
+                if isinstance(error, OperationalError | InterfaceError) and row.attempts < MAX_ATTEMPTS:
+                    self._queue.append(row)
+                    is_done = False
+                else:
+                    # In a line: many rows may have the same to say.
+                    logger.error("one of the %s can never be recorded: %r", self._what, error)  # noqa: TRY400
+                    self._count_lost(1)
+            del self._batch[0]
+        return is_done
+
+    def _count_lost(self, count: int) -> None:
+        with self._lock:
+            self.lost += count
+            self._unreported += count
