@@ -68,10 +68,15 @@ def configured_upstreams() -> dict[str, dict[str, Any]]:
             upstreams["default"]["MODELS"] = env.list("UPSTREAM_MODELS")
         if env.str("UPSTREAM_API_KEY", ""):
             upstreams["default"]["API_KEY_ENV"] = "UPSTREAM_API_KEY"
+        if env.bool("UPSTREAM_PROXY", False):
+            upstreams["default"]["PROXY"] = True
     return upstreams
 
 
 STREAMING_UPSTREAMS = configured_upstreams()
+
+# Proxies in front whose X-Forwarded-For, -Proto and -Host count: addresses, networks, or "unix" for a Unix socket.
+STREAMING_TRUSTED_PROXIES: list[str] = env.list("STREAMING_TRUSTED_PROXIES", [])
 
 # Whether the hits of moderation rules keep the text that was met; else only a keyed hash of it.
 STREAMING_HIT_TEXTS = env.bool("STREAMING_HIT_TEXTS", True)

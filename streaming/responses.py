@@ -94,6 +94,8 @@ def failure_of(error: Exception) -> Failure:
     match error:
         case upstreams.Silent():
             return _failure(HTTPStatus.GATEWAY_TIMEOUT, str(error))
+        case upstreams.Closed():
+            return _failure(HTTPStatus.FORBIDDEN, str(error))
         case upstreams.Unknown():
             return _failure(HTTPStatus.NOT_FOUND, str(error))
         case upstreams.Outside() | upstreams.BadPrompt():
@@ -179,8 +181,7 @@ class RelayResponse(_StreamingResponse):
         self._upstream = upstream
         del self["Content-Type"]  # Django's guess
         self._repeated = list[tuple[str, str]]()
-        # Were the answer a page, it would be one of this site's own; so it is shut in.
-        for key, value in [*upstreams.end_to_end(upstream.headers), ("Content-Security-Policy", "sandbox")]:
+        for key, value in upstreams.end_to_end(upstream.headers, upstream.status):
             if key in self:
                 self._repeated.append((key, value))
             else:

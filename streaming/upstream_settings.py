@@ -41,12 +41,14 @@ class UpstreamConfig:
     forward: frozenset[str] = frozenset()
     verify: bool = True
     concurrency: int | None = None
+    is_open_to_proxy: bool = False
 
 
 _FORMATS = ("native", "openai", "text")
-_KEYS = (
-    {"URL", "FORMAT", "HEADERS", "API_KEY_ENV", "MODEL", "MODELS"} | {"TIMEOUTS", "FORWARD", "VERIFY", "CONCURRENCY"}
-)  # fmt: skip
+_KEYS = {
+    *("URL", "FORMAT", "HEADERS", "API_KEY_ENV", "MODEL", "MODELS"),
+    *("TIMEOUTS", "FORWARD", "VERIFY", "CONCURRENCY", "PROXY"),
+}
 
 
 def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
@@ -64,6 +66,8 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
         raise ImproperlyConfigured(f"{where}['CONCURRENCY'] is {concurrency!r}: it has to be a number of streams.")
     if isinstance(entry.get("FORWARD", ()), str):
         raise ImproperlyConfigured(f"{where}['FORWARD'] has to be a list of headers.")
+    if type(entry.get("PROXY", False)) is not bool:
+        raise ImproperlyConfigured(f"{where}['PROXY'] is {entry['PROXY']!r}: it has to be true or false.")
     return UpstreamConfig(
         name,
         url,
@@ -74,6 +78,7 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
         frozenset(header.lower() for header in entry.get("FORWARD", ())),
         bool(entry.get("VERIFY", True)),
         concurrency,
+        entry.get("PROXY", False),
     )
 
 
@@ -124,6 +129,12 @@ def default_plays_documents() -> bool:
     """
     entry = settings.STREAMING_UPSTREAMS.get("default")
     return entry is None or read_config("default", entry).format == "native"
+
+
+def default_is_open_to_proxy() -> bool:
+    """Whether ``/proxy`` relays "default": this site's own ``/stream``, or one that its settings open."""
+    entry = settings.STREAMING_UPSTREAMS.get("default")
+    return entry is None or read_config("default", entry).is_open_to_proxy
 
 
 def models() -> dict[str, tuple[str, str]]:

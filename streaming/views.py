@@ -37,7 +37,9 @@ def page(request: HttpRequest) -> HttpResponse:
     # Each language has its words in a template of its own.
     templates = [f"streaming/index.{get_language()}.html", "streaming/index.html"]
     documents = sources.DOCUMENTS if upstream_settings.default_plays_documents() else ()
-    response = render(request, templates, {"documents": documents, "upstreams": upstreams.names()})
+    is_open = upstream_settings.default_is_open_to_proxy()
+    context = {"documents": documents, "upstreams": upstreams.names(), "proxy_is_open": is_open}
+    response = render(request, templates, context)
     response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response
 
@@ -96,7 +98,7 @@ async def healthz(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse({"status": "ok", **state}, headers={"Cache-Control": "no-store"})
 
 
-@guarded(arriving=True)
+@guarded("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", arriving=True)
 async def proxy(request: HttpRequest, name: str = "default", path: str = "") -> HttpResponseBase:
     upstream = await upstreams.relay(name, raw_path_after(request, path), request, arriving_body(request))
     return registry.watch(RelayResponse(request, upstream))

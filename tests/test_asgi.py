@@ -43,7 +43,7 @@ class TestAReaderThatLeaves:
         self, make_site: Callable[..., Site], upstream: ScriptedUpstream, address: str, request_line: str, body: bytes
     ) -> None:
         upstream.script = speak_until_left
-        site = make_site(UPSTREAM_URL=upstream.url)
+        site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
         reader = site.connect(f"{request_line} {address}\nContent-Type: application/json", body)
         assert b"hello" in read_until(reader, b"hello")
 
@@ -57,7 +57,7 @@ class TestAReaderThatLeaves:
         self, make_site: Callable[..., Site], upstream: ScriptedUpstream, address: str
     ) -> None:
         upstream.script = never_stop
-        site = make_site(UPSTREAM_URL=upstream.url)
+        site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
         reader = site.connect(f"GET {address}")
         read_until(reader, b"xxx")
         eventually(lambda: stands_still(lambda: upstream_bytes(site)), "the server waits for the reader")
@@ -97,7 +97,7 @@ def test_a_reader_that_reads_nothing_costs_no_memory(
     make_site: Callable[..., Site], upstream: ScriptedUpstream, address: str
 ) -> None:
     upstream.script = never_stop
-    site = make_site(UPSTREAM_URL=upstream.url)
+    site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
     read_until(site.connect("GET /stream?interval=0\nConnection: close"), b"done")  # it is warm
     before = site.ps.memory_info().rss
 
@@ -117,7 +117,7 @@ def test_an_upstream_that_dies_in_the_middle_is_an_error_event_of_a_transfer(
         await connection.send(DELTA % b"hello")
 
     upstream.script = die
-    site = make_site(UPSTREAM_URL=upstream.url)
+    site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
 
     answer = read_until(site.connect("GET /transfer\nConnection: close"), b"never")
 
@@ -135,7 +135,7 @@ def test_an_upstream_that_dies_in_the_middle_breaks_the_connection_of_a_proxy(
         await connection.send(b"5\r\nhello\r\n" if "chunked" in framing else b"hello")
 
     upstream.script = die
-    site = make_site(UPSTREAM_URL=upstream.url)
+    site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
 
     answer = read_until(site.connect("GET /proxy"), b"0\r\n\r\n")
 
@@ -223,7 +223,7 @@ def test_a_body_reaches_the_upstream_of_a_proxy_whole(
         await connection.send(b"ok")
 
     upstream.script = take
-    site = make_site(UPSTREAM_URL=upstream.url)
+    site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
     body = os.urandom(5_000_000)
 
     answer = read_until(site.connect("PUT /proxy\nConnection: close", body), b"ok")

@@ -119,7 +119,7 @@ def relay(
     """A site in front of the raw upstream, under each server."""
     folder = tmp_path_factory.mktemp(request.param)
     shutil.copytree(migrated, folder, dirs_exist_ok=True)
-    site = Site(folder, SERVERS[request.param], UPSTREAM_URL=raw_upstream.url)
+    site = Site(folder, SERVERS[request.param], UPSTREAM_URL=raw_upstream.url, UPSTREAM_PROXY="1")
     yield site
     site.stop()
 

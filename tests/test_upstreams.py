@@ -18,7 +18,7 @@ from streaming import formats, upstreams
 from streaming.answer import AnswerModeration
 from streaming.moderation import RuleSet
 from streaming.relay import EventReader, Relay
-from streaming.responses import EventStreamResponse
+from streaming.responses import EventStreamResponse, failure_of
 from streaming.upstreams import (
     Refused,
     Silent,
@@ -40,7 +40,7 @@ def configure(settings: Any, upstream: ScriptedUpstream) -> Configure:
     """Makes the scripted upstream the default one: ``configure(FORMAT="openai")``."""
 
     def configure(path: str = "", **entry: Any) -> None:
-        settings.STREAMING_UPSTREAMS = {"default": {"URL": upstream.url + path, **entry}}
+        settings.STREAMING_UPSTREAMS = {"default": {"URL": upstream.url + path, "PROXY": True, **entry}}
 
     configure()
     return configure
@@ -400,7 +400,7 @@ class TestWhatGoesWrong:
 
 
 class TestRelaying:
-    @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "PROPFIND"])
+    @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"])
     async def test_passes_any_method_on(self, upstream: ScriptedUpstream, configure: Configure, method: str) -> None:
         upstream.script = answers("207 Multi", "X-A: 1", body=b"" if method == "HEAD" else b"ok")
 
@@ -523,7 +523,7 @@ class TestRelaying:
         await all_of(await relayed(headers={"X-Forwarded-For": "198.51.100.1", "X-Forwarded-Host": "liar"}))
 
         headers = upstream.requests[0].headers
-        assert headers["X-Forwarded-For"] == "198.51.100.1, 203.0.113.7"
+        assert headers["X-Forwarded-For"] == "203.0.113.7"
         assert headers["X-Forwarded-Proto"] == "http"
         assert headers["X-Forwarded-Host"] == "testserver"
 
@@ -541,6 +541,50 @@ class TestRelaying:
 
         assert upstream.requests[0].headers["authorization"] == "Bearer x"
         assert upstream.requests[0].headers["cookie"] == "theirs=t; other=a=b"
+
+    @pytest.mark.parametrize("header", ["Authorization", "X-API-Key", "api-key", "X-Goog-Api-Key"])
+    async def test_keeps_the_callers_key_for_this_site_unless_the_settings_forward_it(
+        self, upstream: ScriptedUpstream, configure: Configure, header: str
+    ) -> None:
+        upstream.script = answers("200 OK")
+
+        for forward in ([], [header]):
+            configure(FORWARD=forward)
+            await all_of(await relayed(headers={header: "our-key"}))
+            await all_of(await connected(headers={header: "our-key"}))
+            configure(FORMAT="openai", FORWARD=forward)
+            await all_of(await connected(body=PROMPT, headers={header: "our-key"}))
+
+        sent = ["our-key" in request.head for request in upstream.requests]
+        assert sent == [False] * 3 + [True] * 3
+
+    async def test_a_stream_that_is_asked_for_takes_along_what_the_settings_forward(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        upstream.script = answers("200 OK")
+        configure(FORWARD=["Cookie", "OpenAI-Organization", "X-Name", "Accept", "Host", "Connection"])
+        headers = {
+            "Cookie": "sessionid=s; theirs=t",
+            "OpenAI-Organization": "org-1",
+            "X-Name": "中",
+            "Accept": "text/html",
+            "Host": "elsewhere.example",
+            "Connection": "close",
+            "X-Other": "o",
+        }
+
+        await all_of(await connected(headers=headers))
+
+        lines = [line.encode("latin-1").decode() for line in upstream.requests[0].header_lines]
+        assert {line.partition(": ")[0].lower(): line.partition(": ")[2] for line in lines} == {
+            "host": f"127.0.0.1:{upstream.port}",
+            "cookie": "theirs=t",
+            "openai-organization": "org-1",
+            "x-name": "中",
+            "accept": "text/event-stream",
+            "accept-encoding": "identity",
+            "cache-control": "no-store",
+        }
 
     async def test_the_settings_own_headers_take_the_place_of_the_readers(
         self, upstream: ScriptedUpstream, configure: Configure
@@ -575,6 +619,62 @@ class TestRelaying:
             ("Content-Length", b"3"),
         ]
         assert await all_of(answer) == b"\x1f\x8b\x08"  # and nobody unpacked it
+
+    @pytest.mark.parametrize("status", ["101 Switching Protocols", "099 Early", "600 Late", "999 Never"])
+    async def test_passes_no_status_on_that_ends_nothing(
+        self, upstream: ScriptedUpstream, configure: Configure, status: str
+    ) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.send(f"HTTP/1.1 {status}\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n".encode())
+            await connection.until_left()
+
+        upstream.script = script
+
+        with pytest.raises(upstreams.UpstreamError) as refused:
+            await relayed()
+
+        assert failure_of(refused.value).status == 502
+        assert await asyncio.to_thread(upstream.left.wait, 20)
+
+    @pytest.mark.parametrize("status", ["100 Continue", "103 Early Hints", "199 Whatever"])
+    async def test_waits_for_the_answer_behind_a_status_that_comes_before_it(
+        self, upstream: ScriptedUpstream, configure: Configure, status: str
+    ) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.send(f"HTTP/1.1 {status}\r\nX-Early: 1\r\n\r\n".encode())
+            await connection.begin("200 OK")
+
+        upstream.script = script
+
+        answer = await relayed()
+
+        assert (answer.status, [value for key, value in answer.headers if key == "X-Early"]) == (200, [])
+        await all_of(answer)
+
+    @pytest.mark.parametrize("entry", [{}, {"PROXY": False}])
+    async def test_is_for_upstreams_that_the_settings_open(
+        self, upstream: ScriptedUpstream, settings: Any, said_in_log: Callable[[], str], entry: dict[str, Any]
+    ) -> None:
+        settings.STREAMING_UPSTREAMS = {"default": {"URL": upstream.url, **entry}}
+
+        with pytest.raises(upstreams.Closed, match=r"the upstream 'default' is not open to /proxy$") as closed:
+            await relayed()
+
+        assert failure_of(closed.value).status == 403
+        assert upstream.accepted == 0
+        assert "STREAMING_UPSTREAMS['default'] would need 'PROXY': True" in said_in_log()
+
+    @pytest.mark.parametrize("forward", [[], ["Authorization"]])
+    async def test_asks_for_a_password_only_if_the_upstream_would_get_it(
+        self, upstream: ScriptedUpstream, configure: Configure, forward: list[str]
+    ) -> None:
+        upstream.script = answers("401 Unauthorized", 'WWW-Authenticate: Basic realm="llm"')
+        configure(FORWARD=forward)
+
+        answer = await relayed()
+
+        assert ("WWW-Authenticate" in dict(answer.headers)) == bool(forward)
+        await all_of(answer)
 
     @pytest.mark.parametrize("length", [True, False], ids=["with its length", "in chunks"])
     async def test_passes_a_body_on_while_it_arrives(

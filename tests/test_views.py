@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -220,13 +220,32 @@ class TestTransfer:
         assert problem_of(ask(site, address))["status"] == 404
 
 
+def test_a_closed_upstream_is_named_to_all_and_its_setting_to_staff(
+    make_site: Callable[..., Site], upstream: ScriptedUpstream
+) -> None:
+    site = make_site(UPSTREAM_URL=upstream.url, STREAMING_ACCESS="public")
+    staff = httpx.Client(base_url=site.url)
+    csrf = re.search(r'csrfmiddlewaretoken" value="(.+?)"', staff.get("/admin/login/").text)
+    assert csrf
+    form = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": csrf[1], "next": "/"}
+    assert staff.post("/admin/login/", data=form).status_code == 302
+
+    said = problem_of(ask(site, "/proxy/default/v1/models"))
+    told = problem_of(staff.get("/proxy/default/v1/models"))
+
+    assert (said["status"], said["detail"]) == (403, "the upstream 'default' is not open to /proxy")
+    assert told["detail"].endswith(": STREAMING_UPSTREAMS['default'] would need 'PROXY': True")
+    assert 'data-address="/stream"' in ask(site, "/").text
+    assert upstream.accepted == 0
+
+
 class Relay:
     """A site with an upstream of its own, for all tests of a module."""
 
     def __init__(self, folder: Path, migrated: Path) -> None:
         shutil.copytree(migrated, folder, dirs_exist_ok=True)
         self.upstream = ScriptedUpstream()
-        self.site = Site(folder, UPSTREAM_URL=f"{self.upstream.url}/base", UPSTREAM_FORMAT="openai")
+        self.site = Site(folder, UPSTREAM_URL=f"{self.upstream.url}/base", UPSTREAM_FORMAT="openai", UPSTREAM_PROXY="1")
 
     def stop(self) -> None:
         self.site.stop()
@@ -348,6 +367,15 @@ class TestProxy:
 
         assert answer.status_code == int(status[:3])
         assert (answer.headers["etag"], answer.content) == ('"1"', b"")
+
+    @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "LINK"])
+    def test_passes_no_method_on_that_it_does_not_know(self, relay: Relay, method: str) -> None:
+        with closing(relay.site.connect(f"{method} /proxy\nConnection: close")) as reader:
+            answer = read_until(reader, b"never")
+
+        assert b" 405 " in answer.split(b"\r\n")[0]
+        assert b"allow: get, head, post, put, patch, delete, options\r\n" in answer.lower()
+        assert relay.upstream.requests == []
 
     @pytest.mark.parametrize("path", ["..", "a/../../b", "%2e%2e/b", "a%2f%2e%2e%2fb"])
     def test_does_not_leave_the_upstreams_url(self, relay: Relay, path: str) -> None:

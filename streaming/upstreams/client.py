@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import AsyncIterable
 from dataclasses import replace
@@ -20,14 +21,17 @@ from streaming.upstream_settings import UpstreamConfig, read_config
 from streaming.upstreams.builtin import builtin_config
 from streaming.upstreams.errors import (
     BadPrompt,
+    Closed,
     Outside,
     PostOnly,
     Refused,
     Unknown,
 )
-from streaming.upstreams.headers import Header, relayed_headers
+from streaming.upstreams.headers import Header, forwarded_headers, relayed_headers, without_challenge
 from streaming.upstreams.response import UpstreamResponse
 from streaming.upstreams.transport import send
+
+logger = logging.getLogger(__name__)
 
 MAX_ERROR_BYTES = 64 * 1024
 
@@ -71,7 +75,7 @@ async def connect(name: str, request: HttpRequest, body: bytes, guardrail: Guard
             raise PostOnly(upstream.name, "takes a prompt, by POST")
         return await complete(upstream, request, _chat_completion_fields(upstream, body), guardrail)
     target = _target(upstream, "", request.META.get("QUERY_STRING", ""))
-    passed = _passed_headers(request)
+    passed = forwarded_headers(upstream, request)
     if body and "Content-Type" in request.headers:
         passed.append(("Content-Type", request.headers["Content-Type"]))
     body = await _seen(body, guardrail)
@@ -101,7 +105,7 @@ async def complete(
     """
     await guardrail.moderate_prompt(fields)
     body, target = _asked(upstream, {**fields, "stream": True})
-    headers = [*_passed_headers(request), ("Content-Type", "application/json"), *_FOR_A_STREAM]
+    headers = [*forwarded_headers(upstream, request), ("Content-Type", "application/json"), *_FOR_A_STREAM]
     return await _stream(upstream, "POST", target, headers, body, guardrail)
 
 
@@ -109,7 +113,11 @@ async def complete_at_once(upstream: UpstreamConfig, request: HttpRequest, field
     """Asks an upstream for a chat completion that comes whole: its JSON. Refused if it answers with anything else."""
     await guardrail.moderate_prompt(fields)
     body, target = _asked(upstream, {**fields, "stream": False})
-    headers = [*_passed_headers(request), ("Content-Type", "application/json"), ("Accept", "application/json")]
+    headers = [
+        *forwarded_headers(upstream, request),
+        ("Content-Type", "application/json"),
+        ("Accept", "application/json"),
+    ]
     seconds = upstream.timeouts.total or WHOLE_SECONDS
     patient = replace(upstream, timeouts=replace(upstream.timeouts, idle=seconds, total=seconds))
     answer = await send(patient, "POST", target, [*headers, ("Accept-Encoding", "identity")], body, seconds)
@@ -124,10 +132,6 @@ async def complete_at_once(upstream: UpstreamConfig, request: HttpRequest, field
 
 # "identity": a compressed stream would have to be unpacked before its text can be read.
 _FOR_A_STREAM = [("Accept", "text/event-stream"), ("Accept-Encoding", "identity"), ("Cache-Control", "no-store")]
-
-
-def _passed_headers(request: HttpRequest) -> list[Header]:
-    return [(key, request.headers[key]) for key in ("Accept-Language", "X-Request-ID") if key in request.headers]
 
 
 def _asked(upstream: UpstreamConfig, fields: Fields) -> tuple[bytes, URL]:
@@ -240,10 +244,24 @@ def _as_stream(upstream: UpstreamConfig, body: bytes, guardrail: Guardrail) -> b
 async def relay(name: str, path: str, request: HttpRequest, body: AsyncIterable[bytes] | bytes) -> UpstreamResponse:
     """Passes a request on byte for byte, as ``/proxy`` does: its method, path, query, headers and body."""
     upstream = config_of(name, request)
+    await _refuse_unless_open(upstream, request)
     target = _target(upstream, path, request.META.get("QUERY_STRING", ""))
-    return await send(
-        upstream, str(request.method), target, relayed_headers(upstream, request), body, upstream.timeouts.head
-    )
+    headers = relayed_headers(upstream, request)
+    answer = await send(upstream, str(request.method), target, headers, body, upstream.timeouts.head)
+    if not 200 <= answer.status <= 599:
+        answer.close()
+        raise Refused(upstream.name, 502, f"answered with the status {answer.status}, which is no final answer")
+    return replace(answer, headers=without_challenge(upstream, answer.headers))
+
+
+async def _refuse_unless_open(upstream: UpstreamConfig, request: HttpRequest) -> None:
+    """``/proxy`` moderates nothing, and asks with the operator's key: so it is open where the operator says so."""
+    if upstream.is_open_to_proxy:
+        return
+    hint = f"STREAMING_UPSTREAMS[{upstream.name!r}] would need 'PROXY': True"
+    logger.info("the upstream %r was asked for through /proxy, to which it is closed: %s", upstream.name, hint)
+    user = await request.auser() if hasattr(request, "auser") else None
+    raise Closed(upstream.name, "is not open to /proxy" + (f": {hint}" if user and user.is_staff else ""))
 
 
 def _chat_completion_fields(upstream: UpstreamConfig, body: bytes) -> Fields:

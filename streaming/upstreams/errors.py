@@ -15,6 +15,10 @@ class Unknown(UpstreamError):
     """No upstream has this name."""
 
 
+class Closed(UpstreamError):
+    """It is not open to ``/proxy``."""
+
+
 class Outside(UpstreamError):
     """The path asked for does not lie below the upstream's URL."""
 

@@ -1,63 +1,149 @@
-"""Which headers go along with what is relayed, there and back: RFC 9110, section 7.6.1."""
+"""Which headers go along with what is relayed, there and back: RFC 9110, section 7.6.1, and what this site is.
+
+A relayed response comes from this site's own origin, whoever wrote it. So what would speak to a browser for the whole
+site, or to the servers in front of it, stays here. Whatever is named nowhere below passes as it came, in its order and
+as often as it came.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from http import HTTPStatus
 
 from django.conf import settings
 from django.http import HttpRequest
 
+from streaming.forwarded import forwarded
 from streaming.upstream_settings import UpstreamConfig
 from streaming.upstreams.builtin import SIGNATURE_HEADER
 from streaming.upstreams.framing import announced_length
 
 Header = tuple[str, str]
 
-# RFC 9110 section 7.6.1: they speak of one connection, not of the message.
 HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"}
-    | {"te", "trailer", "transfer-encoding", "upgrade", "http2-settings"}
+    | {"te", "trailer", "transfer-encoding", "upgrade", "http2-settings", "proxy-authentication-info"}
 )
+"""They speak of one connection, not of the message (section 7.6.1), and so does what ``Connection`` names."""
 
-# What of a reader's request never reaches an upstream, unless its settings FORWARD it.
-PRIVATE = frozenset({"authorization", "cookie"})
+PRIVATE = frozenset({"authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"})
+"""By these a client is known to this site, so no upstream gets them, unless its FORWARD names them."""
 
-# Set here, or of use to this site alone.
-OURS = frozenset(
-    {"host", "content-length", "expect", "forwarded", "x-csrftoken", SIGNATURE_HEADER.lower()}
-    | {f"x-forwarded-{name}" for name in ("for", "host", "proto", "port", "server", "prefix")}
+NOT_FORWARDED = frozenset(
+    # Made here, of what is really sent.
+    {"host", "content-length", "expect", "forwarded"}
+    | {f"x-forwarded-{name}" for name in ("for", "host", "proto", "port", "server", "prefix", "scheme", "ssl")}
+    # Other names for the client's address, of which an upstream may think that a proxy set them.
+    | {"x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for", "client-ip"}
+    | {"true-client-ip", "cf-connecting-ip", "cf-connecting-ipv6", "fastly-client-ip", "x-envoy-external-address"}
+    # Other names for the path and host, by which some servers would leave the upstream's URL.
+    | {"x-original-url", "x-rewrite-url", "x-original-uri", "x-original-host", "x-host"}
+    # Of use to this site alone.
+    | {"x-csrftoken", SIGNATURE_HEADER.lower(), "daphne-root-path"}
 )
+"""Of a request these never go along, whatever FORWARD names."""
+
+COOKIES = {"set-cookie", "set-cookie2"}
+"""A cookie would be set for this whole site: over its own, and sent to every other upstream."""
+
+SPEAKS_FOR_THE_SITE = (
+    # What a browser remembers of an origin: the site's owner decides it, by its own server's configuration.
+    {"clear-site-data", "strict-transport-security", "alt-svc", "public-key-pins", "public-key-pins-report-only"}
+    | {"expect-ct", "nel", "report-to", "reporting-endpoints", "origin-agent-cluster", "accept-ch", "critical-ch"}
+    | {"accept-ch-lifetime", "set-login", "use-as-dictionary", "origin-trial", "service-worker-allowed"}
+    | {"secure-session-registration", "sec-session-registration", "speculation-rules", "supports-loading-mode"}
+    | {"activate-storage-access", "x-permitted-cross-domain-policies"}
+    # Which other sites may read it: STREAMING_ALLOWED_ORIGINS says so.
+    | {"timing-allow-origin"}
+    # How a page may be shown and what it may do: said below, or by Django's middleware, for all that is relayed.
+    | {"content-security-policy-report-only", "x-content-security-policy", "x-webkit-csp"}
+    | {"x-frame-options", "x-content-type-options", "referrer-policy", "permissions-policy", "feature-policy"}
+    | {"permissions-policy-report-only", "document-policy", "document-isolation-policy", "x-xss-protection"}
+    | {"x-dns-prefetch-control", "x-ua-compatible", "x-download-options", "refresh"}
+)
+"""What would speak to a browser for this whole site."""
+
+SPEAKS_TO_OUR_SERVER = {"x-sendfile", "x-lighttpd-send-file", "x-lighttpd-send-tempfile", "x-reproxy-url"} | {
+    *("surrogate-control", "surrogate-key", "cache-tag", "cdn-cache-control", "cloudflare-cdn-cache-control"),
+    *("edge-control", "edge-cache-tag"),
+}
+"""Orders to the proxy or cache in front: with X-Accel-Redirect nginx would hand out the site's own files."""
+
+DROPPED_PREFIXES = ("access-control-", "cross-origin-", "x-accel-", "attribution-reporting-")
+"""CORS and isolation, which are this site's to say; nginx's orders; advertising that speaks for an origin."""
+
+DROPPED_FROM_RESPONSES = HOP_BY_HOP | COOKIES | SPEAKS_FOR_THE_SITE | SPEAKS_TO_OUR_SERVER
+
+SHUT_IN = [("Content-Security-Policy", "sandbox"), ("X-Content-Type-Options", "nosniff"), ("X-Frame-Options", "DENY")]
+"""Were the response a page it would be one of this site's own: so it runs nothing, is taken for nothing else, and
+shown in no frame. An upstream's own Content-Security-Policy stays beside it: of several each only forbids more."""
+
+LIVE = {"text/event-stream", "application/x-ndjson", "application/jsonl"}
+"""Media types of streams, which a proxy in front must not collect."""
 
 
 def relayed_headers(upstream: UpstreamConfig, request: HttpRequest) -> list[Header]:
-    """The reader's end-to-end headers, in their order and as often as they came."""
-    scope = getattr(request, "scope", {})
-    came = [(key.decode("latin-1"), _text(value)) for key, value in scope.get("headers", ())]
-    dropped = HOP_BY_HOP | OURS | _named_by_connection(came) | (PRIVATE - upstream.forward)
-    headers = [(key, value) for key, value in came if key.lower() not in dropped]
-    headers = [(key, _without_own_cookies(value) if key.lower() == "cookie" else value) for key, value in headers]
+    """The client's end-to-end headers, and for whom they are sent."""
+    came = _came(request)
+    dropped = HOP_BY_HOP | NOT_FORWARDED | _named_by_connection(came) | (PRIVATE - upstream.forward)
+    headers = [(key, value) for key, value in _without_own_cookies(came) if key.lower() not in dropped]
     if (length := announced_length(came)) is not None:
         headers.append(("Content-Length", str(length)))
-    client = (scope.get("client") or [""])[0]
-    before = ", ".join(value for key, value in came if key.lower() == "x-forwarded-for")
-    headers += [
-        ("X-Forwarded-For", f"{before}, {client}" if before else client),
-        ("X-Forwarded-Proto", request.scheme or "http"),
-        ("X-Forwarded-Host", request.get_host()),
-    ]
+    client = forwarded(request)
+    said = {"For": client.address, "Proto": client.scheme, "Host": client.host}
+    return headers + [(f"X-Forwarded-{name}", value) for name, value in said.items() if value]
+
+
+def forwarded_headers(upstream: UpstreamConfig, request: HttpRequest) -> list[Header]:
+    """Of the headers of a request that is asked anew: the language, the request's id, and what FORWARD names."""
+    named = ({"accept-language", "x-request-id"} | upstream.forward) - HOP_BY_HOP - NOT_FORWARDED - MADE_ANEW
+    return _without_own_cookies((key, value) for key, value in _came(request) if key.lower() in named)
+
+
+MADE_ANEW = {"accept", "accept-encoding", "cache-control", "content-type", "content-encoding"}
+"""They speak of a body that is not the client's: ``/transfer`` and ``/v1`` ask in their own words."""
+
+
+def _came(request: HttpRequest) -> list[Header]:
+    headers = getattr(request, "scope", {}).get("headers", ())
+    return [(key.decode("latin-1"), _text(value)) for key, value in headers]
+
+
+def _without_own_cookies(headers: Iterable[Header]) -> list[Header]:
+    own = {settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, settings.LANGUAGE_COOKIE_NAME, "messages"}
+
+    def others(cookies: str) -> str:
+        return "; ".join(pair for part in cookies.split(";") if (pair := part.strip()).partition("=")[0] not in own)
+
+    headers = [(key, others(value) if key.lower() == "cookie" else value) for key, value in headers]
     return [(key, value) for key, value in headers if value or key.lower() != "cookie"]
 
 
-def _without_own_cookies(cookies: str) -> str:
-    own = {settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME}
-    return "; ".join(pair for part in cookies.split(";") if (pair := part.strip()).partition("=")[0] not in own)
-
-
-def end_to_end(headers: Iterable[Header]) -> list[Header]:
-    """A response's headers without those of the connection, nor the upstream's cookies."""
+def end_to_end(headers: Iterable[Header], status: int = HTTPStatus.OK) -> list[Header]:
+    """A response's headers as this site says them: see the tables above."""
     headers = list(headers)
-    dropped = HOP_BY_HOP | _named_by_connection(headers) | {"set-cookie", "set-cookie2"}
-    return [(key, value) for key, value in headers if key.lower() not in dropped]
+    dropped = DROPPED_FROM_RESPONSES | _named_by_connection(headers) | {"content-length"}
+    kept = [
+        (key, value)
+        for key, value in headers
+        if key.lower() not in dropped and not key.lower().startswith(DROPPED_PREFIXES)
+    ]
+    # RFC 9110, section 8.6: where there is no body, there is no length of one.
+    if (length := announced_length(headers)) is not None and status != HTTPStatus.NO_CONTENT:
+        kept.append(("Content-Length", str(length)))
+    kind = next((value for key, value in headers if key.lower() == "content-type"), "")
+    if kind.partition(";")[0].strip().lower() in LIVE:
+        kept.append(("X-Accel-Buffering", "no"))
+    return [*kept, *SHUT_IN]
+
+
+def without_challenge(upstream: UpstreamConfig, headers: Iterable[Header]) -> list[Header]:
+    """A response's headers without the question for a password, unless its answer would reach the upstream.
+
+    A browser asks it in this site's name, and would send what it is told to this site from then on.
+    """
+    is_answered = "authorization" in upstream.forward
+    return [(key, value) for key, value in headers if is_answered or key.lower() != "www-authenticate"]
 
 
 def _named_by_connection(headers: Iterable[Header]) -> set[str]:

@@ -162,10 +162,10 @@ def paced_upstream(sizes: Sizes) -> Iterator[str]:
 def site(server: str, origin: str, sizes: Sizes, *, rules: int) -> Iterator[Server]:
     """This site with a database of its own, its rules in force, and an API key that may use the upstreams."""
     upstreams = {
-        "default": {"URL": f"{origin}/native"},
+        "default": {"URL": f"{origin}/native", "PROXY": True},
         "openai": {"URL": f"{origin}/v1", "FORMAT": "openai", "MODELS": ["m"]},
-        "burst": {"URL": f"{origin}/native/burst/{sizes.burst}"},
-        "idle": {"URL": f"{origin}/native/idle"},
+        "burst": {"URL": f"{origin}/native/burst/{sizes.burst}", "PROXY": True},
+        "idle": {"URL": f"{origin}/native/idle", "PROXY": True},
     }
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(database(rules), f"{folder}/db.sqlite3")

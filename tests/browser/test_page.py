@@ -300,7 +300,11 @@ def test_a_server_of_the_openai_api_that_knows_no_other_fields_is_asked_with_non
 
     upstream.script = script
     site = make_site(
-        UPSTREAM_URL=f"{upstream.url}/v1", UPSTREAM_FORMAT="openai", UPSTREAM_MODELS="m", STREAMING_ACCESS="public"
+        UPSTREAM_URL=f"{upstream.url}/v1",
+        UPSTREAM_FORMAT="openai",
+        UPSTREAM_MODELS="m",
+        UPSTREAM_PROXY="1",
+        STREAMING_ACCESS="public",
     )
     page = browser.new_context().new_page()
     page.goto(site.url)

@@ -1,0 +1,129 @@
+"""Which headers of a response go along, and which are for this site to say."""
+
+from __future__ import annotations
+
+import pytest
+
+from streaming.upstreams.headers import SHUT_IN, end_to_end
+
+Headers = list[tuple[str, str]]
+
+FOR_THE_WHOLE_SITE = [
+    ("Clear-Site-Data", '"*"'),
+    ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
+    ("Alt-Svc", 'h3="evil.example:443"'),
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Credentials", "true"),
+    ("Timing-Allow-Origin", "*"),
+    ("Service-Worker-Allowed", "/"),
+    ("Refresh", "0; url=https://evil.example/"),
+    ("X-Frame-Options", "ALLOWALL"),
+    ("X-Content-Type-Options", "none"),
+    ("Content-Security-Policy-Report-Only", "default-src 'none'; report-uri https://evil.example/"),
+    ("Referrer-Policy", "unsafe-url"),
+    ("Permissions-Policy", "camera=*"),
+    ("Public-Key-Pins", 'pin-sha256="x"; max-age=5184000'),
+    ("NEL", '{"report_to": "x", "max_age": 86400}'),
+    ("Report-To", "{}"),
+    ("Reporting-Endpoints", 'x="https://evil.example/"'),
+    ("Origin-Agent-Cluster", "?1"),
+    ("Cross-Origin-Opener-Policy", "unsafe-none"),
+    ("Cross-Origin-Embedder-Policy-Report-Only", "require-corp"),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+    ("Accept-CH", "Sec-CH-UA-Full-Version"),
+    ("Use-As-Dictionary", 'match="/*"'),
+    ("Set-Login", "logged-out"),
+    ("Set-Cookie", "sessionid=x; Path=/"),
+    ("Set-Cookie2", "a=b"),
+]
+TO_THE_SERVER_IN_FRONT = [
+    ("X-Accel-Redirect", "/protected/db.sqlite3"),
+    ("X-Accel-Expires", "3600"),
+    ("X-Accel-Buffering", "yes"),
+    ("X-Sendfile", "/etc/passwd"),
+    ("X-Reproxy-URL", "http://127.0.0.1/"),
+    ("Surrogate-Control", "max-age=3600"),
+    ("CDN-Cache-Control", "public"),
+]
+OF_THE_CONNECTION = [
+    ("Connection", "close"),
+    ("Keep-Alive", "timeout=5"),
+    ("Proxy-Authenticate", "Basic"),
+    ("TE", "trailers"),
+    ("Trailer", "Expires"),
+    ("Transfer-Encoding", "chunked"),
+    ("Upgrade", "h2c"),
+]
+
+
+@pytest.mark.parametrize("spelled", [str, str.lower, str.upper])
+@pytest.mark.parametrize(("name", "value"), [*FOR_THE_WHOLE_SITE, *TO_THE_SERVER_IN_FRONT, *OF_THE_CONNECTION])
+def test_what_speaks_for_this_site_or_to_its_servers_stays_here(name: str, value: str, spelled: object) -> None:
+    assert end_to_end([(spelled(name), value)]) == SHUT_IN  # type: ignore[operator]
+
+
+def test_the_rest_passes_as_it_came() -> None:
+    headers = [
+        ("Content-Type", "application/json"),
+        ("x-two", "1"),
+        ("X-Two", "2"),
+        ("ETag", '"1"'),
+        ("X-RateLimit-Remaining", "5"),
+        ("Retry-After", "1.5"),
+        ("Location", "/elsewhere"),
+        ("Link", "</?page=2>; rel=next"),
+        ("Vary", "Origin"),
+        ("Cache-Control", "max-age=5"),
+        ("X-Empty", ""),
+        ("Content-Encoding", "br"),
+    ]
+
+    assert end_to_end(headers) == [*headers, *SHUT_IN]
+
+
+def test_what_connection_names_is_of_the_connection() -> None:
+    assert end_to_end([("Connection", "X-Hop, close"), ("x-hop", "1"), ("X-Other", "2")]) == [
+        ("X-Other", "2"),
+        *SHUT_IN,
+    ]
+
+
+def test_an_upstreams_own_policy_stays_beside_the_sandbox() -> None:
+    policies = [value for key, value in end_to_end([("Content-Security-Policy", "img-src 'self'")]) if "Sec" in key]
+
+    assert policies == ["img-src 'self'", "sandbox"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "length"),
+    [
+        ([("Content-Length", "5")], 200, "5"),
+        ([("content-length", "5"), ("Content-Length", "5")], 200, "5"),
+        ([("Content-Length", "5"), ("Content-Length", "6")], 200, None),
+        ([("Content-Length", "5"), ("Transfer-Encoding", "chunked")], 200, None),
+        ([("Content-Length", "five")], 200, None),
+        ([("Content-Length", "5")], 304, "5"),
+        ([("Content-Length", "0")], 204, None),
+    ],
+)
+def test_a_length_is_said_once_and_only_where_it_leaves_no_doubt(
+    headers: Headers, status: int, length: str | None
+) -> None:
+    assert dict(end_to_end(headers, status)).get("Content-Length") == length
+    assert [key.lower() for key, _ in end_to_end(headers, status)].count("content-length") == (length is not None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_live"),
+    [
+        ("text/event-stream", True),
+        ("Text/Event-Stream; charset=utf-8", True),
+        ("application/x-ndjson", True),
+        ("application/json", False),
+        ("text/event-stream-of-another-kind", False),
+    ],
+)
+def test_a_proxy_in_front_is_told_not_to_collect_a_stream(kind: str, is_live: bool) -> None:
+    headers = end_to_end([("Content-Type", kind), ("X-Accel-Buffering", "yes")])
+
+    assert [value for key, value in headers if key == "X-Accel-Buffering"] == (["no"] if is_live else [])
