@@ -10,8 +10,8 @@ from collections.abc import Generator, Iterable, Iterator
 from itertools import chain, groupby
 
 from streaming.formats import ChoiceEnd, Delta, Failure, Notice, Part, Snapshot, StreamEnd, TextPart
+from streaming.hit_context import ContextRecorder, HitHandler
 from streaming.moderation import Blocked, Finding, Moderator, Outcome, RuleSet, Text
-from streaming.sightings import Lookout, Witness
 
 SLICE_CHARS = 4096
 """How much text is moderated in one go. At the worst rate that was measured, 11 microseconds a character, that takes
@@ -33,11 +33,11 @@ class AnswerModeration:
     takes a StreamEnd or a Failure takes nothing after it.
     """
 
-    def __init__(self, rule_set: RuleSet, witness: Witness | None = None) -> None:
+    def __init__(self, rule_set: RuleSet, on_hit: HitHandler | None = None) -> None:
         self._rule_set = rule_set
-        self._witness = witness
+        self._on_hit = on_hit
         self._channels: dict[_ChannelKey, DeltaStream | SnapshotStream] = {}
-        self._texts = AtomicTexts(rule_set, witness)
+        self._texts = AtomicTexts(rule_set, on_hit)
 
     def feed(self, parts: Iterable[Part]) -> Iterator[Step]:
         chars = 0  # since the last pause
@@ -55,17 +55,17 @@ class AnswerModeration:
                 yield from self._texts.feed(part) if isinstance(part, TextPart) else self._cleaned(part)
 
     def close(self) -> None:
-        """Whatever ended the stream, the witness is told of what was waiting for the text that follows it."""
+        """Whatever ended the stream, the hits are handed on that were waiting for the text after them."""
         for stream in self._channels.values():
-            if stream.lookout:
-                stream.lookout.finish()
+            if stream.recorder:
+                stream.recorder.finish()
 
     def _stream_of(self, key: _ChannelKey) -> DeltaStream | SnapshotStream:
         stream = self._channels.get(key)
         if stream is None:
             kind, choice, channel = key
             made = DeltaStream if kind is Delta else SnapshotStream
-            stream = self._channels[key] = made(self._rule_set, self._witness, choice, channel)
+            stream = self._channels[key] = made(self._rule_set, self._on_hit, choice, channel)
         return stream
 
     def _released_before(self, part: Part) -> list[Part]:
@@ -77,8 +77,8 @@ class AnswerModeration:
         released: list[Part] = []
         for stream in map(self._channels.pop, ended):
             released += stream.finish()
-            if stream.lookout:
-                stream.lookout.finish()
+            if stream.recorder:
+                stream.recorder.finish()
         return released
 
     def _cleaned(self, part: Part) -> list[Part]:
@@ -130,9 +130,9 @@ def _fed(moderator: Moderator, text: str) -> Generator[None, None, list[Outcome]
 class DeltaStream:
     """The moderation of one channel whose text comes bit by bit."""
 
-    def __init__(self, rule_set: RuleSet, witness: Witness | None, choice: int, channel: str) -> None:
+    def __init__(self, rule_set: RuleSet, on_hit: HitHandler | None, choice: int, channel: str) -> None:
         self._moderator = Moderator(rule_set)
-        self.lookout = Lookout(witness, channel, choice) if witness else None
+        self.recorder = ContextRecorder(on_hit, channel, choice) if on_hit else None
         self._channel = channel
         self._choice = choice
 
@@ -147,17 +147,17 @@ class DeltaStream:
     def _feed_one(self, text: str) -> list[Part]:
         outcomes = self._moderator.feed(text)
         if len(outcomes) == 1 and type(outcomes[0]) is Text:  # what nearly every piece comes to
-            if self.lookout:
-                self.lookout.see(text, (), self._moderator.held)
+            if self.recorder:
+                self.recorder.record(text, (), self._moderator.held)
             return [Delta(outcomes[0].text, self._channel, self._choice)]
-        if self.lookout:
-            self.lookout.see(text, outcomes, self._moderator.held)
+        if self.recorder:
+            self.recorder.record(text, outcomes, self._moderator.held)
         return self._parts(outcomes)
 
     def _feed_all(self, texts: list[str]) -> list[Part]:
         groups = self._moderator.feed_all(texts)
-        if self.lookout:
-            self.lookout.see("".join(texts), chain.from_iterable(groups), self._moderator.held)
+        if self.recorder:
+            self.recorder.record("".join(texts), chain.from_iterable(groups), self._moderator.held)
         return [part for outcomes in groups for part in self._parts(outcomes)]
 
     def _feed_in_slices(self, texts: list[str]) -> Iterator[Step]:
@@ -167,8 +167,8 @@ class DeltaStream:
 
     def finish(self) -> list[Part]:
         outcomes = self._moderator.finish()
-        if self.lookout:
-            self.lookout.see("", outcomes, self._moderator.held)
+        if self.recorder:
+            self.recorder.record("", outcomes, self._moderator.held)
         return self._parts(outcomes)
 
     def _parts(self, outcomes: list[Outcome]) -> list[Part]:
@@ -194,10 +194,10 @@ def _slices(texts: list[str]) -> Iterator[list[str]]:
 class SnapshotStream:
     """The moderation of a text that comes whole each time. Only what is new is looked at, unless it was rewritten."""
 
-    def __init__(self, rule_set: RuleSet, witness: Witness | None, choice: int, channel: str) -> None:
+    def __init__(self, rule_set: RuleSet, on_hit: HitHandler | None, choice: int, channel: str) -> None:
         self._rule_set = rule_set
         self._moderator = Moderator(rule_set)
-        self.lookout = Lookout(witness, channel, choice, may_rewind=True) if witness else None
+        self.recorder = ContextRecorder(on_hit, channel, choice, may_rewind=True) if on_hit else None
         self._channel = channel
         self._choice = choice
         self._seen = self._shown = self._sent = ""
@@ -209,8 +209,8 @@ class SnapshotStream:
     def _feed(self, text: str) -> Iterator[Step]:
         if not text.startswith(self._seen):
             self._moderator, self._seen, self._shown = Moderator(self._rule_set), "", ""
-            if self.lookout:
-                self.lookout.rewind()
+            if self.recorder:
+                self.recorder.rewind()
         new, self._seen = text[len(self._seen) :], text
         outcomes = yield from _fed(self._moderator, new)
         yield from self._parts(new, outcomes)
@@ -219,8 +219,8 @@ class SnapshotStream:
         return self._parts("", self._moderator.finish())
 
     def _parts(self, text: str, outcomes: list[Outcome]) -> list[Part]:
-        if self.lookout:
-            self.lookout.see(text, outcomes, self._moderator.held)
+        if self.recorder:
+            self.recorder.record(text, outcomes, self._moderator.held)
         shown, notices = _sorted_out(outcomes)
         self._shown += shown
         changed, self._sent = self._shown != self._sent, self._shown
@@ -230,9 +230,9 @@ class SnapshotStream:
 class AtomicTexts:
     """The moderation of texts that are complete, and shown at once. Of two under one name no match is put together."""
 
-    def __init__(self, rule_set: RuleSet, witness: Witness | None) -> None:
+    def __init__(self, rule_set: RuleSet, on_hit: HitHandler | None) -> None:
         self._rule_set = rule_set
-        self._witness = witness
+        self._on_hit = on_hit
         self._names: dict[tuple[int, str], tuple[Moderator, str]] = {}
 
     def feed(self, part: TextPart) -> Iterator[Step]:
@@ -259,10 +259,10 @@ class AtomicTexts:
         return before
 
     def _see(self, text: str, outcomes: list[Outcome], part: TextPart) -> None:
-        if self._witness:
-            lookout = Lookout(self._witness, part.channel, part.choice)
-            lookout.see(text, outcomes, 0)
-            lookout.finish()
+        if self._on_hit:
+            recorder = ContextRecorder(self._on_hit, part.channel, part.choice)
+            recorder.record(text, outcomes, 0)
+            recorder.finish()
 
 
 def _crosses(outcome: Outcome, at: int) -> bool:

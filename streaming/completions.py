@@ -62,7 +62,7 @@ def _streamed(request: HttpRequest, guardrail: guardrails.Guardrail, source: Sou
 
 
 def _headers(guardrail: guardrails.Guardrail) -> dict[str, str]:
-    """OpenAI's clients show it in their errors; here it names the stream in the audit."""
+    """OpenAI's clients show it in their errors; here it names the stream in the hit log."""
     return {"X-Request-ID": guardrail.stream, "Cache-Control": "no-store"}
 
 

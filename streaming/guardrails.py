@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 
-from streaming import answer, audit, formats, rulebook
+from streaming import answer, formats, hit_log, rulebook
 from streaming.answer import PAUSE, AnswerModeration
 from streaming.formats import Delta, Notice, Part, StreamEnd, TextPart
+from streaming.hit_context import HitHandler
 from streaming.models import Direction
 from streaming.moderation import RuleSet
 from streaming.requests import BadRequest
-from streaming.sightings import Witness
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,33 +28,33 @@ class Guardrail:
     stream: str
     prompts: RuleSet
     answers: RuleSet
-    prompt_witness: Witness
-    answer_witness: Witness
+    on_prompt_hit: HitHandler
+    on_answer_hit: HitHandler
 
     async def moderate_prompt(self, fields: dict[str, Any]) -> None:
-        await moderate_prompt(fields, self.prompts, self.prompt_witness)
+        await moderate_prompt(fields, self.prompts, self.on_prompt_hit)
 
     def clean(self, words: str) -> str:
         return answer.clean(words, self.answers)
 
     def moderate_answer(self) -> AnswerModeration:
         """The moderation of the answer, which a Relay feeds as it comes."""
-        return AnswerModeration(self.answers, self.answer_witness)
+        return AnswerModeration(self.answers, self.on_answer_hit)
 
     async def moderate_completion(self, data: str) -> dict[str, Any]:
-        return await moderate_completion(data, self.answers, self.answer_witness)
+        return await moderate_completion(data, self.answers, self.on_answer_hit)
 
 
 async def begin(request: HttpRequest, upstream: str, stream: str | None = None) -> Guardrail:
     """The guardrail of a stream of this upstream, under an id of its own unless it has one."""
-    stream, who = stream or uuid.uuid4().hex, await audit.name_of(request)
+    stream, who = stream or uuid.uuid4().hex, await hit_log.name_of(request)
 
-    async def of(direction: Direction) -> tuple[RuleSet, Witness]:
+    async def of(direction: Direction) -> tuple[RuleSet, HitHandler]:
         snapshot = await rulebook.current(upstream, direction)
-        return snapshot.rule_set, audit.witness(audit.Occasion(stream, upstream, direction, snapshot.version, who))
+        return snapshot.rule_set, hit_log.on_hit(hit_log.StreamInfo(stream, upstream, direction, snapshot.version, who))
 
-    (prompts, prompt_witness), (answers, answer_witness) = await of("prompts"), await of("answers")
-    return Guardrail(stream, prompts, answers, prompt_witness, answer_witness)
+    (prompts, on_prompt_hit), (answers, on_answer_hit) = await of("prompts"), await of("answers")
+    return Guardrail(stream, prompts, answers, on_prompt_hit, on_answer_hit)
 
 
 class Moderated(NamedTuple):
@@ -66,11 +66,11 @@ class Moderated(NamedTuple):
 
 
 async def moderate_complete_texts(
-    texts: Iterable[Delta | TextPart], rule_set: RuleSet, witness: Witness | None
+    texts: Iterable[Delta | TextPart], rule_set: RuleSet, on_hit: HitHandler | None
 ) -> Moderated:
     """Texts that are all there, with the pauses that the event loop needs. After a block nothing more is shown."""
     shown = defaultdict[tuple[int, str], list[str]](list)
-    notices, moderation = list[Notice](), AnswerModeration(rule_set, witness)
+    notices, moderation = list[Notice](), AnswerModeration(rule_set, on_hit)
     parts: list[Part] = [*texts, StreamEnd()]
     with closing(moderation):
         for part in moderation.feed(parts):
@@ -86,13 +86,13 @@ async def moderate_complete_texts(
     raise AssertionError("the last part is the end")
 
 
-async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, witness: Witness | None = None) -> None:
+async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, on_hit: HitHandler | None = None) -> None:
     """A chat completion request whose texts the rules have seen, changed where it stands. BadRequest if one blocks."""
     try:
         texts, refs = formats.extract_prompt(fields)
     except RecursionError as error:
         raise BadRequest("the body has more objects in objects than can be read") from error
-    moderated = await moderate_complete_texts(texts, rule_set, witness)
+    moderated = await moderate_complete_texts(texts, rule_set, on_hit)
     if moderated.is_blocked:
         why = moderated.notices[-1]
         about = f" ({why.category})" if why.category else ""
@@ -101,13 +101,13 @@ async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, witness: Wi
     formats.put_back(refs, moderated.texts)
 
 
-async def moderate_completion(data: str, rule_set: RuleSet, witness: Witness | None = None) -> dict[str, Any]:
+async def moderate_completion(data: str, rule_set: RuleSet, on_hit: HitHandler | None = None) -> dict[str, Any]:
     """A chat completion that came whole, each choice as the rules leave it. FormatError if it is none."""
     completion, (texts, refs) = formats.read_completion(data)
     notices = list[Notice]()
     for index in sorted({text.choice for text in texts}):
         own = [text for text in texts if text.choice == index]
-        moderated = await moderate_complete_texts(own, rule_set, witness)
+        moderated = await moderate_complete_texts(own, rule_set, on_hit)
         formats.put_back([ref for ref in refs if ref.choice == index], moderated.texts)
         if moderated.is_blocked:
             formats.end_choice(completion, index)

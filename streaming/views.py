@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-from streaming import audit, formats, guardrails, registry, rulebook, sources, upstream_settings, upstreams
+from streaming import formats, guardrails, hit_log, registry, rulebook, sources, upstream_settings, upstreams
 from streaming.access import guarded
 from streaming.moderation import RuleError
 from streaming.relay import EncodedRelay, EventReader, Relay, TextChunks
@@ -94,7 +94,7 @@ async def healthz(request: HttpRequest) -> HttpResponseBase:
         await rulebook.refresh()
     except RuleError as error:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"the rules cannot be carried out: {error}")
-    state = {"rules": rulebook.state(), "streams": registry.count_open(), "hits": audit.state()}
+    state = {"rules": rulebook.state(), "streams": registry.count_open(), "hits": hit_log.state()}
     return JsonResponse({"status": "ok", **state}, headers={"Cache-Control": "no-store"})
 
 

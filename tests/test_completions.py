@@ -314,7 +314,7 @@ class TestPrompts:
         list(service.client.chat.completions.create(model="one", messages=messages, stream=True))
 
         assert service.asked[0]["messages"][0]["content"] == [{"type": "text", "text": "you •••• thing"}]
-        eventually(lambda: "messages.0.content.0.text" in self.hits(service), "the audit says so")
+        eventually(lambda: "messages.0.content.0.text" in self.hits(service), "the hit log says so")
 
     @staticmethod
     def hits(service: Service) -> str:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from streaming import formats, guardrails
 from streaming.answer import AnswerModeration, clean
 from streaming.formats import OpenAIReader, OpenAIRelay, OpenAIWriter
+from streaming.hit_context import HitContext
 from streaming.moderation import Rule, RuleSet
 from streaming.relay import EventReader, Relay
 from streaming.requests import BadRequest
-from streaming.sightings import Sighting
 from streaming.sse import Message, Parser, encode
 
 RULES = RuleSet(
@@ -204,8 +204,8 @@ class TestMasks:
 
         assert (text_of(out), text_of(out, 1), text_of(out, field="reasoning_content")) == ("da", "rn", "rn")
 
-    async def test_are_told_to_a_witness(self) -> None:
-        seen: list[Sighting] = []
+    async def test_are_handed_on_as_hits(self) -> None:
+        seen: list[HitContext] = []
 
         await relayed(chunk({"refusal": "oh darn"}, index=2), chunk({}, "stop", index=2), "[DONE]", seen=seen.append)
 
@@ -688,7 +688,7 @@ class TestPrompts:
             "documents": [{"text": "darn"}],
             "stop": ["darn"],
         }
-        seen: list[Sighting] = []
+        seen: list[HitContext] = []
 
         await guardrails.moderate_prompt(fields, RULES, seen.append)
 

@@ -12,10 +12,10 @@ import pytest
 from streaming import answer
 from streaming.answer import AnswerModeration
 from streaming.formats import CUT, READERS, Delta, Failure, NativeWriter, Notice, Part, Snapshot, StreamEnd
+from streaming.hit_context import HitContext
 from streaming.moderation import Rule, RuleSet
 from streaming.relay import MAX_MESSAGE_CHARS, EncodedRelay, EventReader, Relay, TextChunks
 from streaming.responses import failure_of
-from streaming.sightings import Sighting
 from streaming.sse import Message, Parser, encode
 from streaming.upstreams import Broken, Silent
 
@@ -485,9 +485,9 @@ class TestALongText:
         assert not relay.is_behind
 
 
-class TestAWitness:
-    def told(self, items: Iterable[Any]) -> list[Sighting]:
-        told: list[Sighting] = []
+class TestTheHandlerOfHits:
+    def told(self, items: Iterable[Any]) -> list[HitContext]:
+        told: list[HitContext] = []
         rules = RuleSet([*RULES.rules, Rule(6, "heck", action="flag")])
         drive(Relay(EventReader(READERS["native"]()), AnswerModeration(rules, told.append), Recorder()), items, [])
         return told
@@ -518,7 +518,7 @@ class TestAWitness:
         assert [(each.start, each.after) for each in told] == [(3, ", "), (4, ", more")]
 
     def test_is_told_even_if_the_client_leaves_in_the_middle(self) -> None:
-        told: list[Sighting] = []
+        told: list[HitContext] = []
         rules = RuleSet([Rule(6, "heck", action="flag")])
         relay = Relay(EventReader(READERS["native"]()), AnswerModeration(rules, told.append), NativeWriter())
         relay.feed(wire(*deltas("oh heck")))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from streaming.hit_context import CONTEXT, MAX_TEXT, ContextRecorder, HitContext
 from streaming.moderation import Moderator, Rule, RuleSet
-from streaming.sightings import CONTEXT, MAX_TEXT, Lookout, Sighting
 
 RULES = RuleSet(
     [
@@ -17,19 +17,19 @@ RULES = RuleSet(
 )
 
 
-def seen(text: str, size: int) -> list[Sighting]:
-    told: list[Sighting] = []
-    lookout, moderator = Lookout(told.append, "content", 0), Moderator(RULES)
+def seen(text: str, size: int) -> list[HitContext]:
+    found: list[HitContext] = []
+    recorder, moderator = ContextRecorder(found.append, "content", 0), Moderator(RULES)
     for at in range(0, len(text), size):
         piece = text[at : at + size]
-        lookout.see(piece, moderator.feed(piece), moderator.held)
-    lookout.see("", moderator.finish(), moderator.held)
-    lookout.finish()
-    return told
+        recorder.record(piece, moderator.feed(piece), moderator.held)
+    recorder.record("", moderator.finish(), moderator.held)
+    recorder.finish()
+    return found
 
 
-def around(text: str, sighting: Sighting) -> tuple[str, str, str]:
-    start, end = sighting.start, sighting.end
+def around(text: str, context: HitContext) -> tuple[str, str, str]:
+    start, end = context.start, context.end
     return text[max(start - CONTEXT, 0) : start], text[start:end], text[end : end + CONTEXT]
 
 
@@ -64,13 +64,13 @@ def test_a_match_of_any_length_is_told_in_bounded_space() -> None:
 
 
 def test_what_was_told_is_not_told_again_when_the_text_begins_anew() -> None:
-    told: list[Sighting] = []
-    lookout = Lookout(told.append, may_rewind=True)
+    found: list[HitContext] = []
+    recorder = ContextRecorder(found.append, may_rewind=True)
 
     for text in ("a darn", "a darn thing, darn"):
         moderator = Moderator(RULES)
-        lookout.rewind()
-        lookout.see(text, [*moderator.feed(text), *moderator.finish()], 0)
-    lookout.finish()
+        recorder.rewind()
+        recorder.record(text, [*moderator.feed(text), *moderator.finish()], 0)
+    recorder.finish()
 
-    assert [each.start for each in told] == [2, 14]
+    assert [each.start for each in found] == [2, 14]

@@ -18,25 +18,25 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from streaming import audit, write_behind
-from streaming.audit import HitLog, Occasion
+from streaming import hit_log, write_behind
+from streaming.hit_context import HitContext
+from streaming.hit_log import HitLog, StreamInfo
 from streaming.models import LostHits, ModerationHit, ModerationRule
 from streaming.moderation import Rule
-from streaming.sightings import Sighting
 from tests.conftest import ROOT, Connection, ScriptedUpstream, Site, environment, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 hits = ModerationHit.objects
-OCCASION = Occasion("a1b2", "default", "answers", 7, "ann")
+STREAM = StreamInfo("a1b2", "default", "answers", 7, "ann")
 
 
-def sighting(number: int = 1, text: str = "darn", **more: Any) -> Sighting:
-    return Sighting(Rule(number, "darn", category="c"), 10, 14, "before ", text, " after", **more)
+def context(number: int = 1, text: str = "darn", **more: Any) -> HitContext:
+    return HitContext(Rule(number, "darn", category="c"), 10, 14, "before ", text, " after", **more)
 
 
 @pytest.fixture
-def make_recorder() -> Iterator[Callable[..., HitLog]]:
+def make_log() -> Iterator[Callable[..., HitLog]]:
     made: list[HitLog] = []
 
     def make(**settings: Any) -> HitLog:
@@ -44,23 +44,23 @@ def make_recorder() -> Iterator[Callable[..., HitLog]]:
         return made[-1]
 
     yield make
-    for recorder in made:
-        recorder.close()
+    for log in made:
+        log.close()
 
 
-def wait_for(recorder: HitLog) -> None:
+def wait_for(log: HitLog) -> None:
     """Until it has written all it was given. The tests' database, in memory, cannot be read meanwhile."""
-    eventually(lambda: not recorder.waiting, "all is written")
+    eventually(lambda: not log.waiting, "all is written")
 
 
-def test_a_hit_says_what_was_met_where_when_and_by_which_rule(make_recorder: Any) -> None:
+def test_a_hit_says_what_was_met_where_when_and_by_which_rule(make_log: Any) -> None:
     began = timezone.now()
     rule = ModerationRule.objects.create(pattern="darn")
 
-    recorder = make_recorder()
-    recorder.witness(OCCASION)(sighting(rule.pk, channel="reasoning", choice=2))
+    log = make_log()
+    log.on_hit(STREAM)(context(rule.pk, channel="reasoning", choice=2))
 
-    wait_for(recorder)
+    wait_for(log)
     hit = hits.get()
     assert began <= hit.when <= timezone.now()
     assert (hit.stream, hit.upstream, hit.direction, hit.version, hit.who) == ("a1b2", "default", "answers", 7, "ann")
@@ -69,44 +69,44 @@ def test_a_hit_says_what_was_met_where_when_and_by_which_rule(make_recorder: Any
     assert (hit.channel, hit.choice) == ("reasoning", 2)
 
 
-def test_texts_that_are_not_kept_leave_a_keyed_hash(make_recorder: Any, settings: Any) -> None:
+def test_texts_that_are_not_kept_leave_a_keyed_hash(make_log: Any, settings: Any) -> None:
     settings.STREAMING_HIT_TEXTS = False
-    recorder = make_recorder()
+    log = make_log()
 
     for text in ("darn", "DARN", "heck"):
-        recorder.witness(OCCASION)(sighting(text=text))
+        log.on_hit(STREAM)(context(text=text))
 
-    wait_for(recorder)
+    wait_for(log)
     assert {(hit.before, hit.text, hit.after) for hit in hits.all()} == {("", "", "")}
     digests = [hit.digest for hit in hits.order_by("pk")]
     assert digests[0] == digests[1] != digests[2]
     assert {len(digest) for digest in digests} == {64}
 
 
-def test_a_rule_that_was_deleted_keeps_its_hits(make_recorder: Any) -> None:
+def test_a_rule_that_was_deleted_keeps_its_hits(make_log: Any) -> None:
     rule = ModerationRule.objects.create(pattern="darn")
-    recorder, name = make_recorder(), rule.pk
-    recorder.witness(OCCASION)(sighting(name))
-    wait_for(recorder)
+    log, name = make_log(), rule.pk
+    log.on_hit(STREAM)(context(name))
+    wait_for(log)
 
     rule.delete()
-    recorder.witness(OCCASION)(sighting(name))
+    log.on_hit(STREAM)(context(name))
 
-    wait_for(recorder)
+    wait_for(log)
     assert [hit.rule_id for hit in hits.all()] == [name, name]
     assert {hit.pattern for hit in hits.all()} == {"darn"}
 
 
-def test_a_thousand_are_written_with_a_few_statements(make_recorder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thousand_are_written_with_a_few_statements(make_log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    write = audit._write
-    monkeypatch.setattr(audit, "_write", lambda rows, lost: sizes.append(len(rows)) or write(rows, lost))
-    recorder = make_recorder()
+    write = hit_log._write
+    monkeypatch.setattr(hit_log, "_write", lambda rows, lost: sizes.append(len(rows)) or write(rows, lost))
+    log = make_log()
 
     for _ in range(1000):
-        recorder.witness(OCCASION)(sighting())
+        log.on_hit(STREAM)(context())
 
-    wait_for(recorder)
+    wait_for(log)
     assert hits.count() == 1000
     assert len(sizes) <= 4
 
@@ -125,84 +125,84 @@ class Away:
             editor.alter_db_table(ModerationHit, old, new)
 
 
-def test_while_the_database_is_away_hits_wait_for_it(make_recorder: Any, said_in_log: Any) -> None:
-    away, recorder = Away(), make_recorder()
+def test_while_the_database_is_away_hits_wait_for_it(make_log: Any, said_in_log: Any) -> None:
+    away, log = Away(), make_log()
     for number in range(700):
-        recorder.witness(OCCASION)(sighting(number))
+        log.on_hit(STREAM)(context(number))
     eventually(lambda: said_in_log().count("no such table") > 2, "it is tried again and again")
-    assert recorder.state() == {"waiting": 700, "lost": 0}
+    assert log.state() == {"waiting": 700, "lost": 0}
 
     away.come_back()
 
-    wait_for(recorder)
+    wait_for(log)
     assert list(hits.order_by("pk").values_list("rule_id", flat=True)) == list(range(700))
     assert not LostHits.objects.exists()
 
 
-def test_what_is_more_than_it_may_keep_is_counted_and_told(make_recorder: Any) -> None:
-    away, recorder = Away(), make_recorder(max_waiting=100)
+def test_what_is_more_than_it_may_keep_is_counted_and_told(make_log: Any) -> None:
+    away, log = Away(), make_log(max_waiting=100)
     for number in range(130):
-        recorder.witness(OCCASION)(sighting(number))
-    assert recorder.state() == {"waiting": 100, "lost": 30}
+        log.on_hit(STREAM)(context(number))
+    assert log.state() == {"waiting": 100, "lost": 30}
 
     away.come_back()
 
-    wait_for(recorder)
-    eventually(lambda: not recorder._unreported, "the loss is written")
+    wait_for(log)
+    eventually(lambda: not log._unreported, "the loss is written")
     assert LostHits.objects.get().count == 30
     assert hits.count() == 100
 
 
 @pytest.mark.parametrize("bad", [{"choice": 10**20}, {"choice": "many"}, {"text": None}, {"channel": b"x"}])
-def test_one_that_can_never_be_written_holds_up_no_other(make_recorder: Any, bad: dict[str, Any]) -> None:
-    recorder = make_recorder()
+def test_one_that_can_never_be_written_holds_up_no_other(make_log: Any, bad: dict[str, Any]) -> None:
+    log = make_log()
 
     for number in range(3):
-        recorder.witness(OCCASION)(sighting(number))
-        recorder.witness(OCCASION)(sighting(9, **bad))
+        log.on_hit(STREAM)(context(number))
+        log.on_hit(STREAM)(context(9, **bad))
 
-    wait_for(recorder)
-    eventually(lambda: not recorder._unreported, "the loss is written")
+    wait_for(log)
+    eventually(lambda: not log._unreported, "the loss is written")
     assert sorted(hits.values_list("rule_id", flat=True)) == [0, 1, 2]
-    assert LostHits.objects.get().count == recorder.lost == 3
+    assert LostHits.objects.get().count == log.lost == 3
 
 
 def test_one_that_meets_an_error_that_may_pass_is_tried_again_and_then_given_up(
-    make_recorder: Any, monkeypatch: pytest.MonkeyPatch
+    make_log: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried, make_row = [], audit._row
+    tried, make_row = [], hit_log._row
 
     def refuse_one(hit: Any) -> ModerationHit:
-        if hit.sighting.rule.id == 9:
+        if hit.context.rule.id == 9:
             tried.append(hit)
             raise OperationalError("index row size exceeds maximum")  # as PostgreSQL says of a row
         return make_row(hit)
 
-    monkeypatch.setattr(audit, "_row", refuse_one)
-    recorder = make_recorder()
+    monkeypatch.setattr(hit_log, "_row", refuse_one)
+    log = make_log()
 
     for number in (1, 9, 2):
-        recorder.witness(OCCASION)(sighting(number))
+        log.on_hit(STREAM)(context(number))
 
-    wait_for(recorder)
+    wait_for(log)
     assert sorted(hits.values_list("rule_id", flat=True)) == [1, 2]
-    assert recorder.lost == 1
+    assert log.lost == 1
     assert len(tried) >= write_behind.MAX_ATTEMPTS
 
 
-def test_any_text_can_be_written(make_recorder: Any) -> None:
-    recorder = make_recorder()
-    recorder.witness(OCCASION)(sighting(text="a\0b\ud800c"))
+def test_any_text_can_be_written(make_log: Any) -> None:
+    log = make_log()
+    log.on_hit(STREAM)(context(text="a\0b\ud800c"))
 
-    wait_for(recorder)
+    wait_for(log)
     assert hits.get().text == "a\ufffdb?c"
 
 
-def test_what_waits_is_written_before_the_process_ends(make_recorder: Any) -> None:
-    recorder = make_recorder()
-    recorder.witness(OCCASION)(sighting())
+def test_what_waits_is_written_before_the_process_ends(make_log: Any) -> None:
+    log = make_log()
+    log.on_hit(STREAM)(context())
 
-    recorder.close()
+    log.close()
 
     assert hits.count() == 1
 

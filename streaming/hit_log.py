@@ -1,4 +1,4 @@
-"""What the rules have met goes into the database: in batches, and never in a stream's way."""
+"""Hits of moderation rules go into the database, and no stream waits for that."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from streaming.hit_context import HitContext, HitHandler
 from streaming.models import Direction, LostHits, ModerationHit
 from streaming.moderation.folding import fold
-from streaming.sightings import Sighting, Witness
 from streaming.write_behind import WriteBehind
 
 
 @dataclass(frozen=True, slots=True)
-class Occasion:
+class StreamInfo:
     """The stream that a hit belongs to."""
 
     stream: str
@@ -34,8 +34,8 @@ class Occasion:
 @dataclass(frozen=True, slots=True)
 class _Hit:
     when: datetime
-    occasion: Occasion
-    sighting: Sighting
+    stream: StreamInfo
+    context: HitContext
 
 
 async def name_of(request: HttpRequest) -> str:
@@ -63,35 +63,35 @@ class HitLog(WriteBehind[_Hit]):
     def __init__(self, **bounds: Any) -> None:
         super().__init__("hits of moderation rules", _write, _probe, **bounds)
 
-    def witness(self, occasion: Occasion) -> Witness:
-        """Takes the sightings of one stream. It does not wait, and does not fail."""
-        return lambda sighting: self.put(_Hit(timezone.now(), occasion, sighting))
+    def on_hit(self, stream: StreamInfo) -> HitHandler:
+        """Takes the hits of one stream. The handler neither waits nor fails."""
+        return lambda context: self.put(_Hit(timezone.now(), stream, context))
 
 
 def _row(hit: _Hit) -> ModerationHit:
-    occasion, seen = hit.occasion, hit.sighting
+    stream, context = hit.stream, hit.context
     return ModerationHit(
         when=hit.when,
-        stream=occasion.stream[:64],
-        upstream=_clean(occasion.upstream)[:100],
-        who=occasion.who[:150],
-        direction=occasion.direction,
-        version=occasion.version,
-        rule_id=seen.rule.id,
-        pattern=seen.rule.pattern[:200],
-        category=seen.rule.category[:50],
-        action=seen.rule.action,
-        channel=_clean(seen.channel)[:100],
-        choice=seen.choice,
-        offset=seen.start,
-        **_texts(seen),
+        stream=stream.stream[:64],
+        upstream=_clean(stream.upstream)[:100],
+        who=stream.who[:150],
+        direction=stream.direction,
+        version=stream.version,
+        rule_id=context.rule.id,
+        pattern=context.rule.pattern[:200],
+        category=context.rule.category[:50],
+        action=context.rule.action,
+        channel=_clean(context.channel)[:100],
+        choice=context.choice,
+        offset=context.start,
+        **_texts(context),
     )
 
 
-def _texts(seen: Sighting) -> dict[str, str]:
+def _texts(context: HitContext) -> dict[str, str]:
     if settings.STREAMING_HIT_TEXTS:
-        return {"before": _clean(seen.before), "text": _clean(seen.text), "after": _clean(seen.after)}
-    return {"digest": salted_hmac("streaming.hit", fold(_clean(seen.text)), algorithm="sha256").hexdigest()}
+        return {"before": _clean(context.before), "text": _clean(context.text), "after": _clean(context.after)}
+    return {"digest": salted_hmac("streaming.hit", fold(_clean(context.text)), algorithm="sha256").hexdigest()}
 
 
 def _clean(text: str) -> str:
@@ -100,5 +100,5 @@ def _clean(text: str) -> str:
 
 
 _hit_log = HitLog()
-witness = _hit_log.witness
+on_hit = _hit_log.on_hit
 state = _hit_log.state
