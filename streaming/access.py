@@ -84,7 +84,7 @@ def guarded(
                     response = refuse(refusal.status, str(refusal))
                 else:
                     failure = failure_of(error)
-                    response = refuse(failure.status, failure.detail, headers=_headers_of(error))
+                    response = refuse(failure.status, failure.detail, headers=_headers_of(error), facts=failure.facts)
             return _with_cors(response, request, origin) if "Origin" in request.headers else response
 
         guard.reads_its_body = True  # type: ignore[attr-defined]  # see streaming/request_body.py
@@ -99,8 +99,8 @@ def _headers_of(error: Exception) -> dict[str, str]:
             return {"Allow": "POST"}
         case upstreams.Busy():
             return {"Retry-After": "1"}
-        case upstreams.Refused(retry_after=seconds) if seconds.isascii() and seconds.isdigit():
-            return {"Retry-After": seconds}
+        case upstreams.Refused(retry_after=when) if when:
+            return {"Retry-After": when}
     return {}
 
 

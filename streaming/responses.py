@@ -16,6 +16,7 @@ from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 
 from streaming import sse, upstreams
 from streaming.formats import Failure, FormatError
+from streaming.formats.errors import NO_FACTS, client_status
 from streaming.interruptible_wait import Interrupted, InterruptibleWait
 from streaming.relay import Relay
 
@@ -55,9 +56,10 @@ class Source(Protocol):
 def problem(status: HTTPStatus | int, detail: str, **more: Any) -> JsonResponse:
     """An error before the first byte, as RFC 9457's ``application/problem+json``."""
     status = HTTPStatus(status)
-    headers = more.pop("headers", None)
+    headers, facts = more.pop("headers", None), more.pop("facts", NO_FACTS)
+    known = {key: value for key, value in (("code", facts.code), ("param", facts.param)) if value is not None}
     return JsonResponse(
-        {"status": status.value, "title": status.phrase, "detail": detail, **more},
+        {"status": status.value, "title": status.phrase, "detail": detail, **known, **more},
         status=status,
         content_type="application/problem+json",
         headers={"Cache-Control": "no-store", **(headers or {})},
@@ -65,10 +67,14 @@ def problem(status: HTTPStatus | int, detail: str, **more: Any) -> JsonResponse:
 
 
 def openai_error(status: HTTPStatus | int, detail: str, **more: Any) -> JsonResponse:
-    """An error before the first byte, in the shape that OpenAI's clients know. ``code`` is a word for programs."""
+    """An error before the first byte, in the shape that OpenAI's clients know. ``code`` is a word for programs.
+
+    ``facts`` is what an upstream said of it, in words that may be shown.
+    """
     status, errors = HTTPStatus(status), more.get("errors") or {}
     param = next(iter(errors)) if len(errors) == 1 else None
-    error = {"message": detail, "type": _error_type(status), "param": param, "code": more.get("code")}
+    facts = more.get("facts", NO_FACTS).public()
+    error = {"message": detail, "type": _error_type(status), "param": param, "code": more.get("code"), **facts}
     headers = {"Cache-Control": "no-store", **(more.get("headers") or {})}
     return JsonResponse({"error": error}, status=status, headers=headers)
 
@@ -104,8 +110,9 @@ def failure_of(error: Exception) -> Failure:
             return _failure(HTTPStatus.METHOD_NOT_ALLOWED, str(error))
         case upstreams.Busy():
             return _failure(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        case upstreams.Refused(status=400 | 413 | 415 | 422 | 429 as status):
-            return _failure(HTTPStatus(status), str(error))  # the reader's to mend, not the operator's
+        case upstreams.Refused(status=status, facts=facts):
+            status = HTTPStatus(client_status(status, facts))
+            return Failure(status.value, status.phrase, str(error), facts)
         case upstreams.UpstreamError() | sse.StreamError() | FormatError():
             return _failure(HTTPStatus.BAD_GATEWAY, str(error))
     return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log tells more")

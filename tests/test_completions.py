@@ -294,7 +294,7 @@ class TestAnswersThatComeWhole:
         [
             (b"<p>darn</p>", "text/html", "answered with text/html, not with JSON"),
             (b"{}", "application/json", "no chat completion"),
-            (b"{", "application/json", "not JSON"),
+            (b"{", "application/json", "no chat completion"),
         ],
     )
     def test_have_to_be_chat_completions(self, service: Service, body: bytes, kind: str, words: str) -> None:
@@ -481,8 +481,7 @@ class TestErrors:
         [
             ("400 Bad Request", openai.BadRequestError),
             ("429 Slow Down", openai.RateLimitError),
-            ("401 Unauthorized", openai.InternalServerError),
-            ("404 Not Found", openai.InternalServerError),
+            ("404 Not Found", openai.NotFoundError),
             ("500 Oops", openai.InternalServerError),
         ],
     )

@@ -7,6 +7,7 @@ compared with what should come.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import shutil
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ def cases(name: str) -> dict[str, dict[str, Any]]:
 
 
 STREAMS = {**cases("openai-quirks.json"), **cases("dialects.json")}
+ERRORS = {**cases("upstream-errors.json"), **cases("errors.json")}
 
 
 # Held text that leaves before another channel speaks is the relay's to release.
@@ -59,13 +61,28 @@ class Service:
         self.site = Site(folder, STREAMING_UPSTREAMS=json.dumps(upstreams))
         self.asked: list[dict[str, Any]] = []
 
-    def answers(self, body: bytes, status: int = 200, kind: str = "text/event-stream", *headers: str) -> None:
+    def answers(
+        self,
+        body: bytes,
+        status: int = 200,
+        kind: str = "text/event-stream",
+        *headers: str,
+        reason: str = "Some Reason",
+    ) -> None:
         async def script(connection: Connection) -> None:
             self.asked.append(json.loads(await connection.body()))
-            await connection.begin(f"{status} Some Reason", *headers, kind=kind)
+            await connection.begin(f"{status} {reason}", *headers, kind=kind)
             await connection.send(body)
 
         self.upstream.script = script
+
+    def answers_with(self, error: dict[str, Any]) -> None:
+        body = error["upstream_body"]
+        data = (body if isinstance(body, str) else json.dumps(body)).encode()
+        headers = [f"{key}: {value}" for key, value in error.get("upstream_headers", {}).items()]
+        if error.get("gzip"):
+            data, headers = gzip.compress(data), [*headers, "Content-Encoding: gzip"]
+        self.answers(data, error["upstream_status"], error.get("upstream_type", "application/json"), *headers)
 
     def answers_byte_by_byte(self, body: bytes, kind: str = "text/event-stream") -> None:
         async def script(connection: Connection) -> None:
@@ -219,3 +236,78 @@ class TestAStream:
 
         done = [json.loads(message.data)["reason"] for message in messages if message.event == "done"]
         assert done == [case["want"]["transfer"]]
+
+
+class TestAnError:
+    @pytest.mark.parametrize("stream", [True, False])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            pytest.param(name, marks=pytest.mark.xfail(strict=False)) if "compressed" in name else name
+            for name in ERRORS
+        ],
+    )
+    def test_of_an_upstream_keeps_its_facts(self, service: Service, name: str, stream: bool) -> None:
+        case = ERRORS[name]
+        wanted = dict(case["want"])
+        service.answers_with(case)
+
+        answer = service.ask(stream)
+
+        assert answer.status_code == wanted.pop("status")
+        if header := wanted.pop("header", None):
+            name, value = (header, answer.headers.get(header)) if isinstance(header, str) else header
+            assert value
+            assert answer.headers.get(name) == value
+        assert wanted.pop("no_header", "") not in answer.headers
+        check_error(answer.json()["error"], wanted)
+
+    def test_says_in_our_own_format_what_it_is_about(self, service: Service) -> None:
+        service.answers_with(ERRORS["a 400 keeps code, type and param"])
+
+        answer = service.ask(path="/transfer/first")
+
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (answer.status_code, answer.json()["code"], answer.json()["param"]) == (
+            400,
+            "context_length_exceeded",
+            "messages",
+        )
+
+    def test_has_its_other_words_moderated_too(self, service: Service) -> None:
+        service.answers(b"{}", 500, "text/darn", reason="you darn")
+        assert "darn" not in service.ask().text
+
+        service.answers(b"?", 200, "text/darn")
+        assert "darn" not in service.ask().text
+        assert "darn" not in service.ask(stream=False).text
+
+
+class TestACompletionThatWasAskedForWhole:
+    WHOLE = [
+        name
+        for name, case in STREAMS.items()
+        if not {"error", "order"} & set(case["want"]) and "numbered" not in name and "choices without" not in name
+    ]
+
+    @pytest.mark.parametrize("name", WHOLE)
+    def test_is_put_together_when_it_comes_as_a_stream(self, service: Service, name: str) -> None:
+        case = STREAMS[name]
+        service.answers(case["upstream"].encode(), kind=case.get("kind", "text/event-stream"))
+
+        answer = service.ask(stream=False)
+
+        assert answer.status_code == 200
+        assert answer.json()["object"] == "chat.completion"
+        choices = answer.json()["choices"]
+        wanted = case["want"]
+        if "content" in wanted:
+            assert choices[0]["message"]["content"] == wanted["content"]
+        if "finish_reason" in wanted:
+            assert choices[0]["finish_reason"] == wanted["finish_reason"]
+        for text in wanted.get("absent", []):
+            assert text not in answer.text
+        for call, expected in zip(
+            choices[0]["message"].get("tool_calls", []), wanted.get("tool_calls", []), strict=True
+        ):
+            assert call["function"] == {key: expected[key] for key in ("name", "arguments")}

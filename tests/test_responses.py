@@ -19,6 +19,7 @@ from django.urls import path
 from streaming import responses, sse, upstreams
 from streaming.answer import AnswerModeration
 from streaming.formats import Delta, Failure, FormatError, Part
+from streaming.formats.errors import ErrorFacts
 from streaming.moderation import Rule, RuleSet
 from streaming.relay import Relay, TextChunks
 from streaming.responses import EventStreamResponse, RelayResponse, failure_of, problem
@@ -679,7 +680,12 @@ class TestAProblem:
             (upstreams.Refused("x", 429, "."), 429),
             (upstreams.Refused("x", 422, "."), 422),
             (upstreams.Refused("x", 401, "."), 502),
-            (upstreams.Refused("x", 503, "."), 502),
+            (upstreams.Refused("x", 404, "."), 502),
+            (upstreams.Refused("x", 404, ".", ErrorFacts("no such model")), 404),
+            (upstreams.Refused("x", 500, "."), 502),
+            (upstreams.Refused("x", 503, "."), 503),
+            (upstreams.Refused("x", 529, "."), 503),
+            (upstreams.Refused("x", 524, "."), 504),
             (FormatError("."), 502),
             (sse.StreamError("."), 502),
             (KeyError("."), 500),

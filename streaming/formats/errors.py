@@ -212,6 +212,8 @@ def client_status(status: int, facts: ErrorFacts | None) -> int:
     529 is Anthropic's and Cloudflare's word for overloaded. A 404 is about the model if the upstream says why, and
     about the operator's URL if it does not.
     """
+    if facts and facts.is_authentication:
+        return 502
     if status in (400, 409, 413, 415, 422, 429):
         return status
     if status == 404 and facts and facts.says_something:

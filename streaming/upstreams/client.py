@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from django.http import HttpRequest
 from yarl import URL
 
 from streaming import request_scope
+from streaming.formats.assembly import completion_from_events, is_undecided, looks_like_events, looks_like_json
 from streaming.upstream_settings import UpstreamConfig, read_config
 from streaming.upstreams.builtin import builtin_config
 from streaming.upstreams.errors import (
@@ -27,7 +28,9 @@ from streaming.upstreams.errors import (
     Refused,
     Unknown,
 )
+from streaming.upstreams.event_body import EventBody
 from streaming.upstreams.headers import Header, forwarded_headers, relayed_headers, without_challenge
+from streaming.upstreams.refusals import not_what_was_asked, refusal
 from streaming.upstreams.response import UpstreamResponse
 from streaming.upstreams.transport import send
 
@@ -123,9 +126,7 @@ async def complete_at_once(upstream: UpstreamConfig, request: HttpRequest, field
     answer = await send(patient, "POST", target, [*headers, ("Accept-Encoding", "identity")], body, seconds)
     try:
         await _refuse_an_error(upstream, answer, guardrail)
-        if "json" not in answer.kind:
-            raise Refused(upstream.name, 502, f"answered with {answer.kind or 'no type'}, not with JSON")
-        return (await _whole(upstream, answer)).decode("utf-8", "replace")
+        return _as_completion(upstream, await _whole(upstream, answer), answer.kind, guardrail)
     finally:
         answer.close()
 
@@ -169,14 +170,38 @@ async def _opened(
     answer = await send(upstream, method, target, headers, body, limit)
     try:
         await _refuse_an_error(upstream, answer, guardrail)
-        if answer.kind == "text/event-stream":
-            return answer
-        if upstream.format == "openai" and "json" in answer.kind:
-            return replace(answer, body=CompleteBody(_as_stream(upstream, await _whole(upstream, answer), guardrail)))
-        raise Refused(upstream.name, 502, f"answered with {answer.kind or 'no type'}, not with an event stream")  # noqa: TRY301
+        return await _as_events(upstream, answer, guardrail)
     except BaseException:
         answer.close()
         raise
+
+
+async def _as_events(upstream: UpstreamConfig, answer: UpstreamResponse, guardrail: Guardrail) -> UpstreamResponse:
+    """The response as an event stream. Servers of the OpenAI kind mislabel theirs, or answer whole: what a body is
+    is seen in its first bytes. Refused if it is neither."""
+    is_labelled = answer.kind == "text/event-stream"
+    if upstream.format == "openai":
+        body = EventBody(answer.body, partial(_as_stream, upstream, guardrail=guardrail), _limit(upstream))
+        if not is_labelled:
+            await body.read_beginning()
+        if body.is_json:
+            return replace(answer, body=CompleteBody(await body.read()))
+        if is_labelled or body.is_events:
+            return replace(answer, body=body)
+    elif is_labelled:
+        return answer
+    sentence = f"answered with {answer.kind or 'no type'}, not with an event stream"
+    raise Refused(upstream.name, 502, guardrail.clean(sentence))
+
+
+def _limit(upstream: UpstreamConfig) -> Callable[[bytes | bytearray], None]:
+    """Refused if a body that comes whole is longer than it may be."""
+
+    def check(body: bytes | bytearray) -> None:
+        if len(body) > MAX_WHOLE_BYTES:
+            raise Refused(upstream.name, 502, f"answered with more than {MAX_WHOLE_BYTES:,} bytes at once")
+
+    return check
 
 
 class LateBody:
@@ -225,6 +250,19 @@ async def _whole(upstream: UpstreamConfig, answer: UpstreamResponse) -> bytes:
     return bytes(body)
 
 
+def _as_completion(upstream: UpstreamConfig, body: bytes, kind: str, guardrail: Guardrail) -> str:
+    """The JSON of a chat completion, of which the chunks may have come instead."""
+    if looks_like_events(body) and not is_undecided(body):
+        body = json.dumps(completion_from_events(body)).encode()
+    if not looks_like_json(body):
+        sentence = f"answered with {kind or 'no type'}, not with JSON"
+        raise Refused(upstream.name, 502, guardrail.clean(sentence))
+    if b'"choices"' not in body:
+        sentence = "answered with JSON that is no chat completion"
+        raise not_what_was_asked(upstream.name, sentence, body, "application/json", guardrail.clean)
+    return body.decode("utf-8", "replace")
+
+
 def _as_stream(upstream: UpstreamConfig, body: bytes, guardrail: Guardrail) -> bytes:
     """A chat completion that came whole, as the stream of that one message."""
     try:
@@ -233,10 +271,8 @@ def _as_stream(upstream: UpstreamConfig, body: bytes, guardrail: Guardrail) -> b
     except (ValueError, RecursionError, LookupError, TypeError):
         is_completion = False
     if not is_completion:
-        said = _words_of(body, guardrail)
-        raise Refused(
-            upstream.name, 502, "answered with JSON that is no chat completion" + (f": {said}" if said else "")
-        )
+        sentence = "answered with JSON that is no chat completion"
+        raise not_what_was_asked(upstream.name, sentence, body, "application/json", guardrail.clean)
     line = body.replace(b"\r", b" ").replace(b"\n", b" ")
     return b"data: " + line + b"\n\ndata: [DONE]\n\n"
 
@@ -300,10 +336,8 @@ def leaves_its_base(path: str) -> bool:
 async def _refuse_an_error(upstream: UpstreamConfig, answer: UpstreamResponse, guardrail: Guardrail) -> None:
     if answer.status == 200:
         return
-    said = _words_of(await _beginning(answer), guardrail) if "json" in answer.kind else ""
-    sentence = f"answered {answer.status} {answer.reason}".rstrip() + (f": {said}" if said else "")
-    retry_after = next((value for key, value in answer.headers if key.lower() == "retry-after"), "")
-    raise Refused(upstream.name, answer.status, sentence, retry_after)
+    body = await _beginning(answer)
+    raise refusal(upstream.name, answer.status, answer.reason, answer.headers, body, guardrail.clean)
 
 
 async def _beginning(answer: UpstreamResponse) -> bytes:
@@ -314,13 +348,3 @@ async def _beginning(answer: UpstreamResponse) -> bytes:
         if len(body) > MAX_ERROR_BYTES:
             return b""
     return bytes(body)
-
-
-def _words_of(body: bytes, guardrail: Guardrail) -> str:
-    """What the body of an error says, of RFC 9457's detail or of OpenAI's message; 500 characters at most."""
-    try:
-        fields = json.loads(body)
-        said = fields.get("detail") or fields["error"]["message"]
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        return ""
-    return guardrail.clean(str(said)[:500])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from streaming.formats.errors import NO_FACTS, ErrorFacts
+
 
 class UpstreamError(Exception):
     """An upstream could not be used. ``name`` is its name in the settings."""
@@ -48,9 +50,15 @@ class Broken(UpstreamError):
 
 
 class Refused(UpstreamError):
-    """It answered, but not with what it was asked for. ``status`` and ``retry_after`` are its own."""
+    """It answered, but not with what it was asked for. ``status``, ``facts`` and ``retry_after`` are its own.
 
-    def __init__(self, name: str, status: int, sentence: str, retry_after: str = "") -> None:
+    ``retry_after`` is whole seconds or a date, as in the header of that name, or nothing.
+    """
+
+    def __init__(
+        self, name: str, status: int, sentence: str, facts: ErrorFacts = NO_FACTS, retry_after: str = ""
+    ) -> None:
         super().__init__(name, sentence)
         self.status = status
+        self.facts = facts
         self.retry_after = retry_after

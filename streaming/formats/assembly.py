@@ -1,0 +1,97 @@
+"""What a body is, whatever its label says; and the chat completion that the chunks of a stream make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streaming.formats.dialects import ToolCallNumbers, choices_of, make_delta
+from streaming.formats.json_text import read_json
+from streaming.formats.parts import FormatError
+from streaming.sse import Parser, StreamError
+
+_BLANK = b" \t\r\n\xef\xbb\xbf"
+_FIELDS = (b"data:", b"event:", b"retry:", b"error:", b"id:", b":")
+
+
+def looks_like_json(beginning: bytes | bytearray) -> bool:
+    return beginning.lstrip(_BLANK)[:1] in (b"{", b"[")
+
+
+def looks_like_events(beginning: bytes | bytearray) -> bool:
+    """Whether these first bytes are those of an event stream, or may become so."""
+    start = beginning.lstrip(_BLANK)
+    return start.startswith(_FIELDS) or any(field.startswith(start) for field in _FIELDS)
+
+
+def is_undecided(beginning: bytes | bytearray) -> bool:
+    """Whether more has to come before anybody can say what a body is."""
+    start = beginning.lstrip(_BLANK)
+    return not start.startswith(_FIELDS) and looks_like_events(start)
+
+
+def completion_from_events(body: bytes) -> dict[str, Any]:
+    """The chat completion that an event stream of chunks makes. FormatError if it has none; an error in it is given as
+    it stands, as the only field."""
+    completion: dict[str, Any] = {}
+    choices: dict[int, dict[str, Any]] = {}
+    for data in _data_of(body):
+        if not data.startswith("{") or not isinstance(chunk := read_json(data), dict):
+            continue
+        if chunk.get("error"):
+            return {"error": chunk["error"]}
+        for choice in choices_of(chunk):
+            _add_choice(choices.setdefault(choice["index"], {"index": choice["index"], "message": {}}), choice)
+        head = {key: value for key, value in chunk.items() if key != "choices" and value is not None}
+        completion.update(head)
+    if not choices:
+        raise FormatError("an upstream's event stream has no chat completion in it")
+    for choice in choices.values():
+        choice.pop(_NUMBERS, None)
+    return {**completion, "object": "chat.completion", "choices": [choices[index] for index in sorted(choices)]}
+
+
+def _data_of(body: bytes) -> list[str]:
+    try:
+        parser = Parser(max_message_chars=max(len(body), 1))
+        return [message.data.strip() for message in parser.feed(body + b"\n\n")]
+    except StreamError as error:
+        raise FormatError(str(error)) from error
+
+
+_NUMBERS = "\0numbers"  # no field of JSON that passes has this name
+
+
+def _add_choice(whole: dict[str, Any], choice: dict[str, Any]) -> None:
+    make_delta(choice, has_spoken=bool(whole["message"]))
+    delta = choice.pop("delta", None) or {}
+    whole.setdefault(_NUMBERS, ToolCallNumbers()).number(delta)
+    _merge(whole["message"], delta)
+    whole.update({key: value for key, value in choice.items() if value is not None})
+
+
+def _merge(whole: dict[str, Any], part: dict[str, Any]) -> None:
+    """Adds a fragment: texts grow, lists too (by the number of each item, if it has one), of anything else the last
+    counts."""
+    for key, value in part.items():
+        before = whole.get(key)
+        if isinstance(value, list):
+            whole[key] = before if isinstance(before, list) else []
+            for item in value:
+                _merge_item(whole[key], item)
+        elif isinstance(value, dict):
+            whole[key] = before if isinstance(before, dict) else {}
+            _merge(whole[key], value)
+        elif isinstance(value, str) and isinstance(before, str) and key not in ("role", "id", "type", "index"):
+            whole[key] = before + value
+        elif value is not None or key not in whole:
+            whole[key] = value
+
+
+def _merge_item(items: list[Any], item: Any) -> None:
+    number = item.get("index") if isinstance(item, dict) else None
+    known = next((each for each in items if isinstance(each, dict) and each.get("index") == number is not None), None)
+    if known is None:
+        items.append({} if isinstance(item, dict) else item)
+        known = items[-1]
+    if isinstance(item, dict):
+        _merge(known, item)

@@ -1,0 +1,78 @@
+"""What an upstream's refusal means to who asked: its status, its words as they may be shown, when to come back."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from email.utils import parsedate_to_datetime
+
+from streaming.formats.errors import NO_CREDENTIALS, NO_FACTS, ErrorFacts, read_error_body
+from streaming.upstreams.errors import Refused
+from streaming.upstreams.headers import Header
+
+Clean = Callable[[str], str]
+"""What the rules leave of words."""
+
+
+def refusal(name: str, status: int, reason: str, headers: Iterable[Header], body: bytes, clean: Clean) -> Refused:
+    """The error that a response with this status tells of. Its words are moderated, and so is its reason phrase.
+
+    Of a 401 or a 403 nothing is quoted: it is about this site's key, which it may name.
+    """
+    fields = {key.lower(): value for key, value in headers}
+    facts = read_error_body(body, media_type(fields.get("content-type", "")))
+    if status in (401, 403) or (facts and facts.is_authentication):
+        return no_credentials(name, status)
+    said = clean(f"answered {status} {reason}".rstrip())
+    return Refused(name, status, *_with_facts(said, facts, clean), retry_after=retry_after(fields))
+
+
+def not_what_was_asked(name: str, sentence: str, body: bytes, kind: str, clean: Clean) -> Refused:
+    """The error that a response with status 200 tells of after all, or what is wrong with it."""
+    facts = read_error_body(body, kind)
+    if facts and facts.is_authentication:
+        return no_credentials(name, facts.status or 401)
+    status = facts.status if facts and facts.status else 502
+    return Refused(name, status, *_with_facts(clean(sentence), facts, clean))
+
+
+def no_credentials(name: str, status: int) -> Refused:
+    return Refused(name, status, f"answered {status}: it did not take this site's credentials", NO_CREDENTIALS)
+
+
+def _with_facts(sentence: str, facts: ErrorFacts | None, clean: Clean) -> tuple[str, ErrorFacts]:
+    if facts is None:
+        return sentence, NO_FACTS
+    facts = facts.moderated(clean)
+    return (f"{sentence}: {facts.message}" if facts.message else sentence), facts
+
+
+def media_type(value: str) -> str:
+    """A Content-Type without its parameters."""
+    return value.partition(";")[0].strip().lower()
+
+
+_LONGEST_WAIT = 31_536_000
+"""Seconds: a year."""
+
+
+def retry_after(fields: dict[str, str]) -> str:
+    """``Retry-After`` as RFC 9110 10.2.3 has it: whole seconds, or a date; nothing if there is neither.
+
+    LLM providers also send decimals, and milliseconds in a header of their own. Both are rounded up.
+    """
+    value = fields.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
+        return _whole_seconds(float(value))
+    if value:
+        try:
+            return value if parsedate_to_datetime(value) and re.fullmatch(r"[A-Za-z0-9,:+ -]{10,40}", value) else ""
+        except ValueError:
+            return ""
+    milliseconds = fields.get("retry-after-ms", "").strip()
+    return _whole_seconds(float(milliseconds) / 1000) if re.fullmatch(r"\d{1,9}", milliseconds, re.ASCII) else ""
+
+
+def _whole_seconds(seconds: float) -> str:
+    return str(min(math.ceil(seconds), _LONGEST_WAIT))
