@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
@@ -70,6 +70,11 @@ class ScopedRule(NamedTuple):
 
 
 class ModerationRuleQuerySet(models.QuerySet["ModerationRule"]):
+    def last_expired(self, now: datetime) -> datetime | None:
+        """When the last of the enabled rules that no longer hold ceased to."""
+        expired = self.filter(valid_until__lte=now, enabled=True).aggregate(last=models.Max("valid_until"))
+        return cast("datetime | None", expired["last"])
+
     def scoped_rules(self, now: datetime | None = None) -> Iterator[ScopedRule]:
         """The enabled rules as values, the oldest first; those of the future too, but none that has expired."""
         rows = self.filter(Q(valid_until=None) | Q(valid_until__gt=now or timezone.now()), enabled=True).order_by("pk")

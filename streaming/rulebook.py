@@ -46,9 +46,13 @@ class CompiledEdition:
 
     version: int
     rules: list[ScopedRule]
+    since: datetime | None
     until: datetime | None
-    """When a rule begins or ceases to hold next."""
+    """When a rule began or ceased to hold last, and when one does next: a clock may be set back too."""
     rule_sets: dict[tuple[str, Direction], ScopedRuleSet] = field(default_factory=dict)
+
+    def holds_at(self, now: datetime) -> bool:
+        return (self.since is None or self.since <= now) and (self.until is None or now < self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,7 @@ class Rulebook:
         return {"version": self.version, "error": error}
 
     def _is_fresh(self, edition: CompiledEdition) -> bool:
-        if edition.until is not None and edition.until <= timezone.now():
-            return False
-        return self._clock() - self._asked < FRESH_SECONDS
+        return self._clock() - self._asked < FRESH_SECONDS and edition.holds_at(timezone.now())
 
     def _look_up(self, upstream: str, direction: Direction) -> ScopedRuleSet:
         with no_long_pauses():
@@ -140,11 +142,10 @@ class Rulebook:
         # The version is read before the rules: rules that change in between are read again next time.
         version = ModerationRule.objects.version()
         known = self.load_error.version if self.load_error else before.version if before else None
-        if before and version == known and (before.until is None or now < before.until):
+        if before and version == known and before.holds_at(now):
             return before
         scoped = reuse_unchanged(ModerationRule.objects.scoped_rules(now), before)
-        moments = [at for each in scoped for at in (each.valid_from, each.valid_until) if at and at > now]
-        edition = CompiledEdition(version, [each for each in scoped if each.holds_at(now)], min(moments, default=None))
+        edition = CompiledEdition(version, [each for each in scoped if each.holds_at(now)], *_span(scoped, now))
         try:
             _check(scoped, before)
             for key in before.rule_sets if before else ():
@@ -155,10 +156,18 @@ class Rulebook:
             if before is None:
                 raise
             # Tried once; the next change may mend them.
-            before.until = edition.until
+            before.since, before.until = edition.since, edition.until
             return before
         self.load_error = None
         return edition
+
+
+def _span(scoped: list[ScopedRule], now: datetime) -> tuple[datetime | None, datetime | None]:
+    """From when until when the same rules hold as now."""
+    moments = [at for each in scoped for at in (each.valid_from, each.valid_until) if at]
+    if expired := ModerationRule.objects.last_expired(now):
+        moments.append(expired)
+    return max((at for at in moments if at <= now), default=None), min((at for at in moments if at > now), default=None)
 
 
 def _check(rules: list[ScopedRule], before: CompiledEdition | None) -> None:

@@ -167,6 +167,33 @@ async def test_a_rule_begins_and_ceases_to_hold_when_it_says(book: Rulebook, mon
     ]
 
 
+async def test_a_clock_that_jumps_ahead_and_back_leaves_the_rules_that_hold_now(
+    book: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = timezone.now()
+    await rules.acreate(pattern="darn", valid_from=start + timedelta(days=1))
+    await rules.acreate(pattern="heck", valid_until=start + timedelta(days=2))
+    await rules.acreate(pattern="中文", valid_from=start - timedelta(days=2), valid_until=start - timedelta(days=1))
+
+    async def at(days: float) -> str:
+        monkeypatch.setattr(rulebook.timezone, "now", lambda: start + timedelta(days=days))
+        return await now(book)
+
+    assert [await at(days) for days in (0, 3650, 0, 1.5, 0.5, -1.5, 3650, 1.5, -1.5, -3650, 0)] == [
+        "darn, •••• and 中文",
+        "••••, heck and 中文",
+        "darn, •••• and 中文",
+        "••••, •••• and 中文",
+        "darn, •••• and 中文",
+        "darn, •••• and ••",
+        "••••, heck and 中文",
+        "••••, •••• and 中文",
+        "darn, •••• and ••",
+        "darn, •••• and 中文",
+        "darn, •••• and 中文",
+    ]
+
+
 async def test_a_stream_keeps_the_snapshot_it_began_with(book: Rulebook) -> None:
     rule = await rules.acreate(pattern="darn")
     begun_with = await book.current("default", "answers")
