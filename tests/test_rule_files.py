@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.moderation import ACTIONS, Finding, Moderator, RuleSet
@@ -222,10 +224,10 @@ class TestAFileThatIsNoText:
         assert MAX_BYTES == 20_000_000
 
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
+TEXTS = st.text("'=+-@\t\r\n") | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 ROWS = st.builds(
     Row,
-    pattern=st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=20),
+    pattern=st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1, max_size=20),
     kind=st.just("literal"),
     action=st.sampled_from(ACTIONS),
     replacement=TEXTS,
@@ -243,6 +245,7 @@ ROWS = st.builds(
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(ROWS.filter(lambda row: not flaw(row)), max_size=5, unique_by=lambda row: row.key))
 def test_what_is_written_is_read_again_as_it_was(rows: list[Row]) -> None:
     data = "".join(write_csv(rows)).encode("utf-8-sig")
@@ -251,3 +254,21 @@ def test_what_is_written_is_read_again_as_it_was(rows: list[Row]) -> None:
 
     assert [row for _, row in reading.rows] == rows
     assert reading.refused == []
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''=1", "'tis", "''", "＝1", "=cmd|' /C calc'!A0"]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_cell_that_is_written_is_a_formula_and_it_is_read_again_as_it_was(text: str) -> None:
+    rows = [Row(text, replacement=text, category=text, upstreams=(text.strip().replace("|", ""),), note=text)]
+    written = "".join(write_csv(rows))
+
+    cells = list(csv.reader(io.StringIO(written, newline="")))[1]
+
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))]
+    assert [row for _, row in read(written.encode()).rows] == rows
+
+
+def test_a_cell_that_others_wrote_keeps_its_apostrophe() -> None:
+    assert patterns(read(b"pattern\n'tis\n'quoted'\n''\n")) == ["'tis", "'quoted'", "''"]

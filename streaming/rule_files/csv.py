@@ -71,7 +71,7 @@ def _csv_row(line: int, names: list[str], cells: list[str], basis: Row) -> tuple
     for name, cell in zip(names, cells, strict=False):
         try:
             if name not in _PARSERS:
-                values[name] = cell
+                values[name] = _without_escape(cell)
             elif cell.strip():  # what is left empty is as if the column were not there
                 values[name] = _PARSERS[name](cell)
         except ValueError as error:
@@ -106,7 +106,8 @@ def _parse_moment(cell: str) -> datetime:
 
 
 def _parse_names(cell: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in re.split("[|,;]", cell) if name.strip()))
+    names = re.split("[|,;]", _without_escape(cell.strip()))
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
 def _parse_choice(choices: Iterable[str]) -> Callable[[str], str]:
@@ -121,7 +122,7 @@ def _parse_choice(choices: Iterable[str]) -> Callable[[str], str]:
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    "pattern": str.strip,
+    "pattern": lambda cell: _without_escape(cell.strip()),
     "kind": _parse_choice(KINDS),
     "action": _parse_choice(ACTIONS),
     "applies_to": _parse_choice(SCOPES),
@@ -134,6 +135,19 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "valid_from": _parse_moment,
     "valid_until": _parse_moment,
 }
+
+
+# What spreadsheets take for the beginning of a formula, which may then run programs and call home. An apostrophe before
+# it keeps it a text; one more is put where apostrophes stand already, so that reading takes away what writing added.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+
+
+def _with_escape(text: str) -> str:
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _without_escape(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 class _Line:
@@ -160,5 +174,7 @@ def _cell(value: Any) -> str:
         case datetime():
             return value.isoformat(" ")
         case tuple():
-            return "|".join(value)
+            return _with_escape("|".join(value))
+        case str():
+            return _with_escape(value)
     return str(value)
