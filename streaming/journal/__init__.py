@@ -1,0 +1,23 @@
+"""What was sent of each stream is kept for a while, so that clients can come back to it: see journal.py."""
+
+from streaming.journal.errors import AlreadyClaimed, Gap, JournalError, JournalFull, StoreUnavailable, UnknownStream
+from streaming.journal.journal import Journal, Limits, OnStop, StreamState
+from streaming.journal.log import LogReader, StreamInfo, StreamLog
+from streaming.journal.memory import MemoryJournal
+
+__all__ = [
+    "AlreadyClaimed",
+    "Gap",
+    "Journal",
+    "JournalError",
+    "JournalFull",
+    "Limits",
+    "LogReader",
+    "MemoryJournal",
+    "OnStop",
+    "StoreUnavailable",
+    "StreamInfo",
+    "StreamLog",
+    "StreamState",
+    "UnknownStream",
+]

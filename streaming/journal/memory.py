@@ -1,0 +1,146 @@
+"""The journal of one process, in its memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from streaming.journal.errors import AlreadyClaimed, JournalFull, UnknownStream
+from streaming.journal.journal import Limits, OnStop, StreamState
+from streaming.journal.log import LogReader, StreamInfo, StreamLog
+
+
+class MemoryJournal:
+    """Running streams are never given up; of those that ended the oldest go first when there are too many bytes."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self.bytes = 0
+        self._limits = limits
+        self._clock = clock
+        self._logs: dict[str, StreamLog] = {}
+        self._on_stop: dict[str, OnStop] = {}  # of those that are running
+        self._expiry: dict[str, float] = {}  # of those that ended, the oldest first
+        self._claims: dict[str, str] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __contains__(self, stream: str) -> bool:
+        self._forget_expired()
+        return stream in self._logs
+
+    async def open(self, info: StreamInfo, on_stop: OnStop) -> StreamLog:
+        self.refuse_claimed(info)
+        self.refuse_full()
+        return self.add(KeptLog(info, self._limits.stream_bytes, self), on_stop)
+
+    def refuse_claimed(self, info: StreamInfo) -> None:
+        """AlreadyClaimed, if so in this process."""
+        self._forget_expired()
+        if (other := self._claims.get(info.claim)) is not None:
+            raise AlreadyClaimed(other, self._logs[other].info.fingerprint)
+
+    def refuse_full(self) -> None:
+        """JournalFull, if so."""
+        while self.bytes >= self._limits.total_bytes and self._forget_oldest():
+            pass
+        if self.bytes >= self._limits.total_bytes:
+            raise JournalFull("too much is kept of running streams; try again later")
+
+    def add(self, log: StreamLog, on_stop: OnStop) -> StreamLog:
+        log.on_size = self._count
+        self._logs[log.info.id] = log
+        self._on_stop[log.info.id] = on_stop
+        if log.info.claim:
+            self._claims[log.info.claim] = log.info.id
+        return log
+
+    async def find(self, stream: str) -> StreamState:
+        log = self.log(stream)
+        return StreamState(log.info, log.last, log.ended)
+
+    async def follow(self, stream: str, after: int | None = None) -> LogReader:
+        return self.log(stream).reader(after)
+
+    async def stop(self, stream: str) -> None:
+        self.log(stream)
+        self.tell_driver(stream, "stopped")
+
+    def log(self, stream: str) -> StreamLog:
+        if stream not in self:
+            raise UnknownStream("there is no such stream, or not any more")
+        return self._logs[stream]
+
+    def running(self) -> list[StreamLog]:
+        return [self._logs[stream] for stream in self._on_stop]
+
+    def tell_driver(self, stream: str, reason: str) -> None:
+        """The stream has to end, if it has not: it was stopped, or (for "error") is lost."""
+        if on_stop := self._on_stop.get(stream):
+            on_stop(reason)
+
+    def ended(self, log: StreamLog) -> None:
+        """From now on it is kept for a while."""
+        if self._on_stop.pop(log.info.id, None) and log.info.id in self._logs:
+            self._expiry[log.info.id] = self._clock() + self._limits.keep
+            self._set_timer()
+
+    async def discard(self, log: StreamLog) -> None:
+        self.forget(log.info.id)
+        log.fail(UnknownStream("the stream failed before it began"))
+
+    def forget(self, stream: str) -> None:
+        self._expiry.pop(stream, None)
+        self._on_stop.pop(stream, None)
+        if log := self._logs.pop(stream, None):
+            self._claims.pop(log.info.claim, None)
+            log.release()
+
+    def state(self) -> dict[str, Any]:
+        self._forget_expired()
+        running = len(self._logs) - len(self._expiry)
+        return {"store": "memory", "status": "ok", "running": running, "kept": len(self._expiry), "bytes": self.bytes}
+
+    async def close(self) -> None:
+        for stream in list(self._logs):
+            self.forget(stream)
+        if self._timer:
+            self._timer.cancel()
+
+    def _count(self, change: int) -> None:
+        self.bytes += change
+        while self.bytes > self._limits.total_bytes and self._forget_oldest():
+            pass
+
+    def _forget_oldest(self) -> bool:
+        if oldest := next(iter(self._expiry), None):
+            self.forget(oldest)
+        return oldest is not None
+
+    def _forget_expired(self) -> None:
+        now = self._clock()
+        while self._expiry and next(iter(self._expiry.values())) <= now:
+            self._forget_oldest()
+
+    def _set_timer(self) -> None:
+        """So that the memory of the last streams does not wait for a request to be given back."""
+        if self._timer is None and self._expiry:
+            delay = next(iter(self._expiry.values())) - self._clock()
+            self._timer = asyncio.get_running_loop().call_later(max(delay, 1), self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._forget_expired()
+        self._set_timer()
+
+
+class KeptLog(StreamLog):
+    """A log that tells its journal when it ends."""
+
+    def __init__(self, info: StreamInfo, max_bytes: int, journal: MemoryJournal) -> None:
+        super().__init__(info, max_bytes)
+        self._journal = journal
+
+    def end(self, reason: str) -> None:
+        super().end(reason)
+        self._journal.ended(self)

@@ -1,0 +1,743 @@
+"""What a journal promises, by the store in memory and by real Redis, in the driver's own worker and in another one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from streaming.journal import (
+    AlreadyClaimed,
+    Gap,
+    Journal,
+    JournalFull,
+    Limits,
+    LogReader,
+    MemoryJournal,
+    StoreUnavailable,
+    StreamInfo,
+    StreamLog,
+    UnknownStream,
+)
+from streaming.journal.redis import SEAL_JUMP, RedisJournal
+from streaming.sse import Message, Parser, encode
+from tests.conftest import DEADLINE
+from tests.redis_server import RedisServer
+
+Stops = list[str]
+
+
+def event(number: int, text: str = "", **more: Any) -> bytes:
+    return encode(Message(json.dumps({"delta": text or f"<{number}>", **more}), id=f"s:{number}"))
+
+
+def events(first: int, last: int) -> bytes:
+    return b"".join(map(event, range(first, last + 1)))
+
+
+LAST_WORDS = encode(Message("{}", event="error", id="s:@")) + encode(Message("{}", event="done", id="s:@"))
+LAST_WORDS = LAST_WORDS.replace(b"@", b"\0")
+
+
+def new_stream(**fields: Any) -> StreamInfo:
+    return StreamInfo(uuid.uuid4().hex, **{"last_words": LAST_WORDS, **fields})
+
+
+def nothing(reason: str) -> None: ...
+
+
+async def whole(reader: LogReader) -> bytes:
+    """Everything until the end."""
+    data = b""
+    async with asyncio.timeout(DEADLINE):
+        while piece := await reader.read():
+            data += piece
+    reader.close()
+    return data
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    try:
+        async with asyncio.timeout(DEADLINE):
+            while not condition():  # noqa: ASYNC110 (what is waited for has no event)
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        pytest.fail(f"after {DEADLINE:g} s: {what}")
+
+
+def text_of(data: bytes) -> str:
+    return "".join(json.loads(message.data).get("delta", "") for message in Parser().feed(data))
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def failing_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """One that a test may stop."""
+    server = RedisServer(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_failure(said_in_log: Callable[[], str]) -> Iterator[None]:
+    """What runs in the background has nobody else to tell that it failed."""
+    yield
+    assert "the journal failed" not in said_in_log()
+
+
+class Workers:
+    """Journals as several workers have them: one drives the streams, the other reads them."""
+
+    def __init__(self, kind: str, url: str) -> None:
+        self._kind = kind
+        self._url = url
+        self._journals: list[Journal] = []
+
+    def make(self, limits: Limits | None = None, **options: Any) -> Journal:
+        limits = limits or Limits()
+        journal = MemoryJournal(limits) if self._kind == "memory" else RedisJournal(self._url, limits, **options)
+        self._journals.append(journal)
+        return journal
+
+    def pair(self, limits: Limits | None = None) -> tuple[Journal, Journal]:
+        driver = self.make(limits)
+        return driver, self.make(limits) if self._kind == "redis, in another worker" else driver
+
+    async def close(self) -> None:
+        for journal in self._journals:
+            await journal.close()
+
+
+KINDS = ["memory", "redis", "redis, in another worker"]
+
+
+@asynccontextmanager
+async def working(kind: str, server: RedisServer) -> AsyncIterator[Workers]:
+    workers = Workers(kind, server.url)
+    yield workers
+    await workers.close()
+
+
+@pytest.fixture(params=KINDS)
+async def workers(request: pytest.FixtureRequest, redis_server: RedisServer) -> AsyncIterator[Workers]:
+    async with working(request.param, redis_server) as workers:
+        yield workers
+
+
+class TestReading:
+    async def test_gives_what_there_is_and_then_what_comes(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        log = await driver.open(new_stream(dialect="openai"), nothing)
+        log.append(events(0, 2), 3)
+
+        reader = await other.follow(log.info.id)
+        first = b""
+        while len(first) < len(events(0, 2)):
+            first += await reader.read()
+        log.append(events(3, 3), 1)
+        log.append(events(4, 5), 2)
+        log.end("stop")
+
+        assert first == events(0, 2)
+        assert await whole(reader) == events(3, 5)
+
+    async def test_of_an_ended_stream_gives_all_of_it(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        log = await driver.open(new_stream(dialect="openai"), nothing)
+        for number in range(10):
+            log.append(event(number), 1)
+        log.end("stop")
+        await until_stored(driver)
+
+        assert await whole(await other.follow(log.info.id)) == events(0, 9)
+        assert await whole(await other.follow(log.info.id, 7)) == events(8, 9)
+        assert await whole(await other.follow(log.info.id, 9)) == b""
+
+    async def test_waits_for_an_event_that_its_client_has_from_elsewhere_already(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        log = await driver.open(new_stream(), nothing)
+        log.append(events(0, 2), 3)
+
+        reader = await other.follow(log.info.id, 4)
+        log.append(events(3, 6), 4)
+        log.end("stop")
+
+        assert await whole(reader) == events(5, 6)
+
+    async def test_that_is_cancelled_loses_nothing(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        log = await driver.open(new_stream(), nothing)
+        reader = await other.follow(log.info.id, -1)
+        data = b""
+
+        for number in range(20):
+            read = asyncio.ensure_future(reader.read())
+            await asyncio.sleep(0)
+            log.append(event(number), 1)
+            if number % 2:
+                await asyncio.sleep(0)
+            read.cancel()
+            (got,) = await asyncio.gather(read, return_exceptions=True)
+            data += got if isinstance(got, bytes) else b""
+        log.end("stop")
+
+        assert data + await whole(reader) == events(0, 19)
+
+    async def test_of_many_gives_each_the_same(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        log = await driver.open(new_stream(), nothing)
+        readers = [asyncio.create_task(whole(await other.follow(log.info.id, -1))) for _ in range(50)]
+
+        for number in range(50):
+            log.append(event(number), 1)
+            await asyncio.sleep(0)
+        log.end("stop")
+
+        assert {*await asyncio.gather(*readers)} == {events(0, 49)}
+
+    async def test_of_what_never_was_is_refused(self, workers: Workers) -> None:
+        _, other = workers.pair()
+
+        for asked in (other.find("x"), other.follow("x"), other.stop("x")):
+            with pytest.raises(UnknownStream):
+                await asked
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_joined_anywhere_and_cut_anyhow_gives_each_event_once(self, kind: str, redis_server: RedisServer) -> None:
+        batches = st.lists(st.integers(1, 5), min_size=1, max_size=30)
+
+        @settings(max_examples=40 if kind == "memory" else 12, deadline=None)
+        @given(batches, st.lists(st.tuples(st.integers(0, 29), st.floats(0, 1)), max_size=8), st.data())
+        def check(counts: list[int], joins: list[tuple[int, float]], data: st.DataObject) -> None:
+            asyncio.run(self._joined(kind, redis_server, counts, joins))
+
+        check()
+
+    async def _joined(self, kind: str, server: RedisServer, counts: list[int], joins: list[tuple[int, float]]) -> None:
+        ends = list(accumulate(counts))
+        async with working(kind, server) as workers:
+            driver, other = workers.pair()
+            log = await driver.open(new_stream(), nothing)
+            reading = []
+            for index, (begin, end) in enumerate(pairwise([0, *ends])):
+                for at, part in joins:
+                    if at == index:
+                        after = int(part * begin) - 1
+                        reading.append((after, asyncio.create_task(whole(await other.follow(log.info.id, after)))))
+                log.append(events(begin, end - 1), end - begin)
+                await asyncio.sleep(0)
+            log.end("stop")
+            for after, task in reading:
+                assert await task == events(after + 1, ends[-1] - 1)
+
+
+async def until_stored(journal: Journal) -> None:
+    await until(lambda: not journal.state().get("unstored"), "everything is stored")
+
+
+class TestALateJoiner:
+    async def test_gets_consecutive_deltas_as_one_message(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        log = await driver.open(new_stream(), nothing)
+        for number in range(5_000):
+            log.append(event(number, "twenty characters..."), 1)
+        await until_stored(driver)
+
+        reader = await other.follow(log.info.id)
+        log.append(event(5_000, "live"), 1)
+        log.end("stop")
+        messages = Parser().feed(await whole(reader))
+
+        assert text_of(b"".join(map(encode, messages))) == "twenty characters..." * 5_000 + "live"
+        assert len(messages) <= 12
+        assert messages[-1].id == "s:5000"
+
+    async def test_gets_messages_of_other_kinds_where_they_stood(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        log = await driver.open(new_stream(), nothing)
+        begin = encode(Message("{}", event="connect", id="s:0", retry=2000))
+        notice = encode(Message('{"action": "mask"}', event="moderation", id="s:3"))
+        log.append(begin + event(1, "a") + event(2, "b") + notice + event(4, "c") + event(5, "d", channel="x"), 6)
+        log.append(event(6, "e", channel="x") + encode(Message("{}", event="done", id="s:7")), 2)
+        log.end("stop")
+        await until_stored(driver)
+
+        data = await whole(await other.follow(log.info.id))
+
+        assert data == begin + event(2, "ab") + notice + event(4, "c") + event(6, "de", channel="x") + encode(
+            Message("{}", event="done", id="s:7")
+        )
+
+    async def test_gets_the_last_of_snapshots(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        log = await driver.open(new_stream(), nothing)
+        log.append(b"".join(encode(Message(json.dumps({"text": "x" * n}), id=f"s:{n}")) for n in range(5)), 5)
+        log.end("stop")
+        await until_stored(driver)
+
+        assert await whole(await other.follow(log.info.id)) == encode(Message('{"text": "xxxx"}', id="s:4"))
+
+    async def test_of_another_format_gets_the_same_bytes(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        log = await driver.open(new_stream(dialect="openai"), nothing)
+        log.append(b'data: {"choices": []}\n\ndata: [DONE]\n\n', 2)
+        log.end("stop")
+        await until_stored(driver)
+
+        assert await whole(await other.follow(log.info.id)) == b'data: {"choices": []}\n\ndata: [DONE]\n\n'
+
+
+class TestTheState:
+    async def test_is_running_with_its_last_number_and_then_how_it_ended(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        log = await driver.open(new_stream(owner="user:1", claim=uuid.uuid4().hex, fingerprint="f"), nothing)
+        log.append(events(0, 3), 4)
+        await until_stored(driver)
+        running = await other.find(log.info.id)
+        log.end("blocked")
+        await until_stored(driver)
+        ended = await other.find(log.info.id)
+
+        assert (running.last, running.ended) == (3, "")
+        assert (ended.last, ended.ended) == (3, "blocked")
+        assert running.info == ended.info == log.info
+
+    async def test_is_that_of_the_first_end(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        log = await driver.open(new_stream(), nothing)
+        log.end("stopped")
+        log.end("stop")
+        await until_stored(driver)
+
+        assert (await other.find(log.info.id)).ended == "stopped"
+
+
+class TestStopping:
+    async def test_reaches_the_driver_wherever_it_is(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        stops = Stops()
+        log = await driver.open(new_stream(), stops.append)
+
+        await other.stop(log.info.id)
+
+        await until(lambda: stops == ["stopped"], "the driver is told")
+
+    async def test_of_an_ended_stream_does_nothing(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        stops = Stops()
+        log = await driver.open(new_stream(), stops.append)
+        log.end("stop")
+        await until_stored(driver)
+
+        await other.stop(log.info.id)
+
+        assert not stops
+
+
+class TestAClaim:
+    """An idempotency key stands for one stream, for whoever sends it again."""
+
+    async def test_leads_to_the_stream_that_has_it(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        info = new_stream(claim=uuid.uuid4().hex, fingerprint="of the body")
+        await driver.open(info, nothing)
+
+        with pytest.raises(AlreadyClaimed) as caught:
+            await other.open(replace(info, id="another"), nothing)
+
+        assert (caught.value.stream, caught.value.fingerprint) == (info.id, "of the body")
+        with pytest.raises(UnknownStream):
+            await other.find("another")
+
+    async def test_of_many_at_once_is_one_stream_s(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        claim = uuid.uuid4().hex
+
+        opened = await asyncio.gather(
+            *(journal.open(new_stream(claim=claim), nothing) for journal in [driver, other] * 10),
+            return_exceptions=True,
+        )
+
+        logs = [each for each in opened if isinstance(each, StreamLog)]
+        assert len(logs) == 1
+        assert {each.stream for each in opened if isinstance(each, AlreadyClaimed)} == {logs[0].info.id}
+
+    async def test_is_free_again_when_its_stream_failed_before_it_began(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        info = new_stream(claim=uuid.uuid4().hex)
+        log = await driver.open(info, nothing)
+        waiting = await other.follow(info.id)
+
+        await driver.discard(log)
+
+        with pytest.raises(UnknownStream):
+            await whole(waiting)
+        await other.open(replace(info, id=uuid.uuid4().hex), nothing)
+        with pytest.raises(UnknownStream):
+            await other.find(info.id)
+
+
+class TestBounds:
+    async def test_a_slow_reader_holds_the_driver_back(self, workers: Workers) -> None:
+        driver, other = workers.pair(Limits(stream_bytes=50_000))
+        log = await driver.open(new_stream(dialect="openai"), nothing)
+        slow, fast = await other.follow(log.info.id), await other.follow(log.info.id)
+        reading = asyncio.create_task(whole(fast))
+        # The readers of another worker are known a moment later.
+        await until(lambda: log.readers, "the driver knows that somebody reads")
+
+        number = 0
+        while log.has_room:
+            log.append(event(number), 1)
+            number += 1
+            if number % 100 == 0:
+                await asyncio.sleep(0.001)
+        room = asyncio.create_task(log.until_room())
+        await asyncio.sleep(0)
+        assert not room.done()
+        assert log.size < 60_000
+        assert len(await slow.read()) > 0  # then it reads all
+        rest = asyncio.create_task(whole(slow))
+        async with asyncio.timeout(DEADLINE):
+            await room
+        log.append(event(number), 1)
+        log.end("stop")
+
+        assert await reading == events(0, number)
+        assert (await rest).endswith(event(number))
+
+    async def test_what_is_longer_than_the_journal_cannot_be_had_from_its_beginning(self, workers: Workers) -> None:
+        driver, other = workers.pair(Limits(stream_bytes=20_000))
+        log = await driver.open(new_stream(), nothing)
+        for number in range(2_000):
+            log.append(event(number), 1)
+        await until_stored(driver)
+
+        assert log.size <= 20_000
+        for after in (None, -1, 100):
+            with pytest.raises(Gap):
+                await other.follow(log.info.id, after)
+        reader = await other.follow(log.info.id, 1_900)
+        log.append(event(2_000), 1)
+        log.end("stop")
+        assert await whole(reader) == events(1_901, 2_000)
+
+    async def test_of_all_streams_the_oldest_that_ended_goes_first(self) -> None:
+        journal = MemoryJournal(Limits(total_bytes=10_000))
+        logs = [await journal.open(new_stream(), nothing) for _ in range(4)]
+        for log in logs[:3]:
+            log.append(b"x" * 3_000, 1)
+            log.end("stop")
+
+        logs[3].append(b"x" * 3_000, 1)
+
+        assert [log.info.id in journal for log in logs] == [False, True, True, True]
+        assert journal.bytes == 9_000
+
+    async def test_when_only_running_streams_are_left_a_new_one_is_refused(self, workers: Workers) -> None:
+        driver, _ = workers.pair(Limits(total_bytes=10_000))
+        log = await driver.open(new_stream(), nothing)
+        log.append(b"x" * 10_000, 1)
+
+        with pytest.raises(JournalFull):
+            await driver.open(new_stream(), nothing)
+
+        log.end("stop")
+        await driver.open(new_stream(), nothing)
+
+    async def test_a_stream_is_kept_for_its_time_after_its_end(self) -> None:
+        now = 0.0
+        journal = MemoryJournal(Limits(keep=300), clock=lambda: now)
+        log = await journal.open(new_stream(claim="c"), nothing)
+        log.append(event(0), 1)
+        now = 1_000.0
+        assert (await journal.find(log.info.id)).last == 0  # running streams have time
+
+        log.end("stop")
+        now = 1_299.0
+        reader = await journal.follow(log.info.id, -1)
+        now = 1_300.0
+
+        with pytest.raises(UnknownStream):
+            await journal.find(log.info.id)
+        assert journal.bytes == 0
+        assert await whole(reader) == event(0)  # it had joined in time
+        await journal.open(new_stream(claim="c"), nothing)
+
+    async def test_a_stream_is_kept_for_its_time_in_redis_too(self, redis_server: RedisServer) -> None:
+        async with working("redis", redis_server) as workers:
+            journal = workers.make(Limits(keep=1))
+            log = await journal.open(new_stream(claim=uuid.uuid4().hex), nothing)
+            log.append(event(0), 1)
+            log.end("stop")
+            await until_stored(journal)
+            assert await whole(await journal.follow(log.info.id, -1)) == event(0)
+
+            async with asyncio.timeout(DEADLINE):
+                with pytest.raises(UnknownStream):
+                    while await journal.find(log.info.id):  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    client = Redis.from_url(redis_server.url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def redis_workers(redis_server: RedisServer, redis: Redis) -> AsyncIterator[Workers]:
+    async with working("redis, in another worker", redis_server) as workers:
+        yield workers
+
+
+async def kill(journal: Journal) -> None:
+    """As SIGKILL does: nothing more is written, nothing is given back."""
+    assert isinstance(journal, RedisJournal)
+    await journal._cancel_tasks()
+    await journal._redis.connection_pool.disconnect()
+    await journal._listener.connection_pool.disconnect()
+
+
+BEAT = 0.3
+"""Short, for tests in which a lease runs out; long enough for a machine that is busy."""
+
+
+class TestADeadWorker:
+    async def test_is_noticed_by_every_reader_once(self, redis_workers: Workers) -> None:
+        driver, *others = (redis_workers.make(beat=BEAT) for _ in range(3))
+        log = await driver.open(new_stream(), nothing)
+        log.append(events(0, 2), 3)
+        await until_stored(driver)
+        readers = [await other.follow(log.info.id, -1) for other in others for _ in range(2)]
+
+        await kill(driver)
+        began = time.monotonic()
+        endings = await asyncio.gather(*map(whole, readers))
+        seconds = time.monotonic() - began
+
+        number = 2 + SEAL_JUMP
+        last_words = LAST_WORDS.replace(b"\0", b"%d") % (number, number + 1)
+        assert {*endings} == {events(0, 2) + last_words}
+        assert seconds < 5 * BEAT + 1, "3.5 beats of the lease, and one to look; the second is for a busy machine"
+
+    async def test_is_noticed_by_who_comes_later(self, redis_workers: Workers) -> None:
+        driver, other = redis_workers.make(beat=BEAT), redis_workers.make(beat=BEAT)
+        log = await driver.open(new_stream(), nothing)
+        log.append(events(0, 2), 3)
+        await until_stored(driver)
+        await kill(driver)
+        await until_ended(other, log.info.id)
+
+        # This one had more from the dead worker than was stored.
+        ahead = await whole(await other.follow(log.info.id, 7))
+        behind = await whole(await other.follow(log.info.id, 1))
+
+        assert behind == event(2) + ahead
+        assert [message.event for message in Parser().feed(ahead)] == ["error", "done"]
+        assert (await other.find(log.info.id)).ended == "error"
+
+    async def test_that_was_only_late_cannot_write_any_more(self, redis_workers: Workers) -> None:
+        late, other = redis_workers.make(beat=BEAT), redis_workers.make(beat=BEAT)
+        stops = Stops()
+        log = await late.open(new_stream(), stops.append)
+        log.append(events(0, 2), 3)
+        await until_stored(late)
+        reading = asyncio.create_task(whole(await other.follow(log.info.id, -1)))
+        assert isinstance(late, RedisJournal)
+        tasks = set(late._tasks)
+        for task in tasks:
+            task.cancel()
+        sealed = await reading
+
+        log.append(event(3), 1)
+
+        await until(lambda: stops == ["error"], "the driver is told")
+        assert await whole(await other.follow(log.info.id, -1)) == sealed
+
+
+async def until_ended(journal: Journal, stream: str) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not (await journal.find(stream)).ended:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+class TestRedis:
+    async def test_gets_one_entry_for_what_is_new_in_25_ms(self, redis_workers: Workers, redis: Redis) -> None:
+        driver = redis_workers.make()
+        log = await driver.open(new_stream(), nothing)
+        began = time.monotonic()
+        for number in range(500):
+            log.append(event(number), 1)
+            await asyncio.sleep(0.0002)
+        await until_stored(driver)
+        seconds = time.monotonic() - began
+
+        assert await redis.xlen(f"streams:{{{log.info.id}}}:log") <= seconds / 0.025 + 2
+
+    async def test_is_asked_over_three_connections_however_many_read(
+        self, redis_workers: Workers, redis: Redis
+    ) -> None:
+        driver, other = redis_workers.make(), redis_workers.make()
+        before = len(await redis.client_list())
+        logs = [await driver.open(new_stream(), nothing) for _ in range(20)]
+        readers = await asyncio.gather(*(other.follow(log.info.id, -1) for log in logs for _ in range(20)))
+        reading = [asyncio.create_task(whole(reader)) for reader in readers]
+        for log in logs:
+            log.append(event(0), 1)
+        await asyncio.sleep(0)
+
+        assert len(await redis.client_list()) - before <= 6
+
+        for log in logs:
+            log.end("stop")
+        assert {*await asyncio.gather(*reading)} == {event(0)}
+
+    async def test_holds_no_key_for_ever(self, redis_workers: Workers, redis: Redis) -> None:
+        driver, other = redis_workers.pair()
+        log = await driver.open(new_stream(claim="c"), nothing)
+        failed = await driver.open(new_stream(), nothing)
+        log.append(event(0), 1)
+        reader = await other.follow(log.info.id)
+        await other.stop(log.info.id)
+        await driver.discard(failed)
+        await until_stored(driver)
+
+        keys = await redis.keys("*")
+        assert len(keys) >= 5
+        assert all([await redis.ttl(key) > 0 for key in keys])
+        reader.close()
+
+    async def test_keeps_a_stream_that_is_silent_for_long(self, redis_workers: Workers, redis: Redis) -> None:
+        driver = redis_workers.make(beat=BEAT)
+        log = await driver.open(new_stream(), nothing)
+        await redis.expire(f"streams:{{{log.info.id}}}:meta", 5)
+
+        log.ttl_set_at -= 31  # type: ignore[attr-defined]
+
+        async with asyncio.timeout(DEADLINE):
+            while await redis.ttl(f"streams:{{{log.info.id}}}:meta") < 300:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    async def test_tells_the_driver_of_readers_elsewhere_and_when_they_leave(self, redis_workers: Workers) -> None:
+        driver, other = redis_workers.pair()
+        log = await driver.open(new_stream(), nothing)
+
+        readers = [await other.follow(log.info.id) for _ in range(3)]
+        await until(lambda: log.readers == 1, "they count as one")
+        for reader in readers:
+            reader.close()
+
+        await until(lambda: log.readers == 0, "they have left")
+
+    async def test_that_was_emptied_gets_again_what_is_in_memory(self, redis_workers: Workers, redis: Redis) -> None:
+        driver, other = redis_workers.make(beat=BEAT), redis_workers.make(beat=BEAT)
+        log = await driver.open(new_stream(), nothing)
+        log.append(events(0, 4), 5)
+        reading = asyncio.create_task(whole(await other.follow(log.info.id, -1)))
+        await until_stored(driver)
+
+        await redis.flushall()
+        log.append(events(5, 9), 5)
+        await until_stored(driver)
+        later = asyncio.create_task(whole(await other.follow(log.info.id, 3)))
+        log.end("stop")
+
+        assert await later == events(4, 9)
+
+        assert await reading == events(0, 9)
+
+    async def test_that_was_emptied_answers_with_a_gap_for_what_was_not_in_memory(
+        self, redis_workers: Workers, redis: Redis
+    ) -> None:
+        driver, other = redis_workers.pair(Limits(stream_bytes=2_000))
+        log = await driver.open(new_stream(), nothing)
+        for number in range(100):
+            log.append(event(number), 1)
+        await until_stored(driver)
+        await redis.flushall()
+        log.append(event(100), 1)
+        await until_stored(driver)
+
+        with pytest.raises(Gap):
+            await other.follow(log.info.id)
+        log.end("stop")
+        assert await whole(await other.follow(log.info.id, 95)) == events(96, 100)
+
+
+class TestARedisThatIsAway:
+    @pytest.mark.parametrize("away", ["stopped", "held up"])
+    async def test_costs_those_who_read_in_the_driver_s_worker_nothing(
+        self, failing_redis: RedisServer, away: str
+    ) -> None:
+        async with working("redis, in another worker", failing_redis) as workers:
+            driver, other = workers.make(beat=BEAT), workers.make(beat=BEAT)
+            log = await driver.open(new_stream(), nothing)
+            log.append(events(0, 4), 5)
+            here = await driver.follow(log.info.id, -1)
+            there = asyncio.create_task(whole(await other.follow(log.info.id, -1)))
+            await until_stored(driver)
+
+            failing_redis.stop() if away == "stopped" else failing_redis.hold_up()
+            log.append(events(5, 6), 2)
+            async with asyncio.timeout(DEADLINE):
+                assert await here.read() == events(0, 6)
+            await until(lambda: driver.state()["status"] == other.state()["status"] == "away", "it is noticed")
+
+            # Who joins is refused at once; who read elsewhere is cut, and may come back.
+            with pytest.raises(StoreUnavailable):
+                await other.follow("anything")
+            with pytest.raises(StoreUnavailable):
+                await there
+            new = await driver.open(new_stream(claim="c"), nothing)
+            new.append(event(0), 1)
+
+            failing_redis.start() if away == "stopped" else failing_redis.go_on()
+            await until(lambda: driver.state()["status"] == other.state()["status"] == "ok", "it is back")
+            log.append(event(7), 1)
+            log.end("stop")
+            new.end("stop")
+            await until_stored(driver)
+            assert await whole(await other.follow(log.info.id, 2)) == events(3, 7)
+            assert await whole(await other.follow(new.info.id, -1)) == event(0)
+            assert await whole(here) == event(7)
+
+    async def test_and_comes_back_empty_gets_again_what_is_in_memory(self, failing_redis: RedisServer) -> None:
+        async with working("redis, in another worker", failing_redis) as workers:
+            driver, other = workers.make(beat=BEAT), workers.make(beat=BEAT)
+            log = await driver.open(new_stream(), nothing)
+            log.append(events(0, 4), 5)
+            await until_stored(driver)
+            await other.find(log.info.id)
+
+            failing_redis.stop()
+            failing_redis.empty()
+            await until(lambda: driver.state()["status"] == "away", "it is noticed")
+            log.append(events(5, 6), 2)
+            failing_redis.start()
+            await until(lambda: driver.state()["status"] == "ok", "it is back")
+            await until_stored(driver)
+
+            await until(lambda: other.state()["status"] == "ok", "it is back")
+            log.end("stop")
+            assert await whole(await other.follow(log.info.id, 2)) == events(3, 6)
