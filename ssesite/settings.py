@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from environs import Env
 
 from streaming import sqlite
+from streaming.conf import problem_with_access
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # An installed wheel has no folder of its own to keep a database or a key in: then it is the one it is started from.
@@ -47,10 +48,11 @@ LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", []) or LOCAL_HOSTS
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 
-# Who may use /stream, /transfer, /proxy and /v1: streaming/access.py carries it out.
-STREAMING_ACCESS = env.str("STREAMING_ACCESS", "local" if ALLOWED_HOSTS is LOCAL_HOSTS else "login")
-if STREAMING_ACCESS not in ("local", "login", "public"):
-    raise ImproperlyConfigured(f"STREAMING_ACCESS is {STREAMING_ACCESS!r}. It may be local, login or public.")
+# Who may use the upstreams that are configured: streaming/access.py carries it out. This site's own documents are for
+# everyone.
+STREAMING_ACCESS = env.str("STREAMING_ACCESS", "login")
+if problem := problem_with_access(STREAMING_ACCESS):
+    raise ImproperlyConfigured(problem)
 STREAMING_ALLOWED_ORIGINS: list[str] = env.list("STREAMING_ALLOWED_ORIGINS", [])
 
 

@@ -1,15 +1,15 @@
-"""Who may come in, and from where: ``STREAMING_ACCESS``, other sites' pages, CSRF; and how errors are answered."""
+"""Who may come in, and from where: logins, API keys, other sites' pages, CSRF; and how errors are answered."""
 
 from __future__ import annotations
 
 import copy
 import functools
-import ipaddress
 import logging
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
@@ -19,17 +19,16 @@ from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
-from streaming import upstreams
+from streaming import api_keys, conf, upstreams
 from streaming.formats import FormatError
+from streaming.models import ApiKey
 from streaming.moderation import RuleError
-from streaming.requests import BadRequest, collect_body, refusal_of_body
+from streaming.requests import BODY_IN_SCOPE, BadRequest, collect_body, refusal_of_body
 from streaming.responses import errors_at, failure_of
 
 logger = logging.getLogger(__name__)
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
-FORWARDED = ("forwarded", "via", "x-forwarded-")
-"""How the headers begin by which a proxy says that it speaks for somebody else."""
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
@@ -44,13 +43,16 @@ class Denied(Exception):
 
 
 def guarded(
-    *methods: str, everyone: bool = False, signed: bool = False, arriving: bool = False
+    *methods: str, everyone: bool | Callable[..., bool] = False, signed: bool = False, arriving: bool = False
 ) -> Callable[[View], View]:
-    """A view for those who may stream, by these methods only (none named: any). Its errors become problems.
+    """A view for those who may use upstreams, by these methods only (none named: any). Its errors become problems.
 
-    ``everyone``: who they are does not matter. ``signed``: this site's own relay comes in too. ``arriving``: the view
-    takes the body as it comes; else it is read here, once it is clear that its sender may come in.
+    ``everyone``: who they are does not matter; or a function of the view's arguments that says whether it does.
+    ``signed``: this site's own relay may come from whatever page it relays for. ``arriving``: the view takes the body
+    as it comes; else it is read here, once it is clear that its sender may come in. HEAD comes with GET.
     """
+    if "GET" in methods:
+        methods = tuple(dict.fromkeys(("GET", "HEAD", *methods)))
 
     def decorate(view: View) -> View:
         @csrf_exempt  # it is checked below, and only when a session is what lets a request in
@@ -63,13 +65,19 @@ def guarded(
                 if origin and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
                     return _with_cors(HttpResponse(status=HTTPStatus.NO_CONTENT), request, origin)
                 _check_method(request, methods)
-                if not (everyone or relayed):
-                    await _check_access(request)
+                api_keys.hide_from_upstreams(request)
+                if everyone(**kwargs) if callable(everyone) else everyone:
+                    await _limit_strangers(request)
+                elif not relayed:
+                    await require_caller(request)
                 if not arriving:
                     await collect_body(request)
                 response = await view(request, *args, **kwargs)
+                if request.method == "HEAD" and response.streaming and not arriving:
+                    response = await _head_of(response)
             except Denied as denied:
-                response = refuse(denied.status, str(denied), **denied.more)
+                more = {key: value for key, value in denied.more.items() if value is not None}
+                response = refuse(denied.status, str(denied), **more)
             except BadRequest as bad:
                 response = refuse(bad.status, str(bad), **{key: value for key, value in bad.more.items() if value})
             except RuleError:
@@ -111,32 +119,59 @@ def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:
         raise Denied(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
 
 
-async def _check_access(request: HttpRequest) -> None:
-    if settings.STREAMING_ACCESS == "public":
+async def _head_of(response: HttpResponseBase) -> HttpResponse:
+    """An answer to HEAD: the stream's status and headers (RFC 9110, section 9.3.2). The stream itself never begins."""
+    await sync_to_async(response.close)()
+    return HttpResponse(status=response.status_code, headers=dict(response.items()))
+
+
+async def require_caller(request: HttpRequest) -> None:
+    """Denied unless the request comes from a logged-in user, or with an API key, or everybody may do everything."""
+    if conf.access() == "public":
         return
-    if settings.STREAMING_ACCESS == "local" and is_local(request):
+    shown = api_keys.shown_in(request)
+    if shown and (key := await api_keys.find(shown)):
+        _act_for(request, key)
         return
     user = await request.auser()
     if not user.is_active:  # the anonymous user is not
-        login = reverse(settings.LOGIN_URL)
-        raise Denied(
-            HTTPStatus.UNAUTHORIZED,
-            f"log in at {login} first",
-            login=login,
-            headers={"WWW-Authenticate": f'Cookie realm="streams", form-action="{login}"'},
-        )
+        raise _unauthorized(had_key=bool(shown))
     if request.method not in SAFE_METHODS and not has_csrf_token(request):
         raise Denied(HTTPStatus.FORBIDDEN, "the X-CSRFToken header is missing or wrong: reload the page")
 
 
-def is_local(request: HttpRequest) -> bool:
-    """Whether who connects sits at this machine: a loopback address, and no proxy that speaks for somebody else."""
-    if any(header.lower().startswith(FORWARDED) for header in request.headers):
-        return False
+async def may_use_upstreams(request: HttpRequest) -> bool:
+    """Whether ``require_caller`` would let this request pass."""
     try:
-        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
-    except ValueError:
+        await require_caller(request)
+    except Denied:
         return False
+    return True
+
+
+def _act_for(request: HttpRequest, key: ApiKey) -> None:
+    async def owner() -> Any:
+        return key.owner
+
+    request.auser = owner
+
+
+def _unauthorized(*, had_key: bool) -> Denied:
+    login = reverse(settings.LOGIN_URL)
+    detail = "this API key is not known here, or not any more" if had_key else f"log in at {login}, or send an API key"
+    bearer = 'Bearer realm="streams"' + (', error="invalid_token"' if had_key else "")
+    challenge = f'{bearer}, Cookie realm="streams", form-action="{login}"'
+    code = "invalid_api_key" if had_key else None
+    return Denied(HTTPStatus.UNAUTHORIZED, detail, login=login, code=code, headers={"WWW-Authenticate": challenge})
+
+
+async def _limit_strangers(request: HttpRequest) -> None:
+    """Where everybody may come in, only those who are known may send much."""
+    body = getattr(request, "scope", {}).get(BODY_IN_SCOPE)
+    if body is None or (body.announced is not None and body.announced <= conf.OPEN_BODY_BYTES):
+        return
+    if not await may_use_upstreams(request):
+        body.limit = min(body.limit, conf.OPEN_BODY_BYTES)
 
 
 def has_csrf_token(request: HttpRequest) -> bool:

@@ -12,6 +12,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
+from streaming import conf
 from streaming.upstream_settings import read_config
 
 
@@ -24,6 +25,26 @@ def check_daphne_is_first(app_configs: Sequence[AppConfig] | None, **_: Any) -> 
             "'daphne' is not the first of INSTALLED_APPS: runserver would use WSGI, and not send one byte of a stream.",
             hint="Put 'daphne' first.",
             id="streaming.W001",
+        )
+    ]
+
+
+@register()
+def check_access(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    problem = conf.problem_with_access(conf.access())
+    return [Error(problem, id="streaming.E003")] if problem else []
+
+
+@register(deploy=True)
+def check_access_for_deployment(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if settings.DEBUG or conf.access() != "public":
+        return []
+    return [
+        checks.Warning(
+            "STREAMING_ACCESS is 'public': whoever finds this site uses the configured upstreams, with your API keys "
+            "and at your expense.",
+            hint="Leave it out, and make API keys for programs (manage.py create_key).",
+            id="streaming.W002",
         )
     ]
 

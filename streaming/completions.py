@@ -11,7 +11,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from streaming import formats, guardrails, registry, sources, upstream_settings, upstreams
-from streaming.access import guarded
+from streaming.access import guarded, may_use_upstreams, require_caller
 from streaming.relay import EventReader, Relay, TextChunks
 from streaming.requests import BadRequest, CompletionRequest, as_query, filled_playback, read_completion_request
 from streaming.responses import EventStreamResponse, Source
@@ -22,11 +22,12 @@ SIMULATED = "simulated"
 _began = int(time.time())
 
 
-@guarded("POST")
+@guarded("POST", everyone=True)  # of the body's model it depends who may come in
 async def chat_completions(request: HttpRequest) -> HttpResponseBase:
     asked = read_completion_request(request)
     if asked.model == SIMULATED:
         return await (_play if asked.streams else _play_at_once)(request, asked)
+    await require_caller(request)
     name, model = _found(asked.model)
     guardrail, upstream = await guardrails.begin(request, name), upstreams.config_of(name, request)
     fields = {**asked.fields, "model": model}
@@ -84,14 +85,18 @@ def _found(model: str) -> tuple[str, str]:
     return found
 
 
-@guarded("GET")
+@guarded("GET", everyone=True)
 async def models(request: HttpRequest) -> HttpResponseBase:
-    listed = {SIMULATED: ("ssesite", ""), **upstream_settings.models()}
+    """Those that the caller may use."""
+    upstreams_models = upstream_settings.models() if await may_use_upstreams(request) else {}
+    listed = {SIMULATED: ("ssesite", ""), **upstreams_models}
     return JsonResponse({"object": "list", "data": [_model(name, owner) for name, (owner, _) in listed.items()]})
 
 
-@guarded("GET")
+@guarded("GET", everyone=True)
 async def model(request: HttpRequest, name: str) -> HttpResponseBase:
+    if name != SIMULATED:
+        await require_caller(request)
     owner, _ = ("ssesite", "") if name == SIMULATED else _found(name)
     return JsonResponse(_model(name, owner))
 

@@ -11,6 +11,24 @@ FORM_BYTES = 64_000
 """Of a form that is sent by somebody who has not logged in, such as the login itself."""
 
 
+def problem_with_access(access: object) -> str | None:
+    """What is wrong with this ``STREAMING_ACCESS``; None if it is one that there is."""
+    if access in ("login", "public"):
+        return None
+    if access == "local":
+        return (
+            "STREAMING_ACCESS is 'local', which is gone: a proxy, a tunnel or a forwarded port makes everyone local. "
+            "Leave it out: this site's own documents are open to everyone, and configured upstreams need a login or an "
+            "API key. With 'public' they need neither."
+        )
+    return f"STREAMING_ACCESS is {access!r}. It may be 'login' or 'public'."
+
+
+def access() -> str:
+    """``STREAMING_ACCESS``: who may use configured upstreams. ``login``: users and API keys; ``public``: everyone."""
+    return str(getattr(settings, "STREAMING_ACCESS", "login"))
+
+
 def max_body_bytes() -> int:
     """``STREAMING_MAX_BODY_BYTES``: the longest body of a request, in bytes."""
     return int(getattr(settings, "STREAMING_MAX_BODY_BYTES", 25_000_000))

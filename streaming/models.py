@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, cast
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models, transaction
@@ -345,3 +347,46 @@ class LostHits(models.Model):
 
     def __str__(self) -> str:
         return str(self.count)
+
+
+API_KEY_BEGINNING = "streams-"
+"""By which a key of this site is told from others', here and by those who look for keys that got out."""
+
+
+def hash_of_secret(secret: str) -> str:
+    """SHA-256 in hex: a secret of 256 random bits needs no slow hash, as a password would."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class ApiKey(models.Model):
+    """Lets a program in as its owner. The key itself is shown once, when it is made; only its hash is kept."""
+
+    name = models.CharField(_("name"), max_length=100, help_text=_("What it is for."))
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, verbose_name=_("owner"), related_name="streaming_api_keys"
+    )
+    prefix = models.CharField(_("begins with"), max_length=16, db_index=True, editable=False)
+    last4 = models.CharField(_("ends with"), max_length=4, editable=False)
+    hashed = models.CharField(max_length=64, unique=True, editable=False)
+    created = models.DateTimeField(_("created"), auto_now_add=True)
+    enabled = models.BooleanField(
+        _("enabled"), default=True, help_text=_("A key that is not enabled is refused within a second.")
+    )
+
+    class Meta:
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
+        ordering = ["-created", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…{self.last4})"
+
+    @staticmethod
+    def prefix_of(secret: str) -> str:
+        return secret[: len(API_KEY_BEGINNING) + 6]
+
+    def make_secret(self) -> str:
+        """A new secret for this key, which is returned and not kept: save the key then."""
+        secret = API_KEY_BEGINNING + secrets.token_urlsafe(32)
+        self.prefix, self.last4, self.hashed = self.prefix_of(secret), secret[-4:], hash_of_secret(secret)
+        return secret

@@ -66,7 +66,7 @@ async def ping(request: HttpRequest) -> HttpResponseBase:
     return registry.watch(EventStreamResponse(request, ticks, EncodedRelay()))
 
 
-@guarded("GET", "POST", signed=True)
+@guarded("GET", "POST", everyone=True, signed=True)
 async def stream(request: HttpRequest) -> HttpResponseBase:
     if is_a_return(request):
         return HttpResponse(status=204)
@@ -76,7 +76,7 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     return registry.watch(EventStreamResponse(request, sources.Play(form.playback), relay))
 
 
-@guarded("GET", "POST")
+@guarded("GET", "POST", everyone=upstreams.is_builtin)
 async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseBase:
     if is_a_return(request):
         return HttpResponse(status=204)
@@ -98,7 +98,7 @@ async def healthz(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse({"status": "ok", **state}, headers={"Cache-Control": "no-store"})
 
 
-@guarded("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", arriving=True)
+@guarded("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", everyone=upstreams.is_builtin, arriving=True)
 async def proxy(request: HttpRequest, name: str = "default", path: str = "") -> HttpResponseBase:
     upstream = await upstreams.relay(name, raw_path_after(request, path), request, arriving_body(request))
     return registry.watch(RelayResponse(request, upstream))

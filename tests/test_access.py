@@ -9,8 +9,9 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, AsyncRequestFactory
 
-from streaming import upstreams
-from streaming.access import guarded, is_local
+from streaming import api_keys, hit_log, upstreams
+from streaming.access import guarded, require_caller
+from streaming.models import ApiKey, hash_of_secret
 
 LET_IN = 404
 INSIDE = "/proxy/none"
@@ -46,77 +47,193 @@ async def logged_in(*, active: bool = True) -> AsyncClient:
     return reader
 
 
-@pytest.fixture
-def local(settings: Any) -> None:
-    settings.STREAMING_ACCESS = "local"
-
-
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def login(settings: Any) -> None:
     settings.STREAMING_ACCESS = "login"
 
 
-@pytest.mark.usefixtures("local")
-class TestLocally:
-    @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1"])
-    async def test_whoever_sits_at_the_machine_comes_in(self, address: str) -> None:
-        response = await client((address, 5000)).get(INSIDE)
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    api_keys._remembered.clear()
 
-        assert response.status_code == LET_IN
 
-    @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
-    async def test_by_any_method_and_without_a_token(self, method: str) -> None:
-        response = await getattr(client(), method)(INSIDE)
+class TestThisSitesOwnDocuments:
+    """They cost nothing, and are for everyone."""
 
-        assert response.status_code == LET_IN
+    @pytest.mark.parametrize("address", ["/ping", "/stream?interval=0", "/stream?step=0"])
+    async def test_need_no_login(self, address: str) -> None:
+        response = await client(ELSEWHERE, {"X-Forwarded-For": "203.0.113.7"}).get(address)
 
-    @pytest.mark.parametrize("address", ["203.0.113.7", "10.0.0.1", "0.0.0.0", "::", "2001:db8::1", "not an address"])
-    async def test_all_others_are_asked_to_log_in(self, address: str) -> None:
+        assert response.status_code == (400 if "step" in address else 200)
+        response.close()
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("address", ["/transfer", "/proxy"])
+    async def test_need_none_by_way_of_the_built_in_upstream(self, address: str) -> None:
+        response = await client(ELSEWHERE).post(address)
+
+        assert response.status_code != 401
+
+    @pytest.mark.django_db(transaction=True)
+    async def test_need_none_as_a_model(self) -> None:
+        fields = {"model": "simulated", "messages": [{"role": "user", "content": "hi"}], "interval": 0}
+
+        response = await client(ELSEWHERE).post("/v1/chat/completions", fields, content_type="application/json")
+
+        assert response.status_code == 200
+        assert response.json()["model"] == "simulated"
+
+    @pytest.mark.parametrize("address", ["/transfer", "/proxy", "/proxy/default/more"])
+    async def test_are_another_matter_once_the_default_upstream_is_configured(
+        self, settings: Any, address: str
+    ) -> None:
+        settings.STREAMING_UPSTREAMS = {"default": {"URL": "http://127.0.0.1:9"}}
+
+        assert (await client().get(address)).status_code == 401
+
+    @pytest.mark.django_db(transaction=True)
+    async def test_come_to_those_who_are_logged_in_without_a_token_too(self) -> None:
+        reader = await logged_in()
+
+        assert (await reader.post("/stream?step=0", {}, content_type="application/json")).status_code == 400
+
+
+class TestAConfiguredUpstream:
+    @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "203.0.113.7"])
+    async def test_is_for_no_stranger_wherever_they_sit(self, address: str) -> None:
         response = await client((address, 5000)).get(INSIDE)
 
         assert response.status_code == 401
         assert response["Content-Type"] == "application/problem+json"
         assert response.json()["login"] == "/login/"
-        assert response["WWW-Authenticate"].startswith("Cookie ")
+        assert response["WWW-Authenticate"].startswith('Bearer realm="streams", Cookie ')
+
+    async def test_says_so_in_openais_words_where_their_clients_come(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS = {"llm": {"URL": "http://127.0.0.1:9", "FORMAT": "openai", "MODELS": ["m"]}}
+        fields = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+        response = await client().post("/v1/chat/completions", fields, content_type="application/json")
+
+        assert response.status_code == 401
+        assert response.json()["error"]["type"] == "authentication_error"
+
+    @pytest.mark.parametrize("model", ["m", "no-such-model"])
+    async def test_is_not_even_known_by_its_models(self, settings: Any, model: str) -> None:
+        settings.STREAMING_UPSTREAMS = {"llm": {"URL": "http://127.0.0.1:9", "FORMAT": "openai", "MODELS": ["m"]}}
+
+        listed = await client().get("/v1/models")
+
+        assert [each["id"] for each in listed.json()["data"]] == ["simulated"]
+        assert (await client().get(f"/v1/models/{model}")).status_code == 401
+
+
+async def make_key(**fields: Any) -> tuple[ApiKey, str]:
+    owner = await User.objects.acreate(username="owner")
+    key = ApiKey(name="a program", owner=owner, **fields)
+    secret = key.make_secret()
+    await key.asave()
+    return key, secret
+
+
+@pytest.mark.django_db(transaction=True)
+class TestAnApiKey:
+    @pytest.mark.parametrize("header", ["Authorization", "x-api-key"])
+    @pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
+    async def test_lets_in_without_a_token(self, header: str, method: str) -> None:
+        _, secret = await make_key()
+        shown = f"Bearer {secret}" if header == "Authorization" else secret
+
+        response = await getattr(client(ELSEWHERE, {header: shown}), method)(INSIDE)
+
+        assert response.status_code == LET_IN
+
+    async def test_lists_the_models_of_upstreams(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS = {"llm": {"URL": "http://127.0.0.1:9", "FORMAT": "openai", "MODELS": ["m"]}}
+        _, secret = await make_key()
+
+        listed = await client(headers={"Authorization": f"Bearer {secret}"}).get("/v1/models")
+
+        assert [each["id"] for each in listed.json()["data"]] == ["simulated", "m"]
 
     @pytest.mark.parametrize(
-        "header",
-        [
-            "Forwarded",
-            "Via",
-            "X-Forwarded-For",
-            "X-Forwarded-Host",
-            "X-Forwarded-Proto",
-            "X-Forwarded-Port",
-            "X-Forwarded-Server",
-            "X-Forwarded-Prefix",
-            "x-forwarded-anything",
-        ],
+        "shown", ["Bearer -", "Bearer ", "Bearer streams-", "Basic abc", "Bearer streams-\xff", "Bearer sk-abc"]
     )
-    async def test_so_is_whoever_comes_through_a_proxy(self, header: str) -> None:
-        response = await client(headers={header: "x"}).get(INSIDE)
+    async def test_that_is_none_does_not(self, shown: str) -> None:
+        await make_key()
+
+        response = await client(headers={"Authorization": shown}).get(INSIDE)
 
         assert response.status_code == 401
 
-    async def test_an_authorization_header_says_nothing(self) -> None:
-        assert (await client(headers={"Authorization": "Bearer x"}).get(INSIDE)).status_code == LET_IN
-        assert (await client(ELSEWHERE, headers={"Authorization": "Bearer x"}).get(INSIDE)).status_code == 401
+    async def test_that_is_nearly_right_does_not_and_is_told_so(self) -> None:
+        _, secret = await make_key()
+        wrong = secret[:-1] + ("a" if secret[-1] != "a" else "b")
 
-    @pytest.mark.django_db(transaction=True)
-    async def test_who_has_logged_in_may_come_from_elsewhere(self) -> None:
-        reader = await logged_in()
+        response = await client(headers={"Authorization": f"Bearer {wrong}"}).get(INSIDE)
 
+        assert response.status_code == 401
+        assert 'error="invalid_token"' in response["WWW-Authenticate"]
+        assert "this API key is not known" in response.json()["detail"]
+
+    @pytest.mark.parametrize("change", ["disabled", "deleted", "owner inactive"])
+    async def test_that_is_taken_back_is_refused_within_a_second(
+        self, monkeypatch: pytest.MonkeyPatch, change: str
+    ) -> None:
+        now = [1000.0]
+        monkeypatch.setattr(api_keys.time, "monotonic", lambda: now[0])
+        key, secret = await make_key()
+        reader = client(headers={"Authorization": f"Bearer {secret}"})
         assert (await reader.get(INSIDE)).status_code == LET_IN
 
+        if change == "disabled":
+            await ApiKey.objects.aupdate(enabled=False)
+        elif change == "deleted":
+            await key.adelete()
+        else:
+            await User.objects.aupdate(is_active=False)
+        now[0] += 1.0
 
-def test_a_request_without_an_address_is_not_local() -> None:
-    request = AsyncRequestFactory().get("/")
-    request.META.pop("REMOTE_ADDR", None)
+        assert (await reader.get(INSIDE)).status_code == 401
 
-    assert not is_local(request)
+    async def test_is_looked_up_once_a_second(self) -> None:
+        _, secret = await make_key()
+        reader = client(headers={"Authorization": f"Bearer {secret}"})
+        await reader.get(INSIDE)
+
+        found = await api_keys.find(secret)
+        asked = api_keys._remembered[hash_of_secret(secret)][0]
+        await reader.get(INSIDE)
+
+        assert found
+        assert api_keys._remembered[hash_of_secret(secret)][0] == asked
+
+    async def test_is_kept_as_a_hash_only(self) -> None:
+        key, secret = await make_key()
+
+        stored = await ApiKey.objects.filter(pk=key.pk).values().aget()
+
+        assert secret not in str(stored)
+        assert stored["prefix"] == secret[:14]
+        assert stored["last4"] == secret[-4:]
+        assert len(secret) > 45
+
+    async def test_is_who_its_owner_is_to_the_audit(self) -> None:
+        _, secret = await make_key()
+        request = AsyncRequestFactory().get("/", headers={"Authorization": f"Bearer {secret}"})
+
+        await require_caller(request)
+
+        assert await hit_log.name_of(request) == "owner"
+
+    async def test_is_no_header_that_an_upstream_would_see(self) -> None:
+        _, secret = await make_key()
+        request = AsyncRequestFactory().get("/", headers={"Authorization": f"Bearer {secret}", "x-api-key": secret})
+
+        api_keys.hide_from_upstreams(request)
+
+        assert secret not in str(request.scope["headers"])
 
 
-@pytest.mark.usefixtures("login")
 @pytest.mark.django_db(transaction=True)
 class TestWithALogin:
     async def test_nobody_else_comes_in_not_even_from_this_machine(self) -> None:
@@ -169,32 +286,34 @@ class TestInPublic:
 
 
 class TestThisSitesOwnRelay:
-    async def test_comes_in_to_the_stream_by_its_signature(self, login: None) -> None:
+    async def test_comes_in_to_the_stream_by_its_signature(self) -> None:
         relay = client(headers={upstreams.SIGNATURE_HEADER: upstreams.sign(), "Last-Event-ID": "x"})
 
         assert (await relay.get("/stream")).status_code == 204
 
-    async def test_comes_in_whatever_page_it_relays_for(self, login: None) -> None:
+    async def test_comes_in_whatever_page_it_relays_for(self) -> None:
         relay = client(headers={upstreams.SIGNATURE_HEADER: upstreams.sign(), "Origin": "http://this.site:8000"})
 
         response = await relay.post("/stream?step=0", {}, content_type="application/json")
 
         assert response.status_code == 400
 
-    @pytest.mark.parametrize("address", [INSIDE, "/transfer", "/transfer/none"])
-    async def test_comes_in_nowhere_else(self, login: None, address: str) -> None:
+    @pytest.mark.parametrize("address", [INSIDE, "/transfer/none"])
+    async def test_comes_in_nowhere_else(self, address: str) -> None:
         relay = client(headers={upstreams.SIGNATURE_HEADER: upstreams.sign()})
 
         assert (await relay.get(address)).status_code == 401
 
-    async def test_does_not_come_in_by_another_signature(self, login: None) -> None:
-        assert (await client(headers={upstreams.SIGNATURE_HEADER: "stream:x:y"}).get("/stream")).status_code == 401
+    async def test_comes_for_no_other_page_by_another_signature(self) -> None:
+        headers = {upstreams.SIGNATURE_HEADER: "stream:x:y", "Origin": "http://this.site:8000"}
+
+        assert (await client(headers=headers).get("/stream")).status_code == 403
 
 
 OTHER = "https://other.example"
 
 
-@pytest.mark.parametrize("access", ["local", "public"])
+@pytest.mark.parametrize("access", ["login", "public"])
 class TestAnotherSitesPage:
     @pytest.mark.parametrize(
         "headers",
@@ -235,7 +354,7 @@ class TestAnotherSitesPage:
 
         response = await client().post(INSIDE, headers=headers)
 
-        assert response.status_code == LET_IN
+        assert response.status_code == (LET_IN if access == "public" else 401)
         assert "Access-Control-Allow-Origin" not in response
 
     async def test_may_come_if_the_settings_name_it(self, settings: Any, access: str) -> None:
@@ -244,7 +363,7 @@ class TestAnotherSitesPage:
 
         response = await client().post(INSIDE, headers={"Origin": OTHER, "Sec-Fetch-Site": "cross-site"})
 
-        assert response.status_code == LET_IN
+        assert response.status_code == (LET_IN if access == "public" else 401)
         assert response["Access-Control-Allow-Origin"] == OTHER
         assert response["Access-Control-Expose-Headers"] == "*"
         assert "Origin" in response["Vary"]
@@ -287,7 +406,7 @@ class TestAnotherSitesPage:
         assert (response.status_code, response["Access-Control-Allow-Origin"]) == (400, OTHER)
 
 
-async def test_a_page_that_is_named_still_has_to_log_in(settings: Any, login: None) -> None:
+async def test_a_page_that_is_named_still_has_to_log_in(settings: Any) -> None:
     settings.STREAMING_ALLOWED_ORIGINS = [OTHER]
 
     response = await client().get(INSIDE, headers={"Origin": OTHER})
@@ -295,18 +414,18 @@ async def test_a_page_that_is_named_still_has_to_log_in(settings: Any, login: No
     assert (response.status_code, response["Access-Control-Allow-Origin"]) == (401, OTHER)
 
 
-@pytest.mark.usefixtures("local")
 class TestAMethod:
     @pytest.mark.parametrize(
         ("address", "method", "allowed"),
         [
-            ("/ping", "post", "GET"),
-            ("/ping", "head", "GET"),
-            ("/stream", "put", "GET, POST"),
-            ("/stream", "delete", "GET, POST"),
-            ("/stream", "options", "GET, POST"),
-            ("/transfer", "patch", "GET, POST"),
-            ("/transfer/none", "head", "GET, POST"),
+            ("/ping", "post", "GET, HEAD"),
+            ("/stream", "put", "GET, HEAD, POST"),
+            ("/stream", "delete", "GET, HEAD, POST"),
+            ("/stream", "options", "GET, HEAD, POST"),
+            ("/transfer", "patch", "GET, HEAD, POST"),
+            ("/v1/models", "post", "GET, HEAD"),
+            ("/v1/chat/completions", "get", "POST"),
+            ("/v1/chat/completions", "head", "POST"),
         ],
     )
     async def test_that_an_address_does_not_know_is_refused(self, address: str, method: str, allowed: str) -> None:
@@ -316,6 +435,7 @@ class TestAMethod:
 
     @pytest.mark.django_db(transaction=True)
     async def test_that_an_upstream_does_not_know_is_refused(self, settings: Any) -> None:
+        settings.STREAMING_ACCESS = "public"
         settings.STREAMING_UPSTREAMS = {"llm": {"URL": "http://127.0.0.1:9", "FORMAT": "openai"}}
 
         response = await client().get("/transfer/llm")
@@ -334,10 +454,10 @@ def test_a_view_behind_the_door_keeps_its_name() -> None:
     assert somewhere.csrf_exempt  # type: ignore[attr-defined]
 
 
-@pytest.mark.usefixtures("local")
 class TestErrorsAreSaidAsTheAddressSaysThem:
     @pytest.mark.django_db(transaction=True)
     async def test_when_the_settings_are_wrong(self, settings: Any) -> None:
+        settings.STREAMING_ACCESS = "public"
         settings.STREAMING_UPSTREAMS = {"a": {"URL": "nowhere"}}
 
         ours, openais = await client().get("/transfer/a"), await client().get("/v1/models")
@@ -349,10 +469,11 @@ class TestErrorsAreSaidAsTheAddressSaysThem:
 
     @pytest.mark.django_db(transaction=True)
     async def test_when_a_session_comes_without_its_token(self, settings: Any) -> None:
-        settings.STREAMING_ACCESS = "login"
+        settings.STREAMING_UPSTREAMS = {"llm": {"URL": "http://127.0.0.1:9", "FORMAT": "openai", "MODELS": ["m"]}}
         reader = await logged_in()
+        fields = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
-        response = await reader.post("/v1/chat/completions", {}, content_type="application/json")
+        response = await reader.post("/v1/chat/completions", fields, content_type="application/json")
 
         assert response.status_code == 403
         assert response.json()["error"]["type"] == "permission_error"

@@ -26,6 +26,22 @@ def test_daphne_has_to_be_first(settings: Any) -> None:
     assert "not send one byte" in warning.msg
 
 
+@pytest.mark.parametrize(("access", "found"), [("login", []), ("public", []), ("local", ["E003"]), ("all", ["E003"])])
+def test_the_access_has_to_be_one_that_there_is(settings: Any, access: str, found: list[str]) -> None:
+    settings.STREAMING_ACCESS = access
+
+    assert ids(checks.check_access(None)) == [f"streaming.{code}" for code in found]
+
+
+@pytest.mark.parametrize(
+    ("access", "debug", "found"), [("public", False, ["streaming.W002"]), ("public", True, []), ("login", False, [])]
+)
+def test_who_deploys_in_public_is_warned(settings: Any, access: str, debug: bool, found: list[str]) -> None:
+    settings.STREAMING_ACCESS, settings.DEBUG = access, debug
+
+    assert ids(checks.check_access_for_deployment(None)) == found
+
+
 def test_every_upstream_has_to_be_readable(settings: Any) -> None:
     settings.STREAMING_UPSTREAMS = {"good": {"URL": "http://x"}}
     assert checks.check_upstreams(None) == []

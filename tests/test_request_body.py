@@ -237,7 +237,7 @@ def test_an_upload_streams_to_the_upstream_of_a_proxy(
         await connection.send(b"ok")
 
     upstream.script = take
-    site = make_site(command, STREAMING_ACCESS="public", UPSTREAM_URL=upstream.url)
+    site = make_site(command, STREAMING_ACCESS="public", UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
 
     with opened(site, head("PUT /proxy", "Content-Length: 10") + b"first") as reader:
         eventually(lambda: b"".join(came) == b"first", "the first piece has arrived while the second is to come")
@@ -337,7 +337,7 @@ class TestOverHttp2:
             await connection.send(b"ok")
 
         upstream.script = take
-        _, client = make_http2_site(STREAMING_ACCESS="public", UPSTREAM_URL=upstream.url)
+        _, client = make_http2_site(STREAMING_ACCESS="public", UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
 
         with closing(client):
             stream = client.request("POST", "/proxy", ends=False)
@@ -355,7 +355,7 @@ class TestOverHttp2:
             await connection.send(b"ok")
 
         upstream.script = answer
-        _, client = make_http2_site(STREAMING_ACCESS="public", UPSTREAM_URL=upstream.url)
+        _, client = make_http2_site(STREAMING_ACCESS="public", UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
 
         with closing(client):
             for method in ("POST", "GET", "DELETE"):

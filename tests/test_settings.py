@@ -100,30 +100,30 @@ class TestDefaults:
 
         assert debug is False
         assert hosts == ["localhost", "127.0.0.1", "[::1]"]
-        assert access == "local"
+        assert access == "login"
         assert (upstreams, origins) == ({}, [])
 
-    def test_ask_for_a_login_once_hosts_are_named(self, machine: Path) -> None:
-        hosts, access = read(machine, "ALLOWED_HOSTS", "STREAMING_ACCESS", SECRET_KEY="x", ALLOWED_HOSTS="a.org,b.org")
-
-        assert (hosts, access) == (["a.org", "b.org"], "login")
-
     def test_do_not_change_for_hosts_that_are_empty(self, machine: Path) -> None:
-        hosts, access = read(machine, "ALLOWED_HOSTS", "STREAMING_ACCESS", SECRET_KEY="x", ALLOWED_HOSTS="")
-
-        assert (hosts, access) == (["localhost", "127.0.0.1", "[::1]"], "local")
+        assert read(machine, "ALLOWED_HOSTS", SECRET_KEY="x", ALLOWED_HOSTS="") == [["localhost", "127.0.0.1", "[::1]"]]
 
 
-@pytest.mark.parametrize("access", ["local", "login", "public"])
+@pytest.mark.parametrize("access", ["login", "public"])
 def test_the_access_may_be_set(machine: Path, access: str) -> None:
     assert read(machine, "STREAMING_ACCESS", SECRET_KEY="x", STREAMING_ACCESS=access) == [access]
 
 
-@pytest.mark.parametrize("access", ["everyone", "Local", ""])
+@pytest.mark.parametrize("access", ["everyone", "Login", ""])
 def test_an_access_that_does_not_exist_is_refused(machine: Path, access: str) -> None:
     said = refused(machine, SECRET_KEY="x", STREAMING_ACCESS=access)
 
-    assert said.endswith(f"STREAMING_ACCESS is {access!r}. It may be local, login or public.")
+    assert said.endswith(f"STREAMING_ACCESS is {access!r}. It may be 'login' or 'public'.")
+
+
+def test_an_access_that_is_gone_is_refused_with_what_to_do(machine: Path) -> None:
+    said = refused(machine, SECRET_KEY="x", STREAMING_ACCESS="local")
+
+    assert "STREAMING_ACCESS is 'local', which is gone" in said
+    assert "Leave it out" in said
 
 
 @pytest.mark.parametrize(

@@ -436,11 +436,18 @@ def test_the_site_claims_no_language_for_what_it_relays(site: Site) -> None:
 
 class TestAccessToTheRealSite:
     @pytest.mark.parametrize("address", ["/stream", "/transfer", "/proxy"])
-    def test_is_for_this_machine_alone(self, site: Site, address: str) -> None:
-        answer = ask(site, address, headers={"X-Forwarded-For": "203.0.113.7"})
+    def test_is_for_everyone_where_its_own_documents_are_concerned(self, site: Site, address: str) -> None:
+        answer = ask(site, address, headers={"X-Forwarded-For": "203.0.113.7"}, params={"interval": "0"})
 
-        assert problem_of(answer)["status"] == 401
-        assert problem_of(answer)["login"] == "/login/"
+        assert answer.status_code == 200
+
+    @pytest.mark.parametrize("address", ["/ping", "/stream", "/transfer", "/healthz", "/v1/models", "/"])
+    def test_is_for_those_who_ask_for_the_head_alone(self, site: Site, address: str) -> None:
+        answer = ask(site, address, "HEAD")
+
+        assert (answer.status_code, answer.content) == (200, b"")
+        events = address in ("/ping", "/stream", "/transfer")
+        assert answer.headers["content-type"].startswith("text/event-stream") == events
 
     def test_asks_for_a_login_on_a_page_of_its_own(self, site: Site) -> None:
         answer = ask(site, "/login/")

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from streaming.admin import hits, rules  # noqa: F401 (they register themselves)
+from streaming.admin import hits, keys, rules  # noqa: F401 (they register themselves)
 
 admin.site.site_header = _("Streams")
 admin.site.site_title = _("Streams")

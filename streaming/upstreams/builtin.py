@@ -15,6 +15,11 @@ SIGNATURE_HEADER = "X-Streaming-Signature"
 SIGNATURE_SECONDS = 60
 
 
+def is_builtin(name: str = "default", **_: object) -> bool:
+    """Whether this name is that of this site's own ``/stream``: it costs nobody anything."""
+    return name == "default" and name not in settings.STREAMING_UPSTREAMS
+
+
 def builtin_config(request: HttpRequest) -> UpstreamConfig:
     """This site's own ``/stream``, at the address that this request came in by."""
     server = getattr(request, "scope", {}).get("server")
