@@ -1,6 +1,7 @@
 """Fetches the browser's libraries from npm while the package is built, so that its users need no Node.
 
-The lock file beside this one says which; npm checks their hashes. One file is copied, at the path the page imports.
+The lock file beside this one says which; npm checks their hashes. Of each one file is copied, to where the page
+imports it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# (a file of a package, where it is served below static/streaming/vendor/)
-FILES = [("markdown-it/dist/browser/markdown-it.esm.min.mjs", "markdown-it.js")]
+# (a file of a package, where it is served below static/streaming/vendor/, what makes it a module if it is none)
+FILES = [
+    ("markdown-it/dist/browser/markdown-it.esm.min.mjs", "markdown-it.js", ""),
+    ("temml/dist/temml.min.js", "temml.js", "\nexport default temml;\n"),
+]
 
 # What is copied holds parts of the packages that it depends on.
 LICENSES = "markdown-it-licenses.txt"
@@ -30,8 +34,9 @@ class VendorHook(BuildHookInterface):
                 shutil.copy(here / name, folder)
             _npm("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", folder)
             served.mkdir(parents=True, exist_ok=True)
-            for source, name in FILES:
-                shutil.copyfile(Path(folder, "node_modules", source), served / name)
+            for source, name, export in FILES:
+                text = Path(folder, "node_modules", source).read_text("utf-8")
+                (served / name).write_text(text + export, "utf-8")
             (served / LICENSES).write_text(_licenses(Path(folder, "node_modules")), "utf-8")
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = {path.stem: path.read_text("utf-8") for path in sorted((ROOT / "streaming" / "documents").glob("*.md"))}
@@ -26,6 +26,23 @@ SAMPLES = {
     "definitions that come late": "[a]: /1\n[b]\n\n- [b] x\n- y [a]\n- z\n\n[b]: /2\n[c]\n\n> [c]\n\n[c]: /3",
     "every line ending": "- a\r\n- b\r\n\r\n- c\r\nd\r\re\n",
     "strikethrough and bare links": "~~s~~ https://a.b/c www.x.org a@b.cc **重要：**请 2*3 snake_case\n",
+}
+SAMPLES |= {
+    "emphasis beside wide characters": "**价格：**100元 .NET**（不可）**では **该星号。**这是 *「文」*字 "
+    "~~（删）~~了 **a**b _（x）_y\n",
+    "formulas": "so \\(a_1 * b_2 * c\\) and $$x_1 = *y*$$ cost $5 and $10, 3 \\$ or \\[ z \\]\n\n"
+    "text:\n\\[\na\n=\nb\n- c | d\n\\]\n- an item\n  $$\n  d\n  ===\n  e\n  $$\n\n"
+    "$$\nnever closed\n===\n\nend\n",
+    "footnotes": "Fact[^1] and [^note], [^none].\n\n[^1]: First *words*\nand more\n[^note]: Second\n\n"
+    "end[^1]\n\n- [^2]\n\n[^2]: x\n",
+    "alerts": "> [!NOTE]\n> Words\n>\n> more\n\n> [!tip]\n\n> [!WARNING] no\n\n> > [!CAUTION]\n> > x\n\n[!NOTE]\nx\n",
+    "tags": "H<sub>2</sub>O x<sup>*2*</sup> a<br>b<br />c<BR>d <kbd>Ctrl</kbd> <sub>open <b>x</b> a < b <sup></sup>\n"
+    "| a |\n|---|\n| <br> |\n",
+    "bare addresses": "(See https://example.com/page.) ~~https://example.com/x~~ **http://a.b/c_d_e** "
+    "www.x.org/a_(b)). a@b.cc, 访问https://a.b/c，然后 http://localhost:80/x; https://a.b?q=1&hl; `http://x`\n",
+    "labels": '[`list[int]`](https://docs.python.org/3/li "t") [a [b] c](/u) [a]: no definition\n\n'
+    "[b]: /u 'it is' not\n\n[c]:\n/u\n'title'\n\n[c]\n",
+    "one bar": "|ψ> is a state\nand more\n\n| a\n|---|\n| b |\n\ntext\n|x is\n\n|\n|-|\n",
 }
 # A long block is shown in parts: each of these is longer than what is kept whole.
 LINE = (
@@ -229,6 +246,34 @@ def test_speaks_githubs_additions(workbench, typed, html):
     assert shown == html
 
 
+CASES = json.loads((ROOT / "tests" / "cases" / "markdown.json").read_text("utf-8"))
+TYPED = """
+const root = makeRoot();
+const view = new MarkdownView(root);
+for (const character of given.markdown) { view.append(character); view.flush(); }
+"""
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if "<think>" not in case["markdown"]], ids=lambda case: case["markdown"][:30]
+)
+def test_what_models_write_is_shown_as_readers_expect(workbench, case):
+    half = case["markdown"].count("(") > case["markdown"].count(")")
+    script = (
+        TYPED
+        + ("" if half else "view.end();")
+        + """
+    return [root.innerHTML, root.textContent, given.no ? root.querySelectorAll(given.no).length : 0];
+    """
+    )
+    html, text, unwanted = run(workbench, script, case)
+    for added in (' dir="auto"', ' rel="noopener noreferrer"', ' target="_blank"'):
+        html = html.replace(added, "")
+    assert html == case.get("html", html)
+    assert case.get("text_has", "") in text
+    assert unwanted == 0
+
+
 # --- calm while it grows
 
 
@@ -250,7 +295,8 @@ def test_nothing_that_is_shown_is_taken_back(workbench):
     return losses;
     """
     in_words = "snake_case 2*3* foo*bar* foo**bar** x~~y~~ 2*3 = 6\n"
-    assert run(workbench, script, [*DOCUMENTS.values(), *FORESEEABLE, in_words]) == []
+    losses = run(workbench, script, [*DOCUMENTS.values(), *FORESEEABLE, in_words])
+    assert losses == [], json.dumps(losses, ensure_ascii=False)
 
 
 @pytest.mark.parametrize(
@@ -559,3 +605,149 @@ def test_100_kb_in_pieces_of_20_cost_a_thirtieth_of_rendering_all_each_time(work
     cost = run(workbench, script, FILL[name])
     assert cost["inPieces"] * 30 <= cost["again"], json.dumps(cost)
     assert cost["longest"] <= 50, json.dumps(cost)
+
+
+# --- formulas and footnotes
+
+
+def test_a_formula_is_mathml_as_soon_as_it_is_whole_and_its_library_comes_only_then(open_page, wait_until):
+    page = open_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    script = """
+    globalThis.root = makeRoot();
+    root.className = "markdown";
+    globalThis.view = new MarkdownView(root);
+    view.append("Money: $5 and $10. Half of \\\\(x^2");
+    view.flush();
+    return root.textContent;
+    """
+    assert run(page, script) == "Money: $5 and $10. Half of x^2"
+    assert not [url for url in asked if "temml" in url]
+
+    page.evaluate("view.append(' + 1\\\\)\\n\\n$$\\n\\\\frac{a}{b}\\n$$\\n\\nwrong: \\\\(\\\\frac{\\\\)'); view.end()")
+
+    wait_until(page, "() => root.querySelectorAll('math').length === 2")
+    assert [url.rsplit("/", 1)[-1] for url in asked if "temml" in url] == ["temml.js"]
+    assert page.evaluate("root.querySelector('math msup').textContent") == "x2"
+    assert page.evaluate("root.querySelector('.display mfrac').textContent") == "ab"
+    # What has an error is shown as it was written.
+    assert page.evaluate("[...root.querySelectorAll('.math')].at(-1).innerHTML") == "\\frac{"
+    assert page.evaluate("root.querySelector('h1, h2')") is None
+
+
+def test_a_formula_is_copied_as_its_source(open_page, wait_until):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    script = """
+    globalThis.root = makeRoot();
+    root.className = "markdown";
+    const view = new MarkdownView(root);
+    view.append("It is \\\\(e^{i\\\\pi}\\\\) here.");
+    view.end();
+    """
+    run(page, script)
+    wait_until(page, "() => root.querySelector('math')")
+    page.evaluate("getSelection().selectAllChildren(root.firstChild)")
+
+    page.keyboard.press("Control+C")
+
+    assert page.evaluate("navigator.clipboard.readText()") == "It is \\(e^{i\\pi}\\) here."
+
+
+def test_no_formula_makes_a_link_or_loads_or_hangs(workbench, wait_until):
+    hostile = [
+        r"\href{javascript:alert(1)}{x}",
+        r"\url{https://example.org}",
+        r"\includegraphics{https://example.org/x.png}",
+        r"\def\a{\a\a}\a",
+        r"\rule{1e9em}{1e9em}",
+        "x" * 20_000,
+        "{" * 3000,
+    ]
+    script = """
+    globalThis.hostile = makeRoot();
+    const view = new MarkdownView(hostile);
+    view.append(given.map((tex) => `\\\\(${tex}\\\\)`).join("\\n\\n") + "\\n\\n\\\\(last\\\\)\\n");
+    view.end();
+    """
+    run(workbench, script, hostile)
+    wait_until(workbench, "() => hostile.lastChild.querySelector('math')")
+    assert workbench.evaluate("hostile.querySelectorAll('[href], [src], img, a').length") == 0
+    workbench.evaluate("hostile.remove()")
+
+
+def test_a_footnotes_number_leads_to_its_text_and_to_no_address(open_page):
+    page = open_page()
+    script = """
+    const root = makeRoot();
+    const view = new MarkdownView(root);
+    view.append("Fact[^1]" + "\\n\\nmore".repeat(200) + "\\n\\n[^1]: Wikipedia\\n[^2]: Another");
+    view.end();
+    root.querySelector("aside").className = "under-test";
+    return [root.querySelectorAll("a").length, root.querySelectorAll("aside").length];
+    """
+    assert run(page, script) == [0, 2]
+
+    page.get_by_role("button", name="1", exact=True).click()
+
+    expect(page.locator("aside.under-test")).to_be_in_viewport()
+
+
+def test_words_in_brackets_with_a_hat_are_no_footnotes_until_they_are_defined(workbench):
+    script = """
+    const shown = [];
+    for (const text of given) {
+      const root = document.createElement("div"), view = new MarkdownView(root);
+      for (const character of text) { view.append(character); view.flush(); }
+      shown.push(root.textContent);
+      view.end();
+      shown.push(root.textContent);
+    }
+    return shown;
+    """
+    assert run(workbench, script, ["match [^abc] now", "see [^1] now"]) == [
+        "match [^abc] now",
+        "match [^abc] now",
+        "see 1 now",
+        "see [^1] now",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("www.commonmark.org/a.b.", "www.commonmark.org/a.b"),
+        ("www.google.com/search?q=Markup+(business)))", "www.google.com/search?q=Markup+(business)"),
+        ("(www.google.com/search?q=Markup+(business))", "www.google.com/search?q=Markup+(business)"),
+        ("(www.google.com/search?q=Markup+(business)", "www.google.com/search?q=Markup+(business)"),
+        ("www.google.com/search?q=(business))+ok", "www.google.com/search?q=(business))+ok"),
+        ("www.google.com/search?q=commonmark&hl=en", "www.google.com/search?q=commonmark&hl=en"),
+        ("www.google.com/search?q=commonmark&hl;", "www.google.com/search?q=commonmark"),
+        ("www.commonmark.org/he<lp", "www.commonmark.org/he"),
+        (
+            "(Visit https://encrypted.google.com/search?q=Markup+(business))",
+            "https://encrypted.google.com/search?q=Markup+(business)",
+        ),
+        ("foo@bar.baz", "foo@bar.baz"),
+        ("hello+xyz@mail.example is.", "hello+xyz@mail.example"),
+        ("a.b-c_d@a.b.", "a.b-c_d@a.b"),
+        ("a.b-c_d@a.b-", None),
+        ("a.b-c_d@a.b_", None),
+        ("main.rs and example.com", None),
+        ("访问https://a.b/c，然后", "https://a.b/c"),
+        ("访问https://example.com然后", "https://example.com"),
+        ("http://localhost:8000/x?y", "http://localhost:8000/x?y"),
+        ("**https://a.b/c**", "https://a.b/c"),
+        ("ftp://a.b/c //a.b", None),
+    ],
+)
+def test_bare_links_end_where_github_flavored_markdown_says(workbench, typed, shown):
+    script = """
+    const root = document.createElement("div");
+    const view = new MarkdownView(root);
+    view.append(given);
+    view.end();
+    return [[...root.querySelectorAll("a")].map(({ textContent }) => textContent), root.textContent];
+    """
+    links, _ = run(workbench, script, typed)
+    assert links == ([] if shown is None else [shown])

@@ -588,7 +588,8 @@ def test_stop_and_regenerate_and_stop_again_leave_one_answer(page):
     expect(page.locator("[data-cursor]")).to_have_count(0)
 
 
-def test_a_prompt_of_two_megabytes_is_refused_kept_and_not_said_again(browser, site):
+def test_a_prompt_of_two_megabytes_is_refused_kept_and_not_said_again(browser, make_site):
+    site = make_site(STREAMING_MAX_BODY_BYTES="1000000")
     # A refusal is an error on the browser's own console, which the `page` fixture does not forgive.
     page = browser.new_context().new_page()
     page.goto(site.url)

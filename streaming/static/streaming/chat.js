@@ -49,12 +49,7 @@ class Turn extends Part {
     });
   }
 
-  /** What was said on the way to the answer: folded away, for who wants to know. */
-  get thoughts() {
-    return this.#thoughts.data;
-  }
-
-  /** @param {string} text */
+  /** What was said on the way to the answer: folded away, for who wants to know. @param {string} text */
   think(text) {
     this.#thoughts.appendData(text);
     this.part("aside").hidden = false;
@@ -128,15 +123,6 @@ export class ChatPanel extends Panel {
     calm.addEventListener("change", () => {
       if (calm.matches) this.#showAll();
     });
-  }
-
-  /** All the text of the answer that has come, shown or not. */
-  get received() {
-    return (this.#turn?.view.source ?? "") + this.#typewriter.pending;
-  }
-
-  get thoughts() {
-    return this.#turn?.thoughts ?? "";
   }
 
   get #turn() {

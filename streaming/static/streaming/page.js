@@ -3,6 +3,7 @@
 import { ChatPanel } from "./chat.js";
 import { CutError, fetchEvents, RefusedError } from "./event-source.js";
 import { FetchPanel, PingPanel } from "./panels.js";
+import { ThoughtSplitter } from "./thoughts.js";
 import { word } from "./words.js";
 
 /** @typedef {import("./sse.js").Message} Message */
@@ -133,11 +134,14 @@ class Reader {
   #problem = "";
   #notice = "";
   #reason = "stop";
+  #splitter = new ThoughtSplitter();
+  /** The whole text of each channel, thoughts in the answer included. */
+  #texts = { answer: "", thoughts: "" };
 
   /** @param {Message} message */
   receive({ event, data }) {
     const fact = parseObject(data) ?? {};
-    if (event === "message") tell(fact);
+    if (event === "message") this.#receiveText(fact);
     else if (event === "moderation") {
       chat.moderated();
       if (fact.action === "block") this.#notice = String(fact.notice ?? "");
@@ -145,7 +149,30 @@ class Reader {
     else if (event === "done") this.#reason = String(fact.reason);
   }
 
+  /**
+   * Text of the answer, or of the thoughts before it. What else a model says, to tools or as a second choice, is no
+   * text for a reader.
+   * @param {Record<string, unknown>} fact
+   */
+  #receiveText({ channel = "content", choice = 0, ...fact }) {
+    if (choice !== 0) return;
+    if (THOUGHTS.includes(String(channel))) chat.think(this.#addedTo("thoughts", fact));
+    else if (ANSWERS.includes(String(channel))) showSplit(this.#splitter.feed(this.#addedTo("answer", fact)));
+  }
+
+  /**
+   * What a message adds; in `mode=full` it holds the whole text so far.
+   * @param {"answer" | "thoughts"} channel
+   * @param {Record<string, unknown>} fact
+   */
+  #addedTo(channel, { delta, text }) {
+    const added = typeof delta === "string" ? delta : String(text ?? "").slice(this.#texts[channel].length);
+    this.#texts[channel] += added;
+    return added;
+  }
+
   end() {
+    showSplit(this.#splitter.finish());
     switch (this.#reason) {
       case "blocked":
         return chat.finish("blocked", this.#notice || word("problem-blocked"));
@@ -167,25 +194,9 @@ class Reader {
 const ANSWERS = ["content", "refusal"];
 const THOUGHTS = ["reasoning", "reasoning_content", "thinking"];
 
-/**
- * Text of the answer, or of the thoughts before it. What else a model says, to tools or as a second choice, is no
- * text for a reader.
- * @param {Record<string, unknown>} fact
- */
-function tell({ channel = "content", choice = 0, ...fact }) {
-  if (choice !== 0) return;
-  if (ANSWERS.includes(String(channel))) chat.show(addedTo(chat.received, fact));
-  else if (THOUGHTS.includes(String(channel))) chat.think(addedTo(chat.thoughts, fact));
-}
-
-/**
- * What a message adds; in `mode=full` it holds the whole text so far.
- * @param {string} before
- * @param {Record<string, unknown>} fact
- */
-function addedTo(before, { delta, text }) {
-  if (typeof delta === "string") return delta;
-  return typeof text === "string" ? text.slice(before.length) : "";
+/** @param {import("./thoughts.js").Said[]} said */
+function showSplit(said) {
+  for (const { isThought, text } of said) isThought ? chat.think(text) : chat.show(text);
 }
 
 // --- All of them

@@ -32,7 +32,7 @@ const LONG = 500;
 const SEAM = /[^\s\\](?=[ \n])|[，。；：！？](?=\p{Script=Han})/gu;
 const SEAM_HEAD = "，";
 // What may wait for its other half: a mark that begins something, a bracket, a target that is not complete.
-const WAITING = /`|\[|\]\(|\*(?!\s)|~~(?!\s)|(?<![\p{L}\p{N}])_(?!\s)/u;
+const WAITING = /`|\\[([]|\$\$|<(?:sub|sup|kbd)>|\[|\]\(|\*(?!\s)|~~(?!\s)|(?<![\p{L}\p{N}])_(?!\s)/u;
 
 export class Blocks {
   tail = "";
@@ -202,7 +202,9 @@ export class Blocks {
     /** @type {Token[]} */
     const tokens = [];
     this.#md.inline.parse(source, this.#md, { references: this.references }, tokens);
-    const text = tokens.map(({ type, content }) => (type === "text" ? content : " ")).join("");
+    const text = tokens
+      .map(({ type, info, markup, content }) => (type === "text" ? content : info === "escape" ? markup : " "))
+      .join("");
     return !WAITING.test(text.replace(/\[[^[\]]*\](?!\()/g, ""));
   }
 }

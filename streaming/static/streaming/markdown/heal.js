@@ -2,20 +2,30 @@
 // back. It works on markdown-it's own delimiters, only in the last inline text of an open tail (`env.open`): what is
 // finished looks exactly as without it.
 
+import { CJK } from "./emphasis.js";
+import { isInFormula, readFormula } from "./math.js";
+import { readNoteReference } from "./notes.js";
+import { readTag } from "./tags.js";
+
 /** @typedef {import("./dialect.js").Markdown} Markdown */
 /** @typedef {import("./dialect.js").Env} Env */
 /** @typedef {import("../vendor/markdown-it.js").StateInline} StateInline */
 /** @typedef {import("../vendor/markdown-it.js").Delimiter} Delimiter */
 
 const ASTERISK = 0x2a;
-/** A character of a script that writes no spaces between words. */
-export const IDEOGRAPH = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]/u;
 
 /** @param {Markdown} md */
 export function heal(md) {
   md.core.ruler.before("inline", "open_inline", ({ env, tokens }) => {
-    if (env.open) env.openInline = tokens.findLast(({ type, content }) => type === "inline" && content !== "");
+    if (!env.open) return;
+    const last = tokens.findLastIndex(({ type, content }) => type === "inline" && content !== "");
+    env.openInline = tokens[last];
+    env.inParagraph = tokens[last - 1]?.type === "paragraph_open";
   });
+  md.inline.ruler.before("escape", "formula", (state, silent) => readFormula(state, silent, isOpen(state)));
+  md.inline.ruler.before("formula", "last_marks", hideLastCharacters);
+  md.inline.ruler.before("autolink", "tag", (state, silent) => readTag(state, silent, isOpen(state)));
+  md.inline.ruler.before("link", "note", readNoteReference);
   md.inline.ruler.before("backticks", "open_code", openCode);
   md.inline.ruler.before(
     "link",
@@ -29,6 +39,16 @@ export function heal(md) {
 function isOpen({ env, tokens }) {
   const inline = /** @type {import("./dialect.js").Token | undefined} */ (env.openInline);
   return inline !== undefined && inline.children === tokens;
+}
+
+// What may begin or end a formula, or be a tag.
+const LAST_CHARACTERS = /^(?:\\|\$\$?|<(?:\/?[a-z]{0,3}|br ?\/?))$/i;
+
+/** @param {StateInline} state */
+function hideLastCharacters(state) {
+  const isHidden = isOpen(state) && LAST_CHARACTERS.test(state.src.slice(state.pos, state.posMax));
+  if (isHidden) state.pos = state.posMax;
+  return isHidden;
 }
 
 /**
@@ -58,6 +78,12 @@ function withoutLastTicks(code) {
   return end === code.length ? code : code.slice(0, end).trimEnd();
 }
 
+// Code, and brackets in pairs, may be in a label.
+const LABEL = "((?:[^[\\]`]|`[^`]*(?:`|$)|\\[[^[\\]]*\\])*)";
+const OPEN_LINK = new RegExp(`^(!?)\\[${LABEL}(?:\\](?:\\((?:[^()]|\\([^()]*\\)?)*|\\[[^[\\]]*)?)?$`);
+// What CommonMark 4.7 allows before the colon of a definition, and GitHub in a task's box.
+const MAY_BE_LABEL = /^\[(?:[^[\]\\]|\\.){0,999}\]?$/s;
+
 /**
  * [label](half a target, or [label][half another. An image is not shown until it is complete, nor what may become a
  * task's box or a definition.
@@ -67,18 +93,18 @@ function withoutLastTicks(code) {
  */
 function openLink(state, silent, md) {
   if (!isOpen(state) || state.linkLevel) return false;
-  const found = /^(!?)\[([^[\]]*)(?:\](?:\([^)]*|\[[^[\]]*)?)?$/.exec(state.src.slice(state.pos, state.posMax));
+  const found = OPEN_LINK.exec(state.src.slice(state.pos, state.posMax));
   if (!found) return false;
   const [text, image, label = ""] = found;
   if (text.endsWith("]") && state.env.references?.[md.utils.normalizeReference(label)]) return false;
-  const isUndecided = state.pos === 0 && !/\][([]/.test(text);
-  if (!silent && !image && !isUndecided) pushLink(state, md, label);
+  const isUndecided = state.pos === 0 && state.env.inParagraph && MAY_BE_LABEL.test(text);
+  if (!silent && !image && !isUndecided && !/^\[\^[^\]]*$/.test(text)) pushLink(state, md, label);
   state.pos += text.length;
   return true;
 }
 
 // Numbers are notes, or places in a row, and not the names of links.
-const REFERENCE = /\[([^[\]]+)\](?:\[((?!\d+\])[^[\]]*)\])?(?!\()/y;
+const REFERENCE = /\[(?!\^)([^[\]]+)\](?:\[((?!\d+\])[^[\]]*)\])?(?!\()/y;
 
 /**
  * [label][name] is a link whose target comes later, for all we know. [name] is not; if its definition does come, it
@@ -111,8 +137,9 @@ function openReference(state, silent, md) {
  */
 function pushLink(state, md, label, rest = null, href) {
   const { pos, posMax } = state;
-  const link = state.push("link_open", "a", 1);
-  if (href) link.attrs = [["href", href]];
+  // With code or brackets in it, what is half a link may be none: only its text is shown.
+  const isPlain = href !== undefined || !/[`[]/.test(label);
+  if (isPlain) state.push("link_open", "a", 1).attrs = href ? [["href", href]] : null;
   state.linkLevel++;
   if (rest !== null) state.pending += "[";
   state.pos = pos + 1;
@@ -120,7 +147,7 @@ function pushLink(state, md, label, rest = null, href) {
   md.inline.tokenize(state);
   if (rest !== null) state.pending += `]${rest}`;
   state.linkLevel--;
-  state.push("link_close", "a", -1);
+  if (isPlain) state.push("link_close", "a", -1);
   state.pos = pos;
   state.posMax = posMax;
 }
@@ -138,7 +165,7 @@ function closeOpenPairs(state) {
   for (const delimiter of openDelimiters(state, ends)) {
     const before = tokens[delimiter.token - 1]?.content ?? "";
     // 2*3 is more often a product than the beginning of emphasis; until the word ends nobody knows.
-    if (delimiter.marker === ASTERISK && /[\p{L}\p{N}]$/u.test(before) && !IDEOGRAPH.test(before.slice(-1))) {
+    if (delimiter.marker === ASTERISK && /[\p{L}\p{N}]$/u.test(before) && !CJK.test(before.slice(-1))) {
       const word = tokens.slice(delimiter.token);
       if (word.every(({ type, content }) => type === "text" && !/\s/.test(content)))
         for (const token of word) token.content = "";
@@ -191,11 +218,15 @@ function openDelimiters({ delimiters, tokens }, ends) {
 
 // A last line that is only marks so far: it may become a heading, a list, a rule, a fence or a table, or text.
 // No two neighbours here match the same character: a thousand spaces must not take a million steps.
-const MARKS_ONLY = /(^|\n)[ \t>]*(?:\d+[.)][ \t]+)*(?:[-=+*_#`~|:][-=+*_#`~|: \t]*|\d+[.)]?[ \t]*)?$/;
+// Or what may be a footnote's label, or open a formula.
+const MARKS_ONLY =
+  /(^|\n)[ \t>]*(?:\d+[.)][ \t]+)*(?:\[(?:\^[^[\]\s]*(?:\]:?\s*)?)?|[-=+*_#`~|:][-=+*_#`~|: \t]*|\d+[.)]?[ \t]*|(?:\$\$?|\\\[?)\s*)?$/;
 // A link definition, which is never shown.
-const DEFINITION = /((?:^|\n[ \t>]*\n|\n[ >]*\[[^[\]\n]+\]:[^\n]*\n))(?:[ >]*\[[^[\]\n]+\]:[^\n]*)$/;
+const DEFINITION =
+  /((?:^\s*|\n[ \t>]*\n|\n[ >]*\[[^[\]\n]+\]:[^\n]*\n))[ >]*\[(?:[^[\]\n^][^[\]\n]*\]:\s*(?:<[^<>\n]*>?|[^\s<]\S*)?(?:\s+(?:"[^"]*"?|'[^']*'?|\([^()]*\)?)?)?[ \t]*)$/;
 // The first line of what will be a table: the line above it, if there is one, is no row.
 const TABLE_HEAD = /(?:^|(?:^|\n)(?![ \t>]*\|)[^\n]*\n)([ >]*)(\|[^\n]*)(\n?)$/;
+const IN_SENTENCE = /^\|[ \t]*[^\s\-+*#>=~\d]/;
 const BLANK_END = /\n[ \t>]*\n[ \t>]*$/;
 const FENCE = /^[ \t>]*(?:(?:[-+*]|\d+[.)])[ \t]+)*(?:`{3,}|~{3,})/gm;
 
@@ -207,14 +238,16 @@ const FENCE = /^[ \t>]*(?:(?:[-+*]|\d+[.)])[ \t]+)*(?:`{3,}|~{3,})/gm;
 export function presentable(tail) {
   const text = tail.replace(MARKS_ONLY, "$1").replace(DEFINITION, "$1");
   if (BLANK_END.test(text) || isInFence(text)) return { text, open: false };
-  const [row, quote = "", line = "", newline = ""] = TABLE_HEAD.exec(text) ?? [];
+  const [row, quote = "", line = "", newline = ""] = (!isInFormula(text) && TABLE_HEAD.exec(text)) || [];
   if (row === undefined) return { text, open: true };
-  const cells = Math.max(1, line.replace(/\|\s*$/, "").split("|").length - 1);
-  const head = line.trimEnd().endsWith("|") ? line : `${line}|`;
-  return {
-    text: `${text.slice(0, text.length - line.length - newline.length)}${head}\n${quote}${"|-".repeat(cells)}|`,
-    open: true,
-  };
+  const above = text.slice(0, text.length - line.length - newline.length);
+  const bars = line.split("|").length - 1;
+  // One bar may be part of a sentence, until what divides a table's head from its rows begins.
+  if (bars === 1 && IN_SENTENCE.test(line) && !/[-:]/.test(tail.slice(text.length)))
+    return { text: `${above.replace(/\n[ >]*$/, "\n$&")}${line.slice(1).trimStart()}${newline}`, open: true };
+  const isClosed = line.trimEnd().endsWith("|");
+  const cells = Math.max(1, isClosed ? bars - 1 : bars);
+  return { text: `${above}${isClosed ? line : `${line}|`}\n${quote}${"|-".repeat(cells)}|`, open: true };
 }
 
 /** Code is shown as it comes. @param {string} text */

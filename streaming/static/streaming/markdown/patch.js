@@ -1,6 +1,8 @@
 // Brings DOM nodes to the state that markdown-it tokens describe, and touches only what differs: text grows by
 // appendData, so a selection survives. Text reaches the page as text; there is no innerHTML.
 
+import { showFormula } from "./math.js";
+
 /** @typedef {import("./dialect.js").Token} Token */
 /** @typedef {Map<string, string | number>} Attributes */
 
@@ -35,6 +37,7 @@ export function patch(place, tokens, inside = null, open) {
     else if (type === "softbreak") end.text("\n");
     // A link in a link is none.
     else if (!tag || (tag === "a" && end.parent.closest("a"))) end.text(content);
+    else if (type === "formula") end.enter(token, inside).formula(token);
     else {
       end = end.enter(token, inside);
       end.text(content);
@@ -87,6 +90,11 @@ class Cursor {
   /** @param {string} value */
   text(value) {
     this.#text += value;
+  }
+
+  /** @param {Token} formula */
+  formula({ content, info }) {
+    showFormula(this.parent, content, info === "open");
   }
 
   /** Neighbouring pieces of text become one node. */

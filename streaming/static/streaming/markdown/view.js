@@ -53,6 +53,7 @@ export class MarkdownView {
     this.#hasCursor = cursor;
     this.#copyLabel = copyLabel;
     root.replaceChildren();
+    root.addEventListener("click", showNote);
     this.#moveCursor();
   }
 
@@ -140,13 +141,20 @@ export class MarkdownView {
   }
 }
 
+/** Leads from a footnote's number to its text. @param {Event} event */
+function showNote({ target, currentTarget }) {
+  const { note } = /** @type {HTMLElement} */ (target).dataset;
+  const text = /** @type {Element} */ (currentTarget).querySelector(`aside[data-note="${CSS.escape(note ?? "")}"]`);
+  text?.scrollIntoView({ block: "nearest" });
+}
+
 /** The element that ends with the last character: a row may have cells that are still empty. @param {Element} root */
 function lastElement(root) {
   let element = root;
   for (;;) {
     const last =
       element.localName === "tr" ? [...element.children].findLast((cell) => cell.hasChildNodes()) : element.lastChild;
-    if (!(last instanceof Element) || ["br", "hr", "input"].includes(last.localName)) return element;
+    if (!(last instanceof Element) || ["br", "hr", "input", "span", "button"].includes(last.localName)) return element;
     element = last;
   }
 }

@@ -1,0 +1,30 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ThoughtSplitter } from "../../streaming/static/streaming/thoughts.js";
+
+/** What is thought and what is answered, of text that comes in these pieces. */
+function split(pieces) {
+  const splitter = new ThoughtSplitter();
+  const all = { thoughts: "", answer: "" };
+  for (const { isThought, text } of [...pieces.flatMap((piece) => splitter.feed(piece)), ...splitter.finish()])
+    all[isThought ? "thoughts" : "answer"] += text;
+  return all;
+}
+
+const cases = [
+  ["<think>hidden</think>shown", "hidden", "shown"],
+  ["\n<think>\na < b </thin k\n</think>\n\nshown <think>x</think>", "\na < b </thin k\n", "\n\nshown <think>x</think>"],
+  ["<Thinking>a</thinking><think>b</think>c", "ab", "c"],
+  ["<think>never closed </thi", "never closed </thi", ""],
+  ["no tag <think>x</think>", "", "no tag <think>x</think>"],
+  ["<thin", "", "<thin"],
+  ["<b>bold</b>", "", "<b>bold</b>"],
+  ["  ", "", "  "],
+];
+
+for (const [text, thoughts, answer] of cases)
+  test(`thoughts are told from the answer in every cut of ${JSON.stringify(text)}`, () => {
+    const cuts = [[text], [...text], ...Array.from(text, (_, at) => [text.slice(0, at), text.slice(at)])];
+
+    for (const pieces of cuts) assert.deepEqual(split(pieces), { thoughts, answer }, JSON.stringify(pieces));
+  });
