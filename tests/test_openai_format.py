@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from streaming import formats, guardrails
 from streaming.answer import AnswerModeration, clean
 from streaming.formats import OpenAIReader, OpenAIRelay, OpenAIWriter
+from streaming.formats.templates import ChunkTemplateCache
 from streaming.hit_context import HitContext
 from streaming.moderation import Rule, RuleSet
 from streaming.relay import EventReader, Relay
@@ -469,14 +470,101 @@ alike = st.builds(
 )
 
 
-@given(st.lists(alike, max_size=12))
-def test_chunks_that_were_seen_before_are_read_as_if_they_had_not(chunks: list[Any]) -> None:
-    reader, careful = OpenAIReader(keep_raw=True), OpenAIReader(keep_raw=True)
+def sent_by(reader: OpenAIReader, writer: OpenAIRelay, data: str) -> list[Any]:
+    parts = reader.feed(Message(data))
+    return [json.loads(message.data) for part in parts for message in writer.write(part)]
 
-    for each in chunks:
-        careful._templates = formats.openai.ChunkTemplateCache()
-        message = Message(json.dumps(each))
-        assert reader.feed(message) == careful.feed(message)
+
+@given(st.lists(st.tuples(alike, st.booleans(), st.booleans()), max_size=12))
+def test_chunks_that_were_seen_before_are_read_as_if_they_had_not(chunks: list[tuple[Any, bool, bool]]) -> None:
+    reader, careful = OpenAIReader(keep_raw=True), OpenAIReader(keep_raw=True)
+    writer, careful_writer = OpenAIRelay("m"), OpenAIRelay("m")
+
+    for each, is_compact, is_ascii in chunks:
+        data = json.dumps(each, separators=(",", ":") if is_compact else None, ensure_ascii=is_ascii)
+        careful._templates = ChunkTemplateCache()
+        assert sent_by(reader, writer, data) == sent_by(careful, careful_writer, data)
+
+
+class TestChunksThatLookLikeOneThatWasSearched:
+    PLAIN = '{"choices": [{"index": 0, "delta": {"content": "%s"}, "finish_reason": null}], "x": 1}'
+
+    def sent(self, *data: str) -> list[Any]:
+        reader, writer = OpenAIReader(keep_raw=True), OpenAIRelay("m")
+        return [sent_by(reader, writer, each) for each in data]
+
+    def test_are_written_as_they_came(self) -> None:
+        reader, writer = OpenAIReader(keep_raw=True), OpenAIRelay("m")
+        chunks = [self.PLAIN % text for text in ("a", r"b\n\u00e9\ud83d\ude00", r"é\"", "c")]
+
+        out = [message.data for each in chunks for part in reader.feed(Message(each)) for message in writer.write(part)]
+
+        assert [json.loads(data) for data in out] == [json.loads(each) for each in chunks]
+        assert out[3] == chunks[3]
+
+    def test_may_hold_a_lone_surrogate(self) -> None:
+        assert self.sent(self.PLAIN % "a", self.PLAIN % "\\ud800")[1] == [json.loads(self.PLAIN % "\\ud800")]
+
+    @pytest.mark.parametrize(
+        "chunk",
+        [
+            '{"choices": [{"index": 0, "delta": {"content": "%s", "content": "darn"}}]}',
+            '{"choices": [{"index": 0, "delta": {"content": "%s", "\\u0063ontent": "a"}}]}',
+            '{"choices": [{"index": 0, "delta": {"content": "%s"}}], "x": "darn", "x": 1}',
+            '{"choices": [{"index": 0, "delta": {"content": "%s"}}], "usage": {"you darn": 1}}',
+            '{"choices": [{"index": 0, "delta": {"content": "%s"}, "logprobs": {"token": "darn"}}]}',
+            '{"choices": [{"index": 0, "delta": {"content": "%s"}}], "x": [100, 97, 114, 110]}',
+            '{"choices": [{"index": 0, "delta": {"content": "%s"}}], "x": NaN}',
+            '{"choices": [{"index": 0, "message": {"content": "darn"}, "delta": {"content": "%s"}}]}',
+        ],
+    )
+    def test_are_searched_each_if_the_search_changed_something(self, chunk: str) -> None:
+        cached = OpenAIReader(keep_raw=True)
+        texts = ["a"] * 3
+
+        for text in texts:
+            cached.feed(Message(chunk % text))
+
+        assert not cached._templates._templates
+
+    @pytest.mark.parametrize(
+        "delta",
+        [
+            '{"reasoning_content": "%s"}',
+            '{"content": null, "reasoning": "%s"}',
+            '{"role": "assistant", "content": "%s"}',
+            '{"tool_calls": [{"index": 0, "function": {"arguments": "%s"}}]}',
+            '{"content": [{"type": "text", "text": "%s"}]}',
+        ],
+    )
+    def test_may_have_their_text_anywhere(self, delta: str) -> None:
+        chunks = ['{"choices": [{"index": 0, "delta": ' + delta % text + "}]}" for text in ("a", "b", "c")]
+        reader, writer = OpenAIReader(keep_raw=True), OpenAIRelay("m")
+
+        out = [sent_by(reader, writer, each) for each in chunks]
+
+        assert out == [[json.loads(each)] for each in chunks]
+        assert reader._templates._templates
+
+    def test_keep_their_padding_each(self) -> None:
+        texts = {"a": "x1", "b": "yyy"}
+        chunks = [json.dumps({**chunk({"content": text}), "obfuscation": pad}) for text, pad in texts.items()]
+        reader, writer = OpenAIReader(keep_raw=True), OpenAIRelay("m")
+
+        assert [sent_by(reader, writer, each) for each in chunks] == [[json.loads(each)] for each in chunks]
+        assert len(reader._templates._templates) == 1
+        words = json.dumps({**chunk({"content": "c"}), "obfuscation": "you darn"})
+        assert "Delta" in repr(reader.feed(Message(words))[0])
+        assert "you darn" in repr(reader.feed(Message(words)))  # as a text: the template does not take it
+
+    def test_are_a_new_call_when_a_call_begins(self) -> None:
+        calls = '{"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, %s}]}}]}'
+        begin, more = calls % '"id": "%s", "function": {"name": "f"}', calls % '"function": {"arguments": "%s"}'
+
+        out = self.sent(begin % "a", more % "1", more % "2", begin % "b", more % "3", more % "4")
+
+        numbers = [each["choices"][0]["delta"]["tool_calls"][0]["index"] for (each,) in out]
+        assert numbers == [0, 0, 0, 1, 1, 1]
 
 
 CALM = RuleSet([rule for rule in RULES.rules if rule.action != "block"])

@@ -25,6 +25,7 @@ from streaming.formats.parts import (
     Delta,
     Failure,
     FormatError,
+    Frame,
     Notice,
     Part,
     PathStep,
@@ -33,6 +34,7 @@ from streaming.formats.parts import (
     TextPart,
     TextRef,
 )
+from streaming.formats.templates import HEAD, ChunkTemplateCache, framed, says_nothing
 from streaming.sse import Message
 
 DONE = "[DONE]"
@@ -56,12 +58,11 @@ class OpenAIReader:
 
     def feed(self, message: Message) -> list[Part]:
         data, event, _, _ = message
+        if parts := self._templates.read(data, event):
+            return parts if self._keep_raw else parts[:1]
         if not data.startswith("{"):
             return self._feed_other(data.strip(), event)
-        chunk = read_object(data)
-        if event != "error" and (extracted := self._templates.take(chunk)):
-            return [*extracted.texts, RawChunk(chunk, extracted.refs)] if self._keep_raw else [*extracted.texts]
-        return self._feed_chunk(chunk, event)
+        return self._feed_chunk(read_object(data), event, data)
 
     def _feed_other(self, data: str, event: str) -> list[Part]:
         """What is no chunk: the end, a sign of life, an error in a list or as a text."""
@@ -77,7 +78,7 @@ class OpenAIReader:
             raise FormatError("an upstream's message is not a JSON object")
         return [part for item in items for part in self._feed_chunk(item, event)]
 
-    def _feed_chunk(self, chunk: dict[str, Any], event: str) -> list[Part]:
+    def _feed_chunk(self, chunk: dict[str, Any], event: str, data: str = "") -> list[Part]:
         if not chunk or event in _KEEP_ALIVES or ("choices" not in chunk and chunk.get("type") in _KEEP_ALIVES):
             return []
         if facts := _error_in(chunk, event):
@@ -89,16 +90,21 @@ class OpenAIReader:
             chunk["object"] = "chat.completion.chunk"
         texts, refs = extract_answer(chunk)
         parts: list[Part] = list(texts)
-        if self._finished.isdisjoint(choice["index"] for choice in choices):
-            self._templates.learn(chunk, choices, refs)
-        else:
+        if not self._finished.isdisjoint(choice["index"] for choice in choices):
             parts = [part for part in texts if part.choice not in self._finished]  # nothing follows a choice's end
+        elif len(texts) == len(refs) == len(choices) == 1 and type(texts[0]) is Delta:
+            self._learn(data, event, chunk, texts[0].text, refs[0])
         return parts + self._finishes(choices) + ([RawChunk(chunk, refs)] if self._keep_raw else [])
+
+    def _learn(self, data: str, event: str, chunk: dict[str, Any], text: str, ref: TextRef) -> None:
+        if data and event not in ("error", *_KEEP_ALIVES) and not chunk["choices"][0].get("finish_reason"):
+            self._templates.learn(data, event, chunk, text, ref)
 
     def _make_alike(self, choice: dict[str, Any]) -> None:
         make_delta(choice, has_spoken=choice["index"] in self._begun)
         if isinstance(delta := choice.get("delta"), dict) and delta.get("tool_calls"):
             self._calls.setdefault(choice["index"], ToolCallNumbers()).number(delta)
+            self._templates.forget(choice["index"])
 
     def _finishes(self, choices: list[dict[str, Any]]) -> list[Part]:
         finishes: list[Part] = []
@@ -117,52 +123,6 @@ class OpenAIReader:
 
 _KEEP_ALIVES = frozenset({"ping", "keepalive", "keep-alive", "keep_alive", "heartbeat"})
 """What servers send as data, or as an event's name, so that nobody takes them for dead."""
-
-
-class ChunkTemplateCache:
-    """Chunks that differ from an earlier one in the text of their delta alone, as nearly all do.
-
-    They need no search: what equals that which was searched has nothing in it that may not pass.
-    """
-
-    def __init__(self) -> None:
-        self._head: dict[str, Any] = {}
-        self._choices: dict[int, dict[str, Any]] = {}
-
-    def learn(self, chunk: dict[str, Any], choices: list[dict[str, Any]], refs: list[TextRef]) -> None:
-        """A chunk as the search left it, and where it had its texts."""
-        if len(refs) != 1 or len(choices) != 1:
-            return
-        (ref,), (choice,) = refs, choices
-        head = {key: value for key, value in chunk.items() if key != "choices"}
-        rest = {key: value for key, value in choice.items() if key != "delta"}
-        is_plain = not any(isinstance(value, dict | list) for value in (*head.values(), *rest.values()))
-        if is_plain and choice.get("delta") == {"content": ""} and not rest.get("finish_reason"):
-            if head != self._head:
-                self._head, self._choices = head, {}
-            self._choices[ref.choice] = rest
-
-    def take(self, chunk: dict[str, Any]) -> Extracted | None:
-        choices = chunk.get("choices")
-        if type(choices) is not list or len(choices) != 1 or type(choice := choices[0]) is not dict:
-            return None
-        delta, index = choice.get("delta"), choice.get("index")
-        if type(delta) is not dict or len(delta) != 1 or type(index) is not int or index not in self._choices:
-            return None
-        if type(text := delta.get("content")) is not str or not text:
-            return None
-        del chunk["choices"], choice["delta"]
-        is_familiar = chunk == self._head and choice == self._choices[index]
-        choice["delta"], chunk["choices"] = delta, choices
-        if not is_familiar:
-            return None
-        delta["content"] = ""
-        place = TextRef("content", index, delta, "content", ("choices", {"index": index}, "delta", "content"))
-        return Extracted([Delta(text, "content", index)], [place])
-
-    def forget(self, index: int) -> None:
-        """This choice has ended."""
-        self._choices.pop(index, None)
 
 
 def read_completion(data: str) -> tuple[dict[str, Any], Extracted]:
@@ -210,9 +170,6 @@ def failure_from(facts: ErrorFacts) -> Failure:
 
 
 _FINISH_REASONS = {"stop": "stop", "length": "length", "blocked": "content_filter"}
-
-# What every chunk of a stream has in common.
-_HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier", "provider", "obfuscation")
 
 
 @dataclass
@@ -322,9 +279,9 @@ class OpenAIRelay(OpenAIWriter):
             name = part.choice, part.channel
             self._texts[name] = self._texts.get(name, "") + part.text
             return []
+        if type(part) is RawChunk:
+            return self._framed(part, part.frame) if part.frame else self._rest(part.message, part.refs)
         match part:
-            case RawChunk(chunk, refs):
-                return self._rest(chunk, refs)
             case TextPart(text, channel, choice):
                 self._text_parts[choice, channel] = text
                 return []
@@ -337,6 +294,19 @@ class OpenAIRelay(OpenAIWriter):
                 return [*late, *super().write(part)]
         return super().write(part)
 
+    def _framed(self, raw: RawChunk, frame: Frame) -> list[Message]:
+        (ref,) = raw.refs
+        name = ref.choice, ref.channel
+        text = self._texts.pop(name, "")
+        self._last, self._paths[name] = raw.message, ref.path
+        late = self._late() if self._texts else []
+        if ref.choice not in self._begun:
+            self._follow(raw.message["choices"])
+        if not text and frame.says_nothing:
+            return late
+        data = framed(frame, text)
+        return [*late, self._message(read_object(data)) if self._notices else Message.unchecked(data)]
+
     def _rest(self, chunk: dict[str, Any], refs: list[TextRef]) -> list[Message]:
         self._last = chunk
         is_bare = bool(refs)
@@ -348,7 +318,7 @@ class OpenAIRelay(OpenAIWriter):
         late = self._late() if self._texts else []
         self._text_parts.clear()
         self._follow(chunk.get("choices") or ())
-        return late if is_bare and _says_nothing(chunk) else [*late, self._message(chunk)]
+        return late if is_bare and says_nothing(chunk) else [*late, self._message(chunk)]
 
     def _follow(self, choices: Iterable[dict[str, Any]]) -> None:
         for choice in choices:
@@ -376,7 +346,7 @@ class OpenAIRelay(OpenAIWriter):
     def _chunk(self, fields: dict[str, Any]) -> Message:
         """A chunk of ours, with the head of the upstream's last."""
         if self._last:
-            self._head = {key: self._last[key] for key in _HEAD if key in self._last}
+            self._head = {key: self._last[key] for key in HEAD if key in self._last}
         return super()._chunk(fields)
 
     def _of_choice(self, index: int, delta: dict[str, Any], finish_reason: str | None = None) -> Message:
@@ -400,15 +370,3 @@ def _nested(path: tuple[PathStep, ...], text: str) -> dict[str, Any]:
     for step in reversed(path):
         nested = {step: nested} if isinstance(step, str) else [{**step, **nested}]
     return dict(nested)
-
-
-def _says_nothing(chunk: dict[str, Any]) -> bool:
-    """Whether all its texts are empty, and there is nothing else in it."""
-    rest = {key: value for key, value in chunk.items() if key not in _HEAD}
-    return _is_bare(rest)
-
-
-def _is_bare(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(key in ("index", "type") or _is_bare(inner) for key, inner in value.items())
-    return all(map(_is_bare, value)) if isinstance(value, list) else value is None or value == ""

@@ -103,12 +103,22 @@ class TextRef(NamedTuple):
     path: tuple[PathStep, ...]
 
 
+class Frame(NamedTuple):
+    """A chunk's JSON before and after its one text. ``says_nothing``: without that it need not be sent."""
+
+    before: str
+    after: str
+    says_nothing: bool
+
+
 @dataclass(frozen=True, slots=True)
 class RawChunk:
     """What else an upstream's message says: the message itself, whose texts were taken out. They come before it."""
 
     message: dict[str, Any]
     refs: list[TextRef]
+    frame: Frame | None = None
+    """If nothing but its one text is to be written anew: then the message and what it holds stay as they are."""
 
 
 Part = Delta | Snapshot | TextPart | ChoiceEnd | RawChunk | Notice | Failure | StreamEnd
