@@ -168,8 +168,22 @@ def abort(send: Any) -> bool:
 
 
 def _break(request: Any) -> None:
-    if request.channel is not None and not request.finished:
-        request.channel.abortConnection() if hasattr(request.channel, "abortConnection") else request.loseConnection()
+    channel = request.channel
+    if channel is None or request.finished:
+        return
+    if _is_http1(channel):
+        channel.abortConnection()
+    else:
+        _reset_stream(channel._conn, channel.streamID)
+
+
+def _reset_stream(connection: Any, stream_id: int) -> None:
+    """Twisted's own way to abort a stream resets it with NO_ERROR, which reads as an end (RFC 9113, section 8.1)."""
+    from h2.errors import ErrorCodes
+
+    connection.conn.reset_stream(stream_id, error_code=ErrorCodes.INTERNAL_ERROR)
+    if connection._tryToWriteControlData():
+        connection._requestDone(stream_id)
 
 
 def _is_http1(channel: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 
 logger = logging.getLogger(__name__)
 
@@ -72,3 +72,10 @@ def release(close: Close) -> None:
     """The contrary of ``own``."""
     if scope := _current.get():
         scope.release(close)
+
+
+def outside() -> Context:
+    """A context for tasks whose result belongs to no request until somebody who answers one has taken it."""
+    context = copy_context()
+    context.run(_current.set, None)
+    return context

@@ -12,6 +12,12 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from yarl import URL
 
+LLM_IDLE_SECONDS = 600.0
+"""The idle limit of LLM APIs, where nothing else is said: models that think are silent for minutes."""
+
+IDLE_SECONDS = 60.0
+"""The same of everything else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -23,7 +29,7 @@ class Timeouts:
 
     connect: float = 5.0
     head: float = 15.0
-    idle: float | None = 60.0
+    idle: float | None = IDLE_SECONDS
     total: float | None = None
 
 
@@ -74,7 +80,7 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
         form,
         _read_headers(where, entry),
         _read_models(where, entry),
-        _read_timeouts(where, entry),
+        _read_timeouts(where, entry, form),
         frozenset(header.lower() for header in entry.get("FORWARD", ())),
         bool(entry.get("VERIFY", True)),
         concurrency,
@@ -100,9 +106,10 @@ def _read_models(where: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*models, *listed]))
 
 
-def _read_timeouts(where: str, entry: Mapping[str, Any]) -> Timeouts:
+def _read_timeouts(where: str, entry: Mapping[str, Any], form: str) -> Timeouts:
     try:
-        timeouts = Timeouts(**entry.get("TIMEOUTS", {}))
+        idle = LLM_IDLE_SECONDS if form == "openai" else IDLE_SECONDS
+        timeouts = Timeouts(**{"idle": idle, **entry.get("TIMEOUTS", {})})
     except TypeError as error:
         raise ImproperlyConfigured(f"{where}['TIMEOUTS'] may hold connect, head, idle and total.") from error
     for key, seconds in asdict(timeouts).items():

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -209,6 +210,12 @@ class Connection:
     async def begin(self, status: str = "200 OK", *headers: str, kind: str = "text/event-stream") -> None:
         lines = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", "Connection: close", *headers, "", ""]
         await self.send("\r\n".join(lines).encode("latin-1"))
+
+    def reset(self) -> None:
+        """Closes the connection with a RST: what is not sent yet is lost."""
+        connection = self._writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
 
     async def until_left(self) -> None:
         """Returns when the peer has closed its side."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import pytest
 
@@ -387,3 +388,23 @@ class TestOverHttp2:
             stream = client.request("POST", "/stream", ends=False)
             client.send(stream, b"{")
             assert client.answer(stream)[0] == 408
+
+    def test_a_relay_that_breaks_is_reset_with_an_error_and_the_connection_goes_on(
+        self, make_http2_site: Callable[..., tuple[Site, Http2]], upstream: ScriptedUpstream
+    ) -> None:
+        """Without an error the client would take what has come for all there is (RFC 9113, section 8.1)."""
+
+        async def cut(connection: Connection) -> None:
+            await connection.begin("200 OK", "Transfer-Encoding: chunked")
+            await connection.send(b"4\r\nhalf\r\n")  # and then nothing more: it is closed
+
+        upstream.script = cut
+        _, client = make_http2_site(STREAMING_ACCESS="public", UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
+
+        with closing(client):
+            status, body, end = client.answer(client.request("GET", "/proxy", ends=True))
+
+            assert (status, body) == (200, b"half")
+            assert isinstance(end, h2.events.StreamReset)
+            assert end.error_code == h2.errors.ErrorCodes.INTERNAL_ERROR
+            assert client.answer(client.request("GET", "/stream?interval=0&document=poem", ends=True))[0] == 200

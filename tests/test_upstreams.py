@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import socket
+import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Any
@@ -1087,3 +1089,164 @@ async def test_the_connection_is_used_again_once_a_stream_has_said_its_last_word
         await until_it_has_ended(answer)
 
     assert upstream.accepted == 1
+
+
+class TestAResponseThatIsCutAfterItsHead:
+    @pytest.mark.parametrize("framing", ["Content-Length: 9", "Transfer-Encoding: chunked"])
+    @pytest.mark.parametrize("reset", [False, True])
+    @pytest.mark.parametrize("ask", [connected, relayed])
+    async def test_is_no_answer(
+        self, upstream: ScriptedUpstream, configure: Configure, framing: str, reset: bool, ask: Any
+    ) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.begin("200 OK", framing)
+            if reset:
+                connection.reset()
+
+        upstream.script = script
+
+        with pytest.raises(upstreams.Broken, match="broke off"):
+            await ask()
+
+    async def test_is_one_if_it_is_all_there_is(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        upstream.script = answers("200 OK", "Content-Length: 0")
+
+        assert await all_of(await relayed()) == b""
+
+    async def test_is_not_waited_for_long(
+        self, upstream: ScriptedUpstream, configure: Configure, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(response, "FIRST_BYTE_SECONDS", 0.001)
+        go_on = threading.Event()
+
+        async def script(connection: Connection) -> None:
+            await connection.begin()
+            await asyncio.to_thread(go_on.wait, DEADLINE)
+            await connection.send(b"later")
+
+        upstream.script = script
+
+        answer = await relayed()
+        go_on.set()
+        assert await all_of(answer) == b"later"
+
+
+class TestHeadersOfAResponse:
+    async def test_may_be_64_kilobytes_long(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        upstream.script = answers("200 OK", "X-Policy: " + "p" * 65_000, *(f"X-{n}: 1" for n in range(500)))
+
+        answer = await relayed()
+
+        assert len(answer.header("X-Policy")) == 65_000
+        assert len(answer.headers) > 500
+        answer.close()
+
+    @pytest.mark.parametrize("line", ["X-Policy: " + "p" * 70_000, "X-" + "n" * 70_000 + ": 1"])
+    async def test_that_are_longer_are_named_as_such(
+        self, upstream: ScriptedUpstream, configure: Configure, line: str
+    ) -> None:
+        upstream.script = answers("200 OK", line)
+
+        with pytest.raises(Unreachable, match=r"sent a header line of more than 65,536 bytes"):
+            await relayed()
+
+    async def test_that_are_too_many_are_named_as_such(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        upstream.script = answers("200 OK", *(f"X-{n}: 1" for n in range(1100)))
+
+        with pytest.raises(Unreachable, match=r"sent more than 1000 headers"):
+            await relayed()
+
+
+class TestAConnectionThatIsUsedAgain:
+    """A server closes it for having been idle, at the moment when the next request is on its way."""
+
+    def closes_after(self, answered: int, reset: bool = False, partial: bytes = b"") -> Any:
+        """Each connection answers one request; of all of them the first ``answered`` do, later ones are closed."""
+
+        async def script(connection: Connection) -> None:
+            await connection.body()
+            await connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 2\r\n\r\nok")
+            await connection.reader.readuntil(b"\r\n\r\n")
+            await connection.send(partial)
+            if reset:
+                connection.reset()
+
+        return script
+
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    @pytest.mark.parametrize("reset", [False, True])
+    async def test_and_is_closed_without_a_byte_is_asked_once_more_on_a_new_one(
+        self, upstream: ScriptedUpstream, configure: Configure, method: str, reset: bool
+    ) -> None:
+        upstream.script = self.closes_after(1, reset)
+        body = b"{}" if method == "POST" else b""
+
+        for _ in range(3):
+            assert await all_of(await connected(body=body)) == b"ok"
+
+        # The first, and for each of the others the old connection and a new one, of which none is kept.
+        assert 2 <= upstream.accepted <= 3
+
+    async def test_and_is_closed_after_some_bytes_is_not(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        upstream.script = self.closes_after(1, partial=b"HTTP/1.1 200 OK\r\nX-")
+        assert await all_of(await connected(body=b"{}")) == b"ok"
+
+        with pytest.raises(Unreachable):
+            await connected(body=b"{}")
+
+        assert upstream.accepted == 1
+
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    async def test_is_not_what_a_new_connection_is(
+        self, upstream: ScriptedUpstream, configure: Configure, method: str
+    ) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.body()
+
+        upstream.script = script
+
+        with pytest.raises(Unreachable, match="closed the connection without an answer"):
+            await connected(body=b"{}" if method == "POST" else b"")
+
+        assert upstream.accepted == 1
+
+
+class TestACompressedAnswer:
+    async def test_is_decoded_where_it_is_read(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        upstream.script = answers("200 OK", "Content-Encoding: gzip", body=gzip.compress(EVENT))
+
+        assert await all_of(await connected()) == EVENT
+
+    async def test_passes_as_it_is_where_it_is_not(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        upstream.script = answers("200 OK", "Content-Encoding: gzip", body=gzip.compress(EVENT))
+
+        answer = await relayed()
+
+        assert gzip.decompress(await all_of(answer)) == EVENT
+        assert answer.header("Content-Encoding") == "gzip"
+
+    async def test_in_a_coding_that_is_not_known_is_refused(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        upstream.script = answers("200 OK", "Content-Encoding: foo", body=b"x")
+
+        with pytest.raises(Refused, match="in the content coding 'foo'"):
+            await all_of(await connected())
+
+    @pytest.mark.parametrize("coding", ["gzip", "foo"])
+    async def test_that_is_an_error_is_that_error(
+        self, upstream: ScriptedUpstream, configure: Configure, coding: str
+    ) -> None:
+        body = gzip.compress(b'{"error": {"message": "too many"}}')
+        upstream.script = answers(
+            "429 Too Many Requests", f"Content-Encoding: {coding}", kind="application/json", body=body
+        )
+        configure(FORMAT="openai")
+
+        with pytest.raises(Refused) as refused:
+            await connected(body=PROMPT)
+
+        assert refused.value.status == 429
+        assert ("too many" in str(refused.value)) == (coding == "gzip")

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from streaming import request_scope
 from streaming.formats.assembly import completion_from_events, is_undecided, looks_like_events, looks_like_json
 from streaming.upstream_settings import UpstreamConfig, read_config
 from streaming.upstreams.builtin import builtin_config
+from streaming.upstreams.decoding import decoded
 from streaming.upstreams.errors import (
     BadPrompt,
     Closed,
@@ -27,6 +29,7 @@ from streaming.upstreams.errors import (
     PostOnly,
     Refused,
     Unknown,
+    UpstreamError,
 )
 from streaming.upstreams.event_body import EventBody
 from streaming.upstreams.headers import Header, forwarded_headers, relayed_headers, without_challenge
@@ -123,7 +126,8 @@ async def complete_at_once(upstream: UpstreamConfig, request: HttpRequest, field
     ]
     seconds = upstream.timeouts.total or WHOLE_SECONDS
     patient = replace(upstream, timeouts=replace(upstream.timeouts, idle=seconds, total=seconds))
-    answer = await send(patient, "POST", target, [*headers, ("Accept-Encoding", "identity")], body, seconds)
+    headers.append(("Accept-Encoding", "identity"))
+    answer = decoded(await send(patient, "POST", target, headers, body, seconds))
     try:
         await _refuse_an_error(upstream, answer, guardrail)
         return _as_completion(upstream, await _whole(upstream, answer), answer.kind, guardrail)
@@ -131,7 +135,7 @@ async def complete_at_once(upstream: UpstreamConfig, request: HttpRequest, field
         answer.close()
 
 
-# "identity": a compressed stream would have to be unpacked before its text can be read.
+# "identity": a compressed stream has to be decoded before its text can be read, and is late by what it gathers.
 _FOR_A_STREAM = [("Accept", "text/event-stream"), ("Accept-Encoding", "identity"), ("Cache-Control", "no-store")]
 
 
@@ -146,7 +150,9 @@ async def _stream(
     """The stream, once its head has come; or after ``head`` seconds without one, so that its reader can be answered."""
     head, idle, total = upstream.timeouts.head, upstream.timeouts.idle, upstream.timeouts.total
     limit = min((seconds for seconds in (idle and max(head, idle), total) if seconds is not None), default=None)
-    opening = asyncio.create_task(_opened(upstream, method, target, headers, body, limit, guardrail))
+    opened = _opened(upstream, method, target, headers, body, limit, guardrail)
+    # What it opens is the late body's, and with that the request's, or whoever's it is then.
+    opening = asyncio.create_task(opened, context=request_scope.outside())
     late = LateBody(opening)
     try:
         await asyncio.wait({opening}, timeout=None if limit == head else head)
@@ -154,8 +160,16 @@ async def _stream(
         late.close()
         raise
     if opening.done():
-        return opening.result()
+        return _taken_over(opening, late)
     return UpstreamResponse(upstream.name, upstream.format, 200, "OK", [], late)
+
+
+def _taken_over(opening: asyncio.Task[UpstreamResponse], late: LateBody) -> UpstreamResponse:
+    """What was opened in time, which from now on is the request's itself."""
+    late.detach()
+    answer = opening.result()
+    request_scope.own(answer.body.close)
+    return answer
 
 
 async def _opened(
@@ -167,7 +181,7 @@ async def _opened(
     limit: float | None,
     guardrail: Guardrail,
 ) -> UpstreamResponse:
-    answer = await send(upstream, method, target, headers, body, limit)
+    answer = decoded(await send(upstream, method, target, headers, body, limit))
     try:
         await _refuse_an_error(upstream, answer, guardrail)
         return await _as_events(upstream, answer, guardrail)
@@ -217,9 +231,12 @@ class LateBody:
         return await answer.read()
 
     def close(self, *, linger: bool = False) -> None:
-        request_scope.release(self.close)
+        self.detach()
         self._opening.cancel()
         self._opening.add_done_callback(partial(_close_what_came, linger=linger))
+
+    def detach(self) -> None:
+        request_scope.release(self.close)
 
 
 def _close_what_came(opening: asyncio.Task[UpstreamResponse], linger: bool) -> None:
@@ -239,6 +256,9 @@ class CompleteBody:
 
     def close(self, *, linger: bool = False) -> None:
         """Its connection was closed when it had come."""
+
+    def detach(self) -> None:
+        """There is nothing to detach."""
 
 
 async def _whole(upstream: UpstreamConfig, answer: UpstreamResponse) -> bytes:
@@ -341,10 +361,12 @@ async def _refuse_an_error(upstream: UpstreamConfig, answer: UpstreamResponse, g
 
 
 async def _beginning(answer: UpstreamResponse) -> bytes:
-    """An error's body; none if it is longer than an error is."""
+    """An error's body; none if it is longer than an error is, or cannot be read: the status is an error by itself."""
     body = bytearray()
-    while chunk := await answer.read():
-        body += chunk
-        if len(body) > MAX_ERROR_BYTES:
-            return b""
-    return bytes(body)
+    with suppress(UpstreamError):
+        while chunk := await answer.read():
+            body += chunk
+            if len(body) > MAX_ERROR_BYTES:
+                return b""
+        return bytes(body)
+    return b""

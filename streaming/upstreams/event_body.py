@@ -51,6 +51,9 @@ class EventBody:
     def close(self, *, linger: bool = False) -> None:
         self._body.close(linger=linger)
 
+    def detach(self) -> None:
+        self._body.detach()
+
     async def _read_more(self) -> None:
         chunk = await self._body.read()
         self._has_ended = not chunk

@@ -33,6 +33,9 @@ class Body(Protocol):
     def close(self, *, linger: bool = False) -> None:
         """Closes the connection; more than once does no harm. ``linger``: unless its end comes in a moment."""
 
+    def detach(self) -> None:
+        """It does not end with the request that opened it: from now on whoever calls this closes it."""
+
 
 @dataclass(frozen=True, slots=True)
 class UpstreamResponse:
@@ -62,6 +65,11 @@ class UpstreamResponse:
 
     def close(self, *, linger: bool = False) -> None:
         self.body.close(linger=linger)
+
+    def detach(self) -> None:
+        """The connection does not end with the request that opened it: from now on whoever calls this closes it."""
+        request_scope.release(self.body.close)
+        self.body.detach()
 
 
 class ResponseBody:
@@ -120,6 +128,9 @@ class ResponseBody:
             self._loop.call_later(LINGER_SECONDS, self._response.close)
         else:
             self._response.close()
+
+    def detach(self) -> None:
+        request_scope.release(self.close)
 
     def _rest_before(self, error: Exception) -> bytes:
         """What came before the connection broke off; the error is raised by the next call."""

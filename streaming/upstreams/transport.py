@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import aiohttp
 import httpx
+from aiohttp.http_exceptions import LineTooLong
 from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import AiohttpResponseStream
 from multidict import CIMultiDict
@@ -25,6 +27,11 @@ from streaming.upstreams.headers import Header
 from streaming.upstreams.response import ResponseBody, UpstreamResponse
 
 logger = logging.getLogger(__name__)
+
+MAX_HEADER_BYTES = 64 * 1024
+"""Of one header line of a response: some servers put a whole policy, or what they know of a user, into one."""
+
+MAX_HEADERS = 1000
 
 
 async def send(
@@ -121,9 +128,20 @@ def _translated(upstream: UpstreamConfig, error: Exception) -> UpstreamError:
     if isinstance(error, aiohttp.ServerDisconnectedError | OSError):
         return Unreachable(upstream.name, "closed the connection without an answer")
     if isinstance(error, aiohttp.ClientResponseError):
-        return Unreachable(upstream.name, "answered, but not in HTTP")
+        return Unreachable(upstream.name, _what_is_wrong_with_the_head(error))
     logger.warning("the upstream %r failed: %r", upstream.name, error)
     return Unreachable(upstream.name, "cannot be used")
+
+
+def _what_is_wrong_with_the_head(error: BaseException) -> str:
+    causes = [error]
+    while cause := causes[-1].__cause__:
+        causes.append(cause)
+    if any(isinstance(each, LineTooLong) for each in causes):
+        return f"sent a header line of more than {MAX_HEADER_BYTES:,} bytes"
+    if "Too many headers" in str(error):
+        return f"sent more than {MAX_HEADERS} headers"
+    return "answered, but not in HTTP"
 
 
 AIOHTTP_RESPONSE = "aiohttp_response"
@@ -133,19 +151,23 @@ AIOHTTP_RESPONSE = "aiohttp_response"
 class _ExactTransport(AiohttpTransport):
     """httpx-aiohttp's, but a request goes out as it was written: path unquoted by nobody, repeated headers apart."""
 
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self._fresh: aiohttp.ClientSession | None = None
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if not isinstance(self.client, aiohttp.ClientSession):
             self.client = self.get_client()
-        headers: CIMultiDict[str] = CIMultiDict(request.extensions["headers"])
-        timeout = request.extensions["timeout"]
-        response = await self.client.request(
-            request.method,
-            request.extensions["target"],
-            headers=headers,
-            data=_body(request),
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout["connect"], sock_read=timeout["read"]),
-        )
+        reused: list[bool] = []
+        try:
+            response = await self._ask(self.client, request, reused)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if not (reused and _was_closed_without_a_byte(error) and isinstance(request.stream, httpx.ByteStream)):
+                raise
+            # The server closed it for having been idle while the request was on its way (RFC 9112, section 9.3.1).
+            # The next idle one may be closed as well, so this time the connection is a new one.
+            self._fresh = self._fresh or self.get_client(force_close=True)
+            response = await self._ask(self._fresh, request, [])
         return httpx.Response(
             response.status,
             headers=response.raw_headers,
@@ -154,14 +176,51 @@ class _ExactTransport(AiohttpTransport):
             extensions={"reason_phrase": (response.reason or "").encode(), AIOHTTP_RESPONSE: response},
         )
 
-    def get_client(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self.ssl_context, limit=0),
+    async def _ask(
+        self, session: aiohttp.ClientSession, request: httpx.Request, reused: list[bool]
+    ) -> aiohttp.ClientResponse:
+        timeout = request.extensions["timeout"]
+        headers: CIMultiDict[str] = CIMultiDict(request.extensions["headers"])
+        return await session.request(
+            request.method,
+            request.extensions["target"],
+            headers=headers,
+            data=_body(request),
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout["connect"], sock_read=timeout["read"]),
+            trace_request_ctx=reused,
+        )
+
+    def get_client(self, *, force_close: bool = False) -> aiohttp.ClientSession:
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_reuseconn.append(_note_reuse)
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self.ssl_context, limit=0, force_close=force_close),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             # Nothing of its own in a request that is somebody else's.
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
+            trace_configs=[tracing],
         )
+        # Its own way to ask again knows neither a POST nor whether the connection was a new one.
+        session._retry_connection = False
+        return session
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        if self._fresh:
+            await self._fresh.close()
+
+
+async def _note_reuse(_session: Any, context: Any, _params: Any) -> None:
+    context.trace_request_ctx.append(True)
+
+
+def _was_closed_without_a_byte(error: Exception) -> bool:
+    return not isinstance(error, aiohttp.ServerDisconnectedError) or isinstance(error.message, str)
 
 
 def _body(request: httpx.Request) -> bytes | AsyncIterator[bytes] | None:

@@ -1,0 +1,232 @@
+"""Bodies that come compressed although they were asked for as they are: CDNs compress whatever passes.
+
+What is read is decoded as it comes, at most DECODED_BYTES at a time, so that a small body that expands to a huge one
+takes no memory; and no further than MAX_EXPANSION. RFC 9110, section 8.4.1; zstd: RFC 9659.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+import brotli
+
+from streaming.upstreams.errors import Broken, Refused
+from streaming.upstreams.response import Body, UpstreamResponse
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+DECODED_BYTES = 64 * 1024
+"""What is decoded in one go, about: brotli may give a half more."""
+
+MAX_EXPANSION = 200
+"""Times the length that came, once FREE_BYTES were decoded. Text compresses 3 to 30 times."""
+
+FREE_BYTES = 1 << 20
+
+MAX_CODINGS = 2
+"""One over another; more is nobody's configuration."""
+
+
+class Decoder(Protocol):
+    """One content coding. ``is_complete``: what came was all of a body."""
+
+    @property
+    def is_complete(self) -> bool: ...
+
+    def feed(self, data: bytes) -> None: ...
+
+    def take(self) -> bytes:
+        """About DECODED_BYTES; b"" when more has to be fed first. What is wrong is an exception of its library."""
+
+
+class ZlibDecoder:
+    """gzip (RFC 1952), members one after the other too; and deflate, as RFC 9110 has it or, as some send it, bare."""
+
+    def __init__(self, coding: str) -> None:
+        self._is_gzip = coding != "deflate"
+        self._decoder: Any = zlib.decompressobj(16 + zlib.MAX_WBITS) if self._is_gzip else None
+        self._data = b""
+        self._was_full = self._is_complete = False
+
+    @property
+    def is_complete(self) -> bool:
+        return self._is_complete
+
+    def feed(self, data: bytes) -> None:
+        self._data += data
+
+    def take(self) -> bytes:
+        if self._decoder is None and not self._found_decoder():
+            return b""
+        if self._is_complete and not self._next_member():
+            return b""
+        if not self._data and not self._was_full:
+            return b""
+        decoded: bytes = self._decoder.decompress(self._data, DECODED_BYTES)
+        self._was_full = len(decoded) == DECODED_BYTES
+        self._data = self._decoder.unused_data if self._decoder.eof else self._decoder.unconsumed_tail
+        self._is_complete = self._decoder.eof
+        return decoded or (self.take() if self._is_complete and self._data else b"")
+
+    def _found_decoder(self) -> bool:
+        if len(self._data) < 2:
+            return False
+        has_header = self._data[0] & 0x0F == 8 and int.from_bytes(self._data[:2]) % 31 == 0
+        self._decoder = zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+        return True
+
+    def _next_member(self) -> bool:
+        """Whether another member follows; what else does is padding, which gzip's own program passes over."""
+        if self._data == b"\x1f":
+            return False  # not yet known
+        if not self._is_gzip or not self._data.startswith(b"\x1f\x8b"):
+            self._data = b""
+            return False
+        self._decoder, self._is_complete = zlib.decompressobj(16 + zlib.MAX_WBITS), False
+        return True
+
+
+class BrotliDecoder:
+    """br (RFC 7932)."""
+
+    def __init__(self, coding: str) -> None:
+        self._decoder: Any = brotli.Decompressor()
+        self._data = b""
+
+    @property
+    def is_complete(self) -> bool:
+        return bool(self._decoder.is_finished())
+
+    def feed(self, data: bytes) -> None:
+        self._data += data
+
+    def take(self) -> bytes:
+        if self.is_complete:
+            return b""
+        # While output is kept back it takes no input, not even none.
+        data = b""
+        if self._decoder.can_accept_more_data():
+            data, self._data = self._data, b""
+        return bytes(self._decoder.process(data, output_buffer_limit=DECODED_BYTES))
+
+
+class ZstdDecoder:
+    """zstd (RFC 8878), frame after frame, with windows of at most 8 MB, as RFC 9659 has it for HTTP."""
+
+    _OPTIONS = {int(zstd.DecompressionParameter.window_log_max): 23}
+
+    def __init__(self, coding: str) -> None:
+        self._decoder = zstd.ZstdDecompressor(options=self._OPTIONS)
+        self._data = b""
+
+    @property
+    def is_complete(self) -> bool:
+        return self._decoder.eof and not self._data
+
+    def feed(self, data: bytes) -> None:
+        self._data += data
+
+    def take(self) -> bytes:
+        if self._decoder.eof and self._data:
+            self._decoder = zstd.ZstdDecompressor(options=self._OPTIONS)
+        if self._decoder.eof or (not self._data and self._decoder.needs_input):
+            return b""
+        data, self._data = self._data, b""
+        decoded = self._decoder.decompress(data, DECODED_BYTES)
+        if self._decoder.eof:
+            self._data = self._decoder.unused_data
+        return decoded or (self.take() if self._decoder.eof and self._data else b"")
+
+
+_DECODERS: dict[str, Callable[[str], Decoder]] = {
+    "gzip": ZlibDecoder,
+    "x-gzip": ZlibDecoder,  # "A recipient SHOULD consider "x-gzip" to be equivalent to "gzip"."
+    "deflate": ZlibDecoder,
+    "br": BrotliDecoder,
+    "zstd": ZstdDecoder,
+}
+
+
+def decoded(response: UpstreamResponse) -> UpstreamResponse:
+    """The same response, its body as it was before it was encoded. One that cannot be decoded is Refused when read."""
+    listed = ",".join(value for key, value in response.headers if key.lower() == "content-encoding")
+    codings = [coding.strip().lower() for coding in listed.split(",")]
+    body = response.body
+    # "in the order in which they were applied"
+    for number, coding in enumerate(reversed([coding for coding in codings if coding not in ("", "identity")])):
+        is_known = coding in _DECODERS and number < MAX_CODINGS
+        body = DecodedBody(response.name, coding, body) if is_known else UnreadableBody(response.name, listed, body)
+    return response if body is response.body else replace(response, body=body)
+
+
+class DecodedBody:
+    """A body in one content coding, decoded as it comes."""
+
+    def __init__(self, name: str, coding: str, body: Body) -> None:
+        self._name = name
+        self._coding = coding
+        self._body = body
+        self._decoder = _DECODERS[coding](coding)
+        self._has_ended = False
+        self._came = self._given = 0
+
+    async def read(self) -> bytes:
+        while True:
+            if chunk := self._take():
+                return chunk
+            if self._has_ended:
+                return b""
+            data = await self._body.read()
+            if data:
+                self._came += len(data)
+                self._decoder.feed(data)
+            else:
+                self._has_ended = True
+                if self._came and not self._decoder.is_complete:
+                    raise Broken(self._name, f"ended in the middle of its {self._coding} body")
+
+    def _take(self) -> bytes:
+        try:
+            chunk = self._decoder.take()
+        except (zlib.error, brotli.error, zstd.ZstdError) as error:
+            self.close()
+            raise Broken(self._name, f"sent a body that is not the {self._coding} it is said to be") from error
+        self._given += len(chunk)
+        if self._given > FREE_BYTES and self._given > MAX_EXPANSION * self._came:
+            self.close()
+            raise Refused(
+                self._name, 502, f"sent a {self._coding} body that is more than {MAX_EXPANSION} times as long"
+            )
+        return chunk
+
+    def close(self, *, linger: bool = False) -> None:
+        self._body.close(linger=linger)
+
+    def detach(self) -> None:
+        self._body.detach()
+
+
+class UnreadableBody:
+    """A body in a content coding that is not known here: its text cannot be moderated, so it is not shown."""
+
+    def __init__(self, name: str, codings: str, body: Body) -> None:
+        self._name = name
+        self._codings = codings
+        self._body = body
+
+    async def read(self) -> bytes:
+        self.close()
+        raise Refused(self._name, 502, f"answered in the content coding {self._codings!r}, which cannot be read here")
+
+    def close(self, *, linger: bool = False) -> None:
+        self._body.close(linger=linger)
+
+    def detach(self) -> None:
+        self._body.detach()
