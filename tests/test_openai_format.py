@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
@@ -806,3 +807,43 @@ class TestPrompts:
         await guardrails.moderate_prompt(fields, RULES)
 
         assert fields["messages"][0]["content"] == "x" * 25_000 + "••••" + "x" * 25_000
+
+
+MEGABYTE = 1_000_000
+LONG = {
+    "an image": {"images": [{"image_url": {"url": "data:image/png;base64," + "iVBOR" * (MEGABYTE // 5)}}]},
+    "a signature": {"reasoning_details": [{"type": "reasoning.text", "signature": "iVBOR" * (MEGABYTE // 5)}]},
+    "a text": {"content": "hello so wor " * (MEGABYTE // 13)},
+    "arguments": {"tool_calls": [{"index": 0, "function": {"arguments": "hello so wor " * (MEGABYTE // 13)}}]},
+    "a text that comes whole": {"x": {"y": "hello so wor " * (MEGABYTE // 13)}},
+    "many texts": {"content": [{"type": "text", "text": "hello"} for _ in range(2000)]},
+    "many texts that come whole": {"x": {f"k{number}": "hello" for number in range(2000)}},
+}
+
+
+class TestAMegabyteInOneChunk:
+    @pytest.mark.parametrize("name", LONG)
+    async def test_leaves_others_their_turn(self, name: str) -> None:
+        """The longest stretch of work is a small part of all the work, or short."""
+        chunks = wire(chunk(LONG[name]), chunk({}, "stop"), "[DONE]")
+        through = Relay(EventReader(OpenAIReader(keep_raw=True)), AnswerModeration(RULES), OpenAIRelay("m"))
+        took, sent = [], b""
+
+        def timed(act: Any, *arguments: Any) -> bytes:
+            began = time.process_time()
+            data: bytes = act(*arguments)
+            took.append(time.process_time() - began)
+            return data
+
+        for at in range(0, len(chunks), 65536):
+            sent += timed(through.feed, chunks[at : at + 65536])
+            while through.is_behind:
+                sent += timed(through.resume)
+
+        assert json.loads(Parser(max_message_chars=1 << 23).feed(sent)[0].data)["choices"][0]["delta"] == LONG[name]
+        assert max(took) < max(0.2, sum(took) / 2)  # some milliseconds, on a machine with nothing else to do
+
+    async def test_may_not_have_more_texts_than_can_be_taken_out_at_once(self) -> None:
+        (failed,) = await relayed(chunk({"x": {f"k{number}": "hello" for number in range(5000)}}))
+
+        assert "more than 2,048 texts" in failed["error"]["message"]

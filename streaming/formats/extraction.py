@@ -23,13 +23,16 @@ from streaming.formats.fields import (
     passes_in_answer,
     passes_in_prompt,
 )
-from streaming.formats.parts import Delta, PathStep, TextPart, TextRef
+from streaming.formats.parts import Delta, FormatError, PathStep, TextPart, TextRef
 
 OF_NO_CHOICE = -1
 """The choice of a text that stands beside the choices."""
 
 PIECE_CHARS = 8192
 """A text that is longer comes in pieces, so that whoever looks at them can let others have their turn between two."""
+
+MAX_TEXTS = 2048
+"""Of one message of an upstream: each costs some tens of microseconds to take out, and nothing can come between."""
 
 _DEEPEST = 16
 _NESTED = (dict, list)
@@ -128,6 +131,7 @@ def _extract_text(text: str, fields: dict[str, Any], key: str, cursor: _Cursor, 
     if is_sound(key, text, cursor.prefix):
         fields[key] = None
         return
+    _refuse_too_many(extracted)
     grows = not cursor.is_whole and (key in GROWING or (cursor.depth == 0 and key not in _WHOLE))
     _put_aside(Delta if grows else TextPart, text, fields, key, cursor, extracted)
 
@@ -149,8 +153,14 @@ def _extract_inner(value: dict[str, Any] | list[Any] | float, cursor: _Cursor, e
         elif isinstance(item, list):
             value[position] = _extract_inner(item, cursor.at({}, position)._replace(is_whole=True), extracted)
         elif isinstance(item, str) and item and not passes_in_answer(cursor.field, item, {}, cursor.depth):
+            _refuse_too_many(extracted)
             _put_aside(TextPart, item, value, position, cursor, extracted)
     return value
+
+
+def _refuse_too_many(extracted: Extracted) -> None:
+    if len(extracted.refs) >= MAX_TEXTS:
+        raise FormatError(f"an upstream's message has more than {MAX_TEXTS:,} texts")
 
 
 def _put_aside(
