@@ -437,6 +437,73 @@ def test_blocks_in_a_script_from_right_to_left_are_set_so_and_others_beside_them
     assert run(workbench, script) == ["rtl", "ltr", "rtl", "ltr", "rtl", "ltr", "3px", "0px"]
 
 
+# --- others on the same page
+
+# What translators and extensions do to text that they find, however often it changes.
+OTHERS = {
+    "wraps it": "const font = document.createElement('font'); text.replaceWith(font); font.append(text);",
+    "splits it": "text.splitText(text.length >> 1);",
+    "replaces it by the same": "text.replaceWith(new Text(text.data));",
+    "translates it": "text.data = text.data.toUpperCase() + '!';",
+    "takes it away": "text.remove();",
+    "marks words in it": "const word = text.splitText(text.length >> 1), mark = document.createElement('span');"
+    "word.replaceWith(mark); mark.append(word);",
+    "joins all of it": "root.normalize();",
+    "moves blocks": "const box = document.createElement('div'); root.prepend(box); box.append(root.lastChild);",
+    "takes blocks away": "root.lastElementChild.remove();",
+    "adds blocks": "root.append(document.createElement('x-note'));",
+}
+
+
+@pytest.mark.parametrize("act", OTHERS.values(), ids=OTHERS)
+def test_nothing_is_lost_when_somebody_else(workbench, act):
+    script = (
+        """
+    const wrong = [];
+    for (const source of given) for (const every of [1, 3]) {
+      const root = makeRoot();
+      const view = new MarkdownView(root);
+      let seed = 7;
+      for (let from = 0; from < source.length; from += 9) {
+        view.append(source.slice(from, from + 9));
+        view.flush();
+        seed = seed * 48271 % 2147483647;
+        const texts = [], walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+        while (walker.nextNode()) texts.push(walker.currentNode);
+        if (from % every || !texts.length) continue;
+        // Now the latest, now any; and now before the records are delivered, now after.
+        const text = seed % 2 ? texts.at(-1) : texts[seed % texts.length];
+        """
+        + act
+        + """
+        if (seed % 3 === 0) await null;
+      }
+      view.end();
+      if (!root.isEqualNode(whole(source))) wrong.push([every, root.innerHTML, whole(source).innerHTML]);
+      root.remove();
+    }
+    return wrong;
+    """
+    )
+    samples = [SAMPLES[name] for name in ("a table", "tasks", "a quote of blocks", "code in a list", "labels", "tags")]
+    assert run(workbench, script, [*samples, DOCUMENTS["tour"]]) == []
+
+
+def test_what_is_translated_stays_so_until_the_end(workbench):
+    script = """
+    const root = makeRoot();
+    const view = new MarkdownView(root);
+    view.append("First words.\\n\\nSecond\\n\\nMore");
+    view.flush();
+    root.querySelector("p").firstChild.data = "Premiers mots.";
+    for (let n = 0; n < 20; n++) { view.append(" more"); view.flush(); await null; }
+    const shown = root.textContent;
+    view.end();
+    return [shown.slice(0, 19), root.textContent.slice(0, 18)];
+    """
+    assert run(workbench, script) == ["Premiers mots.Secon", "First words.Second"]
+
+
 # --- harmless
 
 

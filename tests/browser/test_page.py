@@ -540,6 +540,36 @@ def test_a_page_that_is_kept_for_the_way_back_holds_no_connection_and_reads_on_w
     expect(page.locator("#chat article")).to_contain_text("THE END")
 
 
+def test_an_answer_that_cannot_be_shown_as_markdown_is_shown_as_it_came_and_ends(browser, site):
+    # What went wrong is told on the console, which the `page` fixture does not forgive.
+    page = browser.new_context().new_page()
+    page.goto(site.url)
+    answer_with(
+        page, "/transfer", ("message", {"delta": "A *word*, and "}), ("message", {"delta": "more."}), ("done", {})
+    )
+    page.evaluate("() => { document.createElement = () => { throw new Error('an extension broke this') } }")
+
+    start(page)
+
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(page.locator("#chat article")).to_have_text("A *word*, and more.")
+    expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
+    page.context.close()
+
+
+def test_paper_shows_all_that_was_said_and_no_button(page):
+    start(page, "tour")
+    expect(status(page, "chat")).to_have_text("Done")
+    page.emulate_media(media="print")
+
+    whole = page.evaluate(
+        "(({ scrollHeight, clientHeight }) => scrollHeight - clientHeight)(document.querySelector('.scroller'))"
+    )
+    assert whole <= 1
+    expect(page.locator("#chat .question")).to_be_visible()
+    assert page.locator("button:visible, textarea:visible, select:visible").count() == 0
+
+
 # --- what a careless visitor does
 
 

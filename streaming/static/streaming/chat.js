@@ -32,6 +32,7 @@ class Turn extends Part {
     super(element);
     this.question = question;
     this.answer = this.part("answer");
+    /** @type {Pick<MarkdownView, "source" | "append" | "flush" | "end">} */
     this.view = new MarkdownView(this.answer, { copyLabel: word("copy-code") });
     this.part("thoughts").append(this.#thoughts);
     this.part("question").textContent = question.prompt || word("play", { document: question.document ?? "" });
@@ -49,6 +50,35 @@ class Turn extends Part {
     });
   }
 
+  /** @param {string} text */
+  write(text) {
+    try {
+      this.view.append(text);
+      this.view.flush();
+    } catch (error) {
+      this.#showPlain(error);
+    }
+  }
+
+  /** What cannot be shown as Markdown is shown as it came: nothing is lost, and the answer has an end. @param {unknown} error */
+  #showPlain(error) {
+    reportError(error);
+    const { source } = this.view;
+    const { answer } = this;
+    answer.replaceChildren(source);
+    answer.classList.add("plain");
+    this.view = {
+      source,
+      append(text) {
+        this.source += text;
+      },
+      flush() {
+        answer.textContent = this.source;
+      },
+      end() {},
+    };
+  }
+
   /** What was said on the way to the answer: folded away, for who wants to know. @param {string} text */
   think(text) {
     this.#thoughts.appendData(text);
@@ -61,7 +91,11 @@ class Turn extends Part {
    * @param {string} [login]  where to log in, if that is what is missing
    */
   end(state, reason, login = "") {
-    this.view.end();
+    try {
+      this.view.end();
+    } catch (error) {
+      this.#showPlain(error);
+    }
     this.answer.ariaBusy = "false";
     this.part("actions").hidden = false;
     this.part("copy").hidden = this.view.source === "";
@@ -310,12 +344,8 @@ export class ChatPanel extends Panel {
 
   /** @param {string} text */
   #write(text) {
-    const view = this.#turn?.view;
-    if (text && view) {
-      view.append(text);
-      view.flush();
-      this.#code.refresh();
-    }
+    if (text) this.#turn?.write(text);
+    if (text) this.#code.refresh();
     this.#meter.show(this.#typewriter.pending.length);
     if (this.#typewriter.pending) this.#nextFrame();
     else if (this.#farewell) this.#farewell();

@@ -72,11 +72,14 @@ export class Blocks {
     return (this.container?.head ?? "") + this.tail;
   }
 
-  /** Takes the container back into the tail, until the next look: it turned out to be something else after all. */
-  reopen() {
+  /**
+   * Takes the container back into the tail: it turned out to be something else after all.
+   * @param {boolean} [looksAgain]  at once, and not when more has come
+   */
+  reopen(looksAgain = false) {
     this.tail = (this.container?.source ?? "") + this.tail;
     this.container = null;
-    this.#looked = true;
+    this.#looked = !looksAgain;
   }
 
   /** @returns {Part | null} */

@@ -40,6 +40,12 @@ export class MarkdownView {
   /** @type {Element | null} */
   #cursor = null;
   #copyLabel;
+  /** Translators and extensions change what is shown. What they did since the last flush. */
+  #observer;
+  /** @type {MutationRecord[]} */
+  #foreign = [];
+  /** Whether what is final is not as it was left. */
+  #isChanged = false;
 
   /**
    * @param {Element} root
@@ -54,6 +60,8 @@ export class MarkdownView {
     this.#copyLabel = copyLabel;
     root.replaceChildren();
     root.addEventListener("click", showNote);
+    this.#observer = new MutationObserver((records) => this.#foreign.push(...records));
+    this.#observer.observe(root, { childList: true, characterData: true, subtree: true });
     this.#moveCursor();
   }
 
@@ -65,9 +73,11 @@ export class MarkdownView {
 
   /** Once a frame: brings the page up to date. */
   flush() {
+    this.#lookForChanges();
     for (let part; (part = this.#blocks.settle());) this.#commit(part);
     this.#showTail();
     this.#moveCursor();
+    this.#observer.takeRecords();
   }
 
   /** No more text will come: what is there is shown as it stands. */
@@ -77,7 +87,37 @@ export class MarkdownView {
       this.#opened = "";
     }
     this.#heal = this.#hasCursor = false;
+    this.#lookForChanges();
+    if (this.#isChanged) this.#restart();
     this.flush();
+    this.#observer.disconnect();
+  }
+
+  /**
+   * What others changed in the open block is shown anew, and all of it if they moved blocks. What is final stays as
+   * they want it, a translation perhaps, until the end.
+   */
+  #lookForChanges() {
+    for (const { target } of [...this.#foreign.splice(0), ...this.#observer.takeRecords()]) {
+      const block = blockOf(target, this.#root);
+      // A formula is shown when its library has come, which may be between two flushes.
+      if (!block || (target instanceof Element ? target : target.parentElement)?.closest(".math")) continue;
+      this.#isChanged = true;
+      if (block === this.#root) this.#restart();
+      else if (!isBefore(block, this.#top.last)) {
+        this.#blocks.reopen(true);
+        this.#inside = null;
+      }
+    }
+  }
+
+  /** All text is new again, and nothing of what is shown is taken for right. */
+  #restart() {
+    this.#blocks = new Blocks(md);
+    this.#blocks.append(this.source);
+    this.#top = { parent: this.#root, last: null, kept: 0 };
+    this.#inside = null;
+    this.#linked = [];
   }
 
   /** @param {Part} part */
@@ -140,6 +180,24 @@ export class MarkdownView {
     this.#cursor = element;
   }
 }
+
+/**
+ * The block that a node is in, or the root itself.
+ * @param {Node} node
+ * @param {Element} root
+ */
+function blockOf(node, root) {
+  if (node === root) return root;
+  for (let block = /** @type {Node | null} */ (node); block; block = block.parentNode)
+    if (block.parentNode === root) return block;
+  return null;
+}
+
+/**
+ * @param {Node} node
+ * @param {Node | null} last
+ */
+const isBefore = (node, last) => last !== null && (last === node || (last.compareDocumentPosition(node) & 2) !== 0);
 
 /** Leads from a footnote's number to its text. @param {Event} event */
 function showNote({ target, currentTarget }) {
