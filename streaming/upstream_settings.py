@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -45,15 +47,24 @@ class UpstreamConfig:
     """The first is asked for where a request names none."""
     timeouts: Timeouts = Timeouts()
     forward: frozenset[str] = frozenset()
-    verify: bool = True
+    """Headers of a client that go along, in lower case, though they are private or the request is asked anew."""
+    verify: bool | str = True
+    """Whether its certificate is checked; or the file or folder of the authorities that may have signed it."""
+    cert: tuple[str, ...] = ()
+    """The file of our own certificate, and that of its key unless both are in one."""
+    socket: str = ""
+    """The path of a Unix socket; ``url`` then says no more than the path and the Host header."""
+    proxy_url: str | None = None
+    """The outgoing proxy: as the environment says if this is None, and none if it is empty."""
     concurrency: int | None = None
     is_open_to_proxy: bool = False
+    """Whether ``/proxy`` may be used for it."""
 
 
 _FORMATS = ("native", "openai", "text")
 _KEYS = {
-    *("URL", "FORMAT", "HEADERS", "API_KEY_ENV", "MODEL", "MODELS"),
-    *("TIMEOUTS", "FORWARD", "VERIFY", "CONCURRENCY", "PROXY"),
+    *("URL", "FORMAT", "HEADERS", "API_KEY_ENV", "MODEL", "MODELS", "TIMEOUTS", "CONCURRENCY"),
+    *("PROXY", "FORWARD", "VERIFY", "CERT", "UDS", "PROXY_URL"),
 }
 
 
@@ -61,31 +72,96 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
     """An entry of the settings as a value. ImproperlyConfigured says which key is wrong, and how."""
     where = f"STREAMING_UPSTREAMS[{name!r}]"
     if unknown := sorted(set(entry) - _KEYS):
-        raise ImproperlyConfigured(f"{where} has {unknown[0]!r}, which is none of {', '.join(sorted(_KEYS))}.")
-    url = str(entry.get("URL", ""))
-    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", url) or not _is_readable(url):
-        raise ImproperlyConfigured(f"{where}['URL'] is {url!r}: it has to be like http://host:port/path.")
+        meant = difflib.get_close_matches(unknown[0].upper(), _KEYS, 1)
+        known = f"is {meant[0]!r} meant" if meant else f"it may have {', '.join(sorted(_KEYS))}"
+        raise ImproperlyConfigured(f"{where} has {unknown[0]!r}, which means nothing: {known}.")
+    url, socket = _read_address(where, entry)
     if (form := entry.get("FORMAT", "native")) not in _FORMATS:
         raise ImproperlyConfigured(f"{where}['FORMAT'] is {form!r}: it may be {', '.join(_FORMATS)}.")
     concurrency = entry.get("CONCURRENCY")
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         raise ImproperlyConfigured(f"{where}['CONCURRENCY'] is {concurrency!r}: it has to be a number of streams.")
-    if isinstance(entry.get("FORWARD", ()), str):
-        raise ImproperlyConfigured(f"{where}['FORWARD'] has to be a list of headers.")
     if type(entry.get("PROXY", False)) is not bool:
         raise ImproperlyConfigured(f"{where}['PROXY'] is {entry['PROXY']!r}: it has to be true or false.")
     return UpstreamConfig(
         name,
         url,
         form,
-        _read_headers(where, entry),
-        _read_models(where, entry),
-        _read_timeouts(where, entry, form),
-        frozenset(header.lower() for header in entry.get("FORWARD", ())),
-        bool(entry.get("VERIFY", True)),
-        concurrency,
-        entry.get("PROXY", False),
+        headers=_read_headers(where, entry),
+        models=_read_models(where, entry),
+        timeouts=_read_timeouts(where, entry, form),
+        forward=_read_forward(where, entry),
+        verify=_read_verify(where, entry),
+        cert=_read_cert(where, entry),
+        socket=socket,
+        proxy_url=_read_proxy_url(where, entry),
+        concurrency=concurrency,
+        is_open_to_proxy=entry.get("PROXY", False),
     )
+
+
+def _read_address(where: str, entry: Mapping[str, Any]) -> tuple[str, str]:
+    """The URL, and the Unix socket if it is reached over one: ``unix:///run/llm.sock:/v1``, or UDS beside a URL."""
+    url, socket = str(entry.get("URL", "")), entry.get("UDS") or ""
+    if url.startswith("unix:"):
+        if not (parts := re.fullmatch(r"unix:(?://)?(/[^:?#]+)(?::(/[^\s?#]*)?)?", url)):
+            raise ImproperlyConfigured(f"{where}['URL'] is {url!r}: it has to be like unix:///run/llm.sock:/v1.")
+        url, socket = f"http://localhost{parts[2] or ''}", parts[1]
+    if not isinstance(socket, str) or (socket and not socket.startswith("/")):
+        raise ImproperlyConfigured(f"{where}['UDS'] is {socket!r}: it has to be the path of a Unix socket.")
+    if url != url.strip():
+        raise ImproperlyConfigured(f"{where}['URL'] is {url!r}: it has a space at its beginning or end.")
+    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", url) or not _is_readable(url):
+        raise ImproperlyConfigured(f"{where}['URL'] is {_masked(url)!r}: it has to be like http://host:port/path.")
+    if "@" in url.split("/")[2]:
+        words = "it has a password in it, which would show up in logs: put that into HEADERS or API_KEY_ENV"
+        raise ImproperlyConfigured(f"{where}['URL'] is {_masked(url)!r}: {words}.")
+    if socket and url.startswith("https:"):
+        raise ImproperlyConfigured(f"{where}['UDS'] goes with a URL that begins with http://: it has no use for TLS.")
+    return url, socket
+
+
+def _masked(url: str) -> str:
+    return re.sub(r"(?<=//)[^/?#]*@", "***@", url)
+
+
+def _read_forward(where: str, entry: Mapping[str, Any]) -> frozenset[str]:
+    names = entry.get("FORWARD", ())
+    if isinstance(names, str) or not all(isinstance(name, str) and _is_token(name) for name in names):
+        raise ImproperlyConfigured(f"{where}['FORWARD'] has to be a list of headers.")
+    return frozenset(name.lower() for name in names)
+
+
+def _is_token(name: str) -> bool:
+    """RFC 9110, section 5.6.2."""
+    return re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) is not None
+
+
+def _read_verify(where: str, entry: Mapping[str, Any]) -> bool | str:
+    verify = entry.get("VERIFY", True)
+    if isinstance(verify, bool) or (isinstance(verify, str) and verify and Path(verify).exists()):
+        return verify
+    words = "it has to be true, false, or the file of the certificate authorities to trust"
+    raise ImproperlyConfigured(f"{where}['VERIFY'] is {verify!r}: {words}.")
+
+
+def _read_cert(where: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    cert = entry.get("CERT") or ()
+    files = (cert,) if isinstance(cert, str) else tuple(cert) if isinstance(cert, list | tuple) else (None,)
+    if len(files) <= 2 and all(isinstance(file, str) and Path(file).is_file() for file in files):
+        return files
+    words = "it has to be the file of a certificate with its key, or a list of both files"
+    raise ImproperlyConfigured(f"{where}['CERT'] is {cert!r}: {words}.")
+
+
+def _read_proxy_url(where: str, entry: Mapping[str, Any]) -> str | None:
+    if "PROXY_URL" not in entry:
+        return None
+    proxy = entry["PROXY_URL"] or ""
+    if proxy and not (isinstance(proxy, str) and re.match(r"https?://[^\s/?#]", proxy) and _is_readable(proxy)):
+        words = "it has to be like http://host:port, or empty for none"
+        raise ImproperlyConfigured(f"{where}['PROXY_URL'] is {_masked(str(proxy))!r}: {words}.")
+    return proxy
 
 
 def _read_headers(where: str, entry: Mapping[str, Any]) -> dict[str, str]:

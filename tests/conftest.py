@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -226,9 +227,12 @@ class Connection:
 
 
 class ScriptedUpstream:
-    """An HTTP server on loopback, in a thread of its own, that answers each request as ``script`` says."""
+    """An HTTP server on loopback, in a thread of its own, that answers each request as ``script`` says.
 
-    def __init__(self) -> None:
+    With a context it speaks TLS; with a path it listens on a Unix socket there.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None, path: Path | None = None) -> None:
         self.requests: list[Connection] = []
         self.left = threading.Event()
         """Set once a peer has closed a connection whose script awaited ``until_left``."""
@@ -237,12 +241,13 @@ class ScriptedUpstream:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(DEADLINE)
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        starting = self._start(tls) if path is None else asyncio.start_unix_server(self._serve, path)
+        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result(DEADLINE)
+        self.port: int = 0 if path else self._server.sockets[0].getsockname()[1]
+        self.url = f"unix://{path}" if path else f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
 
-    async def _start(self) -> asyncio.Server:
-        return await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def _start(self, tls: ssl.SSLContext | None) -> asyncio.Server:
+        return await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
@@ -277,6 +282,15 @@ def upstream() -> Iterator[ScriptedUpstream]:
     upstream = ScriptedUpstream()
     yield upstream
     upstream.stop()
+
+
+@pytest.fixture
+async def no_client_outlives_its_loop() -> AsyncIterator[None]:
+    """For tests that ask upstreams in this process."""
+    from streaming import upstreams
+
+    yield
+    await upstreams.close()
 
 
 def node_tool(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:

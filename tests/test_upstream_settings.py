@@ -77,6 +77,32 @@ class TestTheSettings:
             ({"URL": "http://x", "CONCURRENCY": 0}, "CONCURRENCY"),
             ({"URL": "http://x", "CONCURRENCY": "5"}, "CONCURRENCY"),
             ({"URL": "http://x", "CONCURRENCY": True}, "CONCURRENCY"),
+            ({"URL": "http://x "}, "a space at its beginning or end"),
+            ({"URL": "http://me:secret@x/v1"}, "a password in it"),
+            ({"URL": "http://key@x/v1"}, "a password in it"),
+            ({"URL": "http://x", "FROMAT": "openai"}, "is 'FORMAT' meant"),
+            ({"URL": "http://x", "url": "http://y"}, "is 'URL' meant"),
+            ({"URL": "http://x", "PROXY": "yes"}, "PROXY"),
+            ({"URL": "http://x", "PROXY": 1}, "PROXY"),
+            ({"URL": "http://x", "FORWARD": [3]}, "FORWARD"),
+            ({"URL": "http://x", "FORWARD": ["X Y"]}, "FORWARD"),
+            ({"URL": "https://x", "VERIFY": "false"}, "it has to be true, false, or the file"),
+            ({"URL": "https://x", "VERIFY": ""}, "VERIFY"),
+            ({"URL": "https://x", "VERIFY": 0}, "VERIFY"),
+            ({"URL": "https://x", "VERIFY": None}, "VERIFY"),
+            ({"URL": "https://x", "VERIFY": "/nowhere/ca.pem"}, "VERIFY"),
+            ({"URL": "https://x", "CERT": "/nowhere/cert.pem"}, "CERT"),
+            ({"URL": "https://x", "CERT": [__file__, __file__, __file__]}, "CERT"),
+            ({"URL": "https://x", "CERT": {"cert": __file__}}, "CERT"),
+            ({"URL": "https://x", "CERT": [3]}, "CERT"),
+            ({"URL": "unix:llm.sock"}, "unix:///run/llm.sock"),
+            ({"URL": "unix://run/llm.sock?a=b"}, "unix:///run/llm.sock"),
+            ({"URL": "http://x", "UDS": "llm.sock"}, "UDS"),
+            ({"URL": "http://x", "UDS": 3}, "UDS"),
+            ({"URL": "https://x", "UDS": "/run/llm.sock"}, "UDS"),
+            ({"URL": "http://x", "PROXY_URL": "proxy:3128"}, "PROXY_URL"),
+            ({"URL": "http://x", "PROXY_URL": "socks5://me:secret@proxy:1080"}, "PROXY_URL"),
+            ({"URL": "http://x", "PROXY_URL": 3}, "PROXY_URL"),
         ],
     )
     def test_that_are_wrong_are_named(self, entry: dict[str, Any], word: str) -> None:
@@ -84,6 +110,50 @@ class TestTheSettings:
             read_config("x", entry)
 
         assert "STREAMING_UPSTREAMS['x']" in str(wrong.value)
+        assert "secret" not in str(wrong.value)
+
+    @pytest.mark.parametrize(
+        ("entry", "url", "socket"),
+        [
+            ({"URL": "unix:///run/llm.sock"}, "http://localhost", "/run/llm.sock"),
+            ({"URL": "unix:/run/llm.sock:/v1"}, "http://localhost/v1", "/run/llm.sock"),
+            ({"URL": "http://llm.example/v1", "UDS": "/run/llm.sock"}, "http://llm.example/v1", "/run/llm.sock"),
+            ({"URL": "http://llm.example/v1", "UDS": ""}, "http://llm.example/v1", ""),
+        ],
+    )
+    def test_may_name_a_unix_socket(self, entry: dict[str, Any], url: str, socket: str) -> None:
+        read = read_config("x", entry)
+
+        assert (read.url, read.socket) == (url, socket)
+
+    @pytest.mark.parametrize(
+        ("entry", "verify", "cert"),
+        [
+            ({}, True, ()),
+            ({"VERIFY": False}, False, ()),
+            ({"VERIFY": __file__}, __file__, ()),
+            ({"CERT": __file__}, True, (__file__,)),
+            ({"CERT": [__file__, __file__]}, True, (__file__, __file__)),
+            ({"CERT": None}, True, ()),
+        ],
+    )
+    def test_may_say_whom_to_trust_and_who_we_are(
+        self, entry: dict[str, Any], verify: object, cert: tuple[str, ...]
+    ) -> None:
+        read = read_config("x", {"URL": "https://x", **entry})
+
+        assert (read.verify, read.cert) == (verify, cert)
+
+    @pytest.mark.parametrize(
+        ("entry", "proxy"),
+        [({}, None), ({"PROXY_URL": ""}, ""), ({"PROXY_URL": None}, ""), ({"PROXY_URL": "http://p:1"}, "http://p:1")],
+    )
+    def test_may_say_through_which_proxy(self, entry: dict[str, Any], proxy: str | None) -> None:
+        assert read_config("x", {"URL": "https://x", **entry}).proxy_url == proxy
+
+    def test_open_nothing_to_proxy_unless_they_say_so(self) -> None:
+        assert not read_config("x", {"URL": "http://x"}).is_open_to_proxy
+        assert read_config("x", {"URL": "http://x", "PROXY": True}).is_open_to_proxy
 
     def test_name_the_upstreams_and_the_default_first(self, settings: Any) -> None:
         settings.STREAMING_UPSTREAMS = {"other": {"URL": "http://x"}}

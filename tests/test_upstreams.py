@@ -36,6 +36,8 @@ from tests.conftest import DEADLINE, Connection, ScriptedUpstream, _answer_nothi
 
 Configure = Callable[..., None]
 
+pytestmark = pytest.mark.usefixtures("no_client_outlives_its_loop")
+
 
 @pytest.fixture
 def configure(settings: Any, upstream: ScriptedUpstream) -> Configure:
@@ -46,12 +48,6 @@ def configure(settings: Any, upstream: ScriptedUpstream) -> Configure:
 
     configure()
     return configure
-
-
-@pytest.fixture(autouse=True)
-async def _no_client_outlives_its_loop() -> AsyncGenerator[None]:
-    yield
-    await transport.close()
 
 
 def request(method: str = "GET", address: str = "/transfer", **more: Any) -> HttpRequest:
@@ -253,11 +249,13 @@ class TestConnecting:
 
 
 class TestWhatGoesWrong:
-    async def test_nobody_listens(self, settings: Any) -> None:
+    async def test_nobody_listens(self, settings: Any, said_in_log: Callable[[], str]) -> None:
         settings.STREAMING_UPSTREAMS = {"default": {"URL": f"http://127.0.0.1:{free_port()}"}}
 
         with pytest.raises(Unreachable, match="the upstream 'default' cannot be reached"):
             await connected()
+
+        assert "the upstream 'default' cannot be reached: " in said_in_log()
 
     async def test_nobody_knows_the_host(self, settings: Any) -> None:
         settings.STREAMING_UPSTREAMS = {"default": {"URL": "http://nowhere.invalid"}}

@@ -22,7 +22,7 @@ from streaming.upstreams.errors import (
 )
 from streaming.upstreams.headers import end_to_end
 from streaming.upstreams.response import UpstreamResponse
-from streaming.upstreams.transport import close
+from streaming.upstreams.sessions import close
 
 __all__ = [
     "SIGNATURE_HEADER",

@@ -32,6 +32,7 @@ def builtin_config(request: HttpRequest) -> UpstreamConfig:
         "default",
         f"{scheme}://{host}:{server[1]}/stream",
         headers={"Host": _allowed_host(), SIGNATURE_HEADER: sign()},
+        proxy_url="",
         is_open_to_proxy=True,
         verify=False,  # the certificate names the site, not the loopback address
     )
