@@ -31,6 +31,7 @@ from streaming.gc_pauses import raise_threshold
 from streaming.middleware import load_inline
 from streaming.request_body import Receive, Scope, Send, limit_body
 from streaming.request_scope import request_scope
+from streaming.request_target import hide_queries_from_uvicorns_log, in_origin_form
 
 LANES = 8
 """Threads for all synchronous work. Each request keeps to one of them, which it shares with others.
@@ -42,6 +43,7 @@ The price is that a slow synchronous call holds up the others in its lane.
 _lanes = itertools.cycle([ThreadPoolExecutor(1, thread_name_prefix=f"lane-{number}") for number in range(LANES)])
 
 daphne_patches.install()
+hide_queries_from_uvicorns_log()
 load_inline(django_application)
 
 # Both hop to a thread as each request starts, and have nothing to do there: connections are closed when a request ends,
@@ -65,6 +67,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         _requests.add(request)
         request.add_done_callback(_requests.discard)
     receive = daphne_patches.arriving(receive, send)
+    scope = in_origin_form(scope)
     try:
         # What was opened for the request ends with it, even if its response was lost on the way through the middleware.
         with request_scope():

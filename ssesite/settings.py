@@ -98,6 +98,7 @@ INSTALLED_APPS = [
 # Each of these is async or costs a thread hop at a request's start and end, none per event. None is sync only:
 # one such would put every streaming request in a thread.
 MIDDLEWARE = [
+    "streaming.middleware.HealthHostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -105,6 +106,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "streaming.middleware.StrangersFormMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "streaming.middleware.UnmigratedMiddleware",
@@ -175,7 +177,10 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # Whatever server runs the site: errors of Django's and of others' are seen.
+    "root": {"handlers": ["console"]},
     "loggers": {
+        "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
         "streaming": {"handlers": ["console"], "level": "INFO", "propagate": False},
     },
 }

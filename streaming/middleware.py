@@ -22,9 +22,13 @@ from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.locale import LocaleMiddleware
 from django.middleware.security import SecurityMiddleware
+from django.urls import get_script_prefix, reverse
 from django.utils.deprecation import MiddlewareMixin
 
+from streaming import conf
+from streaming.requests import BODY_IN_SCOPE
 from streaming.responses import errors_at
+from streaming.upstreams import allowed_host
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +136,34 @@ class PageLocaleMiddleware(InlineMiddleware, LocaleMiddleware):
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         return response if response.streaming else super().process_response(request, response)
+
+
+class HealthHostMiddleware(InlineMiddleware):
+    """``/healthz`` is asked under whatever name, an IP address for one; all else under ALLOWED_HOSTS only."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        if request.path_info == reverse("healthz", urlconf=settings.ROOT_URLCONF).removeprefix(
+            get_script_prefix()[:-1]
+        ):
+            request.META["HTTP_HOST"] = allowed_host()
+
+
+class StrangersFormMiddleware:
+    """Refuses a long form of somebody who has not logged in, before anything parses it."""
+
+    async_capable = True
+    sync_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]]) -> None:
+        self._get_response = get_response
+        markcoroutinefunction(self)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        body = getattr(request, "scope", {}).get(BODY_IN_SCOPE)
+        # Of a body that a view reads itself nothing has been read yet.
+        if body is not None and body.size > conf.FORM_BYTES and not (await request.auser()).is_active:
+            return errors_at(request)(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "log in before you send this much")
+        return await self._get_response(request)
 
 
 class UnmigratedMiddleware:

@@ -14,12 +14,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-from streaming import formats, guardrails, hit_log, registry, rulebook, sources, upstream_settings, upstreams
+from streaming import formats, guardrails, health, registry, sources, upstream_settings, upstreams
 from streaming.access import guarded
-from streaming.moderation import RuleError
 from streaming.relay import EncodedRelay, EventReader, Relay, TextChunks
 from streaming.requests import arriving_body, is_a_return, raw_path_after, read_body, read_playback
-from streaming.responses import EventStreamResponse, RelayResponse, problem
+from streaming.responses import EventStreamResponse, RelayResponse
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -89,13 +88,11 @@ async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseB
 
 @guarded("GET", everyone=True)
 async def healthz(request: HttpRequest) -> HttpResponseBase:
-    """What the worker that answers knows; 503 by way of the middleware while the database does not answer."""
-    try:
-        await rulebook.refresh()
-    except RuleError as error:
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"the rules cannot be carried out: {error}")
-    state = {"rules": rulebook.state(), "streams": registry.count_open(), "hits": hit_log.state()}
-    return JsonResponse({"status": "ok", **state}, headers={"Cache-Control": "no-store"})
+    """Whether this worker can do its work: 200 or 503, and to staff what it knows."""
+    state, problem = await health.state()
+    details = health.details(problem) if await health.is_for_staff(request) else {}
+    status = HTTPStatus.OK if state == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
+    return JsonResponse({"status": state, **details}, status=status, headers={"Cache-Control": "no-store"})
 
 
 @guarded("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", everyone=upstreams.is_builtin, arriving=True)

@@ -65,6 +65,9 @@ class Site:
     A command of another server has ``{port}`` where its port belongs.
     """
 
+    admins_key = ""
+    """An API key that every migrated database knows."""
+
     def __init__(self, folder: Path, command: list[str] | None = None, deadline: float = DEADLINE, **env: str) -> None:
         self.folder = folder
         self.port = free_port()
@@ -85,6 +88,11 @@ class Site:
     @property
     def log(self) -> str:
         return self._log.read_text("utf-8", "replace")
+
+    @property
+    def as_staff(self) -> dict[str, str]:
+        """Headers by which its admin asks."""
+        return {"Authorization": f"Bearer {self.admins_key}"}
 
     @property
     def ps(self) -> psutil.Process:
@@ -140,6 +148,9 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder, "createsuperuser", "--noinput", "--username=admin", "--email=", DJANGO_SUPERUSER_PASSWORD=PASSWORD
     )
     assert made.returncode == 0, made.stderr
+    key = manage(folder, "create_key", "tests")
+    assert key.returncode == 0, key.stderr
+    Site.admins_key = key.stdout.strip()
     return folder
 
 

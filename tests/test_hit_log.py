@@ -257,7 +257,7 @@ def test_a_real_stream_ends_in_time_while_the_database_is_locked_and_its_hits_co
 
     assert "event: done" in answer.text
     assert '"action": "flag"' not in answer.text
-    assert httpx.get(f"{site.url}/healthz").json()["hits"] == {"waiting": 3, "lost": 0}
+    assert httpx.get(f"{site.url}/healthz", headers=site.as_staff).json()["hits"] == {"waiting": 3, "lost": 0}
     lock.execute("ROLLBACK")
     eventually(lambda: len(rows(site, "SELECT * FROM streaming_moderationhit")) == 3, "the hits are written")
     found = rows(site, "SELECT action, text, stream, version FROM streaming_moderationhit ORDER BY offset")
@@ -309,7 +309,7 @@ def test_a_choice_of_an_upstream_with_any_number_stops_no_recording(make_site: A
 
     assert last.status_code == 200
     eventually(lambda: rows(site, "SELECT choice FROM streaming_moderationhit")[-1:] == [(5,)], "the hit is written")
-    assert httpx.get(f"{site.url}/healthz").json()["hits"] == {"waiting": 0, "lost": 0}
+    assert httpx.get(f"{site.url}/healthz", headers=site.as_staff).json()["hits"] == {"waiting": 0, "lost": 0}
 
 
 def test_hits_survive_the_end_of_the_server(make_site: Any) -> None:

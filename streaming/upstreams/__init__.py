@@ -5,7 +5,7 @@ this site's own ``/stream``, reached over a real socket like any other.
 """
 
 from streaming.upstream_settings import UpstreamConfig, names
-from streaming.upstreams.builtin import SIGNATURE_HEADER, is_builtin, is_signed, sign
+from streaming.upstreams.builtin import SIGNATURE_HEADER, allowed_host, is_builtin, is_signed, sign
 from streaming.upstreams.client import Guardrail, complete, complete_at_once, config_of, connect, leaves_its_base, relay
 from streaming.upstreams.errors import (
     BadPrompt,
@@ -40,6 +40,7 @@ __all__ = [
     "UpstreamConfig",
     "UpstreamError",
     "UpstreamResponse",
+    "allowed_host",
     "close",
     "complete",
     "complete_at_once",

@@ -31,14 +31,15 @@ def builtin_config(request: HttpRequest) -> UpstreamConfig:
     return UpstreamConfig(
         "default",
         f"{scheme}://{host}:{server[1]}/stream",
-        headers={"Host": _allowed_host(), SIGNATURE_HEADER: sign()},
+        headers={"Host": allowed_host(), SIGNATURE_HEADER: sign()},
         proxy_url="",
         is_open_to_proxy=True,
         verify=False,  # the certificate names the site, not the loopback address
     )
 
 
-def _allowed_host() -> str:
+def allowed_host() -> str:
+    """One of the names that this site answers to."""
     host = (settings.ALLOWED_HOSTS or ["localhost"])[0]
     return "localhost" if host == "*" else host.removeprefix(".")
 

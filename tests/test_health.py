@@ -1,0 +1,144 @@
+"""What /healthz says, and to whom; how requests are read; what stays out of logs. On real servers."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from tests.conftest import PASSWORD, Site, eventually, read_until
+
+MakeSite = Callable[..., Site]
+UVICORN = ["-m", "uvicorn", "--port", "{port}", "ssesite.asgi:application"]
+SERVERS = {
+    "daphne": None,
+    "runserver": ["manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
+    "uvicorn with h11": [*UVICORN, "--http", "h11"],
+    "uvicorn with httptools": [*UVICORN, "--http", "httptools"],
+}
+
+
+class TestHealth:
+    def test_tells_strangers_nothing_but_ok(self, site: Site) -> None:
+        assert httpx.get(f"{site.url}/healthz").json() == {"status": "ok"}
+        assert httpx.get(f"{site.url}/healthz", cookies={"sessionid": "x" * 32}).json() == {"status": "ok"}
+        assert httpx.get(f"{site.url}/healthz", headers={"x-api-key": "streams-none"}).json() == {"status": "ok"}
+
+    def test_tells_staff_more_by_key_and_by_login(self, site: Site) -> None:
+        with httpx.Client(base_url=site.url) as browser:
+            browser.get("/login/")
+            token = browser.cookies["csrftoken"]
+            browser.post("/login/", data={"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": token})
+            by_login = browser.get("/healthz").json()
+        by_key = httpx.get(f"{site.url}/healthz", headers=site.as_staff).json()
+
+        assert by_key.keys() == by_login.keys() == {"status", "rules", "streams", "hits"}
+
+    @pytest.mark.parametrize("host", ["10.1.2.3", "other.example:81", "", "[::1]", "not a host"])
+    def test_answers_under_any_name(self, site: Site, host: str) -> None:
+        with site.connect("GET /healthz\nConnection: close") as reader:
+            assert b"200 OK" in read_until(reader, b"never")
+        answer = httpx.get(f"{site.url}/healthz", headers={"Host": host})
+
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+    def test_answers_head_and_says_what_else_it_answers(self, site: Site) -> None:
+        head, post = httpx.head(f"{site.url}/healthz"), httpx.post(f"{site.url}/healthz")
+
+        assert (head.status_code, head.content) == (200, b"")
+        assert (post.status_code, post.headers["allow"]) == (405, "GET, HEAD")
+
+    def test_is_degraded_while_the_database_is_away_and_well_when_it_is_back(self, make_site: MakeSite) -> None:
+        site = make_site()
+        assert httpx.get(f"{site.url}/transfer?interval=0").status_code == 200, "the rules are known"
+        database, aside = site.folder / "db.sqlite3", site.folder / "aside"
+        for path in site.folder.glob("db.sqlite3-*"):
+            path.unlink()
+
+        database.rename(aside)
+        database.mkdir()
+        eventually(lambda: httpx.get(f"{site.url}/healthz").status_code == 503, "it is noticed")
+        away = httpx.get(f"{site.url}/healthz", headers=site.as_staff)
+        streamed = httpx.get(f"{site.url}/transfer?interval=0")
+        database.rmdir()
+        aside.rename(database)
+
+        assert (away.status_code, away.json()["status"]) == (503, "degraded")
+        assert streamed.status_code == 200, "the rules that were known last hold"
+        eventually(lambda: httpx.get(f"{site.url}/healthz").status_code == 200, "it is back")
+
+    def test_never_waits_long_for_a_lock(self, make_site: MakeSite) -> None:
+        site = make_site()
+        lock = sqlite3.connect(site.folder / "db.sqlite3", isolation_level=None)
+        lock.execute("PRAGMA locking_mode=EXCLUSIVE")
+        lock.execute("PRAGMA journal_mode=DELETE")
+        lock.execute("BEGIN EXCLUSIVE")
+
+        began = time.monotonic()
+        answers = [httpx.get(f"{site.url}/healthz", timeout=20) for _ in range(3)]
+        seconds = time.monotonic() - began
+        lock.execute("ROLLBACK")
+        lock.close()
+
+        assert {answer.status_code for answer in answers} == {503}
+        assert seconds < 9, "the database itself waits 10 s for its lock, each time"
+
+
+@pytest.fixture(scope="module", params=SERVERS.values(), ids=SERVERS)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("served"), request.param, DEBUG="0")
+    yield site
+    site.stop()
+
+
+class TestEveryServer:
+    @pytest.mark.parametrize("scheme", ["http", "HTTP", "https"])
+    def test_takes_a_whole_url_in_the_place_of_a_path(self, served: Site, scheme: str) -> None:
+        target = f"{scheme}://localhost/stream?interval=0&document=poem"
+
+        with served.connect(f"GET {target}\nConnection: close") as reader:
+            answer = read_until(reader, b"never")
+
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"event: done" in answer
+
+    def test_believes_the_host_of_that_url(self, served: Site, request: pytest.FixtureRequest) -> None:
+        if "httptools" in request.node.name:
+            pytest.skip("uvicorn gives the path of the URL only, and keeps the host to itself")
+        with served.connect("GET http://evil.example/login/\nConnection: close") as reader:
+            assert b" 400 " in read_until(reader, b"\r\n")
+
+    def test_logs_no_query(self, served: Site) -> None:
+        for path in ("/healthz?a=first-secret", "/nowhere?a=second-secret", "/stream?interval=0&b=third-secret"):
+            httpx.get(f"{served.url}{path}")
+        httpx.get(f"{served.url}/stream?step=0&c=last-secret")
+        httpx.get(f"{served.url}/nowhere/at/all")
+
+        eventually(lambda: "/nowhere/at/all" in served.log, "what was asked is logged")
+        assert "secret" not in served.log
+
+    def test_logs_djangos_own_errors(self, served: Site) -> None:
+        httpx.get(f"{served.url}/login/", headers={"Host": "wicked.example"})
+
+        eventually(lambda: "Invalid HTTP_HOST header: 'wicked.example'" in served.log, "the error is logged")
+        assert served.log.count("DisallowedHost: Invalid HTTP_HOST header: 'wicked.example'. You") == 2, (
+            "once, and once more at the end of its traceback"
+        )
+
+    def test_believes_no_header_about_where_the_site_is(self, served: Site) -> None:
+        answer = httpx.get(f"{served.url}/admin/", headers={"Daphne-Root-Path": "/evil"})
+
+        assert answer.headers["location"].startswith("/admin/login/")
+
+
+def test_a_long_form_of_a_stranger_is_not_parsed(make_site: MakeSite) -> None:
+    site = make_site()
+    form = b"a=b&" * 250_000
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    for address in ("/admin/login/", "/admin/streaming/moderationrule/import/"):
+        answer = httpx.post(site.url + address, content=form, headers=headers)
+        assert answer.status_code == 413, address
