@@ -127,7 +127,7 @@ def read_completion_request(request: HttpRequest) -> CompletionRequest:
     """What OpenAI's clients send. BadRequest names what is wrong."""
     body = read_body(request)
     try:
-        fields = json.loads(body)
+        fields = json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise BadRequest("the body is not JSON") from error
     if not isinstance(fields, dict):
@@ -139,6 +139,10 @@ def read_completion_request(request: HttpRequest) -> CompletionRequest:
     options = fields.get("stream_options") or {}
     counts = options.get("include_usage") is True
     return CompletionRequest(fields, fields["model"], bool(fields.get("stream")), counts, fields.get("n") or 1)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")  # though Python would take it
 
 
 def _code_of(value: object) -> str:

@@ -192,9 +192,9 @@ def put_back(refs: Iterable[TextRef], texts: Mapping[tuple[int, str], str]) -> N
 
 def extract_prompt(fields: dict[str, Any]) -> Extracted:
     """The texts of a chat completion request that a model, or who serves it, may read: all but names and bytes."""
-    extracted, renamed = Extracted([], []), Extracted([], [])
+    extracted, renamed, channels = Extracted([], []), Extracted([], []), set[str]()
     for key in list(fields):
-        _Prompt(extracted, renamed, key).extract(fields, key, "")
+        _Prompt(extracted, renamed, channels, key).extract(fields, key, "")
     # A field whose own name was changed is found under the old one until all else stands in its place again.
     return Extracted(extracted.texts + renamed.texts, extracted.refs + renamed.refs)
 
@@ -204,13 +204,14 @@ class _Prompt(NamedTuple):
 
     extracted: Extracted
     renamed: Extracted
+    channels: set[str]
     field: str
 
     def extract(self, holder: Any, key: Any, prefix: str) -> None:
         value, path = holder[key], f"{prefix}{key}"
         if isinstance(value, str):
             if value and not self._passes(holder, key, path, value):
-                _put_aside(Delta, value, holder, key, _Cursor(prefix, 0, ()), self.extracted)
+                self._put_aside(holder, key, prefix)
         elif isinstance(value, dict):
             for inner in list(value):
                 self.extract(value, inner, f"{path}.")
@@ -225,6 +226,12 @@ class _Prompt(NamedTuple):
             holder, key = {}, path.split(".")[-2]
         goes_by_name = self.field in _INSTRUCTIONS or (self.field in _TOOLS and key in _NAMES_OF_TOOLS)
         return passes_in_prompt(key, text, holder, goes_by_name=goes_by_name)
+
+    def _put_aside(self, holder: Any, key: str | int, prefix: str) -> None:
+        while f"{prefix}{key}" in self.channels:  # a name with a dot in it, beside an object of that name
+            prefix = f"{prefix}$."
+        self.channels.add(f"{prefix}{key}")
+        _put_aside(Delta, holder[key], holder, key, _Cursor(prefix, 0, ()), self.extracted)
 
     def _rename(self, fields: dict[str, Any], key: str, prefix: str) -> None:
         channel = f"{prefix}{key}.$name"
