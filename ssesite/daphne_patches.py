@@ -172,7 +172,7 @@ def _break(request: Any) -> None:
     if channel is None or request.finished:
         return
     if _is_http1(channel):
-        channel.abortConnection()
+        request.loseConnection()
     else:
         _reset_stream(channel._conn, channel.streamID)
 
