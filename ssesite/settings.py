@@ -110,6 +110,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "streaming.middleware.UnmigratedMiddleware",
+    "streaming.middleware.IncorrectLookupMiddleware",
 ]
 
 ROOT_URLCONF = "ssesite.urls"

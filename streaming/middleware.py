@@ -13,9 +13,9 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.handlers.base import BaseHandler
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, DataError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
@@ -166,8 +166,8 @@ class StrangersFormMiddleware:
         return await self._get_response(request)
 
 
-class UnmigratedMiddleware:
-    """Says which command is missing, when a view fails because the database has not been migrated."""
+class _ExceptionMiddleware:
+    """Does nothing until a view fails."""
 
     async_capable = True
     sync_capable = False
@@ -178,6 +178,29 @@ class UnmigratedMiddleware:
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
         return await self._get_response(request)
+
+
+class IncorrectLookupMiddleware(_ExceptionMiddleware):
+    """Answers a list of the admin that is asked for with a value out of range (``?when__year=99999999999``) as Django
+    does where it notices one: with the list as it is without, and ``?e=1``."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        match = request.resolver_match
+        is_list = match is not None and match.app_name == "admin" and (match.url_name or "").endswith("_changelist")
+        if not is_list or request.method != "GET" or "e" in request.GET or not _is_of_a_value(exception):
+            return None
+        logger.warning("a list of the admin cannot be filtered as asked: %r", exception)
+        return HttpResponseRedirect(f"{request.path}?e=1")
+
+
+def _is_of_a_value(exception: Exception) -> bool:
+    """What Python and databases raise for a value that they cannot take; SQLite for a regular expression, in words."""
+    values = (OverflowError, ValueError, TypeError, DataError)
+    return isinstance(exception, values) or "user-defined function raised exception" in str(exception)
+
+
+class UnmigratedMiddleware(_ExceptionMiddleware):
+    """Says which command is missing, when a view fails because the database has not been migrated."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         if not isinstance(exception, DatabaseError):
