@@ -176,7 +176,13 @@ SERVESTATIC_MAX_AGE = 0 if DEBUG else 60
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {
+            "()": "streaming.log_lines.LineFormatter",
+            "fmt": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        }
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     # Whatever server runs the site: errors of Django's and of others' are seen.
     "root": {"handlers": ["console"]},

@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming.moderation import ACTIONS, Rule, RuleError, compile_rule
 from streaming.sentences import translated
+from streaming.visible_text import isolated
 
 PATTERN_LIMIT = 4096
 """Characters of a pattern. A word may be ``max_span`` long at most; a regular expression is often longer."""
@@ -257,7 +258,7 @@ NAMED_BY = ("action", "pattern")
 
 def name_of(action: str, pattern: str) -> str:
     """What a rule is called where there is room for a line."""
-    return f"{action} {pattern if len(pattern) <= 60 else pattern[:59] + '…'}"
+    return f"{action} {isolated(pattern if len(pattern) <= 60 else pattern[:59] + '…')}"
 
 
 RULE_COLUMNS: Sequence[str] = ("pk", *(name for name in Rule.__dataclass_fields__ if name != "id"))
@@ -291,7 +292,7 @@ class RuleImport(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.when:%Y-%m-%d %H:%M})"
+        return f"{isolated(self.name)} ({self.when:%Y-%m-%d %H:%M})"
 
 
 class ModerationHit(models.Model):

@@ -45,7 +45,7 @@ def test_a_file_is_looked_at_first(moderator: Client) -> None:
     assert "words.txt, read as a word list in gbk. Nothing is changed yet." in told
     for count in ("1 would be added", "0 would be changed", "2 are there already", "2 are refused"):
         assert count in told
-    assert "4 \u200b The pattern has only marks and invisible characters, which are not compared." in told
+    assert "4 ⟨U+200B⟩ The pattern has only marks and invisible characters, which are not compared." in told
     assert "5 new It is on line 2 already." in told
     assert rules.count() == 2
 

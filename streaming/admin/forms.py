@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from streaming import upstreams
 from streaming.models import ModerationRule
+from streaming.visible_text import isolated
 
 EDITABLE = (
     *("pattern", "kind", "action", "replacement", "category", "priority", "whole_word", "exact", "squeeze"),
@@ -41,8 +42,8 @@ def shown(rule: ModerationRule, name: str, value: Any) -> str:
     if field.choices:
         return str(dict(field.flatchoices).get(value, value))
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return str(value)
+        return ", ".join(isolated(str(each)) for each in value)
+    return isolated(str(value))
 
 
 class UpstreamsField(forms.MultipleChoiceField):
@@ -84,6 +85,9 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields["upstreams"].add_choices(self.instance.upstreams)  # type: ignore[attr-defined]
         if "replacement" in self.fields:
             self.fields["replacement"].strip = False  # type: ignore[attr-defined]
+        for name in ("pattern", "replacement", "category", "note"):
+            if name in self.fields:
+                self.fields[name].widget.attrs["dir"] = "auto"
         for name in ("kind", "applies_to", "priority"):
             # A pattern and an action alone make a rule.
             if name in self.fields:

@@ -16,7 +16,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from streaming.admin.filters import VisibleValuesFilter
 from streaming.models import LostHits, ModerationHit, ModerationRule
+from streaming.visible_text import isolated, visible
 
 if TYPE_CHECKING:
     HitAdmin = admin.ModelAdmin[ModerationHit]
@@ -29,9 +31,13 @@ TOP = 10
 
 @admin.register(ModerationHit)
 class ModerationHitAdmin(HitAdmin):
-    list_display = ("when", "rule_link", "action_short", "in_context", "where", "who", "stream_short")
+    list_display = ("when", "rule_link", "action_short", "in_context", "where", "asked_by", "stream_short")
     list_display_links = ("when",)
-    list_filter = ("when", "action", "direction", "category", "upstream")
+    list_filter = (
+        *("when", "action", "direction"),
+        ("category", VisibleValuesFilter),
+        ("upstream", VisibleValuesFilter),
+    )
     search_fields = ("=stream", "=who", "pattern", "text")
     date_hierarchy = "when"
     list_per_page = 50
@@ -55,7 +61,7 @@ class ModerationHitAdmin(HitAdmin):
 
     @admin.display(description=_("rule"), ordering="pattern")
     def rule_link(self, hit: ModerationHit) -> str:
-        name = hit.pattern if len(hit.pattern) <= 40 else f"{hit.pattern[:39]}…"
+        name = visible(hit.pattern if len(hit.pattern) <= 40 else f"{hit.pattern[:39]}…")
         if hit.rule_id is None:
             return name
         return format_html('<a href="{}">{}</a>', _address(hit.rule_id), name)
@@ -66,14 +72,19 @@ class ModerationHitAdmin(HitAdmin):
 
     @admin.display(description=_("where"), ordering="upstream")
     def where(self, hit: ModerationHit) -> str:
-        channel = "" if hit.channel == "content" and not hit.choice else f", {hit.channel} {hit.choice}"
-        return f"{hit.upstream}, {hit.get_direction_display()}{channel}"
+        channel = "" if hit.channel == "content" and not hit.choice else f", {isolated(hit.channel)} {hit.choice}"
+        return f"{isolated(hit.upstream)}, {hit.get_direction_display()}{channel}"
+
+    @admin.display(description=_("user or key"), ordering="who")
+    def asked_by(self, hit: ModerationHit) -> str:
+        return visible(hit.who)
 
     @admin.display(description=_("matched text"))
     def in_context(self, hit: ModerationHit) -> str:
         if hit.digest:
             return format_html("<code>{}…</code>", hit.digest[:12])
-        return format_html('<span class="context">{}<mark>{}</mark>{}</span>', hit.before, hit.text, hit.after)
+        parts = map(visible, (hit.before, hit.text, hit.after))
+        return format_html('<bdi class="context">{}<mark>{}</mark>{}</bdi>', *parts)
 
     @admin.display(description=_("stream"), ordering="stream")
     def stream_short(self, hit: ModerationHit) -> str:

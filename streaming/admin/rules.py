@@ -21,12 +21,14 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming import rule_imports, rulebook, sources
 from streaming.admin import trial
+from streaming.admin.filters import VisibleValuesFilter
 from streaming.admin.forms import RuleForm, RuleListForm, shown
 from streaming.admin.imports import ImportPages
 from streaming.admin.trying import TryPage
 from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet
 from streaming.moderation import MAX_SPAN, RuleError, compile_rule
 from streaming.sentences import translated
+from streaming.visible_text import isolated, visible
 
 if TYPE_CHECKING:
     RuleAdmin = admin.ModelAdmin[ModerationRule]
@@ -48,7 +50,7 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         "action",
         "kind",
         "applies_to",
-        "category",
+        ("category", VisibleValuesFilter),
         ("imported", admin.RelatedOnlyFieldListFilter),
     )
     search_fields = ("pattern", "category", "note")
@@ -76,16 +78,16 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
 
     @admin.display(description=_("pattern"), ordering="fingerprint")
     def pattern_short(self, rule: ModerationRule) -> str:
-        return rule.pattern if len(rule.pattern) <= 80 else f"{rule.pattern[:79]}…"
+        return visible(rule.pattern if len(rule.pattern) <= 80 else f"{rule.pattern[:79]}…")
 
     @admin.display(description=_("note"))
     def note_short(self, rule: ModerationRule) -> str:
-        return rule.note if len(rule.note) <= 60 else f"{rule.note[:59]}…"
+        return visible(rule.note if len(rule.note) <= 60 else f"{rule.note[:59]}…")
 
     @admin.display(description=_("where"))
     def where(self, rule: ModerationRule) -> str:
         scope = [] if rule.applies_to == ModerationRule.Scope.BOTH else [rule.get_applies_to_display()]
-        return ", ".join([*rule.upstreams, *scope]) or "–"
+        return ", ".join([*map(isolated, rule.upstreams), *scope]) or "–"
 
     @admin.display(description=_("hits"), ordering="number_of_hits")
     def hits(self, rule: Any) -> str:
@@ -230,7 +232,7 @@ def _load_error() -> Any:
     """Which rule keeps the last changes from being in force, if one does."""
     if (load_error := rulebook.find_load_error()) is None:
         return None
-    return {"rule": load_error.error.rule.id, "reason": translated(str(load_error.error))}
+    return {"rule": load_error.error.rule.id, "reason": isolated(translated(str(load_error.error)))}
 
 
 def _differences(entry: LogEntry) -> Any:
@@ -263,6 +265,7 @@ class _Check:
             self.error = translated(str(error))
             return
         self.warning = translated(compiled.warning)
+        self.invisible = shown if (shown := visible(self.rule.pattern)) != self.rule.pattern else ""
         self.shortest, self.longest = compiled.shortest, compiled.longest
         self.max_span = MAX_SPAN
         self.found = [

@@ -1,0 +1,22 @@
+"""One record, one line: what strangers wrote into it ends no line and moves no terminal's cursor (CWE-117)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+
+class LineFormatter(logging.Formatter):
+    """Writes ``\\\\n``, ``\\\\x1b`` and the like in place of the characters. Only a traceback has lines of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        return _escaped(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (the same)
+        return "\n".join(map(_escaped, super().formatException(ei).split("\n")))
+
+
+def _escaped(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
