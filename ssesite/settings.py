@@ -64,14 +64,13 @@ def configured_upstreams() -> dict[str, dict[str, Any]]:
         upstreams = None
     if not isinstance(upstreams, dict) or not all(isinstance(entry, dict) for entry in upstreams.values()):
         raise ImproperlyConfigured('STREAMING_UPSTREAMS has to be JSON like {"name": {"URL": "http://host/path"}}.')
-    if url := env.str("UPSTREAM_URL", ""):  # the short way to one
-        upstreams["default"] = {"URL": url, "FORMAT": env.str("UPSTREAM_FORMAT", "native")}
-        if env.str("UPSTREAM_MODELS", ""):
-            upstreams["default"]["MODELS"] = env.list("UPSTREAM_MODELS")
-        if env.str("UPSTREAM_API_KEY", ""):
-            upstreams["default"]["API_KEY_ENV"] = "UPSTREAM_API_KEY"
-        if env.bool("UPSTREAM_PROXY", False):
-            upstreams["default"]["PROXY"] = True
+    # The short way to one. All of it is read, so that "check" knows these names.
+    short = {"URL": env.str("UPSTREAM_URL", ""), "FORMAT": env.str("UPSTREAM_FORMAT", "native")}
+    models: list[str] = env.list("UPSTREAM_MODELS", [])
+    key = "UPSTREAM_API_KEY" if env.str("UPSTREAM_API_KEY", "") else ""
+    more = {"MODELS": models, "API_KEY_ENV": key, "PROXY": env.bool("UPSTREAM_PROXY", False)}
+    if short["URL"]:
+        upstreams["default"] = {**short, **{name: value for name, value in more.items() if value}}
     return upstreams
 
 
@@ -191,3 +190,6 @@ LOGGING = {
         "streaming": {"handlers": ["console"], "level": "INFO", "propagate": False},
     },
 }
+
+# The names that were read here: "check" says which of those that are set mean nothing.
+STREAMING_ENVIRONMENT = sorted(env.dump())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
@@ -11,9 +15,11 @@ from django.contrib.staticfiles import finders
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
+from yarl import URL
 
-from streaming import conf
-from streaming.upstream_settings import read_config
+from streaming import conf, upstreams
+from streaming.forwarded import read_networks
+from streaming.upstream_settings import UpstreamConfig, read_config
 
 
 @register()
@@ -51,13 +57,104 @@ def check_access_for_deployment(app_configs: Sequence[AppConfig] | None, **_: An
 
 @register()
 def check_upstreams(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    errors: list[CheckMessage] = []
+    messages: list[CheckMessage] = []
     for name, entry in settings.STREAMING_UPSTREAMS.items():
         try:
-            read_config(name, entry)
+            messages += _doubts(read_config(name, entry))
         except ImproperlyConfigured as error:
-            errors.append(Error(str(error), id="streaming.E001"))
-    return errors
+            messages.append(Error(str(error), id="streaming.E001"))
+    return messages
+
+
+def _doubts(upstream: UpstreamConfig) -> Iterator[CheckMessage]:
+    """What is written as it should be, and will not do what is meant."""
+    where = f"STREAMING_UPSTREAMS[{upstream.name!r}]"
+    if problem := upstreams.problem_with_tls(upstream):
+        yield Error(f"VERIFY or CERT of {where} cannot be used: {problem}.", id="streaming.E005")
+    if problem := upstreams.problem_with_proxy(upstream):
+        yield checks.Warning(f"{where} is asked through a proxy that cannot be used: {problem}.", id="streaming.W005")
+    if upstream.format == "native" and _looks_like_openai(upstream.url):
+        yield checks.Warning(
+            f"{where} has a URL that looks like an OpenAI API, but FORMAT is 'native': another site like this one.",
+            hint="Set FORMAT (in the environment UPSTREAM_FORMAT) to 'openai'.",
+            id="streaming.W003",
+        )
+    if useless := sorted(upstream.forward & upstreams.NEVER_FORWARDED):
+        yield checks.Warning(
+            f"{where}['FORWARD'] names {', '.join(useless)}, which this site makes itself or keeps to itself.",
+            id="streaming.W004",
+        )
+
+
+def _looks_like_openai(url: str) -> bool:
+    """By its path, or by the host or port of well-known ones."""
+    read = URL(url)
+    path = read.path.rstrip("/")
+    known = read.host in ("api.openai.com", "api.deepseek.com", "api.mistral.ai") or read.port == 11434
+    return known or path.endswith(("/v1", "/chat/completions", "/openai"))
+
+
+@register()
+def check_trusted_proxies(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    try:
+        read_networks(tuple(getattr(settings, "STREAMING_TRUSTED_PROXIES", ())))
+    except ValueError as error:
+        problem = f"STREAMING_TRUSTED_PROXIES may hold addresses, networks and 'unix': {error}."
+        return [Error(problem, id="streaming.E004")]
+    return []
+
+
+@register()
+def check_hosts_and_origins(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Entries that are read without complaint, and never match anything."""
+    host = re.compile(r"\*|\.?[^\s/:@]+|\[[0-9a-fA-F:.]+\]")
+    origin = re.compile(r"https?://[^\s/?#@]+")
+    wanted = {
+        "ALLOWED_HOSTS": (host, "a host without scheme, port and spaces, like streams.example"),
+        "CSRF_TRUSTED_ORIGINS": (origin, "a scheme and a host without a slash behind it, like https://streams.example"),
+        "STREAMING_ALLOWED_ORIGINS": (
+            origin,
+            "a scheme and a host without a slash behind it, like https://app.example",
+        ),
+    }
+    return [
+        checks.Warning(f"{name} has {entry!r}, which matches nothing: it has to be {like}.", id="streaming.W008")
+        for name, (pattern, like) in wanted.items()
+        for entry in getattr(settings, name, ())
+        if not pattern.fullmatch(entry)
+    ]
+
+
+@register()
+def check_names(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Settings, and variables of the environment, that look like this app's and are not."""
+    known = _known_settings()
+    messages = [*_unknown("setting", (name for name in dir(settings) if name.startswith("STREAMING_")), known)]
+    read = set(getattr(settings, "STREAMING_ENVIRONMENT", ()))
+    if read:  # else the project has its own way to read the environment, or none
+        keys = {entry.get("API_KEY_ENV") for entry in settings.STREAMING_UPSTREAMS.values()}
+        ours = {name for name in os.environ if name.startswith(("STREAMING_", "UPSTREAM_"))}
+        messages += _unknown("variable", ours - keys, read)
+        if "UPSTREAM_URL" not in os.environ and (lost := sorted(ours & read & {"UPSTREAM_MODELS", *_SHORT})):
+            problem = f"{lost[0]} is set, but UPSTREAM_URL is not: there is no upstream that it could be about."
+            messages.append(checks.Warning(problem, id="streaming.W007"))
+    return messages
+
+
+_SHORT = ("UPSTREAM_FORMAT", "UPSTREAM_API_KEY", "UPSTREAM_PROXY")
+
+
+def _known_settings() -> set[str]:
+    """Every setting that the source of this app speaks of."""
+    files = Path(__file__).parent.rglob("*.py")
+    return {name for file in files for name in re.findall(r"\bSTREAMING_[A-Z_]*[A-Z]", file.read_text("utf-8"))}
+
+
+def _unknown(kind: str, names: Iterable[str], known: set[str]) -> Iterator[CheckMessage]:
+    for name in sorted(set(names) - known):
+        meant = difflib.get_close_matches(name, known, 1, cutoff=0.8)
+        hint = f"Is {meant[0]} meant?" if meant else None
+        yield checks.Warning(f"The {kind} {name} means nothing to this site.", hint=hint, id="streaming.W006")
 
 
 @register()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,152 @@ def test_every_upstream_has_to_be_readable(settings: Any) -> None:
     assert "STREAMING_UPSTREAMS['bad']['URL']" in errors[0].msg
 
 
+def words(messages: Any) -> str:
+    return "\n".join(f"{message.id}: {message.msg} {message.hint or ''}" for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_doubtful"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("http://127.0.0.1:11434", True),
+        ("http://127.0.0.1:8080/v1/", True),
+        ("https://llm.example/v1/chat/completions", True),
+        ("https://streams.example/stream", False),
+        ("https://streams.example/v1/streams", False),
+    ],
+)
+def test_a_url_that_looks_like_openais_wants_a_format(settings: Any, url: str, is_doubtful: bool) -> None:
+    settings.STREAMING_UPSTREAMS = {"default": {"URL": url}, "openai": {"URL": url, "FORMAT": "openai"}}
+
+    messages = checks.check_upstreams(None)
+
+    assert ids(messages) == (["streaming.W003"] if is_doubtful else [])
+    assert "['openai']" not in words(messages)
+
+
+def test_what_is_never_forwarded_cannot_be_named(settings: Any) -> None:
+    settings.STREAMING_UPSTREAMS = {"default": {"URL": "http://x", "FORWARD": ["Host", "X-Trace", "TE", "Cookie"]}}
+
+    assert words(checks.check_upstreams(None)).startswith(
+        "streaming.W004: STREAMING_UPSTREAMS['default']['FORWARD'] names host, te, which"
+    )
+
+
+@pytest.mark.parametrize("key", ["VERIFY", "CERT"])
+def test_files_for_tls_have_to_be_certificates(settings: Any, key: str) -> None:
+    settings.STREAMING_UPSTREAMS = {"default": {"URL": "https://x", key: __file__}}
+
+    messages = checks.check_upstreams(None)
+
+    assert ids(messages) == ["streaming.E005"]
+    assert "VERIFY or CERT of STREAMING_UPSTREAMS['default'] cannot be used: " in words(messages)
+
+
+def test_a_proxy_of_another_kind_is_named_without_its_password(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.STREAMING_UPSTREAMS = {"far": {"URL": "https://x"}, "near": {"URL": "http://127.0.0.1:1"}}
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:secret@proxy:1080")
+
+    messages = checks.check_upstreams(None)
+
+    assert ids(messages) == ["streaming.W005"]
+    assert "the kind 'socks5' is not known" in words(messages)
+    assert "secret" not in words(messages)
+
+
+@pytest.mark.parametrize("entry", ["proxy.example", "10.0.0.0/33", "10.0.0.1:80", ""])
+def test_trusted_proxies_are_addresses_and_networks(settings: Any, entry: str) -> None:
+    settings.STREAMING_TRUSTED_PROXIES = ["10.0.0.0/8", "::1", "unix"]
+    assert checks.check_trusted_proxies(None) == []
+
+    settings.STREAMING_TRUSTED_PROXIES = ["10.0.0.0/8", entry]
+
+    assert ids(checks.check_trusted_proxies(None)) == ["streaming.E004"]
+    assert repr(entry) in words(checks.check_trusted_proxies(None))
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        (
+            "ALLOWED_HOSTS",
+            ["*", ".streams.example", "streams.example", "127.0.0.1", "[::1]"],
+            ["https://streams.example", "streams.example:8000", " streams.example", "streams.example/", ""],
+        ),
+        (
+            "CSRF_TRUSTED_ORIGINS",
+            ["https://streams.example", "https://*.streams.example", "http://127.0.0.1:8000"],
+            ["https://streams.example/", "https://streams.example ", "https://streams.example/app"],
+        ),
+        (
+            "STREAMING_ALLOWED_ORIGINS",
+            ["https://app.example", "http://localhost:5173"],
+            ["*", "app.example", "https://app.example/", "https://app.example, https://b.example"],
+        ),
+    ],
+)
+def test_hosts_and_origins_are_written_so_that_they_can_match(
+    settings: Any, name: str, right: list[str], wrong: list[str]
+) -> None:
+    setattr(settings, name, right)
+    assert checks.check_hosts_and_origins(None) == []
+
+    setattr(settings, name, [*right, *wrong])
+
+    messages = checks.check_hosts_and_origins(None)
+    assert ids(messages) == ["streaming.W008"] * len(wrong)
+    assert all(f"{name} has {entry!r}, which matches nothing" in words(messages) for entry in wrong)
+
+
+class TestNames:
+    def test_of_settings_that_mean_nothing_are_said(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAM = {}
+        settings.STREAMING_PURPLE = 1
+
+        assert words(checks.check_names(None)).splitlines() == [
+            "streaming.W006: The setting STREAMING_PURPLE means nothing to this site. ",
+            "streaming.W006: The setting STREAMING_UPSTREAM means nothing to this site. Is STREAMING_UPSTREAMS meant?",
+        ]
+
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("UPSTREAM_MODEL", "UPSTREAM_MODELS"),
+            ("UPSTREAM_APIKEY", "UPSTREAM_API_KEY"),
+            ("STREAMING_ALLOWED_ORIGIN", "STREAMING_ALLOWED_ORIGINS"),
+            ("STREAMING_ACESS", "STREAMING_ACCESS"),
+        ],
+    )
+    def test_of_variables_that_mean_nothing_are_said(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+    ) -> None:
+        monkeypatch.setenv(name, "x")
+
+        said = words(checks.check_names(None))
+
+        assert said == f"streaming.W006: The variable {name} means nothing to this site. Is {meant} meant?"
+
+    def test_of_an_upstreams_own_key_mean_something(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+        monkeypatch.setenv("UPSTREAM_TWO_KEY", "x")
+        settings.STREAMING_UPSTREAMS = {"two": {"URL": "http://x", "API_KEY_ENV": "UPSTREAM_TWO_KEY"}}
+
+        assert checks.check_names(None) == []
+
+    def test_of_a_project_that_reads_no_environment_may_be_any(
+        self, monkeypatch: pytest.MonkeyPatch, settings: Any
+    ) -> None:
+        monkeypatch.setenv("UPSTREAM_MODEL", "x")
+        del settings.STREAMING_ENVIRONMENT
+
+        assert checks.check_names(None) == []
+
+    @pytest.mark.parametrize("name", ["UPSTREAM_MODELS", "UPSTREAM_FORMAT", "UPSTREAM_API_KEY", "UPSTREAM_PROXY"])
+    def test_of_an_upstream_without_a_url_are_about_nothing(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        monkeypatch.setenv(name, "1")
+
+        assert words(checks.check_names(None)).startswith(f"streaming.W007: {name} is set, but UPSTREAM_URL is not")
+
+
 def test_the_browsers_library_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks.check_the_browser_library_is_there(None) == []
 
@@ -66,6 +213,21 @@ def test_the_site_as_it_comes_has_nothing_to_say(tmp_path: Path) -> None:
 
     assert (run.returncode, run.stderr) == (0, "")
     assert "no issues" in run.stdout
+
+
+def test_a_site_whose_environment_has_mistakes_says_each_in_a_sentence(tmp_path: Path) -> None:
+    run = manage(
+        tmp_path,
+        "check",
+        UPSTREAM_URL="https://api.openai.com/v1",
+        UPSTREAM_MODEL="gpt",
+        ALLOWED_HOSTS="https://streams.example",
+        STREAMING_TRUSTED_PROXIES="10.0.0.0/8,proxy",
+    )
+
+    found = re.findall(r"streaming\.[EW]\d+", run.stderr)
+    assert sorted(set(found)) == ["streaming.E004", "streaming.W003", "streaming.W006", "streaming.W008"]
+    assert "Is UPSTREAM_MODELS meant?" in run.stderr
 
 
 def test_a_format_that_does_not_exist_is_named(tmp_path: Path) -> None:

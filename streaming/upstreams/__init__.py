@@ -20,11 +20,12 @@ from streaming.upstreams.errors import (
     Unreachable,
     UpstreamError,
 )
-from streaming.upstreams.headers import end_to_end
+from streaming.upstreams.headers import NEVER_FORWARDED, end_to_end
 from streaming.upstreams.response import UpstreamResponse
-from streaming.upstreams.sessions import close
+from streaming.upstreams.sessions import close, problem_with_proxy, problem_with_tls
 
 __all__ = [
+    "NEVER_FORWARDED",
     "SIGNATURE_HEADER",
     "BadPrompt",
     "Broken",
@@ -51,6 +52,8 @@ __all__ = [
     "is_signed",
     "leaves_its_base",
     "names",
+    "problem_with_proxy",
+    "problem_with_tls",
     "relay",
     "sign",
 ]

@@ -43,6 +43,8 @@ NOT_FORWARDED = frozenset(
 )
 """Of a request these never go along, whatever FORWARD names."""
 
+NEVER_FORWARDED = HOP_BY_HOP | NOT_FORWARDED
+
 COOKIES = {"set-cookie", "set-cookie2"}
 """A cookie would be set for this whole site: over its own, and sent to every other upstream."""
 
@@ -85,7 +87,7 @@ LIVE = {"text/event-stream", "application/x-ndjson", "application/jsonl"}
 def relayed_headers(upstream: UpstreamConfig, request: HttpRequest) -> list[Header]:
     """The client's end-to-end headers, and for whom they are sent."""
     came = _came(request)
-    dropped = HOP_BY_HOP | NOT_FORWARDED | _named_by_connection(came) | (PRIVATE - upstream.forward)
+    dropped = NEVER_FORWARDED | _named_by_connection(came) | (PRIVATE - upstream.forward)
     headers = [(key, value) for key, value in _without_own_cookies(came) if key.lower() not in dropped]
     if (length := announced_length(came)) is not None:
         headers.append(("Content-Length", str(length)))
@@ -96,7 +98,7 @@ def relayed_headers(upstream: UpstreamConfig, request: HttpRequest) -> list[Head
 
 def forwarded_headers(upstream: UpstreamConfig, request: HttpRequest) -> list[Header]:
     """Of the headers of a request that is asked anew: the language, the request's id, and what FORWARD names."""
-    named = ({"accept-language", "x-request-id"} | upstream.forward) - HOP_BY_HOP - NOT_FORWARDED - MADE_ANEW
+    named = ({"accept-language", "x-request-id"} | upstream.forward) - NEVER_FORWARDED - MADE_ANEW
     return _without_own_cookies((key, value) for key, value in _came(request) if key.lower() in named)
 
 

@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from streaming.upstream_settings import UpstreamConfig
-from streaming.upstreams.proxies import proxy_of, read_proxy
+from streaming.upstreams.proxies import UnusableProxyError, proxy_of, read_proxy
 from streaming.upstreams.tls import tls_context
 
 MAX_HEADER_BYTES = 64 * 1024
@@ -80,6 +80,24 @@ def outgoing_proxy(upstream: UpstreamConfig) -> URL | None:
     if upstream.socket or upstream.proxy_url == "":
         return None
     return read_proxy(upstream.proxy_url) if upstream.proxy_url else proxy_of(URL(upstream.url), os.environ)
+
+
+def problem_with_tls(upstream: UpstreamConfig) -> str:
+    """Why VERIFY or CERT cannot be used; empty if they can."""
+    try:
+        tls_context(upstream.verify, upstream.cert)
+    except OSError as error:
+        return getattr(error, "reason", None) or error.strerror or str(error)
+    return ""
+
+
+def problem_with_proxy(upstream: UpstreamConfig) -> str:
+    """Why the proxy that it is asked through cannot be used; empty if it can, or if there is none."""
+    try:
+        outgoing_proxy(upstream)
+    except UnusableProxyError as error:
+        return str(error)
+    return ""
 
 
 async def close() -> None:
