@@ -85,6 +85,23 @@ def test_fetch_event_source_tells_the_same_story_as_the_browsers_own(reader, ser
     ]
 
 
+@pytest.mark.parametrize("name", ["EventSource", "client.FetchEventSource"])
+def test_what_the_standard_says_is_true_of_the_browsers_own_and_of_ours(reader, server, name):
+    wrong = reader.evaluate(
+        f"""async (server) => {{
+          {CLIENT}
+          const {{ sentences }} = await import("/tests/standard.js"), wrong = [];
+          for (const {{ sentence, run, expect }} of sentences({name}, server)) {{
+            const got = await run().catch(String);
+            if (JSON.stringify(got) !== JSON.stringify(expect)) wrong.push([sentence, got, expect]);
+          }}
+          return wrong;
+        }}""",
+        server,
+    )
+    assert wrong == []
+
+
 READING = """async (address) => {
   const { fetchEvents } = await import("/static/event-source.js");
   globalThis.seen = [];

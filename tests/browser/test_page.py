@@ -226,6 +226,35 @@ def test_enter_sends_and_shift_enter_begins_a_line(page):
     expect(page.locator("#chat .question")).to_have_text("One\ntwo", use_inner_text=True)
 
 
+COMPOSE = """([isComposing, keyCode]) => document.querySelector("#chat textarea").dispatchEvent(
+  new KeyboardEvent("keydown", { key: "Enter", isComposing, keyCode, bubbles: true, cancelable: true }))"""
+
+
+@pytest.mark.parametrize("event", [[True, 229], [False, 229]], ids=["as elsewhere", "as in Safari"])
+def test_the_enter_that_chooses_a_chinese_character_sends_nothing(page, event):
+    page.locator("#chat textarea").fill("ni hao")
+
+    page.evaluate(COMPOSE, event)
+
+    expect(page.locator("#chat .turn")).to_have_count(0)
+    expect(page.locator("#chat textarea")).to_have_value("ni hao")
+
+
+def test_enter_begins_a_line_on_a_keyboard_on_glass(browser, site):
+    context = browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 700})
+    page = context.new_page()
+    page.goto(site.url)
+    field = page.locator("#chat textarea")
+    expect(field).to_have_attribute("enterkeyhint", "enter")
+
+    field.press_sequentially("one")
+    field.press("Enter")
+    field.press_sequentially("two")
+
+    expect(field).to_have_value("one\ntwo")
+    context.close()
+
+
 def test_regenerate_puts_a_new_answer_in_the_place_of_the_old(page):
     answer_with(page, "/transfer", ("message", {"delta": "old"}), ("done", {"reason": "stop"}))
     start(page, prompt="Again?")

@@ -221,6 +221,15 @@ def test_nothing_moves_while_a_selection_is_dragged_and_the_selection_stays(pane
     assert panel.evaluate(GAP) <= 1
 
 
+def test_a_menu_of_the_right_button_holds_nothing_up(panel, wait_until):
+    # The menu takes the button's way up, which the page never sees.
+    panel.locator("#chat .scroller").dispatch_event("pointerdown", {"button": 2})
+
+    say(panel, 5)
+
+    wait_until(panel, f"() => ({GAP})() <= 1")
+
+
 def test_the_end_of_the_stream_moves_no_reader(panel, wait_until):
     panel.locator("#chat .scroller").focus()
     panel.keyboard.press("Home")

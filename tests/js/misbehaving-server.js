@@ -40,6 +40,24 @@ const MANNERS = {
   several: [(response) => response.writeHead(200, STREAM).write("data: a\n\ndata: b\n\n" + DONE)],
   flood: [flood],
   held: [hold("retry: 1\nid: 1\ndata: a\n\n"), (response) => send(response, "id: 2\ndata: b\n\n", DONE)],
+  // Each request gets the next of the replies that the address holds, and the last again and again.
+  reply: [
+    (response, path, entry, request) => {
+      const { searchParams } = new URL(request.url ?? "", "http://localhost");
+      const replies = JSON.parse(searchParams.get("replies") ?? "[]");
+      const count = asked.get(path)?.length ?? 1;
+      const {
+        status = 200,
+        type = STREAM["Content-Type"],
+        body = "",
+        headers = {},
+        isHeld = false,
+      } = replies[Math.min(count, replies.length) - 1];
+      response.writeHead(status, { ...(type ? { "Content-Type": type } : {}), ...headers });
+      if (isHeld) response.write(body);
+      else response.end(body);
+    },
+  ],
   parity: [
     (response) =>
       send(
@@ -51,7 +69,7 @@ const MANNERS = {
   ],
 };
 
-/** @type {Map<string, { method: string, lastEventId: string | null, body: string, taken: number, closed: boolean }[]>} */
+/** @type {Map<string, { method: string, accept: string | null, lastEventId: string | null, body: string, taken: number, closed: boolean }[]>} */
 const asked = new Map();
 /** @type {Map<string, () => void>} */
 const held = new Map();
@@ -72,6 +90,7 @@ export const server = createServer(async (request, response) => {
   const id = request.headers["last-event-id"];
   const entry = {
     method: request.method ?? "",
+    accept: request.headers.accept ?? null,
     lastEventId: id === undefined ? null : Buffer.from(String(id), "latin1").toString("utf8"),
     body: "",
     taken: 0,
@@ -83,7 +102,7 @@ export const server = createServer(async (request, response) => {
   });
   for await (const chunk of request) entry.body += chunk;
   const steps = MANNERS[manner] ?? [(unknown) => unknown.writeHead(404).end()];
-  await steps[Math.min(before.length, steps.length) - 1](response, path, entry);
+  await steps[Math.min(before.length, steps.length) - 1](response, path, entry, request);
 });
 
 /** @returns {Promise<string>}  its address */

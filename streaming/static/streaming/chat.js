@@ -19,6 +19,18 @@ import { word } from "./words.js";
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
+// A keyboard on glass has one Enter, and that begins a line there.
+const touch = matchMedia("(hover: none) and (pointer: coarse)");
+
+/**
+ * Whether a key sends the question. Enter also ends the choice of a Chinese character, and then it sends nothing: Safari
+ * ends the composition first and tells of the key behind it, with the code 229.
+ * @param {KeyboardEvent} event
+ */
+function isSending({ key, shiftKey, isComposing, keyCode }) {
+  return key === "Enter" && !shiftKey && !isComposing && keyCode !== 229 && !touch.matches;
+}
+
 /** One question and its answer. */
 class Turn extends Part {
   #moderated = 0;
@@ -137,14 +149,13 @@ export class ChatPanel extends Panel {
     this.onSubmit((fields) => this.#send(fields));
     this.onClick("stop", stop);
     this.onClick("anew", () => this.#anew());
-    this.element.addEventListener("keydown", ({ key, isComposing }) => {
-      if (key === "Escape" && !isComposing && this.isRunning) stop();
+    this.element.addEventListener("keydown", ({ key, isComposing, keyCode }) => {
+      if (key === "Escape" && !isComposing && keyCode !== 229 && this.isRunning) stop();
     });
     this.onClick("latest", () => this.#leave(this.part("latest"), () => this.#scroll.toEnd()));
     const prompt = this.part("prompt");
     prompt.addEventListener("keydown", (event) => {
-      // Enter also ends the choice of a Chinese character, and then it sends nothing.
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      if (!isSending(event)) return;
       event.preventDefault();
       prompt.closest("form")?.requestSubmit();
     });

@@ -77,8 +77,9 @@ export class Scroll {
       if (isUpward(event)) this.#release();
     });
     // While the reader selects, or holds the scrollbar, nothing moves under the pointer.
-    scroller.addEventListener("pointerdown", () => {
-      this.#isPressed = true;
+    scroller.addEventListener("pointerdown", ({ button }) => {
+      // Another button opens a menu, and nobody tells when it is let go.
+      this.#isPressed = button === 0;
     });
     for (const type of ["pointerup", "pointercancel"])
       addEventListener(type, () => {
