@@ -94,8 +94,8 @@ def read_error(value: Any) -> ErrorFacts | None:
     if not isinstance(value, dict):
         return None
     for key in ("error", "errors"):
-        if error := value.get(key):
-            return _facts_of(error, value)
+        if (error := value.get(key)) and (facts := _facts_of(error, value)).says_something:
+            return facts
     if isinstance(base := value.get("base_resp"), dict) and base.get("status_code"):  # MiniMax
         return _facts_of({"message": base.get("status_msg"), "code": base["status_code"]}, value)
     is_error = (
