@@ -1,0 +1,31 @@
+"""The site, with one more address: ``/_counts`` says what this process holds at the moment."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from typing import Any
+
+from ssesite.asgi import application as site
+from streaming import registry
+from streaming.upstreams import transport
+
+
+def counts() -> dict[str, int]:
+    gc.collect()
+    return {
+        "tasks": len(asyncio.all_tasks()),
+        "slots": sum(transport._open.values()),
+        "streams": registry.count_open(),
+    }
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    if scope["type"] != "http" or scope["path"] != "/_counts":
+        await site(scope, receive, send)
+        return
+    body = json.dumps(counts()).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,88 @@
+"""Readers that reset their connections at any moment leave nothing open behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import DEADLINE, eventually
+from tests.faults.conftest import SERVERS, Counts, FaultySite, ask, leave_after, request_for, start_site
+from tests.faults.upstream import FaultyUpstream, answer
+
+LONGEST = 0.08
+"""Seconds after which a reader leaves at the latest: on an idle machine that is long after the first bytes."""
+
+CASES = [("/transfer", "native"), ("/transfer", "openai"), ("/proxy", "native"), ("/v1/chat/completions", "openai")]
+
+
+async def leave_at_random(site: FaultySite, times: int, seed: int) -> None:
+    dice, limit = random.Random(seed), asyncio.Semaphore(32)
+
+    async def one(address: str, kind: str, seconds: float) -> None:
+        async with limit:
+            await leave_after(site, request_for(address, kind, "endless-5"), seconds)
+
+    await asyncio.gather(*(one(*dice.choice(CASES), dice.uniform(0, LONGEST)) for _ in range(times)))
+
+
+async def warmed_up(site: FaultySite) -> Counts:
+    """What it holds when its pools have their threads, and nothing is open."""
+    await leave_at_random(site, 40, seed=0)
+    await asyncio.to_thread(eventually, lambda: site.upstream.open == 0, "the upstream is left")
+    return site.counts()
+
+
+@pytest.mark.parametrize("times", [150, pytest.param(1000, marks=pytest.mark.long)])
+async def test_nothing_stays_open(faulty_site: FaultySite, times: int) -> None:
+    before = await warmed_up(faulty_site)
+
+    await leave_at_random(faulty_site, times, seed=times)
+
+    await asyncio.to_thread(faulty_site.comes_back_to, before)
+    assert "Traceback" not in faulty_site.log
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("times", [100, pytest.param(1000, marks=pytest.mark.long)])
+async def test_no_slot_is_lost_where_an_upstream_has_few(
+    migrated: Path, tmp_path: Path, faulty_upstream: FaultyUpstream, server: str, times: int
+) -> None:
+    folder = tmp_path / "site"
+    shutil.copytree(migrated, folder)
+    site = await asyncio.to_thread(start_site, folder, server, faulty_upstream, CONCURRENCY=8)
+    try:
+        before = await warmed_up(site)
+        await leave_at_random(site, times, seed=times)
+        await asyncio.to_thread(site.comes_back_to, before)
+
+        request = request_for("/transfer", "native", f"cut-{len(answer('native'))}")
+        answers = await asyncio.gather(*(ask(site, request) for _ in range(8)))
+        assert [got.status for got in answers] == [200] * 8
+    finally:
+        await asyncio.to_thread(site.stop)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_an_open_relay_does_not_keep_the_server_from_going_down(
+    migrated: Path, tmp_path: Path, faulty_upstream: FaultyUpstream, server: str
+) -> None:
+    folder = tmp_path / "site"
+    shutil.copytree(migrated, folder)
+    site = start_site(folder, server, faulty_upstream)
+    try:
+        with site.connect("GET /proxy/native?fault=native-endless-5.") as reader:
+            while b"again" not in reader.recv(65536):
+                pass
+            began = time.monotonic()
+            site.process.send_signal(signal.SIGTERM)
+            assert site.process.wait(DEADLINE) in (0, -signal.SIGTERM)
+            assert time.monotonic() - began < 10
+        assert "Fatal Python error" not in site.log
+    finally:
+        site.stop()

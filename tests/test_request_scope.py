@@ -1,0 +1,167 @@
+"""What a request has opened ends with it, also where middleware loses the response."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.test import AsyncRequestFactory
+from django.urls import path
+from django.utils.decorators import async_only_middleware
+
+from streaming import request_scope, upstreams
+from streaming.request_scope import RequestScope
+from streaming.responses import RelayResponse
+from streaming.upstreams import transport
+from tests.conftest import DEADLINE, Connection, ScriptedUpstream
+
+GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+
+class TestAScope:
+    def test_closes_what_it_owns_the_last_first_and_once(self) -> None:
+        closed: list[str] = []
+        scope = RequestScope()
+        first, second = lambda: closed.append("first"), lambda: closed.append("second")
+
+        for close in (first, second, first):
+            scope.own(close)
+        scope.close()
+        scope.close()
+
+        assert closed == ["second", "first"]
+
+    def test_closes_not_what_it_was_released_of(self) -> None:
+        closed: list[str] = []
+        scope = RequestScope()
+        close = lambda: closed.append("a")  # noqa: E731
+
+        scope.own(close)
+        scope.release(close)
+        scope.release(close)
+        scope.close()
+
+        assert closed == []
+
+    def test_closes_at_once_what_comes_when_the_request_is_over(self) -> None:
+        closed: list[str] = []
+        scope = RequestScope()
+        scope.close()
+
+        scope.own(lambda: closed.append("late"))
+
+        assert closed == ["late"]
+
+    def test_closes_the_others_when_one_cannot_be_closed(self, said_in_log: Callable[[], str]) -> None:
+        closed: list[str] = []
+        scope = RequestScope()
+
+        def fail() -> None:
+            raise OSError("no route")
+
+        for close in (lambda: closed.append("a"), fail, lambda: closed.append("b")):
+            scope.own(close)
+        scope.close()
+
+        assert closed == ["b", "a"]
+        assert "could not be closed" in said_in_log()
+
+    def test_is_nobodys_outside_of_a_request(self) -> None:
+        request_scope.own(lambda: pytest.fail("nobody closes it"))
+
+
+@async_only_middleware
+def replacing(get_response: GetResponse) -> GetResponse:
+    """Answers with something else, and forgets what it was given."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        await get_response(request)
+        return HttpResponse("something else")
+
+    return middleware
+
+
+@async_only_middleware
+def failing(get_response: GetResponse) -> GetResponse:
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        await get_response(request)
+        raise ValueError("a mistake in a middleware")
+
+    return middleware
+
+
+@async_only_middleware
+def slow(get_response: GetResponse) -> GetResponse:
+    """Still busy with the response when the client leaves."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = await get_response(request)
+        slow.waits.set()  # type: ignore[attr-defined]
+        await asyncio.Event().wait()
+        return response
+
+    return middleware
+
+
+@pytest.mark.parametrize("middleware", ["replacing", "failing", "slow"])
+@pytest.mark.parametrize("connects", [True, False], ids=["stream", "relay"])
+async def test_an_upstream_is_closed_whatever_middleware_does_with_the_response(
+    settings: Any, upstream: ScriptedUpstream, middleware: str, connects: bool
+) -> None:
+    async def script(connection: Connection) -> None:
+        await connection.begin()
+        await connection.send(b"data: a\n\n")
+        await connection.until_left()
+
+    async def view(request: HttpRequest) -> HttpResponseBase:
+        if connects:
+            asked = AsyncRequestFactory().get("/transfer")
+            return RelayResponse(request, await upstreams.connect("default", asked, b"", Lenient()))
+        return RelayResponse(request, await upstreams.relay("default", "", request, b""))
+
+    left = slow.waits = asyncio.Event()  # type: ignore[attr-defined]
+    upstream.script = script
+    settings.STREAMING_UPSTREAMS = {"default": {"URL": upstream.url, "PROXY": True, "CONCURRENCY": 1}}
+    settings.MIDDLEWARE = [f"{__name__}.{middleware}"]
+    settings.ROOT_URLCONF = (path("", view),)
+    asked = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal asked
+        if not asked:
+            asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None: ...
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+        "http_version": "1.1",
+    }
+    async with asyncio.timeout(DEADLINE):
+        with request_scope.request_scope():
+            await ASGIHandler()(scope, receive, send)
+
+    assert transport._open["default"] == 0
+    assert await asyncio.to_thread(upstream.left.wait, DEADLINE)
+    await upstreams.close()
+
+
+class Lenient:
+    """A guardrail without a rule."""
+
+    async def moderate_prompt(self, fields: dict[str, Any]) -> None: ...
+
+    def clean(self, words: str) -> str:
+        return words
