@@ -6,12 +6,15 @@ itself (``AtomicTexts``).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain, groupby
 
-from streaming.formats import ChoiceEnd, Delta, Failure, Notice, Part, Snapshot, StreamEnd, TextPart
+from streaming.formats import ChoiceEnd, Delta, Failure, Notice, Part, RawChunk, Snapshot, StreamEnd, TextPart
 from streaming.hit_context import ContextRecorder, HitHandler
 from streaming.moderation import Blocked, Finding, Moderator, Outcome, RuleSet, Text
+from streaming.moderation.moderator import MASK
 
 SLICE_CHARS = 4096
 """How much text is moderated in one go. At the worst rate that was measured, 11 microseconds a character, that takes
@@ -41,15 +44,22 @@ class AnswerModeration:
         self._on_hit = on_hit
         self._channels: dict[_ChannelKey, DeltaStream | SnapshotStream] = {}
         self._texts = AtomicTexts(rule_set, on_hit)
+        self._speaking: dict[int, frozenset[_ChannelKey]] = {}
+        self._message_end = 0  # among the parts that are being fed
+        self._message_ends: list[int] | None = None
 
     def feed(self, parts: Iterable[Part]) -> Iterator[Step]:
-        chars = 0  # since the last pause
+        parts = list(parts)
+        self._message_end, self._message_ends = 0, None
+        at = chars = 0  # parts that are done with, and characters since the last pause
         for key, run in groupby(parts, _channel_of):
             if chars > SLICE_CHARS:
                 chars = 0
                 yield PAUSE
             if key is not None:
+                yield from self._released_for(key, parts, at)
                 texts: list[str] = [part.text for part in run]  # type: ignore[union-attr]
+                at += len(texts)
                 chars += sum(map(len, texts)) + (0 if key in self._channels else CHARS_OF_A_START)
                 yield from self._stream_of(key).feed(texts)
                 continue
@@ -57,12 +67,14 @@ class AnswerModeration:
                 yield from self._released_before(part)
                 if not isinstance(part, TextPart):
                     yield from self._cleaned(part)
-                    continue
-                yield from self._texts.feed(part)
-                chars += len(part.text) + CHARS_OF_A_START
-                if chars > SLICE_CHARS:
-                    chars = 0
-                    yield PAUSE
+                else:
+                    yield from self._released_for((TextPart, part.choice, part.channel), parts, at)
+                    yield from self._texts.feed(part)
+                    chars += len(part.text) + CHARS_OF_A_START
+                    if chars > SLICE_CHARS:
+                        chars = 0
+                        yield PAUSE
+                at += 1
 
     def close(self) -> None:
         """Whatever ended the stream, the hits are handed on that were waiting for the text after them."""
@@ -77,6 +89,22 @@ class AnswerModeration:
             made = DeltaStream if kind is Delta else SnapshotStream
             stream = self._channels[key] = made(self._rule_set, self._on_hit, choice, channel)
         return stream
+
+    def _released_for(self, key: _ChannelKey, parts: list[Part], at: int) -> list[Part]:
+        """What is held leaves before another channel of the same choice speaks: their order on the wire is meaning.
+
+        Channels that speak in one message speak at once.
+        """
+        before = self._speaking.get(key[1], frozenset())
+        if key in before and (len(before) == 1 or at < self._message_end):
+            return []
+        if self._message_ends is None:
+            self._message_ends = [number for number, part in enumerate(parts) if type(part) is RawChunk]
+        start, self._message_end = _message_around(self._message_ends, at, len(parts))
+        together = frozenset({key, *filter(None, map(_speaker_of, parts[start : self._message_end]))})
+        self._speaking[key[1]] = together
+        silent = [self._channels[other] for other in before - together if other in self._channels]
+        return [part for stream in silent if isinstance(stream, DeltaStream) for part in stream.release()]
 
     def _released_before(self, part: Part) -> list[Part]:
         """What is held leaves before the end, or its choice's; it has not become a match."""
@@ -114,6 +142,21 @@ def _channel_of(part: Part) -> _ChannelKey | None:
     return (type(part), part.choice, part.channel) if isinstance(part, Delta | Snapshot) else None
 
 
+def _speaker_of(part: Part) -> _ChannelKey | None:
+    return (type(part), part.choice, part.channel) if isinstance(part, Delta | Snapshot | TextPart) else None
+
+
+def _message_around(ends: list[int], at: int, count: int) -> tuple[int, int]:
+    """Where the upstream's message begins and ends of which a part is: each ends with its RawChunk.
+
+    Without those each part counts as a message of its own.
+    """
+    if not ends:
+        return at, at + 1
+    position = bisect_left(ends, at)
+    return ends[position - 1] + 1 if position else 0, ends[position] if position < len(ends) else count
+
+
 def clean(text: str, rule_set: RuleSet) -> str:
     """What may be shown of a text that is complete, and not long."""
     moderator = Moderator(rule_set)
@@ -137,17 +180,62 @@ def _fed(moderator: Moderator, text: str) -> Generator[None, None, list[Outcome]
     return outcomes
 
 
+class CrossingMatches:
+    """Matches that begin in ``before``, which has left already, and end in what comes after it.
+
+    ``after`` is what has come since, ``cut`` how much of it belongs to such a match, ``rest`` what is shown for that.
+    """
+
+    def __init__(self, rule_set: RuleSet, before: str) -> None:
+        self._moderator = Moderator(rule_set)
+        self._moderator.feed(before)
+        self.before = before
+        self.after = self.rest = ""
+        self.hits: list[Finding | Blocked] = []
+        self.cut = 0
+        self.is_decided = False
+
+    @property
+    def held(self) -> str:
+        """The end of all that came, in which a match may still begin."""
+        return (self.before + self.after)[-self._moderator.held :] if self._moderator.held else ""
+
+    def feed(self, text: str) -> None:
+        self.after += text
+        self._take(self._moderator.feed(text))
+        self.is_decided = self.is_decided or self._moderator.held <= len(self.after)
+
+    def finish(self) -> None:
+        self._take(self._moderator.finish())
+        self.is_decided = True
+
+    def _take(self, outcomes: list[Outcome]) -> None:
+        for hit in outcomes:
+            if not isinstance(hit, Text) and hit.start < len(self.before) < hit.end:
+                self.hits.append(hit)
+                if hit.rule.action != "flag":
+                    self.cut = max(self.cut, hit.end - len(self.before))
+                    self.rest = {"mask": MASK * self.cut, "replace": hit.rule.replacement}.get(hit.rule.action, "")
+                self.is_decided = self.is_decided or hit.rule.action == "block"
+
+
 class DeltaStream:
     """The moderation of one channel whose text comes bit by bit."""
 
     def __init__(self, rule_set: RuleSet, on_hit: HitHandler | None, choice: int, channel: str) -> None:
+        self._rule_set = rule_set
         self._moderator = Moderator(rule_set)
         self.recorder = ContextRecorder(on_hit, channel, choice) if on_hit else None
         self._channel = channel
         self._choice = choice
+        self._held = ""
+        self._fed = self._offset = 0  # characters in all, and before those of this moderator
+        self._crossing: CrossingMatches | None = None
 
     def feed(self, texts: list[str]) -> Iterable[Step]:
         """What was ready together is looked at together, and stays as many parts as it was, if it is not long."""
+        if self._crossing:
+            return self._feed_crossing(self._crossing, "".join(texts))
         if len(texts) == 1 and len(texts[0]) <= SLICE_CHARS:
             return self._feed_one(texts[0])
         if sum(map(len, texts)) <= SLICE_CHARS:
@@ -156,18 +244,19 @@ class DeltaStream:
 
     def _feed_one(self, text: str) -> list[Part]:
         outcomes = self._moderator.feed(text)
+        self._keep_held(text)
         if len(outcomes) == 1 and type(outcomes[0]) is Text:  # what nearly every piece comes to
             if self.recorder:
-                self.recorder.record(text, (), self._moderator.held)
+                self.recorder.record(text, (), len(self._held))
             return [Delta(outcomes[0].text, self._channel, self._choice)]
-        if self.recorder:
-            self.recorder.record(text, outcomes, self._moderator.held)
+        self._record(text, outcomes)
         return self._parts(outcomes)
 
     def _feed_all(self, texts: list[str]) -> list[Part]:
         groups = self._moderator.feed_all(texts)
-        if self.recorder:
-            self.recorder.record("".join(texts), chain.from_iterable(groups), self._moderator.held)
+        text = "".join(texts)
+        self._keep_held(text)
+        self._record(text, chain.from_iterable(groups))
         return [part for outcomes in groups for part in self._parts(outcomes)]
 
     def _feed_in_slices(self, texts: list[str]) -> Iterator[Step]:
@@ -175,11 +264,62 @@ class DeltaStream:
             yield from self._feed_all(slice_)
             yield PAUSE
 
+    def release(self) -> list[Part]:
+        """What is held leaves although more may come. If it is the beginning of a match, the rest of that is acted on,
+        so that the word never stands whole."""
+        held = self._crossing.held if self._crossing else self._held
+        if not held:
+            return []
+        parts = self.finish()
+        self._moderator, self._offset, self._held = Moderator(self._rule_set), self._fed, ""
+        self._crossing = CrossingMatches(self._rule_set, held)
+        return parts
+
     def finish(self) -> list[Part]:
+        parts: list[Part] = []
+        if self._crossing:
+            self._crossing.finish()
+            parts = self._after_crossing(self._crossing)
         outcomes = self._moderator.finish()
+        self._record("", outcomes)
+        return parts + self._parts(outcomes)
+
+    def _feed_crossing(self, crossing: CrossingMatches, text: str) -> Iterator[Step]:
+        for slice_ in _slices([text]):
+            piece = "".join(slice_)
+            if self._crossing:
+                crossing.feed(piece)
+                self._fed += len(piece)
+                self._record(piece, ())
+                yield from self._after_crossing(crossing) if crossing.is_decided else ()
+            else:
+                yield from self._feed_one(piece)
+            if len(text) > SLICE_CHARS:
+                yield PAUSE
+
+    def _after_crossing(self, crossing: CrossingMatches) -> list[Part]:
+        """What comes of the text after one that left early, now that no match can begin in that one any more."""
+        self._crossing = None
+        shift = len(crossing.before)
+        self._record("", [replace(hit, start=hit.start - shift, end=hit.end - shift) for hit in crossing.hits])
+        parts = self._parts([Text(crossing.rest), *crossing.hits])
+        self._offset += crossing.cut
+        outcomes = self._moderator.feed(crossing.after[crossing.cut :])
+        self._held = crossing.after[-self._moderator.held :] if self._moderator.held else ""
+        self._record("", outcomes)
+        return parts + self._parts(outcomes)
+
+    def _keep_held(self, text: str) -> None:
+        held = self._moderator.held
+        self._held = (self._held + text)[-held:] if held else ""
+        self._fed += len(text)
+
+    def _record(self, text: str, outcomes: Iterable[Outcome]) -> None:
         if self.recorder:
-            self.recorder.record("", outcomes, self._moderator.held)
-        return self._parts(outcomes)
+            hits = [outcome for outcome in outcomes if not isinstance(outcome, Text)]
+            if offset := self._offset:
+                hits = [replace(hit, start=hit.start + offset, end=hit.end + offset) for hit in hits]
+            self.recorder.record(text, hits, len(self._crossing.held) if self._crossing else len(self._held))
 
     def _parts(self, outcomes: list[Outcome]) -> list[Part]:
         shown, notices = _sorted_out(outcomes)

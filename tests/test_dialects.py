@@ -42,13 +42,6 @@ STREAMS = {**cases("openai-quirks.json"), **cases("dialects.json")}
 ERRORS = {**cases("upstream-errors.json"), **cases("errors.json")}
 
 
-# Held text that leaves before another channel speaks is the relay's to release.
-NAMES = [
-    pytest.param(name, marks=pytest.mark.xfail(strict=False)) if "another channel speaks" in name else name
-    for name in STREAMS
-]
-
-
 class Service:
     """A site with rules, and an upstream of the OpenAI kind that sends what it is given."""
 
@@ -207,7 +200,7 @@ def check_error(error: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 
 class TestAStream:
-    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("name", STREAMS)
     def test_of_any_dialect_says_the_same_to_its_client(self, service: Service, name: str) -> None:
         case = STREAMS[name]
         service.answers(case["upstream"].encode(), kind=case.get("kind", "text/event-stream"))
@@ -217,7 +210,7 @@ class TestAStream:
         assert answer.status_code == 200
         check(case, chunks_of(answer))
 
-    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("name", STREAMS)
     def test_of_any_dialect_may_be_cut_at_every_byte(self, service: Service, name: str) -> None:
         case = STREAMS[name]
         service.answers_byte_by_byte(case["upstream"].encode(), kind=case.get("kind", "text/event-stream"))
@@ -240,13 +233,7 @@ class TestAStream:
 
 class TestAnError:
     @pytest.mark.parametrize("stream", [True, False])
-    @pytest.mark.parametrize(
-        "name",
-        [
-            pytest.param(name, marks=pytest.mark.xfail(strict=False)) if "compressed" in name else name
-            for name in ERRORS
-        ],
-    )
+    @pytest.mark.parametrize("name", ERRORS)
     def test_of_an_upstream_keeps_its_facts(self, service: Service, name: str, stream: bool) -> None:
         case = ERRORS[name]
         wanted = dict(case["want"])

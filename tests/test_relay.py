@@ -236,9 +236,11 @@ def test_each_channel_and_each_choice_has_a_state_of_its_own() -> None:
     batches = moderated([wire(message) for message in [*messages, DONE]])
 
     assert told(batches) == [
+        Delta("da"),
         Delta("rk", "reasoning"),
-        Delta("••••!"),
+        Delta("••"),
         Notice("mask", "profanity"),
+        Delta("!"),
         Delta("••••!", choice=1),
         Notice("mask", "profanity"),
         StreamEnd(),

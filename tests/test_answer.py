@@ -1,0 +1,146 @@
+"""The moderation of an answer whose channels take turns: what was said first leaves first, and no word stands whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streaming.answer import AnswerModeration
+from streaming.formats import ChoiceEnd, Delta, Notice, Part, RawChunk, StreamEnd, TextPart
+from streaming.hit_context import HitContext
+from streaming.moderation import Rule, RuleSet
+
+RULES = RuleSet(
+    [Rule(1, "darn"), Rule(2, "secret", action="drop"), Rule(3, "hello", action="replace", replacement="bye")]
+)
+BLOCK = RuleSet([Rule(1, "darn", action="block", category="x", replacement="No.")])
+RAW: Any = RawChunk({}, [])
+
+Turn = tuple[str, str]
+
+
+def moderated(*messages: list[Turn], rules: RuleSet = RULES, on_hit: Any = None, raw: bool = True) -> list[Part]:
+    """What comes of messages, each a list of (channel, text), fed one by one."""
+    moderation, out = AnswerModeration(rules, on_hit), list[Part]()
+    for message in messages:
+        parts = [Delta(text, channel) for channel, text in message]
+        out += [part for part in moderation.feed([*parts, *([RAW] if raw else [])]) if part]
+    out += [part for part in moderation.feed([ChoiceEnd(0), StreamEnd()]) if part]
+    moderation.close()
+    return out
+
+
+def order_of(parts: list[Part]) -> list[list[str]]:
+    order: list[list[str]] = []
+    for part in parts:
+        if isinstance(part, Delta | TextPart):
+            if order and order[-1][0] == part.channel:
+                order[-1][1] += part.text
+            else:
+                order.append([part.channel, part.text])
+    return order
+
+
+def text_of(parts: list[Part], channel: str) -> str:
+    return "".join(part.text for part in parts if isinstance(part, Delta) and part.channel == channel)
+
+
+class TestHeldText:
+    def test_leaves_before_another_channel_speaks(self) -> None:
+        out = moderated([("reasoning", "I think da")], [("content", "Yes")])
+
+        assert order_of(out) == [["reasoning", "I think da"], ["content", "Yes"]]
+
+    def test_leaves_before_a_text_that_is_whole(self) -> None:
+        moderation = AnswerModeration(RULES)
+
+        out = [*moderation.feed([Delta("da")]), *moderation.feed([TextPart("f", "name")])]
+
+        assert order_of([part for part in out if part]) == [["content", "da"], ["name", "f"]]
+
+    def test_waits_on_while_another_choice_speaks(self) -> None:
+        moderation = AnswerModeration(RULES)
+
+        assert not list(moderation.feed([Delta("da", choice=0)]))
+        assert list(moderation.feed([Delta("a", choice=1)])) == [Delta("a", choice=1)]
+        assert list(moderation.feed([Delta("rk", choice=0)])) == [Delta("dark")]
+
+    def test_waits_on_while_channels_speak_in_the_same_messages(self) -> None:
+        turns = [[("a", piece), ("b", piece)] for piece in ("da", "r", "n", "!")]
+
+        out = moderated(*turns)
+
+        assert (text_of(out, "a"), text_of(out, "b")) == ("••••!", "••••!")
+
+
+class TestAMatchWhoseBeginningHasLeft:
+    @pytest.mark.parametrize(
+        ("first", "then", "shown"),
+        [
+            ("da", "rn!", "da••!"),
+            ("d", "arn darn", "d••• ••••"),
+            ("da", "rk", "dark"),
+            ("oh da", "rn", "oh da••"),
+            ("sec", "ret x", "sec x"),
+            ("hel", "lo x", "helbye x"),
+            ("da", "darn", "da••••"),
+            ("da", "d", "dad"),
+        ],
+    )
+    def test_is_acted_on_in_what_follows(self, first: str, then: str, shown: str) -> None:
+        for pieces in ([then], list(then)):
+            out = moderated([("a", first)], [("b", "x")], *([("a", piece)] for piece in pieces))
+
+            assert text_of(out, "a") == shown
+
+    def test_may_be_interrupted_again_and_again(self) -> None:
+        turns = [[turn] for piece in "oh darn it" for turn in (("a", piece), ("b", "."))]
+
+        out = moderated(*turns)
+
+        assert text_of(out, "a") == "oh dar• it"
+
+    def test_may_be_a_block(self) -> None:
+        out = moderated([("a", "oh da")], [("b", "x")], [("a", "rn you")], rules=BLOCK)
+
+        end = out.index(StreamEnd("blocked"))
+        assert out[end - 1] == Notice("block", "x", "No.")
+        assert text_of(out[:end], "a") == "oh da"
+
+    def test_is_told_where_it_stands(self) -> None:
+        hits: list[HitContext] = []
+
+        moderated([("a", "oh darn da")], [("b", "x")], [("a", "rn, so darn")], on_hit=hits.append)
+
+        assert [(hit.start, hit.end, hit.text) for hit in hits] == [(3, 7, "darn"), (8, 12, "darn"), (17, 21, "darn")]
+
+
+WORDS = RuleSet([Rule(1, "darn"), Rule(2, "rat"), Rule(3, "nerd it"), Rule(4, r"[0-9]{3,5}", "regex")])
+turns = st.lists(st.tuples(st.sampled_from("ab"), st.text("darnt eit12", min_size=1, max_size=4)), max_size=14)
+
+
+@settings(deadline=None)
+@given(turns, st.booleans())
+def test_no_word_stands_whole_and_nothing_is_lost_however_channels_take_turns(turns: list[Turn], raw: bool) -> None:
+    out = moderated(*([turn] for turn in turns), rules=WORDS, raw=raw)
+
+    for channel in "ab":
+        whole = "".join(text for name, text in turns if name == channel)
+        shown = text_of(out, channel)
+        assert len(shown) == len(whole)
+        assert all(char in (original, "•") for char, original in zip(shown, whole, strict=True))
+        assert not [word for word in ("darn", "rat", "nerd it") if word in shown]
+        assert not any(shown[at : at + 3].isdigit() for at in range(len(shown) - 2))
+
+
+@settings(deadline=None)
+@given(turns)
+def test_what_no_rule_touches_keeps_its_order(turns: list[Turn]) -> None:
+    rules = RuleSet([Rule(1, "darn you all"), Rule(2, "rate of entry"), Rule(3, "tide and")])
+
+    out = moderated(*([turn] for turn in turns), rules=rules)
+
+    assert order_of(out) == order_of([Delta(text, channel) for channel, text in turns])
