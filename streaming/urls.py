@@ -4,6 +4,9 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path, re_path
 
 from streaming import completions, views
+from streaming.login import ThrottledLoginForm, login_once
+
+log_in = LoginView.as_view(template_name="streaming/login.html", authentication_form=ThrottledLoginForm)
 
 urlpatterns = [
     path("", views.page, name="page"),
@@ -19,6 +22,11 @@ urlpatterns = [
     path("v1/models", completions.models, name="models"),
     path("v1/models/<path:name>", completions.model, name="model"),
     re_path(r"\Av1(?:/.*)?\Z", completions.elsewhere),
-    path("login/", LoginView.as_view(template_name="streaming/login.html"), name="login"),
+    path(
+        "login/",
+        LoginView.as_view(template_name="streaming/login.html", authentication_form=ThrottledLoginForm),
+        name="login",
+    ),
+    path("login/once/<str:user>/<str:token>", login_once, name="login-once"),
     path("logout/", LogoutView.as_view(), name="logout"),
 ]

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-from streaming import formats, guardrails, health, registry, sources, upstream_settings, upstreams
+from streaming import conf, formats, guardrails, health, registry, sources, upstream_settings, upstreams
 from streaming.access import guarded
 from streaming.relay import EncodedRelay, EventReader, Relay, TextChunks
 from streaming.requests import arriving_body, is_a_return, raw_path_after, read_body, read_playback
@@ -37,7 +37,9 @@ def page(request: HttpRequest) -> HttpResponse:
     templates = [f"streaming/index.{get_language()}.html", "streaming/index.html"]
     documents = sources.DOCUMENTS if upstream_settings.default_plays_documents() else ()
     is_open = upstream_settings.default_is_open_to_proxy()
-    context = {"documents": documents, "upstreams": upstreams.names(), "proxy_is_open": is_open}
+    locked = conf.access() == "login" and not request.user.is_active
+    answering = [(name, locked and not upstreams.is_builtin(name)) for name in upstreams.names()]
+    context = {"documents": documents, "upstreams": answering, "proxy_is_open": is_open}
     response = render(request, templates, context)
     response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response

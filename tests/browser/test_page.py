@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from streaming.management.commands.demo import SAMPLE_RULES
-from tests.conftest import eventually, manage
+from tests.conftest import PASSWORD, eventually, manage
 
 NATIVE = "text/event-stream"
 
@@ -701,15 +701,41 @@ def test_a_new_chat_forgets_what_was_said(page):
     expect(status(page, "chat")).to_have_text("Ready")
 
 
-def test_who_has_to_log_in_first_gets_the_way_there(browser, make_site):
-    site = make_site(STREAMING_ACCESS="login")
+def test_who_has_to_log_in_first_gets_the_way_there_and_back(browser, make_site):
+    site = make_site(STREAMING_ACCESS="login", STREAMING_UPSTREAMS='{"llm": {"URL": "http://127.0.0.1:9"}}')
     page = browser.new_context().new_page()
     page.goto(site.url)
+    page.get_by_label("Answered by").select_option("llm (needs a login)")
 
-    start(page, prompt="May I?")
+    page.get_by_label("Your question").fill("May I?")
+    page.get_by_role("button", name="Send").click()
 
     expect(status(page, "chat")).to_have_text("Failed")
-    expect(page.get_by_role("link", name="Log in")).to_have_attribute("href", "/login/")
+    page.locator("#chat .outcome").get_by_role("link", name="Log in").click()
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page).to_have_url(f"{site.url}/")
+    expect(page.get_by_label("Answered by").locator("option")).to_have_text(["default", "llm"])
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("link", name="Log in")).to_be_visible()
+    page.context.close()
+
+
+def test_a_question_that_is_sent_before_the_script_runs_stays_where_it_is(browser, site):
+    page = browser.new_context().new_page()
+    held = []
+    page.route("**/page.js", lambda route: held.append(route))
+    page.goto(site.url, wait_until="commit")
+    page.get_by_label("Your question").fill("Too early?")
+
+    expect(page.get_by_role("button", name="Send")).to_be_disabled()
+    page.get_by_role("button", name="Send").click(force=True)
+    expect(page).to_have_url(f"{site.url}/")
+    held[0].continue_()
+
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()
+    expect(page.get_by_label("Your question")).to_have_value("Too early?")
     page.context.close()
 
 

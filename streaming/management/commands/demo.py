@@ -14,10 +14,12 @@ from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, call_command
 from django.db import DatabaseError, transaction
 
+from streaming.login import one_time_path
 from streaming.management.commands import _llama
-from streaming.models import ModerationRule
+from streaming.models import ApiKey, ModerationRule
 
 ADMIN = "admin"
+KEY_NAME = "demo"
 
 # Words of documents/tour.md, so that the first stream shows what moderation does. None of them blocks it.
 SAMPLE_RULES = [
@@ -56,16 +58,16 @@ class Command(BaseCommand):
         if model and not _llama.is_installed():
             raise CommandError(_llama.BEFORE_DOWNLOADING)
         self._check_port(host, port)
-        password = self._prepare()
+        password, path, key = self._prepare()
         shown = f"[{host}]" if ":" in host else host
         site = f"http://{'localhost' if host in ('0.0.0.0', '::') else shown}:{port}"  # noqa: S104 (only compared)
         self.stdout.write(f"The page:   {site}/")
         self.stdout.write(f"The rules:  {site}/admin/streaming/moderationrule/")
+        self.stdout.write(f"Logged in:  {site}{path} (this link logs the admin in, once)")
         if password:
             self.stdout.write(f"Log in as {ADMIN!r} with the password {password} (it is shown this once).")
-        else:
-            self.stdout.write(f"Log in as {ADMIN!r}; 'manage.py changepassword {ADMIN}' sets a new password.")
-        self.stdout.write(f"By hand:    curl -N {site}/stream")
+        self.stdout.write(f"By hand:    curl -N {site}/transfer")
+        self.stdout.write(f"API key:    {key} (until the demo starts again)")
         with self._model(site) if model else nullcontext():
             self.stdout.write("Ctrl-C ends it.")
             self.stdout.flush()
@@ -84,7 +86,9 @@ class Command(BaseCommand):
                 "TIMEOUTS": {"idle": 300},  # a slow machine may read a long prompt for minutes
             }
             self.stdout.write(f"The model:  {_llama.NAME}; on the page choose 'gemma' under 'Answered by'")
-            self.stdout.write(f"By client:  OpenAI(base_url='{site}/v1', api_key='-'), model='{_llama.NAME}'")
+            self.stdout.write(
+                f"By client:  OpenAI(base_url='{site}/v1', api_key=<the key above>), model='{_llama.NAME}'"
+            )
             yield
 
     def _check_port(self, host: str, port: int) -> None:
@@ -102,15 +106,30 @@ class Command(BaseCommand):
                     f"Cannot listen on {host}, port {port} ({reason}). Another program may have it: try --port."
                 ) from error
 
-    def _prepare(self) -> str | None:
-        """The database with its tables, an admin and the sample rules; the admin's password if it is new."""
+    def _prepare(self) -> tuple[str | None, str, str]:
+        """The database with its tables, an admin and the sample rules.
+
+        The admin's password if it is new, the path that logs the admin in once, and an API key.
+        """
         try:
             call_command("migrate", verbosity=0, interactive=False)
             with transaction.atomic():
-                return self._make_admin_and_rules()
+                password = self._make_admin_and_rules()
+                admin = get_user_model().objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
+                if admin is None:
+                    raise CommandError("No superuser is active: 'manage.py createsuperuser' makes one.")
+                return password, one_time_path(admin), self._make_key(admin)
         except DatabaseError as error:
             name = settings.DATABASES["default"]["NAME"]
             raise CommandError(f"The database {name} cannot be prepared: {error}.") from error
+
+    def _make_key(self, admin: Any) -> str:
+        """A new key each time, since the last one can be shown to nobody any more."""
+        ApiKey.objects.filter(owner=admin, name=KEY_NAME).delete()
+        key = ApiKey(owner=admin, name=KEY_NAME)
+        secret = key.make_secret()
+        key.save()
+        return secret
 
     def _make_admin_and_rules(self) -> str | None:
         users = get_user_model().objects

@@ -214,6 +214,9 @@ addEventListener("pageshow", ({ persisted }) => {
   if (persisted && beats) connect();
 });
 
+// Until now a form would have left the page, with the question in its address.
+for (const button of document.querySelectorAll("button:disabled")) button.removeAttribute("disabled");
+
 /**
  * @param {string} text
  * @returns {Record<string, unknown> | null}
@@ -243,9 +246,10 @@ function explain(error, hasBegun) {
   return word(hasBegun ? "problem-cut" : "problem-unreachable");
 }
 
-/** @param {unknown} error */
+/** Where to log in, and come back from; empty if that is not what is missing. @param {unknown} error */
 function loginOf(error) {
   const problem =
     error instanceof RefusedError && error.status === 401 && /** @type {{ login?: unknown } | null} */ (error.problem);
-  return problem && typeof problem.login === "string" && problem.login.startsWith("/") ? problem.login : "";
+  const login = problem && typeof problem.login === "string" && problem.login.startsWith("/") ? problem.login : "";
+  return login && `${login}?next=${encodeURIComponent(location.pathname)}`;
 }

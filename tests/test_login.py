@@ -1,0 +1,151 @@
+"""Logging in: guesses are counted, and a link works once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.core.cache.backends import locmem
+from django.test import Client
+
+from streaming import login
+from tests.conftest import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+PAGES = ["/login/", "/admin/login/"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted(settings: Any) -> Iterator[None]:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def ann() -> User:
+    return User.objects.create_superuser("ann", password=PASSWORD)
+
+
+def attempt(page: str, name: str = "ann", password: str = "wrong", address: str = "203.0.113.7") -> str:
+    answer = Client(REMOTE_ADDR=address).post(page, {"username": name, "password": password})
+    if answer.status_code == 302:
+        return "in"
+    return "throttled" if "Too many failed attempts. Try again in 5 minutes." in answer.content.decode() else "wrong"
+
+
+@pytest.mark.parametrize("page", PAGES)
+class TestAPassword:
+    def test_is_looked_at_so_many_times_and_then_not_even_when_it_is_right(self, page: str, ann: User) -> None:
+        assert [attempt(page) for _ in range(login.ATTEMPTS)] == ["wrong"] * login.ATTEMPTS
+
+        assert attempt(page, password=PASSWORD) == "throttled"
+        assert attempt(page, "ANN", PASSWORD) == "throttled", "nor is it by another spelling of the name"
+
+    def test_may_be_given_from_elsewhere_meanwhile(self, page: str, ann: User) -> None:
+        for _ in range(login.ATTEMPTS + 1):
+            attempt(page)
+
+        assert attempt(page, password=PASSWORD, address="198.51.100.9") == "in"
+
+    def test_that_is_right_forgets_those_before(self, page: str, ann: User) -> None:
+        for _ in range(3):
+            for _ in range(login.ATTEMPTS - 1):
+                assert attempt(page) == "wrong"
+            assert attempt(page, password=PASSWORD) == "in"
+
+    def test_cannot_be_tried_with_many_names_from_one_address(self, page: str, ann: User) -> None:
+        outcomes = [attempt(page, f"name-{number}") for number in range(login.ATTEMPTS_OF_ADDRESS + 1)]
+
+        assert outcomes == ["wrong"] * login.ATTEMPTS_OF_ADDRESS + ["throttled"]
+
+    def test_may_be_tried_again_after_the_window(self, page: str, ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
+        for _ in range(login.ATTEMPTS + 1):
+            attempt(page)
+        real = locmem.time.time
+        monkeypatch.setattr(locmem.time, "time", lambda: real() + login.WINDOW_SECONDS + 1)
+
+        assert attempt(page, password=PASSWORD) == "in"
+
+
+def test_attempts_of_both_pages_count_together(ann: User) -> None:
+    for number in range(login.ATTEMPTS):
+        attempt(PAGES[number % 2])
+
+    assert [attempt(page, password=PASSWORD) for page in PAGES] == ["throttled"] * 2
+
+
+class TestALinkThatLogsIn:
+    def test_does_so_once(self, ann: User) -> None:
+        path = login.one_time_path(ann)
+        first, second = Client(), Client()
+
+        assert first.get(path).headers["location"] == "/"
+        assert "_auth_user_id" in first.session
+        assert "This link was used before" in second.get(path).content.decode()
+        assert "_auth_user_id" not in second.session
+
+    def test_does_nothing_once_its_user_has_logged_in_otherwise(self, ann: User) -> None:
+        path = login.one_time_path(ann)
+        Client().post("/login/", {"username": "ann", "password": PASSWORD})
+
+        assert "This link was used before" in Client().get(path).content.decode()
+
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            "/login/once/x/y",
+            "/login/once/MQ/abc-def",
+            "/login/once/_w/z",
+            "/login/once/OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5/z",
+        ],
+    )
+    def test_that_is_none_leads_to_the_login(self, ann: User, broken: str) -> None:
+        answer = Client().get(broken)
+
+        assert answer.status_code == 200
+        assert 'action="/login/"' in answer.content.decode()
+
+    def test_of_somebody_who_is_not_active_does_nothing(self, ann: User) -> None:
+        User.objects.update(is_active=False)
+
+        assert Client().get(login.one_time_path(ann)).status_code == 200
+
+    def test_is_followed_by_a_get_alone(self, ann: User) -> None:
+        path = login.one_time_path(ann)
+
+        assert Client().head(path).status_code == 405
+        assert Client().get(path).status_code == 302
+
+
+class TestThePage:
+    UPSTREAMS = {"llm": {"URL": "http://127.0.0.1:9"}}
+
+    def test_says_what_needs_a_login_and_leads_there_and_back(self, settings: Any) -> None:
+        settings.STREAMING_ACCESS, settings.STREAMING_UPSTREAMS = "login", self.UPSTREAMS
+
+        page = Client().get("/").content.decode()
+        chinese = Client(headers={"Accept-Language": "zh-hans"}).get("/").content.decode()
+
+        assert '<option value="default">default</option>' in page
+        assert '<option value="llm">llm (needs a login)</option>' in page
+        assert '<option value="llm">llm (需登录)</option>' in chinese
+        assert 'href="/login/?next=/"' in page
+
+    def test_says_no_such_thing_to_who_has_logged_in(self, settings: Any, moderator: Client) -> None:
+        settings.STREAMING_ACCESS, settings.STREAMING_UPSTREAMS = "login", self.UPSTREAMS
+
+        page = moderator.get("/").content.decode()
+
+        assert "needs a login" not in page
+        assert "Log out" in page
+
+    def test_sends_no_question_before_its_script_runs(self) -> None:
+        page = Client().get("/").content.decode()
+
+        assert page.count("disabled autocomplete") == 2
