@@ -10,9 +10,14 @@ def main() -> None:
     if "runserver" in sys.argv[1:2]:
         # Whoever runs the development server wants to see errors, unless they say otherwise.
         os.environ.setdefault("DEBUG", "1")
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from environs import EnvError
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except (ImproperlyConfigured, EnvError) as error:
+        sys.exit(f"The settings cannot be used: {error}")
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ class TestWhatIsWrong:
             (["nowhere.txt", "--rules", __file__ + ".none"], "none cannot be read: No such file or directory."),
             (["--rules", "."], ". cannot be read: Is a directory."),
             (["--cut", "0"], "--cut is 0: it has to be 1 or more."),
-            ([], "The rules cannot be read from the database (no such table"),
+            ([], "The database cannot be used (no such table"),
         ],
     )
     def test_with_the_arguments_is_one_sentence(self, tmp_path: Path, arguments: list[str], words: str) -> None:

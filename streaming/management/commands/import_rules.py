@@ -7,16 +7,17 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management import BaseCommand, CommandError
+from django.core.management import CommandError
 
 from streaming import rule_files, rule_imports
+from streaming.management.commands._plain import PlainCommand
 from streaming.models import RuleImport
 from streaming.moderation import ACTIONS
 
 SHOWN = 20
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Adds the rules of a file (CSV, word list or AutoMod JSON) to the filter, all at once or none."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

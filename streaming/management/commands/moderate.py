@@ -13,18 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from django.core.management import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.core.management import CommandError
 from django.utils import timezone
 
 from streaming import rule_files
+from streaming.management.commands._plain import PlainCommand
 from streaming.models import ModerationRule
 from streaming.moderation import Blocked, Finding, Moderator, Outcome, Rule, RuleError, RuleSet, Text
 
 READ_BYTES = 65536
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Sends a text through the rules and prints what a reader would see; a summary goes to stderr."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -58,10 +58,7 @@ class Command(BaseCommand):
     def _rules(self, path: str | None, upstream: str | None, direction: Any) -> tuple[list[Rule], Any]:
         """The rules, and a function that says where one of them stands."""
         if path is None:
-            try:
-                return ModerationRule.objects.in_force(upstream, direction), lambda rule: f"rule {rule.id}"
-            except DatabaseError as error:
-                raise CommandError(f"The rules cannot be read from the database ({error}). Run 'migrate'?") from error
+            return ModerationRule.objects.in_force(upstream, direction), lambda rule: f"rule {rule.id}"
         now = timezone.now()
         rows = self._read_rules(path).rows
         rules = [row.as_rule(line) for line, row in rows if row.holds(now, upstream, direction)]
@@ -137,12 +134,11 @@ def _opened(file: str) -> Iterator[IO[bytes]]:
         yield sys.stdin.buffer
         return
     try:
-        with Path(file).open("rb") as source:
-            yield source
-    except BrokenPipeError:
-        raise
+        source = Path(file).open("rb")  # noqa: SIM115 (closed below: what fails while it is open is not its fault)
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}.") from error
+    with source:
+        yield source
 
 
 def _texts(source: IO[bytes], file: str) -> Iterator[str]:

@@ -6,15 +6,16 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
-from django.core.management import BaseCommand, CommandError
+from django.core.management import CommandError
 from django.utils import timezone
 
+from streaming.management.commands._plain import PlainCommand
 from streaming.models import LostHits, ModerationHit
 
 BATCH = 5_000
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Deletes the hits of moderation rules that are older than so many days."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
