@@ -57,7 +57,8 @@ class AnswerModeration:
                 chars = 0
                 yield PAUSE
             if key is not None:
-                yield from self._released_for(key, parts, at)
+                if not self._speaks_alone(key):
+                    yield from self._released_for(key, parts, at)
                 texts: list[str] = [part.text for part in run]  # type: ignore[union-attr]
                 at += len(texts)
                 chars += sum(map(len, texts)) + (0 if key in self._channels else CHARS_OF_A_START)
@@ -89,6 +90,11 @@ class AnswerModeration:
             made = DeltaStream if kind is Delta else SnapshotStream
             stream = self._channels[key] = made(self._rule_set, self._on_hit, choice, channel)
         return stream
+
+    def _speaks_alone(self, key: _ChannelKey) -> bool:
+        """Whether this is the only channel of its choice that spoke in the last message: nearly always."""
+        before = self._speaking.get(key[1])
+        return before is not None and len(before) == 1 and key in before
 
     def _released_for(self, key: _ChannelKey, parts: list[Part], at: int) -> list[Part]:
         """What is held leaves before another channel of the same choice speaks: their order on the wire is meaning.
@@ -384,9 +390,13 @@ class AtomicTexts:
         self._rule_set = rule_set
         self._on_hit = on_hit
         self._names: dict[tuple[int, str], tuple[Moderator, str]] = {}
+        self._untouched: dict[tuple[int, str], str] = {}  # the last text under a name, if no rule has met it
 
     def feed(self, part: TextPart) -> Iterator[Step]:
         text, channel, choice = part
+        if self._untouched.get((choice, channel)) == text:
+            yield part  # as a provider's name in every chunk
+            return
         before = yield from self._open_end(part)
         outcomes = yield from _outcomes(before + text, self._rule_set)
         if crossing := [each for each in outcomes if _crosses(each, len(before))]:
@@ -397,6 +407,7 @@ class AtomicTexts:
             outcomes = yield from _outcomes(text, self._rule_set)
         self._see(text, outcomes, part)
         shown, notices = _sorted_out(outcomes)
+        self._remember(part, before, is_untouched=all(isinstance(each, Text) for each in outcomes))
         yield TextPart(shown, channel, choice)
         yield from notices
 
@@ -407,6 +418,14 @@ class AtomicTexts:
         after = (before + part.text)[-moderator.held :] if moderator.held else ""
         self._names[part.choice, part.channel] = moderator, after
         return before
+
+    def _remember(self, part: TextPart, before: str, *, is_untouched: bool) -> None:
+        """If a text leaves what it found before it, the same text after it comes to the same."""
+        name = part.choice, part.channel
+        if is_untouched and self._names[name][1] == before and len(part.text) <= SLICE_CHARS:
+            self._untouched[name] = part.text
+        else:
+            self._untouched.pop(name, None)
 
     def _see(self, text: str, outcomes: list[Outcome], part: TextPart) -> None:
         if self._on_hit:

@@ -144,3 +144,30 @@ def test_what_no_rule_touches_keeps_its_order(turns: list[Turn]) -> None:
     out = moderated(*([turn] for turn in turns), rules=rules)
 
     assert order_of(out) == order_of([Delta(text, channel) for channel, text in turns])
+
+
+class TestATextThatIsWholeAndComesAgain:
+    def parts(self, *texts: str, rules: RuleSet = RULES, on_hit: Any = None) -> list[Part]:
+        moderation = AnswerModeration(rules, on_hit)
+        return [part for text in texts for part in moderation.feed([TextPart(text, "provider")]) if part]
+
+    def test_passes_each_time(self) -> None:
+        texts = ["Some Provider", "Some Provider", "Some Provider", "Another", "Some Provider"]
+
+        assert self.parts(*texts) == [TextPart(text, "provider") for text in texts]
+
+    def test_is_met_each_time_by_a_rule_that_meets_it(self) -> None:
+        hits: list[HitContext] = []
+
+        out = self.parts("darn", "darn", "darn", on_hit=hits.append)
+
+        assert [part.text for part in out if isinstance(part, TextPart)] == ["••••"] * 3
+        assert len(hits) == 3
+
+    @pytest.mark.parametrize(
+        "texts", [["ada", "ada", "rn"], ["rn da"] * 4, ["da", "x", "da", "rn"], ["narda"] * 3 + ["rn"]]
+    )
+    def test_never_makes_a_word_with_what_came_before(self, texts: list[str]) -> None:
+        shown = "".join(part.text for part in self.parts(*texts) if isinstance(part, TextPart))
+
+        assert "darn" not in shown

@@ -72,11 +72,13 @@ class ChunkTemplateCache:
 
     def __init__(self) -> None:
         self._templates: list[ChunkTemplate] = []
+        self._searched = 0  # chunks, since one was like an earlier one
 
     def read(self, data: str, event: str) -> list[Part] | None:
         """The text of a chunk that is like an earlier one, and the chunk; None if it has to be searched."""
         for position, template in enumerate(self._templates):
             if template.event == event and (parts := template.read(data)):
+                self._searched = 0
                 if position:
                     self._templates.insert(0, self._templates.pop(position))
                 return parts
@@ -84,6 +86,10 @@ class ChunkTemplateCache:
 
     def learn(self, data: str, event: str, chunk: dict[str, Any], text: str, ref: TextRef) -> None:
         """A chunk as it came and as the search left it, and the one text that was taken out of it."""
+        self._searched += 1
+        if self._searched > MAX_TEMPLATES and self._searched % MAX_TEMPLATES:
+            self._templates = []
+            return  # in this stream no two chunks are alike: to look for what they share costs more than it saves
         if isinstance(ref.key, str) and (template := _template_of(data, event, chunk, text, ref)):
             self._templates = [template, *self._templates[: MAX_TEMPLATES - 1]]
 
