@@ -31,7 +31,6 @@ KEEP_ALIVE = b": keep-alive\n"
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
-    "Content-Encoding": "identity",  # which keeps a compressing middleware or proxy off
     "X-Accel-Buffering": "no",  # nginx
 }
 
@@ -177,6 +176,13 @@ class _StreamingResponse(StreamingHttpResponse):
 
     def _log_end(self, seconds: float) -> None:
         logger.info("%s ended (%s) after %.1f s, %d bytes", self._label, self._why, seconds, self._bytes)
+
+    def has_header(self, header: str) -> bool:
+        """As Django's; GZipMiddleware and its like ask whether a response is encoded, and leave it alone if so.
+
+        A header that says "identity" would keep them off too, but is not to be sent (RFC 9110, section 8.4.1).
+        """
+        return header.lower() == "content-encoding" or super().has_header(header)
 
 
 class RelayResponse(_StreamingResponse):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -132,6 +134,30 @@ class TestEveryServer:
         answer = httpx.get(f"{served.url}/admin/", headers={"Daphne-Root-Path": "/evil"})
 
         assert answer.headers["location"].startswith("/admin/login/")
+
+
+@pytest.mark.parametrize("address", ["/stream", "/transfer", "/proxy"])
+def test_no_middleware_compresses_a_stream_and_nothing_says_that_it_is_encoded(compressing: Site, address: str) -> None:
+    answer = httpx.get(f"{compressing.url}{address}?interval=0", headers={"Accept-Encoding": "gzip"})
+
+    assert "content-encoding" not in answer.headers
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert "event: done" in answer.text
+    assert httpx.get(f"{compressing.url}/").headers["content-encoding"] == "gzip", "the page is compressed"
+
+
+@pytest.fixture(scope="module")
+def compressing(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site whose owner has put Django's GZipMiddleware before all others."""
+    folder = tmp_path_factory.mktemp("compressing")
+    shutil.copytree(migrated, folder, dirs_exist_ok=True)
+    code = (
+        "from ssesite import settings; settings.MIDDLEWARE.insert(0, 'django.middleware.gzip.GZipMiddleware');"
+        "from daphne.cli import CommandLineInterface; CommandLineInterface.entrypoint()"
+    )
+    site = Site(folder, ["-c", code, "-p", "{port}", "ssesite.asgi:application"])
+    yield site
+    site.stop()
 
 
 def test_a_long_form_of_a_stranger_is_not_parsed(make_site: MakeSite) -> None:
