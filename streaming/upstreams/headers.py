@@ -7,6 +7,7 @@ as often as it came.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from http import HTTPStatus
 
@@ -16,6 +17,7 @@ from django.http import HttpRequest
 from streaming.forwarded import forwarded
 from streaming.upstream_settings import UpstreamConfig
 from streaming.upstreams.builtin import SIGNATURE_HEADER
+from streaming.upstreams.errors import BadPrompt
 from streaming.upstreams.framing import announced_length
 
 Header = tuple[str, str]
@@ -89,6 +91,7 @@ def relayed_headers(upstream: UpstreamConfig, request: HttpRequest) -> list[Head
     came = _came(request)
     dropped = NEVER_FORWARDED | _named_by_connection(came) | (PRIVATE - upstream.forward)
     headers = [(key, value) for key, value in _without_own_cookies(came) if key.lower() not in dropped]
+    _refuse_if_broken(upstream, headers)
     if (length := announced_length(came)) is not None:
         headers.append(("Content-Length", str(length)))
     client = forwarded(request)
@@ -99,11 +102,24 @@ def relayed_headers(upstream: UpstreamConfig, request: HttpRequest) -> list[Head
 def forwarded_headers(upstream: UpstreamConfig, request: HttpRequest) -> list[Header]:
     """Of the headers of a request that is asked anew: the language, the request's id, and what FORWARD names."""
     named = ({"accept-language", "x-request-id"} | upstream.forward) - NEVER_FORWARDED - MADE_ANEW
-    return _without_own_cookies((key, value) for key, value in _came(request) if key.lower() in named)
+    headers = _without_own_cookies((key, value) for key, value in _came(request) if key.lower() in named)
+    _refuse_if_broken(upstream, headers)
+    return headers
 
 
 MADE_ANEW = {"accept", "accept-encoding", "cache-control", "content-type", "content-encoding"}
 """They speak of a body that is not the client's: ``/transfer`` and ``/v1`` ask in their own words."""
+
+
+def _refuse_if_broken(upstream: UpstreamConfig, headers: Iterable[Header]) -> None:
+    """RFC 9110, sections 5.1 and 5.5. Servers refuse most of these themselves."""
+    for key, value in headers:
+        if not TOKEN.fullmatch(key) or CONTROL.search(value):
+            raise BadPrompt(upstream.name, "is sent no header with control characters, or with spaces in its name")
+
+
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _came(request: HttpRequest) -> list[Header]:
@@ -126,9 +142,9 @@ def end_to_end(headers: Iterable[Header], status: int = HTTPStatus.OK) -> list[H
     headers = list(headers)
     dropped = DROPPED_FROM_RESPONSES | _named_by_connection(headers) | {"content-length"}
     kept = [
-        (key, value)
+        (key, CONTROL.sub(" ", value))  # as section 5.5 of RFC 9110 has it
         for key, value in headers
-        if key.lower() not in dropped and not key.lower().startswith(DROPPED_PREFIXES)
+        if TOKEN.fullmatch(key) and key.lower() not in dropped and not key.lower().startswith(DROPPED_PREFIXES)
     ]
     # RFC 9110, section 8.6: where there is no body, there is no length of one.
     if (length := announced_length(headers)) is not None and status != HTTPStatus.NO_CONTENT:
