@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from streaming import formats, guardrails
 from streaming.answer import AnswerModeration, clean
 from streaming.formats import OpenAIReader, OpenAIRelay, OpenAIWriter
+from streaming.formats.errors import ErrorFacts, read_error_body
 from streaming.formats.templates import ChunkTemplateCache
 from streaming.hit_context import HitContext
 from streaming.moderation import Rule, RuleSet
@@ -847,3 +848,73 @@ class TestAMegabyteInOneChunk:
         (failed,) = await relayed(chunk({"x": {f"k{number}": "hello" for number in range(5000)}}))
 
         assert "more than 2,048 texts" in failed["error"]["message"]
+
+
+MORE_FIELDS = [
+    *FIELDS,
+    "choices",
+    "error",
+    "errors",
+    "detail",
+    "type",
+    "id",
+    "object",
+    "code",
+    "param",
+    "status",
+    "url",
+]
+MORE_FIELDS += ["images", "signature", "data", "base_resp", "stop_reason", "native_finish_reason", "model", "provider"]
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["you darn", "a", "", "0", "stop", "error", "ping", "data:image/png;base64,AAAA", 10**30, -1]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(MORE_FIELDS),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+events = st.sampled_from(["message", "error", "ping", "x"])
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(anything, events), max_size=4))
+async def test_whatever_comes_words_never_pass_and_only_the_stream_fails(
+    messages: list[tuple[Any, str]],
+) -> None:
+    for keep_raw in (True, False):
+        reader = OpenAIReader(keep_raw=keep_raw)
+        writer = OpenAIRelay("m") if keep_raw else formats.NativeWriter()
+        data = b"".join(encode(Message(json.dumps(value), event)) for value, event in messages)
+
+        sent = drive(Relay(EventReader(reader), AnswerModeration(RULES), writer), [data])
+
+        assert "darn" not in sent.decode()
+        for message in Parser().feed(sent):
+            if message.data != "[DONE]":
+                json.loads(message.data, parse_constant=pytest.fail)
+
+
+@given(st.text(max_size=40), events)
+def test_a_message_of_any_text_is_read_or_refused(data: str, event: str) -> None:
+    with suppress(formats.FormatError):
+        OpenAIReader(keep_raw=True).feed(Message.unchecked(data, event))
+
+
+@given(anything | st.text())
+def test_an_error_of_any_shape_is_read_in_bounds(value: Any) -> None:
+    body = json.dumps(value).encode() if not isinstance(value, str) else value.encode("utf-8", "replace")
+
+    facts = read_error_body(body, "text/plain") or ErrorFacts()
+
+    assert len(facts.message) <= 500
+    assert len(json.dumps(facts.moderated(lambda words: clean(words, RULES)).public(), allow_nan=False)) < 10_000
+    assert "darn" not in repr(facts.moderated(lambda words: clean(words, RULES)))
