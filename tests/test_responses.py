@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
@@ -162,6 +163,23 @@ class TestAnEventStream:
             await all_of(stream_from(Source(["oh darn it, " * 10_000]), relay=relay))
 
             assert turns() >= 20
+
+    async def test_never_keeps_the_loop_for_long_though_a_megabyte_comes_at_once(self) -> None:
+        moderation = AnswerModeration(RuleSet([Rule(number, f"word{number}") for number in range(1000)]))
+        relay = Relay(TextChunks(), moderation, Plain())
+        longest, before = 0.0, time.process_time()
+
+        async def beat() -> None:
+            nonlocal longest, before
+            while True:
+                await asyncio.sleep(0)
+                longest, before = max(longest, time.process_time() - before), time.process_time()
+
+        other = asyncio.create_task(beat())
+        await all_of(stream_from(Source(["a wordy text, " * 75_000]), relay=relay))
+        other.cancel()
+
+        assert longest < 0.15  # of processor time: the machine may have other things to do
 
     async def test_says_nothing_while_all_is_held(self) -> None:
         relay = Relay(TextChunks(), AnswerModeration(RuleSet([Rule(1, "abc")])), Plain())
