@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,6 +44,8 @@ class RawUpstream:
     So a connection is free to be used again before its body is through, as it is with servers that refuse early.
     """
 
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
     def __init__(self) -> None:
         self.requests: list[RawRequest] = []
         self.accepted = 0
@@ -65,7 +68,9 @@ class RawUpstream:
             while head := self._read_head(stream):
                 request = RawRequest(number, head)
                 self.requests.append(request)
-                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                peer.sendall(self.answer)
+                if self.answer != RawUpstream.answer:
+                    return  # some of those have no other end
                 for piece in _body_of(head, stream):
                     request.body += piece
                 request.is_whole = True
@@ -200,6 +205,45 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_connection_beh
     assert [head for head in heads if head != b"POST /first"] == [b"GET /0", b"GET /1", b"GET /2"]
     cut = [request.connection for request in raw_upstream.requests if request.head.startswith(b"POST /first")]
     assert not [r for r in raw_upstream.requests if r.connection in cut and r.head.startswith(b"GET")]
+
+
+RESPONSES = [
+    (b"200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+    (b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKS, b"hello"),
+    (b"200 OK\r\n\r\nhello", b"hello"),
+    (b"200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKS, b"hello"),
+    (b"200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 200\r\n\r\n" + CHUNKS, b"hello"),
+    (b"200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n" + CHUNKS, b"hello"),
+    (b"200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+    (b"200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", b"hello"),
+    (b"200 OK\r\nContent-Length: 5, 5\r\n\r\nhello", b"hello"),
+    (b"200 OK\r\nContent-Length: five\r\n\r\nhello", b"hello"),
+    (b"200 OK\r\nConnection: content-length\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+    (b"200 OK\r\nContent-Length: 5\r\n\r\nhello, and more", b"hello"),
+    (b"204 No Content\r\nContent-Length: 5\r\n\r\n", b""),
+    (b"204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", b""),
+    (b"304 Not Modified\r\nContent-Length: 5\r\n\r\n", b""),
+    (b"205 Reset Content\r\nContent-Length: 0\r\n\r\n", b""),
+]
+
+
+@pytest.mark.parametrize(("sent", "body"), RESPONSES)
+def test_a_response_is_as_long_as_what_is_sent_and_the_next_one_begins_where_it_ends(
+    relay: Site, raw_upstream: RawUpstream, sent: bytes, body: bytes
+) -> None:
+    client = HTTPConnection("127.0.0.1", relay.port, timeout=DEADLINE)
+
+    raw_upstream.answer = b"HTTP/1.1 " + sent
+    client.request("GET", "/proxy/default/first")
+    first = client.getresponse()
+    came = first.read()
+    raw_upstream.answer = RawUpstream.answer
+    client.request("GET", "/proxy/default/next")
+    after = client.getresponse()
+
+    assert first.status == 502 or (first.status, came) == (int(sent[:3]), body)
+    assert (after.status, after.read()) == (200, b"ok")
+    client.close()
 
 
 class TestAnAnnouncedLength:

@@ -146,8 +146,9 @@ def end_to_end(headers: Iterable[Header], status: int = HTTPStatus.OK) -> list[H
         for key, value in headers
         if TOKEN.fullmatch(key) and key.lower() not in dropped and not key.lower().startswith(DROPPED_PREFIXES)
     ]
-    # RFC 9110, section 8.6: where there is no body, there is no length of one.
-    if (length := announced_length(headers)) is not None and status != HTTPStatus.NO_CONTENT:
+    # RFC 9110, section 8.6: where there is no body, there need be no length of one. (uvicorn would wait for it.)
+    has_body = status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+    if has_body and (length := announced_length(headers)) is not None:
         kept.append(("Content-Length", str(length)))
     kind = next((value for key, value in headers if key.lower() == "content-type"), "")
     if kind.partition(";")[0].strip().lower() in LIVE:
