@@ -12,6 +12,7 @@ from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.exceptions import RequestDataTooBig
 from django.core.handlers.base import BaseHandler
 from django.db import DatabaseError, DataError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -148,8 +149,8 @@ class HealthHostMiddleware(InlineMiddleware):
             request.META["HTTP_HOST"] = allowed_host()
 
 
-class StrangersFormMiddleware:
-    """Refuses a long form of somebody who has not logged in, before anything parses it."""
+class FormSizeMiddleware:
+    """Refuses a form that is too long, before anything parses it: of somebody who has not logged in a lot sooner."""
 
     async_capable = True
     sync_capable = False
@@ -162,7 +163,10 @@ class StrangersFormMiddleware:
         body = getattr(request, "scope", {}).get(BODY_IN_SCOPE)
         # Of a body that a view reads itself nothing has been read yet.
         if body is not None and body.size > conf.FORM_BYTES and not (await request.auser()).is_active:
-            return errors_at(request)(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "log in before you send this much")
+            body.limit = conf.FORM_BYTES
+            raise RequestDataTooBig
+        if body is not None and body.refusal:
+            raise RequestDataTooBig
         return await self._get_response(request)
 
 

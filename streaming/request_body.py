@@ -78,7 +78,7 @@ class IncomingBody:
     async def receive(self) -> dict[str, Any]:
         """As ASGI has it: for an application that reads the body, or for one that leaves it to a view."""
         if not self._is_for_the_view:
-            return await (self._next_within_limits() if self._has_more else self._receive())
+            return await self._receive_form()
         if not self._told:
             self._told = True
             return {"type": "http.request", "body": b"", "more_body": False}
@@ -87,6 +87,20 @@ class IncomingBody:
             if (message := await self._next())["type"] == "http.disconnect":
                 return message
         return await self._receive()
+
+    async def _receive_form(self) -> dict[str, Any]:
+        """One that is too long ends where it is: streaming/middleware.py refuses it with a page."""
+        if self.refusal:
+            await self._complete.wait()
+        if not self._has_more:
+            return await self._receive()
+        try:
+            return await self._next_within_limits()
+        except BadRequest as refusal:
+            if refusal.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                raise
+            self.refusal = refusal
+            return {"type": "http.request", "body": b"", "more_body": False}
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._was_begun = True
@@ -189,12 +203,11 @@ async def limit_body(application: Any, scope: Scope, receive: Receive, send: Sen
             await application(scope, body.receive if body._first else receive, send)
             return
         scope[BODY_IN_SCOPE] = body
-        body.check_announced()
         if (limit := _form_limit(path)) is None:
+            body.check_announced()
             body.leave_to_the_view()
         else:
             body.limit = limit
-            body.check_announced()
         await application(scope, body.receive, body.send)
     except BadRequest as refused:
         if body.response_started:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 from streaming import conf, formats, guardrails, health, registry, sources, upstream_settings, upstreams
 from streaming.access import guarded
 from streaming.relay import EncodedRelay, EventReader, Relay, TextChunks
-from streaming.requests import arriving_body, is_a_return, raw_path_after, read_body, read_playback
+from streaming.requests import BODY_IN_SCOPE, arriving_body, is_a_return, raw_path_after, read_body, read_playback
 from streaming.responses import EventStreamResponse, RelayResponse
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -49,10 +49,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """What Django refuses before a view sees it, in words: its own page says nothing."""
     match exception:
         case RequestDataTooBig():
-            status, said = (
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                _("This is too much at once: at most 25 MB can be sent."),
-            )
+            body = getattr(request, "scope", {}).get(BODY_IN_SCOPE)
+            limit = f"{body.limit if body else conf.max_body_bytes():,}"
+            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            said = _("This is too much at once: at most %(limit)s bytes can be sent.") % {"limit": limit}
         case TooManyFieldsSent():
             status, said = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _("These are too many rows at once: choose fewer.")
         case _:

@@ -158,7 +158,7 @@ class TestWhatIsWrong:
         response = moderator.post(IMPORT, {"text": "x" * 26_000_000, "action": "mask"})
 
         assert response.status_code == 413
-        assert "at most 25 MB can be sent" in said(response)
+        assert "at most 25,000,000 bytes can be sent" in said(response)
 
     def test_with_too_many_rows_is_a_sentence(self, moderator: Client) -> None:
         response = moderator.post(LIST, {f"field-{number}": "x" for number in range(10_001)})
