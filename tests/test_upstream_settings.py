@@ -198,3 +198,20 @@ class TestModels:
 
         assert upstream_settings.find_model("a") == ("one", "a")
         assert upstream_settings.find_model("what/ever") == ("any", "what/ever")
+
+
+@pytest.mark.parametrize(
+    ("entry", "idle"),
+    [
+        ({}, 60),
+        ({"FORMAT": "text"}, 60),
+        ({"FORMAT": "openai"}, 600),
+        ({"FORMAT": "openai", "TIMEOUTS": {"idle": 7}}, 7),
+        ({"FORMAT": "openai", "TIMEOUTS": {"idle": None}}, None),
+        ({"FORMAT": "openai", "TIMEOUTS": {"head": 7}}, 600),
+    ],
+)
+def test_a_model_that_thinks_may_be_silent_for_ten_minutes_if_nothing_else_is_said(
+    entry: dict[str, Any], idle: float | None
+) -> None:
+    assert read_config("x", {"URL": "http://localhost", **entry}).timeouts.idle == idle

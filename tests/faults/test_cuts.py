@@ -8,6 +8,7 @@ import json
 import pytest
 
 from streaming.sse import Parser
+from tests.conftest import DEADLINE
 from tests.faults.conftest import FaultySite, ask, request_for
 from tests.faults.upstream import BODIES, TEXT, answer
 
@@ -112,3 +113,20 @@ async def test_the_whole_is_the_whole(faulty_site: FaultySite, address: str, kin
         assert got.body == BODIES[kind]
     else:
         CHECKS[address](kind, 0, got)
+
+
+@pytest.mark.parametrize(("address", "kind"), CASES)
+async def test_the_head_is_sent_before_the_upstream_says_anything(
+    faulty_site: FaultySite, address: str, kind: str
+) -> None:
+    """Some clients give up on an answer without a head long before a model that thinks says its first word."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", faulty_site.port)
+    writer.write(request_for(address, kind, "silent-0"))
+
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE / 2)
+
+    assert head.split()[1] == b"200"
+    if address == "/v1/chat/completions":
+        with pytest.raises(TimeoutError):  # no comment either: a heartbeat is for a stream that has been silent
+            await asyncio.wait_for(reader.read(1), 0.3)
+    writer.close()

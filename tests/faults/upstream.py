@@ -81,6 +81,10 @@ class FaultyUpstream:
         if how == b"endless":
             await self._speak_until_left(kind, at / 1000, reader, writer)
             return
+        if how == b"silent":
+            writer.write(HEAD)
+            await reader.read()
+            return
         writer.write(answer(kind)[:at])
         await writer.drain()
         if how == b"reset":

@@ -1,0 +1,133 @@
+"""A wait that ends at a moment or when somebody ends it, and loses nothing: on real sockets too."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from django.test import AsyncRequestFactory
+
+from streaming import upstreams
+from streaming.interruptible_wait import Interrupted, InterruptibleWait
+from tests.conftest import DEADLINE, Connection, ScriptedUpstream
+
+
+@pytest.fixture
+async def wait() -> Any:
+    wait = InterruptibleWait()
+    yield wait
+    wait.close()
+
+
+def soon(seconds: float = 0.01) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+class TestAWait:
+    async def test_gives_what_is_waited_for(self, wait: InterruptibleWait) -> None:
+        async def act() -> int:
+            await asyncio.sleep(0)
+            return 1
+
+        assert await wait.wait(act, soon(DEADLINE)) == 1
+        assert await wait.wait(act) == 1
+
+    async def test_hands_on_what_goes_wrong(self, wait: InterruptibleWait) -> None:
+        async def act() -> int:
+            raise ValueError("wrong")
+
+        with pytest.raises(ValueError, match="wrong"):
+            await wait.wait(act, soon(DEADLINE))
+
+    async def test_ends_at_its_moment_and_not_before(self, wait: InterruptibleWait) -> None:
+        for _ in range(3):
+            due = soon()
+            with pytest.raises(Interrupted):
+                await wait.wait(forever, due)
+            assert asyncio.get_running_loop().time() >= due
+
+    async def test_whose_moment_has_passed_ends_at_once(self, wait: InterruptibleWait) -> None:
+        with pytest.raises(Interrupted):
+            await asyncio.wait_for(wait.wait(forever, soon(-1)), DEADLINE)
+
+    async def test_may_have_an_earlier_moment_than_the_one_before(self, wait: InterruptibleWait) -> None:
+        async def act() -> None: ...
+
+        await wait.wait(act, soon(1000))
+        with pytest.raises(Interrupted):
+            await asyncio.wait_for(wait.wait(forever, soon()), DEADLINE)
+
+    async def test_ends_when_somebody_ends_it(self, wait: InterruptibleWait) -> None:
+        asyncio.get_running_loop().call_soon(wait.interrupt)
+
+        with pytest.raises(Interrupted):
+            await wait.wait(forever)
+
+    async def test_that_is_ended_twice_does_not_end_the_next(self, wait: InterruptibleWait) -> None:
+        asyncio.get_running_loop().call_soon(lambda: [wait.interrupt(), wait.interrupt()])
+        with pytest.raises(Interrupted):
+            await wait.wait(forever)
+        wait.interrupt()
+
+        assert await wait.wait(lambda: asyncio.sleep(0.001, "next")) == "next"
+
+    @pytest.mark.parametrize("first", ["interrupt", "cancel"])
+    async def test_of_a_task_that_is_cancelled_at_the_same_moment_is_cancelled(
+        self, wait: InterruptibleWait, first: str
+    ) -> None:
+        task = asyncio.create_task(wait.wait(forever))
+        await asyncio.sleep(0)
+
+        ends = [wait.interrupt, task.cancel]
+        for end in ends if first == "interrupt" else reversed(ends):
+            end()
+
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+
+
+@pytest.mark.parametrize("slow_to_begin", [False, True], ids=["in time", "late"])
+async def test_a_heartbeat_loses_nothing_of_what_an_upstream_says_at_the_same_moment(
+    settings: Any, upstream: ScriptedUpstream, slow_to_begin: bool, wait: InterruptibleWait
+) -> None:
+    async def script(connection: Connection) -> None:
+        if slow_to_begin:
+            await asyncio.sleep(0.05)
+        await connection.begin("200 OK")
+        for number in range(300):
+            await connection.send(b"%d\n" % number)
+            await asyncio.sleep(0.001)
+
+    class Lenient:
+        async def moderate_prompt(self, fields: dict[str, Any]) -> None: ...
+
+        def clean(self, words: str) -> str:
+            return words
+
+    upstream.script = script
+    settings.STREAMING_UPSTREAMS = {
+        "default": {"URL": upstream.url, "TIMEOUTS": {"head": 0.02 if slow_to_begin else 20}}
+    }
+    answer = await upstreams.connect("default", AsyncRequestFactory().get("/transfer"), b"", Lenient())
+    assert (answer.headers == []) == slow_to_begin
+
+    data, beats = b"", 0
+    while True:
+        try:
+            chunk = await wait.wait(answer.read, soon(0.001))
+        except Interrupted:
+            beats += 1
+            continue
+        if not chunk:
+            break
+        data += chunk
+
+    assert data == b"".join(b"%d\n" % number for number in range(300))
+    assert beats > 10
+    await upstreams.close()
