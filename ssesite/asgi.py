@@ -26,7 +26,7 @@ from django.core.signals import request_started
 from django.db import close_old_connections, reset_queries
 
 from ssesite import daphne_patches
-from streaming import registry, upstreams
+from streaming import registry, resumption, upstreams
 from streaming.gc_pauses import raise_threshold
 from streaming.middleware import load_inline
 from streaming.request_body import Receive, Scope, Send, limit_body
@@ -131,6 +131,7 @@ async def _end_streams() -> None:
     await registry.drain()
     if _requests:
         await asyncio.wait(_requests, timeout=LAST_REQUESTS)
+    await resumption.close()
     await upstreams.close()
 
 

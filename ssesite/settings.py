@@ -82,6 +82,13 @@ STREAMING_TRUSTED_PROXIES: list[str] = env.list("STREAMING_TRUSTED_PROXIES", [])
 # Whether the hits of moderation rules keep the text that was met; else only a keyed hash of it.
 STREAMING_HIT_TEXTS = env.bool("STREAMING_HIT_TEXTS", True)
 
+# How a stream outlives its connection: streaming/conf.py says what each means, in seconds and bytes.
+STREAMING_GRACE = env.float("STREAMING_GRACE", 30)
+STREAMING_KEEP = env.float("STREAMING_KEEP", 300)
+STREAMING_JOURNAL_BYTES = env.int("STREAMING_JOURNAL_BYTES", 1 << 20)
+STREAMING_JOURNAL_TOTAL = env.int("STREAMING_JOURNAL_TOTAL", 256 << 20)
+REDIS_URL = env.str("REDIS_URL", "")
+
 INSTALLED_APPS = [
     "daphne",  # first: runserver then serves ASGI, and streams
     "servestatic.runserver_nostatic",  # so that static files come the same way in development

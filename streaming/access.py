@@ -21,6 +21,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from streaming import api_keys, conf, upstreams
 from streaming.formats import FormatError
+from streaming.journal import Gap, JournalError, UnknownStream
 from streaming.models import ApiKey
 from streaming.moderation import RuleError
 from streaming.requests import BODY_IN_SCOPE, BadRequest, collect_body, refusal_of_body
@@ -87,6 +88,9 @@ def guarded(
                 logger.exception("an upstream's settings are wrong")
                 detail = "the site's settings are wrong: 'manage.py check' says which"
                 response = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+            except JournalError as error:
+                status, headers = _refusal_of_journal(error)
+                response = refuse(status, str(error), headers=headers)
             except (upstreams.UpstreamError, FormatError) as error:
                 if refusal := refusal_of_body(request):
                     response = refuse(refusal.status, str(refusal))
@@ -110,6 +114,15 @@ def _headers_of(error: Exception) -> dict[str, str]:
         case upstreams.Refused(retry_after=when) if when:
             return {"Retry-After": when}
     return {}
+
+
+def _refusal_of_journal(error: JournalError) -> tuple[HTTPStatus, dict[str, str]]:
+    match error:
+        case UnknownStream():
+            return HTTPStatus.NOT_FOUND, {}
+        case Gap():
+            return HTTPStatus.GONE, {}
+    return HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "1"}
 
 
 def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
-from streaming import formats, guardrails, registry, sources, upstream_settings, upstreams
+from streaming import formats, guardrails, resumption, sources, upstream_settings, upstreams
 from streaming.access import guarded, may_use_upstreams, require_caller
 from streaming.relay import EventReader, Relay, TextChunks
 from streaming.requests import BadRequest, CompletionRequest, as_query, filled_playback, read_completion_request
-from streaming.responses import EventStreamResponse, Source
+from streaming.responses import Source
 
 SIMULATED = "simulated"
 """The model that plays this site's own documents; it needs no upstream."""
@@ -34,18 +34,26 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
     if not asked.streams:
         data = await upstreams.complete_at_once(upstream, request, fields, guardrail)
         return JsonResponse(await guardrail.moderate_completion(data), headers=_headers(guardrail))
-    answer = await upstreams.complete(upstream, request, fields, guardrail)
-    reader = EventReader(formats.OpenAIReader(keep_raw=True))
-    relay = Relay(reader, guardrail.moderate_answer(), formats.OpenAIRelay(asked.model))
-    return _streamed(request, guardrail, answer, relay)
+    writer = formats.OpenAIRelay(asked.model)
+
+    async def start() -> tuple[Source, Relay]:
+        answer = await upstreams.complete(upstream, request, fields, guardrail)
+        reader = EventReader(formats.OpenAIReader(keep_raw=True))
+        return answer, Relay(reader, guardrail.moderate_answer(), writer)
+
+    return await _streamed(request, guardrail, writer, start)
 
 
 async def _play(request: HttpRequest, asked: CompletionRequest) -> HttpResponseBase:
     playback, guardrail = _playback(asked), await guardrails.begin(request, SIMULATED)
-    await guardrail.moderate_prompt(asked.fields)
     writer = formats.OpenAIWriter(SIMULATED, asked.choices, asked.counts_usage, _prompt_chars(asked))
-    relay = Relay(TextChunks(choices=asked.choices), guardrail.moderate_answer(), writer)
-    return _streamed(request, guardrail, sources.Play(playback), relay)
+
+    async def start() -> tuple[Source, Relay]:
+        await guardrail.moderate_prompt(asked.fields)
+        relay = Relay(TextChunks(choices=asked.choices), guardrail.moderate_answer(), writer)
+        return sources.Play(playback), relay
+
+    return await _streamed(request, guardrail, writer, start)
 
 
 async def _play_at_once(request: HttpRequest, asked: CompletionRequest) -> HttpResponseBase:
@@ -56,9 +64,14 @@ async def _play_at_once(request: HttpRequest, asked: CompletionRequest) -> HttpR
     return JsonResponse(await guardrail.moderate_completion(json.dumps(completion)), headers=_headers(guardrail))
 
 
-def _streamed(request: HttpRequest, guardrail: guardrails.Guardrail, source: Source, relay: Relay) -> HttpResponseBase:
-    response = registry.watch(EventStreamResponse(request, source, relay))
-    response["X-Request-ID"] = guardrail.stream
+async def _streamed(
+    request: HttpRequest, guardrail: guardrails.Guardrail, writer: formats.Writer, start: resumption.Start
+) -> HttpResponseBase:
+    # Clients of this API stop paying by leaving. Who sends a key means to come back.
+    grace = None if "Idempotency-Key" in request.headers else 0
+    stream = guardrail.stream
+    response = await resumption.begin(request, stream, writer, start, dialect="openai", grace=grace)
+    response["X-Request-ID"] = stream
     return response
 
 

@@ -42,3 +42,28 @@ def head_seconds() -> float:
 def body_idle_seconds() -> float:
     """``STREAMING_BODY_IDLE_SECONDS``: how long the body of a request may pause while it is read."""
     return float(getattr(settings, "STREAMING_BODY_IDLE_SECONDS", 30))
+
+
+def stream_grace() -> float:
+    """``STREAMING_GRACE``: seconds for which a stream goes on without a client. 0: it ends when the last one leaves."""
+    return float(getattr(settings, "STREAMING_GRACE", 30))
+
+
+def stream_keep() -> float:
+    """``STREAMING_KEEP``: seconds for which a stream can still be read after its end."""
+    return float(getattr(settings, "STREAMING_KEEP", 300))
+
+
+def journal_bytes() -> int:
+    """``STREAMING_JOURNAL_BYTES``: how much of one stream is kept, and sent ahead of its slowest client."""
+    return int(getattr(settings, "STREAMING_JOURNAL_BYTES", 1 << 20))
+
+
+def journal_total() -> int:
+    """``STREAMING_JOURNAL_TOTAL``: how many bytes of all streams a process keeps."""
+    return int(getattr(settings, "STREAMING_JOURNAL_TOTAL", 256 << 20))
+
+
+def redis_url() -> str:
+    """``REDIS_URL``: where streams are kept for all workers. Empty: each process keeps its own."""
+    return str(getattr(settings, "REDIS_URL", ""))

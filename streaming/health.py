@@ -11,7 +11,7 @@ from typing import Any
 from django.db import DatabaseError, connections
 from django.http import HttpRequest
 
-from streaming import api_keys, hit_log, registry, rulebook
+from streaming import api_keys, hit_log, registry, resumption, rulebook
 from streaming.models import ModerationRule
 from streaming.moderation import RuleError
 
@@ -80,10 +80,11 @@ async def state() -> tuple[str, str | None]:
     return "ok", None
 
 
-def details(problem: str | None) -> dict[str, Any]:
+async def details(problem: str | None) -> dict[str, Any]:
     """What there is to say of this process."""
     told = {"problem": problem} if problem else {}
-    return {**told, "rules": rulebook.state(), "streams": registry.count_open(), "hits": hit_log.state()}
+    streams = {"streams": registry.count_open(), "journal": await resumption.state()}
+    return {**told, "rules": rulebook.state(), **streams, "hits": hit_log.state()}
 
 
 async def is_for_staff(request: HttpRequest) -> bool:

@@ -78,7 +78,7 @@ class Relay:
 
     ``is_behind``: a long text is not done with yet. Others may have their turn; then ``resume`` goes on with it,
     before anything else is fed. ``is_complete``: the source said all it had to say, so its connection may be used
-    again. ``messages`` counts those that were written.
+    again. ``messages`` counts those that were written; ``end`` is why it is over, as ``done`` says it.
     """
 
     def __init__(self, reader: ChunkReader, moderation: AnswerModeration | None, writer: Writer) -> None:
@@ -88,6 +88,7 @@ class Relay:
         self._steps: Iterator[Step] = iter(())
         self.is_over = self.is_behind = self.is_complete = False
         self.messages = 0
+        self.end = ""
 
     def begin(self) -> bytes:
         return self._encoded(self._writer.begin())
@@ -108,6 +109,7 @@ class Relay:
             messages += write(part)
             if isinstance(part, ENDS):
                 self.is_over = True
+                self.end = part.reason if isinstance(part, StreamEnd) else "error"
                 self.is_complete = type(part) is StreamEnd and part.reason != "blocked"
                 break
         return self._encoded(messages)
@@ -124,7 +126,7 @@ class Relay:
         """The stream ends otherwise than by itself: nothing that is held leaves."""
         if self.is_over:
             return b""
-        self.is_over, self.is_behind = True, False
+        self.is_over, self.is_behind, self.end = True, False, reason
         return self._encoded(self._writer.final_messages(reason, failure))
 
     def close(self) -> None:
@@ -151,6 +153,7 @@ class EncodedRelay(Relay):
     def __init__(self) -> None:
         self.is_over = self.is_behind = self.is_complete = False
         self.messages = 0
+        self.end = ""
 
     def begin(self) -> bytes:
         return b""
@@ -167,7 +170,7 @@ class EncodedRelay(Relay):
         return self.stop("error", failure)
 
     def stop(self, reason: str, failure: Failure | None = None) -> bytes:
-        self.is_over = True
+        self.is_over, self.end = True, reason
         return self.RETRY
 
     def close(self) -> None: ...

@@ -181,7 +181,9 @@ def refusal_of_body(request: HttpRequest) -> BadRequest | None:
 def read_body(request: HttpRequest) -> bytes:
     """The whole body; ``request.body`` would fail at a limit made for forms."""
     scope: dict[str, Any] = request.scope  # type: ignore[attr-defined]
-    return bytes(scope[READ_BODY_IN_SCOPE] if READ_BODY_IN_SCOPE in scope else request.read())
+    if READ_BODY_IN_SCOPE not in scope:
+        scope[READ_BODY_IN_SCOPE] = request.read()
+    return bytes(scope[READ_BODY_IN_SCOPE])
 
 
 def arriving_body(request: HttpRequest) -> AsyncIterable[bytes] | bytes:

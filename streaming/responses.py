@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from http import HTTPStatus
@@ -18,7 +19,6 @@ from streaming import sse, upstreams
 from streaming.formats import Failure, FormatError
 from streaming.formats.errors import NO_FACTS, client_status
 from streaming.interruptible_wait import Interrupted, InterruptibleWait
-from streaming.relay import Relay
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,11 @@ class Source(Protocol):
     def close(self, *, linger: bool = False) -> None:
         """More than once does no harm. ``linger``: its end, which says nothing more, may come within a moment, so
         that its connection can be used again."""
+
+
+class Closable(Protocol):
+    def close(self) -> None:
+        """More than once does no harm."""
 
 
 def problem(status: HTTPStatus | int, detail: str, **more: Any) -> JsonResponse:
@@ -121,20 +126,27 @@ def _failure(status: HTTPStatus, detail: str) -> Failure:
     return Failure(status.value, status.phrase, detail)
 
 
+def label_of(request: HttpRequest) -> str:
+    """How the log names a stream. Whoever knows the id of one that nobody owns may read it: it is not all there."""
+    path = _STREAM_ID.sub(r"\1...", quote(request.path))
+    return f"{request.method} {path}"
+
+
+_STREAM_ID = re.compile(r"([0-9a-f]{8})[0-9a-f]{24}")
+
+
 class _StreamingResponse(StreamingHttpResponse):
     """Closes what it streams from: at the end, when the client leaves, and if it is never sent at all.
 
     Its end is logged, since the server's access log does not mention a stream that its client left.
     """
 
-    def __init__(self, request: HttpRequest, source: Source) -> None:
+    def __init__(self, request: HttpRequest, closes: Closable) -> None:
         self._chunks = self._sent()
         super().__init__(self._chunks)
-        self._label = f"{request.method} {quote(request.path)}"
-        self._source = source
+        self._label = label_of(request)
+        self._closes = closes
         self._loop = asyncio.get_running_loop()
-        self._wait = InterruptibleWait()
-        self._stopped: str | None = None
         self._began: float | None = None
         self._bytes = 0
         self._why = "left"
@@ -142,8 +154,7 @@ class _StreamingResponse(StreamingHttpResponse):
 
     def stop(self, reason: str) -> None:
         """Ends the stream; what is ready goes out before."""
-        self._stopped = self._stopped or reason
-        self._wait.interrupt()
+        raise NotImplementedError
 
     def __aiter__(self) -> AsyncGenerator[bytes]:
         # Django's own would leave the generator to the garbage collector when a client leaves during a send.
@@ -152,7 +163,7 @@ class _StreamingResponse(StreamingHttpResponse):
     def close(self) -> None:
         super().close()
         if self._began is None:
-            self._loop.call_soon_threadsafe(self._source.close)
+            self._loop.call_soon_threadsafe(self._closes.close)
 
     async def _sent(self) -> AsyncGenerator[bytes]:
         """The chunks as they are sent: first an empty one, with which a server sends the head at once."""
@@ -164,12 +175,11 @@ class _StreamingResponse(StreamingHttpResponse):
         # A database handle held by an open stream would be held for as long as somebody reads.
         await sync_to_async(connections.close_all)()
 
-    def _end(self, *, linger: bool = False) -> None:
+    def _end(self) -> None:
         """Closes everything. It does not wait, so that no cancellation can come in between."""
         self.is_open = False
-        self._wait.close()
         try:
-            self._source.close(linger=linger)
+            self._closes.close()
         except Exception:
             logger.exception("the source of %s could not be closed", self._label)
         self._log_end(time.monotonic() - (self._began or time.monotonic()))
@@ -190,6 +200,8 @@ class RelayResponse(_StreamingResponse):
 
     def __init__(self, request: HttpRequest, upstream: upstreams.UpstreamResponse) -> None:
         super().__init__(request, upstream)
+        self._wait = InterruptibleWait()
+        self._stopped: str | None = None
         self.status_code, self.reason_phrase = upstream.status, upstream.reason
         self._upstream = upstream
         del self["Content-Type"]  # Django's guess
@@ -207,14 +219,18 @@ class RelayResponse(_StreamingResponse):
     def stop(self, reason: str) -> None:
         """Breaks it off: an event stream at once, since its client comes back; a body that has an end in a while."""
         seconds = 0.0 if self._upstream.kind == "text/event-stream" else BODY_GRACE
-        self._loop.call_later(seconds, super().stop, reason)
+        self._loop.call_later(seconds, self._break_off, reason)
+
+    def _break_off(self, reason: str) -> None:
+        self._stopped = self._stopped or reason
+        self._wait.interrupt()
 
     async def _sent(self) -> AsyncGenerator[bytes]:
         try:
             await self._begin()
             yield b""
             chunks = 0
-            while not self._stopped and (chunk := await self._wait.wait(self._source.read)):
+            while not self._stopped and (chunk := await self._wait.wait(self._upstream.read)):
                 self._bytes += len(chunk)
                 yield chunk
                 chunks += 1
@@ -229,70 +245,72 @@ class RelayResponse(_StreamingResponse):
             self._why = self._stopped or f"error: {error}"
             raise broken from error
         finally:
+            self._wait.close()
             self._end()
 
 
+class OutgoingStream(Protocol):
+    """What an event stream sends to one client: see live_stream.py."""
+
+    @property
+    def is_over(self) -> bool: ...
+
+    @property
+    def end(self) -> str:
+        """Why it is over, for the log. Empty while it is not."""
+
+    @property
+    def messages(self) -> int:
+        """How many were sent."""
+
+    def begin(self) -> bytes:
+        """What is sent first, at once."""
+
+    def next(self, due: float) -> Awaitable[bytes]:
+        """What is sent next. Empty if nothing has come by this moment of the loop's clock, or nothing may be sent."""
+
+    def stop(self, reason: str) -> None:
+        """It has to end: ``next`` gives the last that is sent."""
+
+    def close(self) -> None:
+        """The client has left, or has got everything. More than once does no harm."""
+
+
 class EventStreamResponse(_StreamingResponse):
-    """Sends what a relay makes of its source, and closes that when the client leaves.
+    """Sends a stream to one client. A comment goes out after ``heartbeat`` silent seconds."""
 
-    No exception leaves it: it becomes the relay's last message. A comment goes out after ``heartbeat`` silent seconds.
-    """
-
-    def __init__(self, request: HttpRequest, source: Source, relay: Relay, *, heartbeat: float = HEARTBEAT) -> None:
-        super().__init__(request, source)
+    def __init__(self, request: HttpRequest, stream: OutgoingStream, *, heartbeat: float = HEARTBEAT) -> None:
+        super().__init__(request, stream)
         for key, value in HEADERS.items():
             self[key] = value
-        self._relay = relay
+        self._stream = stream
         self._heartbeat = heartbeat
-        self._due = 0.0
+
+    def stop(self, reason: str) -> None:
+        self._stream.stop(reason)
 
     async def _sent(self) -> AsyncGenerator[bytes]:
-        relay, clock = self._relay, self._loop.time
+        stream, clock = self._stream, self._loop.time
         try:
             await self._begin()
-            out = b"" if self._stopped else relay.begin()
+            out = stream.begin()
             yield out
-            chunks, self._bytes, self._due = 0, len(out), clock() + self._heartbeat
-            while not relay.is_over:
-                if out := await self._next():
+            chunks, self._bytes, due = 0, len(out), clock() + self._heartbeat
+            while not stream.is_over:
+                if out := await stream.next(due):
                     self._bytes += len(out)
                     yield out
-                    self._due = clock() + self._heartbeat
+                    due = clock() + self._heartbeat
+                elif clock() >= due and not stream.is_over:
+                    yield KEEP_ALIVE
+                    due = clock() + self._heartbeat
                 chunks += 1
                 if chunks % TURN == 0:
                     await asyncio.sleep(0)
         finally:
-            if relay.is_over and self._why == "left":
-                self._why = "done"
-            relay.close()
-            self._end(linger=relay.is_complete)
-
-    async def _next(self) -> bytes:
-        relay = self._relay
-        if self._stopped:
-            self._why = self._stopped
-            return relay.stop(self._stopped)
-        try:
-            if relay.is_behind:
-                await asyncio.sleep(0)
-                return relay.resume()
-            chunk = await self._wait.wait(self._source.read, self._due)
-            return relay.feed(chunk) if chunk else relay.finish()
-        except Interrupted:
-            return b"" if self._stopped else KEEP_ALIVE
-        except upstreams.UpstreamError as error:
-            self._why = f"error: {error}"
-            return relay.fail(failure_of(error))
-        except Exception as error:  # noqa: BLE001 (an exception that left the stream would hang its client)
-            return self._failed(error)
-
-    def _failed(self, error: Exception) -> bytes:
-        failure = failure_of(error)
-        self._why = f"error: {failure.detail}"
-        if failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.error("%s failed", self._label, exc_info=error)
-        return self._relay.stop("error", failure)
+            self._why = stream.end or "left"
+            self._end()
 
     def _log_end(self, seconds: float) -> None:
-        said = (self._label, self._why, seconds, self._relay.messages, self._bytes)
+        said = (self._label, self._why, seconds, self._stream.messages, self._bytes)
         logger.info("%s ended (%s) after %.1f s, %d messages, %d bytes", *said)

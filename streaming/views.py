@@ -14,11 +14,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-from streaming import conf, formats, guardrails, health, registry, sources, upstream_settings, upstreams
+from streaming import conf, formats, guardrails, health, registry, resumption, sources, upstream_settings, upstreams
 from streaming.access import guarded
+from streaming.live_stream import LiveStream
 from streaming.relay import EncodedRelay, EventReader, Relay, TextChunks
-from streaming.requests import BODY_IN_SCOPE, arriving_body, is_a_return, raw_path_after, read_body, read_playback
-from streaming.responses import EventStreamResponse, RelayResponse
+from streaming.requests import BODY_IN_SCOPE, arriving_body, raw_path_after, read_body, read_playback
+from streaming.responses import EventStreamResponse, RelayResponse, Source, label_of
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -64,35 +65,57 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 async def ping(request: HttpRequest) -> HttpResponseBase:
     last = re.fullmatch(r"-1|[0-9]{1,18}", request.headers.get("Last-Event-ID", ""))
     ticks = sources.Ticks(after=int(last[0]) if last else None)
-    return registry.watch(EventStreamResponse(request, ticks, EncodedRelay()))
+    return registry.watch(EventStreamResponse(request, LiveStream(ticks, EncodedRelay(), label=label_of(request))))
 
 
 @guarded("GET", "POST", everyone=True, signed=True)
 async def stream(request: HttpRequest) -> HttpResponseBase:
-    if is_a_return(request):
-        return HttpResponse(status=204)
+    if back := await resumption.returned(request):
+        return back
     form = read_playback(request)
-    writer = formats.OpenAIWriter(form.playback.document) if form.is_openai else formats.NativeWriter()
+    stream = formats.new_stream_id()
+    writer = formats.OpenAIWriter(form.playback.document) if form.is_openai else formats.NativeWriter(stream)
     relay = Relay(TextChunks(full=form.is_full), None, writer)
-    return registry.watch(EventStreamResponse(request, sources.Play(form.playback), relay))
+
+    async def start() -> tuple[Source, Relay]:
+        return sources.Play(form.playback), relay
+
+    if upstreams.is_signed(request):  # this site's own relay keeps what it makes of it
+        return registry.watch(EventStreamResponse(request, LiveStream(*await start(), label=label_of(request))))
+    dialect = "openai" if form.is_openai else "native"
+    return await resumption.begin(request, stream, writer, start, dialect=dialect)
 
 
 @guarded("GET", "POST", everyone=upstreams.is_builtin)
 async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseBase:
-    if is_a_return(request):
-        return HttpResponse(status=204)
+    if back := await resumption.returned(request):
+        return back
     writer = formats.NativeWriter()
     guardrail = await guardrails.begin(request, name, writer.stream)
-    upstream = await upstreams.connect(name, request, read_body(request), guardrail)
-    reader = EventReader(formats.READERS[upstream.format]())
-    return registry.watch(EventStreamResponse(request, upstream, Relay(reader, guardrail.moderate_answer(), writer)))
+
+    async def start() -> tuple[Source, Relay]:
+        upstream = await upstreams.connect(name, request, read_body(request), guardrail)
+        reader = EventReader(formats.READERS[upstream.format]())
+        return upstream, Relay(reader, guardrail.moderate_answer(), writer)
+
+    return await resumption.begin(request, writer.stream, writer, start)
+
+
+@guarded("GET", "DELETE", everyone=True)
+async def streams(request: HttpRequest, stream: str) -> HttpResponseBase:
+    match request.method:
+        case "HEAD":
+            return await resumption.head(request, stream)
+        case "DELETE":
+            return await resumption.stop(request, stream)
+    return await resumption.resume(request, stream)
 
 
 @guarded("GET", everyone=True)
 async def healthz(request: HttpRequest) -> HttpResponseBase:
     """Whether this worker can do its work: 200 or 503, and to staff what it knows."""
     state, problem = await health.state()
-    details = health.details(problem) if await health.is_for_staff(request) else {}
+    details = await health.details(problem) if await health.is_for_staff(request) else {}
     status = HTTPStatus.OK if state == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
     return JsonResponse({"status": state, **details}, status=status, headers={"Cache-Control": "no-store"})
 

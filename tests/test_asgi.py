@@ -43,7 +43,7 @@ class TestAReaderThatLeaves:
         self, make_site: Callable[..., Site], upstream: ScriptedUpstream, address: str, request_line: str, body: bytes
     ) -> None:
         upstream.script = speak_until_left
-        site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
+        site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1", STREAMING_GRACE="0")
         reader = site.connect(f"{request_line} {address}\nContent-Type: application/json", body)
         assert b"hello" in read_until(reader, b"hello")
 
@@ -57,7 +57,7 @@ class TestAReaderThatLeaves:
         self, make_site: Callable[..., Site], upstream: ScriptedUpstream, address: str
     ) -> None:
         upstream.script = never_stop
-        site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
+        site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1", STREAMING_GRACE="0")
         reader = site.connect(f"GET {address}")
         read_until(reader, b"xxx")
         eventually(lambda: stands_still(lambda: upstream_bytes(site)), "the server waits for the reader")

@@ -21,6 +21,7 @@ from streaming import responses, sse, upstreams
 from streaming.answer import AnswerModeration
 from streaming.formats import Delta, Failure, FormatError, Part
 from streaming.formats.errors import ErrorFacts
+from streaming.live_stream import LiveStream
 from streaming.moderation import Rule, RuleSet
 from streaming.relay import Relay, TextChunks
 from streaming.responses import EventStreamResponse, RelayResponse, failure_of, problem
@@ -79,7 +80,9 @@ class Plain:
 def stream_from(source: Any, **more: Any) -> EventStreamResponse:
     request = AsyncRequestFactory().get("/somewhere")
     relay = more.pop("relay", None) or Relay(TextChunks(), None, Plain())
-    return EventStreamResponse(request, source, relay, **{"heartbeat": 30.0, **more})
+    return EventStreamResponse(
+        request, LiveStream(source, relay, label="GET /somewhere"), **{"heartbeat": 30.0, **more}
+    )
 
 
 def forever() -> asyncio.Event:
@@ -416,8 +419,8 @@ class TestAClientThatLeaves:
                     pass
 
         task = asyncio.create_task(send_all())
-        await until(lambda: response._wait._task)
-        response._wait.interrupt()
+        await until(lambda: response._stream._wait._task)
+        response._stream._wait.interrupt()
         task.cancel()
 
         with pytest.raises(asyncio.CancelledError):

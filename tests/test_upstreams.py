@@ -18,6 +18,7 @@ from django.test import AsyncRequestFactory
 
 from streaming import formats, upstreams
 from streaming.answer import AnswerModeration
+from streaming.live_stream import LiveStream
 from streaming.moderation import RuleSet
 from streaming.relay import EventReader, Relay
 from streaming.responses import EventStreamResponse, failure_of
@@ -1082,7 +1083,7 @@ async def test_the_connection_is_used_again_once_a_stream_has_said_its_last_word
     for _ in range(3):
         answer = await connected(body=PROMPT)
         relay = Relay(EventReader(formats.OpenAIReader()), AnswerModeration(RuleSet([])), formats.OpenAIWriter("m"))
-        sent = b"".join([chunk async for chunk in EventStreamResponse(request(), answer, relay)])
+        sent = b"".join([chunk async for chunk in EventStreamResponse(request(), LiveStream(answer, relay))])
         assert sent.endswith(b"[DONE]\n\n")
         await until_it_has_ended(answer)
 

@@ -459,7 +459,11 @@ class TestAccessToTheRealSite:
         assert ask(site, "/stream", headers={"Host": "other.example"}).status_code == 400
 
 
-async def test_a_relay_that_is_cut_off_by_its_reader_is_noticed_by_the_built_in_stream(site: Site) -> None:
+async def test_a_relay_that_is_cut_off_by_its_reader_is_noticed_by_the_built_in_stream(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site(STREAMING_GRACE="0")
+
     def count() -> int:
         return site.log.count("GET /stream ended (left)")
 

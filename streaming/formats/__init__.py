@@ -7,7 +7,7 @@ format, so that whatever is done to text is done once.
 from collections.abc import Callable, Mapping
 
 from streaming.formats.extraction import OF_NO_CHOICE, Extracted, extract_answer, extract_prompt, put_back
-from streaming.formats.native import NativeReader, NativeWriter
+from streaming.formats.native import NativeReader, NativeWriter, new_stream_id
 from streaming.formats.openai import (
     OpenAIReader,
     OpenAIRelay,
@@ -66,6 +66,7 @@ __all__ = [
     "end_choice",
     "extract_answer",
     "extract_prompt",
+    "new_stream_id",
     "put_back",
     "read_completion",
     "whole_completion",

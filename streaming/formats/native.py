@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-import uuid
+import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from json.encoder import encode_basestring
@@ -86,11 +86,16 @@ def _failure(data: dict[str, Any]) -> Failure:
     )
 
 
+def new_stream_id() -> str:
+    """128 random bits: where nobody is logged in, whoever knows a stream's id may read it."""
+    return secrets.token_hex(16)
+
+
 @dataclass
 class NativeWriter:
     """Numbers the messages of one stream, from its ``connect`` to its ``done``."""
 
-    stream: str = field(default_factory=lambda: uuid.uuid4().hex)
+    stream: str = field(default_factory=new_stream_id)
     retry: int = 2000
     """The reconnection time in milliseconds."""
     _count: int = field(default=0, init=False)

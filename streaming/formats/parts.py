@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from streaming.formats.errors import NO_FACTS, ErrorFacts
 from streaming.sse import Message
 
-REASONS = ("stop", "blocked", "error", "stopped", "drained", "length")
+REASONS = ("stop", "blocked", "error", "stopped", "abandoned", "drained", "length")
 """Why a stream ended, as ``done`` tells it."""
 
 

@@ -39,6 +39,9 @@ class Limits:
 
 
 class Journal(Protocol):
+    async def start(self) -> None:
+        """Asks for the store, so that ``state`` knows of it. More than once does no harm; it is not needed first."""
+
     async def open(self, info: StreamInfo, on_stop: OnStop) -> StreamLog:
         """The log of a new stream, for its driver. AlreadyClaimed, JournalFull."""
 

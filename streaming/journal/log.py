@@ -48,6 +48,8 @@ class StreamLog:
     What an attached reader has not read yet stays; ``has_room`` tells the driver when to wait for it.
     """
 
+    is_driven_here = True
+
     def __init__(self, info: StreamInfo, max_bytes: int, first: int = 0) -> None:
         self.info = info
         self.first = first
@@ -56,7 +58,8 @@ class StreamLog:
         self.ended = ""
         self.on_size: Callable[[int], None] | None = None
         """Told how many bytes there are more, or fewer."""
-        self.on_reader_left: Callable[[], None] | None = None
+        self.on_reader_joined: Callable[[], None] | None = None
+        self.on_reader_left: Callable[[LogReader], None] | None = None
         self._max_bytes = max_bytes
         self._batches: list[Batch] = []
         self._start = self._end = 0  # bytes of the stream: before the first batch, and after the last
@@ -116,14 +119,16 @@ class StreamLog:
         position = -1 if after is None else after
         if position + 1 < self.first:
             raise Gap("the beginning of what was asked for is not kept any more")
-        reader = LogReader(self, position, self.offset_of(position), self.last if after is None else -1)
-        self._readers.add(reader)
-        return reader
+        return self._joined(LogReader(self, position, self.offset_of(position), self.last if after is None else -1))
 
     def stand_in(self) -> LogReader:
         """A reader that only stands somewhere, at first at the beginning: the data is read elsewhere."""
-        reader = LogReader(self, self.first - 1, self._start, -1)
+        return self._joined(LogReader(self, self.first - 1, self._start, -1))
+
+    def _joined(self, reader: LogReader) -> LogReader:
         self._readers.add(reader)
+        if self.on_reader_joined:
+            self.on_reader_joined()
         return reader
 
     def slowest_position(self) -> int:
@@ -201,7 +206,7 @@ class StreamLog:
         self._readers.discard(reader)
         self.give_room()
         if self.on_reader_left:
-            self.on_reader_left()
+            self.on_reader_left(reader)
 
 
 class LogReader:

@@ -29,6 +29,9 @@ class MemoryJournal:
         self._forget_expired()
         return stream in self._logs
 
+    async def start(self) -> None:
+        """There is nothing to begin."""
+
     async def open(self, info: StreamInfo, on_stop: OnStop) -> StreamLog:
         self.refuse_claimed(info)
         self.refuse_full()

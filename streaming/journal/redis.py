@@ -84,7 +84,7 @@ class RedisJournal:
     # --- What a journal promises
 
     async def open(self, info: StreamInfo, on_stop: OnStop) -> StreamLog:
-        await self._start()
+        await self.start()
         self._memory.refuse_claimed(info)
         self._memory.refuse_full()
         log = SharedLog(info, self._limits.stream_bytes, self._memory, self)
@@ -262,7 +262,7 @@ class RedisJournal:
 
     async def _meta(self, stream: str) -> dict[bytes, bytes]:
         """What Redis knows of a stream, which is sealed first if its worker is dead."""
-        await self._start()
+        await self.start()
         while True:
             meta = await self._answered(self._redis.hgetall(_keys(stream)[0]))
             if not meta:
@@ -313,7 +313,7 @@ class RedisJournal:
         replica = Replica(_info(stream, meta), self._limits.stream_bytes, _first_of(entries), meta[b"worker"].decode())
         for identity, fields in entries:
             replica.take_in(identity, fields)
-        replica.on_reader_left = lambda: self._drop_unread(replica)
+        replica.on_reader_left = lambda _: self._drop_unread(replica)
         self._replicas[stream] = replica
         if not replica.ended:
             self._in_background(self._introduce(replica))
@@ -408,7 +408,7 @@ class RedisJournal:
 
     # --- The heart
 
-    async def _start(self) -> None:
+    async def start(self) -> None:
         """In the process and loop that use it; a worker has its lease before its first stream."""
         if self._started is None:
             self._started = asyncio.get_running_loop().create_task(self._take_lease())
@@ -545,6 +545,8 @@ class SharedLog(KeptLog):
 
 class Replica(StreamLog):
     """The log of a stream that is driven by another worker, as far as Redis has it."""
+
+    is_driven_here = False
 
     def __init__(self, info: StreamInfo, max_bytes: int, first: int, worker: str) -> None:
         super().__init__(info, max_bytes, first)

@@ -80,7 +80,9 @@ def start_site(folder: Path, server: str, upstream: FaultyUpstream, **more: obje
         kind: {"URL": f"{upstream.url}/", "FORMAT": kind, "PROXY": True, **more} for kind in BODIES
     }
     entries["openai"]["MODELS"] = ["m"]
-    site = FaultySite(folder, SERVERS[server], STREAMING_UPSTREAMS=json.dumps(entries), STREAMING_ACCESS="public")
+    # Whoever leaves does not come back here; a short grace, so that its end is tried too.
+    env = {"STREAMING_UPSTREAMS": json.dumps(entries), "STREAMING_ACCESS": "public", "STREAMING_GRACE": "0.2"}
+    site = FaultySite(folder, SERVERS[server], **env)
     site.upstream = upstream
     return site
 

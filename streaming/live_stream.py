@@ -1,0 +1,282 @@
+"""A stream and its clients: it is driven from its source once, and may outlive the connection that asked for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextvars import copy_context
+from http import HTTPStatus
+
+from streaming import registry, upstreams
+from streaming.interruptible_wait import NEVER, Interrupted, InterruptibleWait
+from streaming.journal import JournalError, LogReader, StreamLog
+from streaming.relay import Relay
+from streaming.responses import TURN, Source, failure_of
+
+logger = logging.getLogger(__name__)
+
+
+class LiveStream:
+    """Drives a relay from its source, for the client that asked for the stream.
+
+    While that client alone attends the stream, its own loop drives it, with ``next``. When others come, or it leaves
+    and may come back (``log`` and ``grace`` seconds are given), a task drives, and all of them read what is kept. The
+    source is not read while the slowest is too far behind. When nobody has attended for ``grace`` seconds the stream
+    is ``abandoned``. Without a log it ends with its client.
+    """
+
+    def __init__(
+        self, source: Source, relay: Relay, log: StreamLog | None = None, *, label: str = "a stream", grace: float = 0
+    ) -> None:
+        self._source = source
+        self._relay = relay
+        self._label = label
+        self._log = log
+        self._grace = grace
+        self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
+        self._wait = InterruptibleWait()  # for the source
+        self._kept = 0  # messages
+        self._stopped: str | None = None
+        self._error = ""
+        self._has_begun = self._is_finished = False
+        self._is_stepping = self._hands_over = False
+        self._reader: LogReader | None = None  # of the first client, once it does not drive any more
+        self._reading = InterruptibleWait()
+        self._has_read_all = False
+        self._task: asyncio.Task[None] | None = None
+        self._stand_in: LogReader | None = None  # where the last client stood that left
+        self._alone_until = NEVER
+        if log:
+            log.on_reader_joined, log.on_reader_left = self._on_reader_joined, self._on_reader_left
+
+    # --- For the first client's response
+
+    @property
+    def is_over(self) -> bool:
+        return self._has_read_all if self._reader else self._relay.is_over
+
+    @property
+    def end(self) -> str:
+        if not self.is_over:
+            return ""
+        return self._error or (self._relay.end if self._relay.end == self._stopped else "done")
+
+    @property
+    def messages(self) -> int:
+        return self._relay.messages
+
+    def begin(self) -> bytes:
+        return b"" if self._reader else self._begun()
+
+    async def next(self, due: float) -> bytes:
+        try:
+            if self._reader is None:
+                return await self._step(due)
+            data = await self._reading.wait(self._reader.read, due)
+        except Interrupted:
+            return b""
+        except JournalError:
+            data = b""  # its client comes back, and is told then
+        self._has_read_all = not data
+        return data
+
+    def stop(self, reason: str) -> None:
+        self._stopped = self._stopped or reason
+        self._wait.interrupt()
+
+    def close(self) -> None:
+        """Its client has left, or has got everything."""
+        self._reading.close()
+        if self._log and not self._relay.is_over and (self._grace or self._reader):
+            self._hand_over()
+        else:
+            self._finish()
+        if self._reader:
+            self._reader.close()
+
+    # --- Driving
+
+    def _begun(self) -> bytes:
+        if self._has_begun or self._stopped:
+            return b""
+        self._has_begun = True
+        return self._keep(self._relay.begin())
+
+    async def _step(self, due: float) -> bytes:
+        """One piece of the source on its way. Interrupted if nothing has come by then, or the task is to drive."""
+        self._is_stepping = True
+        try:
+            return self._keep(await self._moved(due))
+        finally:
+            self._is_stepping = False
+            if self._hands_over and self._task is None and not self._relay.is_over:
+                self._start_task()
+
+    async def _moved(self, due: float) -> bytes:
+        relay = self._relay
+        if self._stopped:
+            return relay.stop(self._stopped)
+        try:
+            if relay.is_behind:
+                await asyncio.sleep(0)
+                return relay.resume()
+            chunk = await self._wait.wait(self._source.read, due)
+            return relay.feed(chunk) if chunk else relay.finish()
+        except Interrupted:
+            if self._stopped:
+                return relay.stop(self._stopped)
+            raise
+        except upstreams.UpstreamError as error:
+            self._error = f"error: {error}"
+            return relay.fail(failure_of(error))
+        except Exception as error:  # noqa: BLE001 (an exception that left the stream would hang its client)
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> bytes:
+        failure = failure_of(error)
+        self._error = f"error: {failure.detail}"
+        if failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.error("%s failed", self._label, exc_info=error)
+        return self._relay.stop("error", failure)
+
+    def _keep(self, out: bytes) -> bytes:
+        if self._log:
+            if out:
+                self._log.append(out, self._relay.messages - self._kept)
+                self._kept = self._relay.messages
+            if self._relay.is_over:
+                self._log.end(self._relay.end)
+        return out
+
+    def _finish(self) -> None:
+        """Closes what is behind it. It does not wait."""
+        if self._is_finished:
+            return
+        self._is_finished = True
+        if not self._relay.is_over and self._log:
+            self._keep(self._relay.stop(self._stopped or "abandoned"))
+        self._relay.close()
+        self._wait.close()
+        if self._log:
+            self._log.on_reader_joined = self._log.on_reader_left = None
+            if self._stand_in:
+                self._stand_in.close()
+        try:
+            self._source.close(linger=self._relay.is_complete)
+        except Exception:
+            logger.exception("the source of %s could not be closed", self._label)
+
+    # --- Others come, and clients leave
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it runs though nobody attends it: a client's response counts for itself."""
+        return self._stand_in is not None and not self._is_finished
+
+    def _on_reader_joined(self) -> None:
+        if self._stand_in:
+            stand_in, self._stand_in = self._stand_in, None
+            self._alone_until = NEVER
+            stand_in.close()
+        self._hand_over()
+
+    def _on_reader_left(self, reader: LogReader) -> None:
+        if not self._log or self._log.readers or self._is_finished or self._stand_in is reader:
+            return
+        # What the client that left has not read stays, until somebody comes for it.
+        self._log.on_reader_joined = None
+        self._stand_in = self._log.stand_in()
+        self._stand_in.move_to(reader.position)
+        self._log.on_reader_joined = self._on_reader_joined
+        self._alone_until = self._loop.time() + self._grace
+        self._wait.interrupt()
+
+    def _hand_over(self) -> None:
+        """From here on the first client reads what is kept, as the others do, and a task drives."""
+        if self._reader or self._is_finished:
+            return
+        if self._is_stepping:
+            self._hands_over = True
+            self._wait.interrupt()
+        else:
+            self._start_task()
+
+    def _start_task(self) -> None:
+        if self._log:
+            self._log.on_reader_joined = None
+            self._reader = self._log.reader(after=self._log.last)
+            self._log.on_reader_joined = self._on_reader_joined
+        self._task = self._loop.create_task(self._drive(), context=self._context)
+        registry.watch(self)
+
+    async def _drive(self) -> None:
+        try:
+            self._begun()
+            steps = 0
+            while not self._relay.is_over:
+                await self._drive_on()
+                steps += 1
+                if steps % TURN == 0:
+                    await asyncio.sleep(0)
+        except Exception:
+            logger.exception("%s failed", self._label)
+        finally:
+            self._finish()
+        logger.info("%s, driven by a task of its own, ended (%s)", self._label, self._error or self._relay.end)
+
+    async def _drive_on(self) -> None:
+        try:
+            if self._log and not self._log.has_room and not self._stopped:
+                await self._wait.wait(self._log.until_room, self._alone_until)
+            await self._step(self._alone_until)
+        except Interrupted:
+            pass
+        if self._loop.time() >= self._alone_until:
+            self.stop("abandoned")
+
+
+class JoinedStream:
+    """Another client of a stream, wherever that is driven: what is kept of it, then what comes."""
+
+    def __init__(self, reader: LogReader, first: bytes = b"") -> None:
+        self._reader = reader
+        self._first = first
+        self._wait = InterruptibleWait()
+        self._began_after = reader.position
+        self._is_cut = False
+        self.is_over = False
+
+    @property
+    def end(self) -> str:
+        if self._is_cut:
+            return "cut"
+        return "done" if self.is_over else ""
+
+    @property
+    def messages(self) -> int:
+        return max(self._reader.position - self._began_after, 0)
+
+    def begin(self) -> bytes:
+        return self._first
+
+    async def next(self, due: float) -> bytes:
+        try:
+            data = b"" if self._is_cut else await self._wait.wait(self._reader.read, due)
+        except Interrupted:
+            return b""
+        except JournalError:
+            # There is no "done": the client may come back, and is told then.
+            data, self._is_cut = b"", True
+        self.is_over = not data
+        return data
+
+    def stop(self, reason: str) -> None:
+        """What is driven here ends here. Of another worker's stream the client reads on elsewhere: it is cut."""
+        if not self._reader.log.is_driven_here:
+            self._is_cut = True
+            self._wait.interrupt()
+
+    def close(self) -> None:
+        self._wait.close()
+        self._reader.close()

@@ -1,0 +1,476 @@
+"""Coming back to a stream, over HTTP, at a real site with a real upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import httpx
+import pytest
+
+from streaming.sse import Message, Parser
+from tests.conftest import PASSWORD, Connection, ScriptedUpstream, Site, eventually
+
+JSON = {"Content-Type": "application/json"}
+
+
+class Answers:
+    """What the upstream says, as the test lets it: a delta for each text that is put in, and ``done`` at last."""
+
+    def __init__(self, upstream: ScriptedUpstream) -> None:
+        self.upstream = upstream
+        self._events: asyncio.Queue[bytes] | None = None
+        self._began = threading.Event()
+        upstream.script = self._answer
+
+    async def _answer(self, connection: Connection) -> None:
+        self._events = asyncio.Queue()
+        await connection.begin()
+        self._began.set()
+        gone = asyncio.create_task(connection.until_left())
+        while not gone.done():
+            event = asyncio.create_task(self._events.get())
+            await asyncio.wait({event, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not event.done():
+                event.cancel()
+                break
+            await connection.send(event.result())
+            if b"done" in event.result():
+                break
+        await gone if not gone.done() else None
+
+    def say(self, *texts: str) -> None:
+        assert self._began.wait(10)
+        for text in texts:
+            self._put(f"data: {json.dumps({'delta': text})}\n\n".encode())
+
+    def finish(self) -> None:
+        assert self._began.wait(10)
+        self._put(b'event: done\ndata: {"reason": "stop"}\n\n')
+
+    def _put(self, data: bytes) -> None:
+        assert self._events is not None
+        self.upstream._loop.call_soon_threadsafe(self._events.put_nowait, data)
+
+    @property
+    def asked(self) -> int:
+        return len(self.upstream.requests)
+
+
+class Reading:
+    """An answer that is being read."""
+
+    def __init__(self, site: Site, method: str, address: str, **options: Any) -> None:
+        self._client = httpx.Client(base_url=site.url, timeout=20, cookies=options.pop("cookies", None))
+        self._stream = self._client.stream(method, address, **options)
+        self.response = self._stream.__enter__()
+        self._chunks = self.response.iter_raw()
+        self._parser = Parser()
+        self.messages: list[Message] = []
+
+    def until(self, text: str) -> Reading:
+        while text not in self.text:
+            self.messages += self._parser.feed(next(self._chunks))
+        return self
+
+    def whole(self) -> Reading:
+        for chunk in self._chunks:
+            self.messages += self._parser.feed(chunk)
+        self.leave()
+        return self
+
+    def leave(self) -> None:
+        self._stream.__exit__(None, None, None)
+        self._client.close()
+
+    close = leave
+
+    @property
+    def text(self) -> str:
+        return "".join(json.loads(message.data).get("delta", "") for message in self.messages if message.data[0] == "{")
+
+    @property
+    def last_event_id(self) -> str:
+        return self._parser.last_event_id
+
+    @property
+    def address(self) -> str:
+        return str(self.response.headers["Content-Location"])
+
+    @property
+    def reason(self) -> str:
+        last = self.messages[-1]
+        return str(json.loads(last.data)["reason"]) if last.event == "done" else ""
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[ScriptedUpstream]:
+    upstream = ScriptedUpstream()
+    yield upstream
+    upstream.stop()
+
+
+@pytest.fixture(scope="module")
+def public(migrated: Any, upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    import shutil
+
+    folder = tmp_path_factory.mktemp("public")
+    shutil.copytree(migrated, folder, dirs_exist_ok=True)
+    models = json.dumps(
+        {"default": {"URL": upstream.url}, "chat": {"URL": upstream.url, "FORMAT": "openai", "MODELS": ["m"]}}
+    )
+    site = Site(folder, STREAMING_ACCESS="public", STREAMING_UPSTREAMS=models)
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def answers(upstream: ScriptedUpstream) -> Answers:
+    upstream.requests.clear()
+    upstream.left.clear()
+    return Answers(upstream)
+
+
+def ask(site: Site, method: str, address: str, **options: Any) -> httpx.Response:
+    return httpx.request(method, site.url + address, timeout=20, **options)
+
+
+class TestAnAnswer:
+    def test_says_where_it_can_be_read_on(self, public: Site, answers: Answers) -> None:
+        with closing(Reading(public, "POST", "/transfer", json={"prompt": "hi"})) as reading:
+            answers.say("a")
+            reading.until("a")
+            stream = json.loads(reading.messages[0].data)["stream"]
+
+            assert reading.address == f"/streams/{stream}"
+            assert len(stream) == 32
+
+    @pytest.mark.parametrize("address", ["/stream?interval=0&step=100", "/stream?interval=0&step=100&format=openai"])
+    def test_of_this_site_s_own_documents_is_kept_too(self, public: Site, address: str) -> None:
+        first = ask(public, "GET", address)
+        again = ask(public, "GET", f"{first.headers['Content-Location']}?after=-1")
+
+        assert again.content == first.content
+        assert again.headers["Content-Type"] == first.headers["Content-Type"]
+
+    def test_to_head_begins_no_stream(self, public: Site) -> None:
+        answer = ask(public, "HEAD", "/stream?interval=60")
+
+        assert answer.status_code == 200
+        assert "Content-Location" not in answer.headers
+
+
+class TestComingBack:
+    def test_after_a_cut_gives_what_came_meanwhile_and_then_what_comes(self, public: Site, answers: Answers) -> None:
+        reading = Reading(public, "POST", "/transfer", json={"prompt": "hi"})
+        answers.say("a")
+        reading.until("a").leave()
+        answers.say("b", "c")
+
+        back = Reading(public, "GET", reading.address, headers={"Last-Event-ID": reading.last_event_id}).until("bc")
+        answers.say("d")
+        answers.finish()
+
+        assert (back.whole().text, back.reason, answers.asked) == ("bcd", "stop", 1)
+
+    def test_without_an_id_gives_all_of_it_in_few_messages(self, public: Site, answers: Answers) -> None:
+        reading = Reading(public, "POST", "/transfer", json={"prompt": "hi"})
+        answers.say(*"abcdefgh")
+        reading.until("h").leave()
+
+        back = Reading(public, "GET", reading.address).until("h")
+        answers.finish()
+
+        assert back.whole().text == "abcdefgh"
+        assert [message.event for message in back.messages] == ["connect", "message", "done"]
+
+    def test_after_a_number(self, public: Site, answers: Answers) -> None:
+        reading = Reading(public, "POST", "/transfer", json={"prompt": "hi"})
+        answers.say(*"abc")
+        answers.finish()
+        reading.whole()
+
+        assert Reading(public, "GET", f"{reading.address}?after=1").whole().text == "bc"
+        assert ask(public, "GET", f"{reading.address}?after=4").status_code == 204
+
+    def test_of_several_at_once(self, public: Site, answers: Answers) -> None:
+        reading = Reading(public, "POST", "/transfer", json={"prompt": "hi"})
+        answers.say("a")
+        reading.until("a")
+        tabs = [Reading(public, "GET", reading.address) for _ in range(3)]
+        answers.say("b")
+        answers.finish()
+
+        assert {tab.whole().text for tab in [reading, *tabs]} == {"ab"}
+        assert answers.asked == 1
+
+    @pytest.mark.parametrize("after", ["x", "", "-2", "1.5", "9" * 19, "١"])
+    def test_after_what_is_no_number_is_refused(self, public: Site, answers: Answers, after: str) -> None:
+        reading = Reading(public, "GET", "/stream?interval=0&step=10000").whole()
+
+        assert ask(public, "GET", f"{reading.address}?after={after}").status_code == 400
+
+    def test_with_the_id_of_another_stream_is_refused(self, public: Site) -> None:
+        reading = Reading(public, "GET", "/stream?interval=0&step=10000").whole()
+
+        for other in ("x", f"{'0' * 32}:1", f"{reading.last_event_id}x"):
+            assert ask(public, "GET", reading.address, headers={"Last-Event-ID": other}).status_code == 400
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+    def test_to_what_is_not_there_is_a_404(self, public: Site, method: str) -> None:
+        answer = ask(public, method, f"/streams/{'0' * 32}")
+
+        assert answer.status_code == 404
+        if method != "HEAD":
+            assert answer.json()["detail"] == "there is no such stream, or not any more"
+
+    def test_to_what_is_not_kept_from_its_beginning_is_a_410(self, make_site: Callable[..., Site]) -> None:
+        site = make_site(STREAMING_JOURNAL_BYTES="3000")
+        reading = Reading(site, "GET", "/stream?interval=0&step=20").whole()
+
+        answer = ask(site, "GET", reading.address)
+        end = Reading(site, "GET", f"{reading.address}?after={len(reading.messages) - 5}").whole()
+
+        assert (answer.status_code, answer.headers["Content-Type"]) == (410, "application/problem+json")
+        assert end.messages == reading.messages[-4:]
+
+    def test_of_an_event_source_reads_on_and_does_not_ask_again(self, public: Site, answers: Answers) -> None:
+        reading = Reading(public, "GET", "/transfer")
+        answers.say("a")
+        reading.until("a").leave()
+        answers.say("b")
+        answers.finish()
+
+        back = Reading(public, "GET", "/transfer", headers={"Last-Event-ID": reading.last_event_id})
+
+        assert (back.whole().text, answers.asked) == ("b", 1)
+        ended = ask(public, "GET", "/transfer", headers={"Last-Event-ID": back.last_event_id})
+        assert (ended.status_code, answers.asked) == (204, 1)
+
+
+class TestTheState:
+    def test_is_told_by_head(self, public: Site, answers: Answers) -> None:
+        reading = Reading(public, "POST", "/transfer", json={"prompt": "hi"})
+        answers.say("a")
+        reading.until("a")
+        stream = reading.address.rpartition("/")[2]
+        running = ask(public, "HEAD", reading.address)
+        answers.finish()
+        reading.whole()
+        ended = ask(public, "HEAD", reading.address)
+
+        assert (running.status_code, running.content) == (200, b"")
+        assert (running.headers["Stream-State"], running.headers["Stream-Last-Event-ID"]) == ("running", f"{stream}:1")
+        assert (ended.headers["Stream-State"], ended.headers["Stream-Last-Event-ID"]) == ("stop", f"{stream}:2")
+
+
+class TestStopping:
+    def test_tells_every_client_and_closes_the_upstream(self, public: Site, answers: Answers) -> None:
+        reading = Reading(public, "POST", "/transfer", json={"prompt": "hi"})
+        answers.say("a")
+        reading.until("a")
+        tab = Reading(public, "GET", reading.address).until("a")
+
+        statuses = [ask(public, "DELETE", reading.address).status_code for _ in range(2)]
+
+        assert statuses == [202, 202]
+        assert (reading.whole().reason, tab.whole().reason) == ("stopped", "stopped")
+        assert answers.upstream.left.wait(5)
+        assert ask(public, "HEAD", reading.address).headers["Stream-State"] == "stopped"
+        assert ask(public, "DELETE", reading.address).status_code == 202
+
+
+class TestLeaving:
+    def test_is_not_stopping_for_a_while(self, make_site: Callable[..., Site], answers: Answers) -> None:
+        site = make_site(STREAMING_ACCESS="public", UPSTREAM_URL=answers.upstream.url, STREAMING_GRACE="0.5")
+        reading = Reading(site, "POST", "/transfer", json={"prompt": "hi"})
+        answers.say("a")
+        reading.until("a").leave()
+        assert not answers.upstream.left.wait(0.2)
+
+        assert answers.upstream.left.wait(5)
+        back = Reading(site, "GET", reading.address).whole()
+        assert (back.text, back.reason) == ("a", "abandoned")
+
+    def test_before_the_head_has_come_asks_the_upstream_once(self, public: Site, answers: Answers) -> None:
+        """The client sends the same again, with its key, and gets the answer to its first request."""
+        go_on = threading.Event()
+        answer = answers._answer
+
+        async def late(connection: Connection) -> None:
+            await asyncio.to_thread(go_on.wait, 10)
+            await answer(connection)
+
+        answers.upstream.script = late
+        key = {"Idempotency-Key": "before the head"}
+        head = "\n".join(f"{name}: {value}" for name, value in (key | JSON).items())
+        with public.connect(f"POST /transfer\n{head}", b'{"prompt":"hi"}'):
+            eventually(lambda: answers.asked == 1, "the upstream is asked")
+
+        texts = list[str]()
+        again = threading.Thread(
+            target=lambda: texts.append(
+                Reading(public, "POST", "/transfer", content=b'{"prompt":"hi"}', headers=key | JSON).whole().text
+            )
+        )
+        again.start()
+        go_on.set()
+        answers.say("a")
+        answers.finish()
+        again.join(10)
+
+        assert (texts, answers.asked) == (["a"], 1)
+
+
+class TestAnIdempotencyKey:
+    def test_leads_a_second_request_to_the_stream_of_the_first(self, public: Site, answers: Answers) -> None:
+        options: dict[str, Any] = {"json": {"prompt": "hi"}, "headers": {"Idempotency-Key": "k1"}}
+        first = Reading(public, "POST", "/transfer", **options)
+        answers.say("a")
+        first.until("a").leave()
+
+        second = Reading(public, "POST", "/transfer", **options).until("a")
+        answers.say("b")
+        answers.finish()
+        third = Reading(public, "POST", "/transfer", **options)
+
+        assert (second.whole().text, third.whole().text, answers.asked) == ("ab", "ab", 1)
+        assert first.address == second.address == third.address
+
+    def test_with_another_body_is_a_conflict(self, public: Site, answers: Answers) -> None:
+        first = Reading(public, "POST", "/transfer", json={"prompt": "hi"}, headers={"Idempotency-Key": "k2"})
+
+        for address, body in (("/transfer", {"prompt": "ho"}), ("/transfer/default", {"prompt": "hi"})):
+            answer = ask(public, "POST", address, json=body, headers={"Idempotency-Key": "k2"})
+            assert answer.status_code == 409
+        answers.finish()
+        first.whole()
+        assert answers.asked == 1
+
+    def test_is_free_again_when_the_request_was_refused(self, public: Site, answers: Answers) -> None:
+        options: dict[str, Any] = {"json": {"prompt": "hi"}, "headers": {"Idempotency-Key": "k3"}}
+
+        async def refuse(connection: Connection) -> None:
+            await connection.begin("500 Oops", "Content-Length: 0")
+
+        answer, answers.upstream.script = answers.upstream.script, refuse
+        assert ask(public, "POST", "/transfer", **options).status_code == 502
+        answers.upstream.script = answer
+
+        reading = Reading(public, "POST", "/transfer", **options)
+        answers.say("a")
+        answers.finish()
+        assert (reading.whole().text, answers.asked) == ("a", 2)
+
+    @pytest.mark.parametrize("key", ["a" * 256, "a\x7f", "\xe9"])
+    def test_that_is_none_is_refused(self, public: Site, answers: Answers, key: str) -> None:
+        headers = {"Idempotency-Key": key.encode("latin-1")}
+
+        assert ask(public, "POST", "/transfer", json={"prompt": "hi"}, headers=headers).status_code == 400
+        assert answers.asked == 0
+
+
+class TestTheOpenAIAPI:
+    BODY = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+
+    @pytest.fixture(autouse=True)
+    def chunks(self, answers: Answers) -> None:
+        def say(*texts: str) -> None:
+            assert answers._began.wait(10)
+            for text in texts:
+                chunk = {
+                    "id": "1",
+                    "object": "chat.completion.chunk",
+                    "choices": [{"index": 0, "delta": {"content": text}}],
+                }
+                answers._put(f"data: {json.dumps(chunk)}\n\n".encode())
+
+        def finish() -> None:
+            chunk = {"id": "1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+            answers._put(f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\nevent: done\n\n".encode())
+
+        answers.say, answers.finish = say, finish  # type: ignore[method-assign]
+
+    def test_closes_the_upstream_when_its_client_leaves(self, public: Site, answers: Answers) -> None:
+        reading = Reading(public, "POST", "/v1/chat/completions", json=self.BODY)
+        answers.say("a")
+        next(reading._chunks)
+
+        reading.leave()
+
+        assert answers.upstream.left.wait(5)
+
+    def test_with_a_key_a_request_that_is_sent_again_joins(self, public: Site, answers: Answers) -> None:
+        options: dict[str, Any] = {"json": self.BODY, "headers": {"Idempotency-Key": "v1"}}
+        first = Reading(public, "POST", "/v1/chat/completions", **options)
+        answers.say("a")
+        next(first._chunks)
+        first.leave()
+
+        second = Reading(public, "POST", "/v1/chat/completions", **options)
+        answers.say("b")
+        answers.finish()
+        second.whole()
+
+        deltas = [json.loads(each.data)["choices"][0]["delta"] for each in second.messages[:-1]]
+        assert "".join(delta.get("content") or "" for delta in deltas) == "ab"
+        assert (second.messages[-1].data, answers.asked) == ("[DONE]", 1)
+        assert Reading(public, "GET", second.address).whole().messages == second.messages
+
+    def test_says_a_conflict_as_its_clients_know_it(self, public: Site, answers: Answers) -> None:
+        first = Reading(public, "POST", "/v1/chat/completions", json=self.BODY, headers={"Idempotency-Key": "v2"})
+        answer = ask(
+            public, "POST", "/v1/chat/completions", json={**self.BODY, "n": 1}, headers={"Idempotency-Key": "v2"}
+        )
+
+        assert answer.status_code == 409
+        assert answer.json()["error"]["code"] == "idempotency_error"
+        first.leave()
+
+
+class TestWhoMayComeBack:
+    def test_is_who_was_logged_in_and_nobody_else(self, make_site: Callable[..., Site], answers: Answers) -> None:
+        site = make_site(UPSTREAM_URL=answers.upstream.url, STREAMING_ACCESS="login")
+        browser = httpx.Client(base_url=site.url, timeout=20)
+        browser.get("/admin/login/")
+        login = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        browser.post("/admin/login/", data=login, headers={"Referer": site.url})
+        token = {"X-CSRFToken": browser.cookies["csrftoken"]}
+        reading = Reading(site, "POST", "/transfer", json={"prompt": "hi"}, headers=token, cookies=browser.cookies)
+        answers.say("a")
+        reading.until("a")
+
+        assert [ask(site, method, reading.address).status_code for method in ("GET", "HEAD", "DELETE")] == [404] * 3
+        assert browser.head(reading.address).status_code == 200
+        assert browser.delete(reading.address).status_code == 403  # another site's form could send it
+        assert browser.delete(reading.address, headers=token).status_code == 202
+        assert reading.whole().reason == "stopped"
+        browser.close()
+
+    def test_of_a_stream_that_nobody_owns_is_who_knows_its_id(self, make_site: Callable[..., Site]) -> None:
+        site = make_site()
+        reading = Reading(site, "GET", "/stream?interval=0&step=10000").whole()
+
+        assert ask(site, "GET", reading.address).status_code == 200
+        assert ask(site, "GET", reading.address, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+        ours = [line for line in site.log.splitlines() if " INFO streaming." in line]
+        assert [line for line in ours if "GET /streams/" in line]
+        assert not [line for line in ours if reading.address in line]
+
+
+def test_sigterm_tells_the_clients_and_ends_what_nobody_reads(make_site: Callable[..., Site], answers: Answers) -> None:
+    site = make_site(STREAMING_ACCESS="public", UPSTREAM_URL=answers.upstream.url)
+    reading = Reading(site, "POST", "/transfer", json={"prompt": "hi"})
+    answers.say("a")
+    reading.until("a")
+    tab = Reading(site, "GET", reading.address).until("a")
+
+    site.process.terminate()
+
+    assert (reading.whole().reason, tab.whole().reason) == ("drained", "drained")
+    assert site.process.wait(10) == 0
+    assert "Traceback" not in site.log
