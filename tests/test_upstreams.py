@@ -230,7 +230,18 @@ class TestConnecting:
         assert bodies == [{"model": "ours", **asked, "stream": True}]
 
     @pytest.mark.parametrize(
-        "body", [b"{", b"[]", b"3", b"{}", b'{"prompt": ""}', b'{"prompt": 3}', b'{"messages": "hi"}', b"\xff"]
+        "body",
+        [
+            b"{",
+            b"[]",
+            b"3",
+            b"{}",
+            b'{"prompt": ""}',
+            b'{"prompt": 3}',
+            b'{"messages": "hi"}',
+            b"\xff",
+            b'{"prompt": "a", "n": NaN}',
+        ],
     )
     async def test_asks_nothing_of_it_without_a_prompt(
         self, upstream: ScriptedUpstream, configure: Configure, body: bytes

@@ -25,7 +25,6 @@ EVENT_STREAM = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",
-    "content-encoding": "identity",
 }
 
 

@@ -320,10 +320,14 @@ async def _refuse_unless_open(upstream: UpstreamConfig, request: HttpRequest) ->
     raise Closed(upstream.name, "is not open to /proxy" + (f": {hint}" if user and user.is_staff else ""))
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")  # though Python would take it
+
+
 def _chat_completion_fields(upstream: UpstreamConfig, body: bytes) -> Fields:
     """A chat completion request made from ``{"prompt": ...}`` or ``{"messages": [...]}``, other fields kept."""
     try:
-        fields = json.loads(body or b"{}")
+        fields = json.loads(body or b"{}", parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise BadPrompt(upstream.name, "takes JSON, which the body is not") from error
     if not isinstance(fields, dict):
