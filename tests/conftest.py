@@ -248,6 +248,7 @@ class ScriptedUpstream:
         self.left = threading.Event()
         """Set once a peer has closed a connection whose script awaited ``until_left``."""
         self.accepted = 0
+        self.open = 0
         self.script: Script = _answer_nothing
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -262,12 +263,14 @@ class ScriptedUpstream:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
+        self.open += 1
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             connection = Connection(await reader.readuntil(b"\r\n\r\n"), reader, writer)
             self.requests.append(connection)
             await self.script(connection)
             if connection.closed.is_set():
                 self.left.set()
+        self.open -= 1
         writer.close()
 
     def stop(self) -> None:

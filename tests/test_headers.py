@@ -45,6 +45,7 @@ TO_THE_SERVER_IN_FRONT = [
     ("Surrogate-Control", "max-age=3600"),
     ("CDN-Cache-Control", "public"),
 ]
+OF_THE_SERVER = [("Date", "Thu, 01 Jan 2026 00:00:00 GMT"), ("Server", "llm/1.0")]
 OF_THE_CONNECTION = [
     ("Connection", "close"),
     ("Keep-Alive", "timeout=5"),
@@ -56,8 +57,11 @@ OF_THE_CONNECTION = [
 ]
 
 
+WHAT_STAYS = [*FOR_THE_WHOLE_SITE, *TO_THE_SERVER_IN_FRONT, *OF_THE_SERVER, *OF_THE_CONNECTION]
+
+
 @pytest.mark.parametrize("spelled", [str, str.lower, str.upper])
-@pytest.mark.parametrize(("name", "value"), [*FOR_THE_WHOLE_SITE, *TO_THE_SERVER_IN_FRONT, *OF_THE_CONNECTION])
+@pytest.mark.parametrize(("name", "value"), WHAT_STAYS)
 def test_what_speaks_for_this_site_or_to_its_servers_stays_here(name: str, value: str, spelled: object) -> None:
     assert end_to_end([(spelled(name), value)]) == SHUT_IN  # type: ignore[operator]
 

@@ -315,6 +315,75 @@ class TestWhatGoesWrong:
         with pytest.raises(Unreachable, match="not in HTTP"):
             await connected()
 
+    @pytest.mark.parametrize("head", [b"", b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Type: text/ev"])
+    async def test_it_begins_its_head_and_does_not_go_on(
+        self, upstream: ScriptedUpstream, configure: Configure, head: bytes
+    ) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.send(head)
+            await connection.until_left()
+
+        upstream.script = script
+        configure(TIMEOUTS={"head": 0.1, "idle": 0.1})
+
+        with pytest.raises(Silent, match=r"did not answer within 0\.1 s"):
+            await relayed()
+        await asyncio.to_thread(eventually, lambda: upstream.accepted and not upstream.open, "the connection is closed")
+
+    async def test_it_writes_its_head_byte_by_byte_for_ever(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.send(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while True:
+                await connection.send(b"x")
+                await asyncio.sleep(0.005)
+
+        upstream.script = script
+        configure(TIMEOUTS={"head": 0.2})
+
+        with pytest.raises(Silent, match=r"did not answer within 0\.2 s"):
+            await relayed()
+        await asyncio.to_thread(eventually, lambda: upstream.accepted and not upstream.open, "the connection is closed")
+
+    @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+    async def test_it_closes_its_side_in_the_middle_and_goes_on_listening(
+        self, upstream: ScriptedUpstream, configure: Configure, framing: str
+    ) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.begin("200 OK", framing)
+            await connection.send(b"5\r\nhello\r\n" if "chunked" in framing else b"hello")
+            connection._writer.write_eof()
+            await connection.until_left()
+
+        upstream.script = script
+        answer = await relayed()
+
+        assert await answer.read() == b"hello"
+        with pytest.raises(upstreams.Broken, match="broke off in the middle"):
+            await answer.read()
+        assert await asyncio.to_thread(upstream.left.wait, 20)
+
+    async def test_it_answers_before_it_has_read_the_body_and_reads_no_more(
+        self, upstream: ScriptedUpstream, configure: Configure
+    ) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.begin("413 Too Large", "Content-Length: 2")
+            await connection.send(b"no")
+            await connection.until_left()
+
+        async def endless() -> AsyncGenerator[bytes]:
+            while True:
+                yield b"x" * 65536
+                await asyncio.sleep(0)
+
+        upstream.script = script
+
+        answer = await relayed(method="POST", body=endless(), headers={"Transfer-Encoding": "chunked"})
+
+        assert (answer.status, await all_of(answer)) == (413, b"no")
+        assert await asyncio.to_thread(upstream.left.wait, 20)
+
     async def test_it_falls_silent(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         async def script(connection: Connection) -> None:
             await connection.begin()

@@ -67,6 +67,9 @@ SPEAKS_FOR_THE_SITE = (
 )
 """What would speak to a browser for this whole site."""
 
+SAID_BY_OUR_SERVER = {"date", "server"}
+"""The server of this site says them of itself: uvicorn even beside others'. nginx keeps an upstream's back as well."""
+
 SPEAKS_TO_OUR_SERVER = {"x-sendfile", "x-lighttpd-send-file", "x-lighttpd-send-tempfile", "x-reproxy-url"} | {
     *("surrogate-control", "surrogate-key", "cache-tag", "cdn-cache-control", "cloudflare-cdn-cache-control"),
     *("edge-control", "edge-cache-tag"),
@@ -76,7 +79,7 @@ SPEAKS_TO_OUR_SERVER = {"x-sendfile", "x-lighttpd-send-file", "x-lighttpd-send-t
 DROPPED_PREFIXES = ("access-control-", "cross-origin-", "x-accel-", "attribution-reporting-")
 """CORS and isolation, which are this site's to say; nginx's orders; advertising that speaks for an origin."""
 
-DROPPED_FROM_RESPONSES = HOP_BY_HOP | COOKIES | SPEAKS_FOR_THE_SITE | SPEAKS_TO_OUR_SERVER
+DROPPED_FROM_RESPONSES = HOP_BY_HOP | COOKIES | SPEAKS_FOR_THE_SITE | SPEAKS_TO_OUR_SERVER | SAID_BY_OUR_SERVER
 
 SHUT_IN = [("Content-Security-Policy", "sandbox"), ("X-Content-Type-Options", "nosniff"), ("X-Frame-Options", "DENY")]
 """Were the response a page it would be one of this site's own: so it runs nothing, is taken for nothing else, and
