@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from streaming.formats.assembly import is_undecided, looks_like_events, looks_like_json
 from streaming.upstreams.response import Body
@@ -39,9 +39,12 @@ class EventBody:
         while not self._has_ended and is_undecided(self._beginning) and len(self._beginning) < MAX_BLANK_BYTES:
             await self._read_more()
 
-    async def read(self) -> bytes:
+    def read(self) -> Awaitable[bytes]:
+        return self._body.read() if self._is_passed and not self._has_ended else self._read_first()
+
+    async def _read_first(self) -> bytes:
         if self._is_passed:
-            return b"" if self._has_ended else await self._body.read()
+            return b""
         await self.read_beginning()
         if self.is_json:
             return self._convert(await self._read_all())
