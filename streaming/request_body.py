@@ -84,8 +84,10 @@ class IncomingBody:
             return {"type": "http.request", "body": b"", "more_body": False}
         await self._unread.wait()
         while self._has_more:
-            if (message := await self._next())["type"] == "http.disconnect":
-                return message
+            # An answer may go on for long while what nobody reads of the body pauses.
+            with suppress(BadRequest):
+                if (message := await self._next())["type"] == "http.disconnect":
+                    return message
         return await self._receive()
 
     async def _receive_form(self) -> dict[str, Any]:

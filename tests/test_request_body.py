@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import shutil
@@ -248,6 +249,32 @@ def test_an_upload_streams_to_the_upstream_of_a_proxy(
         assert b"200 OK" in read_until(reader, b"ok")
 
     assert b"".join(came) == b"firstafter"
+
+
+def test_an_answer_goes_on_while_a_body_that_nobody_reads_any_more_pauses(
+    make_site: MakeSite, upstream: ScriptedUpstream
+) -> None:
+    go_on = threading.Event()
+
+    async def answer_early(connection: Connection) -> None:
+        await connection.begin("200 OK")
+        await connection.send(b"data: 1\n\n")
+        while not go_on.is_set():  # noqa: ASYNC110 (it is set in another thread)
+            await asyncio.sleep(0.01)
+        await connection.send(b"data: 2\n\n")
+
+    upstream.script = answer_early
+    more = {"STREAMING_BODY_IDLE_SECONDS": "0.3", "UPSTREAM_PROXY": "1"}
+    site = make_site(STREAMING_ACCESS="public", UPSTREAM_URL=upstream.url, **more)
+
+    with opened(site, head("POST /proxy", "Content-Length: 10") + b"first") as reader:
+        assert b"data: 1" in read_until(reader, b"data: 1")
+        reader.settimeout(1.0)  # more than the body may pause for
+        with pytest.raises(TimeoutError):
+            assert reader.recv(100) == b"more", "nothing comes, and the connection stays"
+        go_on.set()
+        reader.settimeout(DEADLINE)
+        assert b"data: 2" in read_until(reader, b"data: 2")
 
 
 class Http2:
