@@ -60,7 +60,7 @@ class FaultySite(Site):
                 for name in ("tasks", "slots", "streams", "upstreams", "descriptors")
                 if getattr(now, name) > getattr(before, name)
             ]
-            return not has_more and now.threads <= before.threads + 12  # the pools have their threads by and by
+            return not has_more and now.threads <= before.threads + 24  # the pools have their threads by and by
 
         try:
             eventually(is_back, "what was opened is closed")
