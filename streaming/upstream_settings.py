@@ -205,6 +205,23 @@ def names() -> list[str]:
     return list(dict.fromkeys(["default", *settings.STREAMING_UPSTREAMS]))
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the page has to know of an upstream to ask it."""
+
+    name: str
+    plays_documents: bool
+    """Whether it takes the fields of ``/stream``. Servers of LLM APIs refuse a field that they do not know."""
+    models: tuple[str, ...]
+
+
+def choices() -> list[Choice]:
+    """All upstreams, "default" first."""
+    entries = {name: settings.STREAMING_UPSTREAMS.get(name) for name in names()}
+    configs = {name: read_config(name, entry) if entry else None for name, entry in entries.items()}
+    return [Choice(name, not it or it.format == "native", it.models if it else ()) for name, it in configs.items()]
+
+
 def default_plays_documents() -> bool:
     """Whether "default" takes the fields of ``/stream``: this site itself does, or another one in its format.
 

@@ -39,8 +39,12 @@ def page(request: HttpRequest) -> HttpResponse:
     documents = sources.DOCUMENTS if upstream_settings.default_plays_documents() else ()
     is_open = upstream_settings.default_is_open_to_proxy()
     locked = conf.access() == "login" and not request.user.is_active
-    answering = [(name, locked and not upstreams.is_builtin(name)) for name in upstreams.names()]
-    context = {"documents": documents, "upstreams": answering, "proxy_is_open": is_open}
+    context = {
+        "documents": documents,
+        "upstreams": [(each, locked and not upstreams.is_builtin(each.name)) for each in upstream_settings.choices()],
+        "proxy_is_open": is_open,
+        "max_body_bytes": conf.max_body_bytes() if request.user.is_authenticated else conf.OPEN_BODY_BYTES,
+    }
     response = render(request, templates, context)
     response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response

@@ -48,14 +48,14 @@ def test_code_is_copied_as_it_was_written_also_while_it_grows_and_that_is_announ
     copy.click()
 
     expect(code.locator("#chat [data-part=live]")).to_have_text("copied")
-    assert code.evaluate("navigator.clipboard.readText()") == "if (a < b)\n\t`c`;\n"
+    assert code.evaluate("navigator.clipboard.readText()") == "if (a < b)\n\t`c`;"
 
     say(code, "d();\n```\n\nand text")
     copy.focus()
     code.keyboard.press("Enter")
 
     expect(copy).to_be_focused()
-    assert code.evaluate("navigator.clipboard.readText()") == "if (a < b)\n\t`c`;\nd();\n"
+    assert code.evaluate("navigator.clipboard.readText()") == "if (a < b)\n\t`c`;\nd();"
 
 
 def test_the_button_survives_the_growth_of_its_block(code):

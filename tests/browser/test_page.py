@@ -24,6 +24,12 @@ def start(page: Page, document: str = "tour", interval: str = "0", prompt: str =
     panel.get_by_role("button", name="Send").click()
 
 
+def developers(page: Page, panel: str):
+    """A panel of those behind the fold."""
+    page.locator("#developers > summary").click()
+    return page.locator(f"#{panel}")
+
+
 def status(page: Page, panel: str):
     return page.locator(f"#{panel} [data-part=status]")
 
@@ -72,7 +78,7 @@ def test_fits_a_screen_of_this_width(open_page, width, scheme):
 
 
 def test_ping_shows_beats_from_connecting_to_disconnecting(page):
-    panel = page.locator("#ping")
+    panel = developers(page, "ping")
 
     panel.get_by_role("button", name="Connect", exact=True).click()
 
@@ -90,7 +96,7 @@ def test_ping_shows_beats_from_connecting_to_disconnecting(page):
 
 
 def test_fetch_lists_the_events_as_the_upstream_sent_them(page):
-    panel = page.locator("#fetch")
+    panel = developers(page, "fetch")
 
     panel.get_by_label("Request, as JSON").fill('{"document": "poem", "interval": 0, "step": 200}')
     panel.get_by_role("button", name="Start").click()
@@ -107,7 +113,7 @@ def test_fetch_lists_the_events_as_the_upstream_sent_them(page):
 
 
 def test_fetch_stops(page):
-    panel = page.locator("#fetch")
+    panel = developers(page, "fetch")
 
     panel.get_by_role("button", name="Start").click()
     expect(panel.locator("li").nth(2)).to_be_visible()
@@ -117,7 +123,7 @@ def test_fetch_stops(page):
 
 
 def test_fetch_says_that_it_wants_a_json_object(page):
-    panel = page.locator("#fetch")
+    panel = developers(page, "fetch")
 
     panel.get_by_label("Request, as JSON").fill("tour")
     panel.get_by_role("button", name="Start").click()
@@ -391,8 +397,8 @@ def test_the_meter_counts_what_came(page):
     expect(status(page, "chat")).to_have_text("Done")
     expect(page.locator("[data-part=events]")).to_have_text("2")
     expect(page.locator("[data-part=held]")).to_have_text("0")
-    assert int(page.locator("[data-part=bytes]").inner_text()) > 100
-    assert int(page.locator("[data-part=rate]").inner_text()) > 0
+    assert int(page.locator("[data-part=bytes]").text_content()) > 100
+    assert int(page.locator("[data-part=rate]").text_content()) > 0
 
 
 def test_counts_what_was_moderated(page):
@@ -553,7 +559,7 @@ def test_a_hidden_tab_shows_all_at_once_without_frames(page):
 
 
 def test_a_page_that_is_kept_for_the_way_back_holds_no_connection_and_reads_on_when_it_returns(page):
-    page.locator("#ping").get_by_role("button", name="Connect", exact=True).click()
+    developers(page, "ping").get_by_role("button", name="Connect", exact=True).click()
     expect(status(page, "ping")).to_have_text("Connected")
     answer_with(page, "/streams/*", ("message", {"delta": "THE END"}), ("done", {"reason": "stop"}))
     start(page, interval="0.5")
@@ -736,6 +742,232 @@ def test_a_question_that_is_sent_before_the_script_runs_stays_where_it_is(browse
 
     expect(page.get_by_role("button", name="Send")).to_be_enabled()
     expect(page.get_by_label("Your question")).to_have_value("Too early?")
+    page.context.close()
+
+
+# --- the conversation is kept
+
+
+def test_a_reload_keeps_the_conversation_and_the_draft(page):
+    answer_with(page, "/transfer", ("message", {"delta": "*One.*"}), ("done", {"reason": "stop"}))
+    start(page, prompt="First?")
+    expect(status(page, "chat")).to_have_text("Done")
+    page.get_by_label("Your question").fill("And th")
+
+    page.reload()
+
+    expect(page.locator("#chat .question")).to_have_text(["First?"])
+    expect(page.locator("#chat article em")).to_have_text("One.")
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(page.get_by_label("Your question")).to_have_value("And th")
+    expect(page.get_by_label("Your question")).to_be_focused()
+    answer_with(page, "/transfer", ("message", {"delta": "Two."}), ("done", {"reason": "stop"}))
+    with page.expect_request("**/transfer") as sent:
+        start(page, prompt="Second?")
+    assert [said["content"] for said in sent.value.post_data_json["messages"]] == ["First?", "*One.*", "Second?"]
+
+
+def test_an_answer_that_was_running_is_read_on_after_a_reload(page, wait_until):
+    start(page, interval="0.5")
+    expect(page.locator("#chat article h1")).to_have_count(1)
+    wait_until(page, "() => JSON.parse(sessionStorage['streams.turns']).lastEventId !== ''")
+    asked = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.headers.get("last-event-id"))
+        body = 'id: s:99\ndata: {"delta": "THE END"}\n\nid: s:100\nevent: done\ndata: {"reason": "stop"}\n\n'
+        route.fulfill(status=200, content_type=NATIVE, body=body)
+
+    page.route("**/streams/*", answer)
+    page.reload()
+
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(page.locator("#chat article")).to_contain_text("THE END")
+    expect(page.locator("#chat article h1")).to_have_count(1)
+    assert len(asked) == 1
+    assert re.fullmatch(r"[0-9a-f]{32}:\d+", asked[0])
+
+
+def test_an_earlier_question_can_be_changed_and_what_followed_it_goes(page):
+    answer_with(page, "/transfer", ("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
+    for question in ("First?", "Second?"):
+        start(page, prompt=question)
+        expect(status(page, "chat")).to_have_text("Done")
+
+    page.locator("#chat .turn").first.get_by_role("button", name="Edit question").click()
+
+    expect(page.get_by_label("Your question")).to_have_value("First?")
+    expect(page.get_by_text("You are editing an earlier question.")).to_be_visible()
+    with page.expect_request("**/transfer") as sent:
+        start(page, prompt="Another?")
+    expect(page.locator("#chat .question")).to_have_text(["Another?"])
+    assert [said["content"] for said in sent.value.post_data_json["messages"]] == ["Another?"]
+
+
+def test_the_conversation_is_exported_as_markdown(page):
+    answer_with(page, "/transfer", ("message", {"delta": "# Yes\n"}), ("done", {"reason": "stop"}))
+    start(page, prompt="Is it?")
+    expect(status(page, "chat")).to_have_text("Done")
+
+    with page.expect_download() as exported:
+        page.get_by_role("button", name="Export").click()
+
+    assert exported.value.suggested_filename == "conversation.md"
+    assert Path(exported.value.path()).read_text("utf-8") == "## You\n\nIs it?\n\n## Answer\n\n# Yes\n\n"
+
+
+def test_a_conversation_that_is_too_long_says_so_before_it_is_sent_and_leaves_out_the_oldest(page):
+    answer_with(page, "/transfer", ("message", {"delta": "word " * 1000}), ("done", {"reason": "stop"}))
+    for question in ("First?", "Second?"):
+        start(page, prompt=question)
+        expect(status(page, "chat")).to_have_text("Done")
+    page.evaluate("document.querySelector('#chat').dataset.limit = 10500")
+    asked = []
+    page.on("request", lambda request: asked.append(request) if request.url.endswith("/transfer") else None)
+
+    start(page, prompt="Third?")
+
+    expect(page.get_by_text("the server takes 10 KB at once")).to_be_visible()
+    expect(page.get_by_label("Your question")).to_have_value("Third?")
+    assert asked == []
+    page.get_by_role("button", name="Leave out the oldest and send").click()
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(page.locator("#chat .question").last).to_have_text("Third?")
+    assert len(asked) == 1
+    assert "First?" not in asked[0].post_data
+
+
+def test_a_long_question_is_folded_and_shown_whole_when_asked(page):
+    answer_with(page, "/transfer", ("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
+    start(page, prompt="line\n" * 40)
+    question = page.locator("#chat .question")
+    assert question.bounding_box()["height"] < 250
+
+    page.get_by_role("button", name="Show more").click()
+
+    assert question.bounding_box()["height"] > 600
+    expect(page.get_by_role("button", name="Show less")).to_be_visible()
+
+
+# --- the first minute
+
+
+def test_the_first_screen_plays_the_tour(page):
+    page.get_by_role("button", name="Play the tour").click()
+
+    expect(page.locator("#chat article h1")).to_have_text("A tour of streamed Markdown")
+    expect(page.get_by_role("button", name="Play the tour")).to_be_hidden()
+
+
+def test_the_first_screen_shows_a_rule_at_work_beside_what_was_written(browser, make_site, migrated):
+    site = make_site()
+    rule = "from streaming.models import ModerationRule; ModerationRule.objects.create(pattern='darn', action='mask')"
+    assert manage(site.folder, "shell", "-c", rule).returncode == 0
+    page = browser.new_context().new_page()
+    page.goto(site.url)
+
+    page.get_by_role("button", name="See a rule at work").click()
+
+    expect(status(page, "chat")).to_have_text("Done", timeout=30_000)
+    expect(page.locator("#chat .raw em")).to_have_text("darn")
+    expect(page.locator("#chat article em")).to_have_text("••••")
+    assert page.locator("#chat .raw").bounding_box()["x"] < page.locator("#chat article").bounding_box()["x"]
+    page.context.close()
+
+
+def test_the_first_screen_says_how_a_model_is_connected(page):
+    page.get_by_role("button", name="Connect your model").click()
+
+    expect(page.locator("#connecting pre")).to_contain_text("UPSTREAM_FORMAT=openai")
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 568), (844, 390), (1280, 780)])
+def test_the_composer_is_in_view_and_nothing_scrolls_that_hides_nothing(open_page, width, height):
+    page = open_page(viewport={"width": width, "height": height})
+
+    expect(page.get_by_label("Your question")).to_be_in_viewport(ratio=1)
+    start(page, "poem")
+    expect(status(page, "chat")).to_have_text("Done")
+    expect(page.get_by_label("Your question")).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_the_wheel_moves_the_page_where_the_chat_cannot_move(open_page, wait_until):
+    page = open_page(viewport={"width": 400, "height": 500})
+    page.locator("#chat .scroller").hover()
+    page.evaluate("document.querySelector('#chat .scroller').scrollTop = 99999")
+
+    page.mouse.wheel(0, 300)
+
+    wait_until(page, "() => scrollY > 0")
+
+
+def test_a_request_that_waits_for_long_says_what_may_be_the_matter(page):
+    page.clock.install()
+    page.route("**/transfer", lambda route: None)
+    start(page)
+    expect(status(page, "chat")).to_have_text("Connecting…")
+
+    page.clock.run_for(6000)
+
+    expect(status(page, "chat")).to_contain_text("Six streams may be open to one site at once")
+
+
+# --- what stands behind it
+
+
+def test_a_model_is_chosen_from_those_of_the_upstream_and_told_what_to_be(browser, make_site, upstream):
+    entry = {"URL": upstream.url, "FORMAT": "openai", "MODELS": ["small", "large"]}
+    site = make_site(STREAMING_ACCESS="public", STREAMING_UPSTREAMS=json.dumps({"llm": entry}))
+    page = browser.new_context().new_page()
+    page.goto(site.url)
+    expect(page.get_by_label("Model")).to_be_hidden()
+    page.get_by_label("Answered by").select_option("llm")
+    page.get_by_label("Model").select_option("large")
+    page.get_by_text("Instructions to the model").click()
+    page.get_by_label("System prompt").fill("Be brief.")
+    answer_with(page, "/transfer/llm", ("message", {"delta": "Hi."}), ("done", {"reason": "stop"}))
+
+    with page.expect_request("**/transfer/llm") as sent:
+        page.get_by_label("Your question").fill("Hello?")
+        page.get_by_role("button", name="Send").click()
+
+    asked = sent.value.post_data_json
+    assert set(asked) == {"prompt", "messages", "model"}
+    assert asked["model"] == "large"
+    assert asked["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello?"},
+    ]
+    page.context.close()
+
+
+def test_a_question_that_a_rule_changed_says_so(page):
+    notice = {"action": "mask", "category": "contact", "direction": "prompt"}
+    answer_with(page, "/transfer", ("moderation", notice), ("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
+
+    start(page, prompt="Call 555?")
+
+    expect(page.get_by_text("A rule changed this question")).to_be_visible()
+    expect(page.locator("#chat [data-part=moderated]")).to_be_empty()
+
+
+def test_a_question_that_a_rule_blocks_is_blocked_and_can_be_changed(browser, make_site, upstream):
+    site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_FORMAT="openai", STREAMING_ACCESS="public")
+    rule = (
+        "from streaming.models import ModerationRule;"
+        "ModerationRule.objects.create(pattern='forbidden', action='block', applies_to='both')"
+    )
+    assert manage(site.folder, "shell", "-c", rule).returncode == 0
+    page = browser.new_context().new_page()
+    page.goto(site.url)
+    page.get_by_label("Your question").fill("Something forbidden?")
+    page.get_by_role("button", name="Send").click()
+
+    expect(status(page, "chat")).to_have_text("Blocked by moderation")
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+    page.get_by_role("button", name="Change the question").click()
+    expect(page.get_by_label("Your question")).to_have_value("Something forbidden?")
     page.context.close()
 
 

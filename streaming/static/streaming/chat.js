@@ -2,20 +2,21 @@
 
 import { copy } from "./clipboard.js";
 import { Code } from "./code.js";
-import { MarkdownView } from "./markdown/view.js";
+import { asMarkdown, messagesOf, ConversationStorage } from "./conversation.js";
 import { Meter } from "./meter.js";
-import { Panel, Part } from "./panels.js";
+import { Panel } from "./panels.js";
 import { Scroll } from "./scroll.js";
+import { Turn } from "./turn.js";
 import { ClassicTypewriter, Typewriter } from "./typewriter.js";
 import { word } from "./words.js";
 
-/** @typedef {"done" | "length" | "stopped" | "blocked" | "failed" | "drained"} End */
-/** @typedef {{ role: "user" | "assistant", content: string }} Said */
+/** @typedef {import("./turn.js").End} End */
+/** @typedef {import("./conversation.js").Question} Question */
+/** @typedef {import("./conversation.js").SavedTurn} SavedTurn */
+/** @typedef {import("./conversation.js").Said} Said */
 
-/**
- * What is asked: of which upstream, after what was said before, and how a document is played.
- * @typedef {{ upstream: string, prompt: string, messages: Said[], document?: string, interval?: number }} Question
- */
+// Milliseconds without an answer after which it is said what may be the matter.
+const LONG_WAIT = 5000;
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -31,104 +32,13 @@ function isSending({ key, shiftKey, isComposing, keyCode }) {
   return key === "Enter" && !shiftKey && !isComposing && keyCode !== 229 && !touch.matches;
 }
 
-/** One question and its answer. */
-class Turn extends Part {
-  #moderated = 0;
-  #thoughts = new Text();
-
-  /**
-   * @param {HTMLElement} element
-   * @param {Question} question
-   */
-  constructor(element, question) {
-    super(element);
-    this.question = question;
-    this.answer = this.part("answer");
-    /** @type {Pick<MarkdownView, "source" | "append" | "flush" | "end">} */
-    this.view = new MarkdownView(this.answer, { copyLabel: word("copy-code") });
-    this.part("thoughts").append(this.#thoughts);
-    this.part("question").textContent = question.prompt || word("play", { document: question.document ?? "" });
-  }
-
-  /** It has been followed by another question: to answer it anew would take that one away. */
-  settle() {
-    this.part("regenerate").hidden = this.part("retry").hidden = true;
-  }
-
-  moderated() {
-    this.#moderated++;
-    this.part("moderated").textContent = word(this.#moderated === 1 ? "moderated-one" : "moderated-many", {
-      count: this.#moderated,
-    });
-  }
-
-  /** @param {string} text */
-  write(text) {
-    try {
-      this.view.append(text);
-      this.view.flush();
-    } catch (error) {
-      this.#showPlain(error);
-    }
-  }
-
-  /** What cannot be shown as Markdown is shown as it came: nothing is lost, and the answer has an end. @param {unknown} error */
-  #showPlain(error) {
-    reportError(error);
-    const { source } = this.view;
-    const { answer } = this;
-    answer.replaceChildren(source);
-    answer.classList.add("plain");
-    this.view = {
-      source,
-      append(text) {
-        this.source += text;
-      },
-      flush() {
-        answer.textContent = this.source;
-      },
-      end() {},
-    };
-  }
-
-  /** What was said on the way to the answer: folded away, for who wants to know. @param {string} text */
-  think(text) {
-    this.#thoughts.appendData(text);
-    this.part("aside").hidden = false;
-  }
-
-  /**
-   * @param {End} state
-   * @param {string} reason
-   * @param {string} [login]  where to log in, if that is what is missing
-   */
-  end(state, reason, login = "") {
-    try {
-      this.view.end();
-    } catch (error) {
-      this.#showPlain(error);
-    }
-    this.answer.ariaBusy = "false";
-    this.part("actions").hidden = false;
-    this.part("copy").hidden = this.view.source === "";
-    const link = /** @type {HTMLAnchorElement} */ (this.part("login"));
-    link.hidden = login === "";
-    if (login) link.href = login;
-    const outcome = this.part("outcome");
-    outcome.dataset.state = state;
-    outcome.hidden = reason === "";
-    this.part("reason").textContent = reason;
-    this.part("retry").hidden = state !== "failed" && state !== "drained";
-  }
-}
-
 export class ChatPanel extends Panel {
   #scroller = this.part("scroller");
   #turns = this.part("turns");
   #scroll = new Scroll(this.#scroller, this.#turns, (stuck) => {
     this.part("latest").hidden = stuck;
   });
-  #meter = new Meter((name) => this.part(name));
+  #meter = new Meter((name) => /** @type {HTMLElement} */ (document.querySelector(`[data-part="${name}"]`)));
   #code = new Code(this.#turns, (copied) => this.#say(copied ? "live-copied" : "live-not-copied"));
   /** @type {Turn[]} */
   #said = [];
@@ -136,8 +46,14 @@ export class ChatPanel extends Panel {
   #typewriter = new Typewriter();
   #frame = 0;
   /** What to do when everything is shown. @type {(() => void) | null} */
-  #farewell = null;
+  #onDrained = null;
   #countdown = 0;
+  #waiting = 0;
+  #storage = new ConversationStorage();
+  /** The id of the last message that is part of what was received. */
+  #lastEventId = "";
+  /** The turn whose question is being changed. @type {Turn | null} */
+  #edited = null;
   #ask;
   #stop;
 
@@ -148,7 +64,7 @@ export class ChatPanel extends Panel {
     this.#stop = stop;
     this.onSubmit((fields) => this.#send(fields));
     this.onClick("stop", stop);
-    this.onClick("anew", () => this.#anew());
+    this.onClick("new-chat", () => this.#newChat());
     this.element.addEventListener("keydown", ({ key, isComposing, keyCode }) => {
       if (key === "Escape" && !isComposing && keyCode !== 229 && this.isRunning) stop();
     });
@@ -161,6 +77,16 @@ export class ChatPanel extends Panel {
     });
     this.part("upstream").addEventListener("change", () => this.#choose());
     this.#choose();
+    this.onClick("export", () => this.#export());
+    this.onClick("cancel-edit", () => this.#edit(null));
+    this.onClick("leave-out", () => this.#leaveOut());
+    this.onClick("connect-model", () => this.#toggle("connect-model", "connecting"));
+    if (this.part("play-tour")) {
+      this.onClick("play-tour", () => this.#play("tour"));
+      this.onClick("show-rule", () => this.#play("rules", true));
+    }
+    prompt.addEventListener("input", () => this.#storage.saveDraft(this.#prompt.value));
+    addEventListener("pagehide", () => this.#save());
     // Without frames, or for who wants no motion, text is shown when it comes.
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this.#showAll();
@@ -174,26 +100,80 @@ export class ChatPanel extends Panel {
     return this.#said.at(-1);
   }
 
+  get #prompt() {
+    return /** @type {HTMLTextAreaElement} */ (this.part("prompt"));
+  }
+
+  /** The address of what no rule has seen. */
+  get rawAddress() {
+    return this.element.dataset.raw ?? "";
+  }
+
+  /**
+   * What was said before a reload, and the draft. An answer that was being written is `resumed` with the id of the last
+   * message that was kept of it.
+   * @param {(question: Question, lastEventId: string) => void} resume
+   */
+  restore(resume) {
+    const { turns, lastEventId } = this.#storage.load();
+    this.#prompt.value ||= this.#storage.draft;
+    for (const saved of turns) {
+      this.#turn?.hideRetry();
+      const turn = this.#add(saved.question);
+      turn.restore(saved);
+      if (saved.state !== "running") turn.end(saved.state, saved.reason);
+    }
+    this.#code.refresh();
+    this.#scroll.toEnd();
+    const last = turns.at(-1);
+    if (last && last.state !== "running") this.setStatus(last.state);
+    if (last?.state === "running") {
+      this.#lastEventId = lastEventId;
+      this.#connect();
+      resume(last.question, lastEventId);
+    }
+    if (!touch.matches && document.activeElement === document.body) this.#prompt.focus({ preventScroll: true });
+  }
+
   /** @param {Question} question */
   begin(question) {
-    this.#cease();
-    this.#turn?.settle();
+    this.#abandon();
+    this.#turn?.hideRetry();
+    this.#add(question);
+    this.#lastEventId = "";
+    this.#typewriter = this.#valueOf("pacing") === "classic" ? new ClassicTypewriter() : new Typewriter();
+    this.#meter.begin();
+    this.#connect();
+    this.#scroll.toEnd();
+    this.#save();
+  }
+
+  #connect() {
+    this.#say("live-answering");
+    this.setStatus("connecting");
+    this.enable("stop", true);
+    clearTimeout(this.#waiting);
+    // A browser opens six connections to one site, for all its tabs, and lets a seventh wait without a word.
+    this.#waiting = setTimeout(() => {
+      if (this.state === "connecting") this.setStatus("connecting", "waiting");
+    }, LONG_WAIT);
+  }
+
+  /** @param {Question} question */
+  #add(question) {
     const template = /** @type {HTMLTemplateElement} */ (this.part("turn"));
     const element = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
     this.#turns.append(element);
     const turn = new Turn(element, question);
     this.#said.push(turn);
+    turn.fold();
     turn.onClick("copy", () => this.#copy(turn.view.source));
     turn.onClick("regenerate", () => this.#again(turn, turn.part("regenerate")));
     turn.onClick("retry", () => this.#again(turn, turn.part("retry")));
-    this.#typewriter = this.#valueOf("pacing") === "classic" ? new ClassicTypewriter() : new Typewriter();
+    for (const name of ["edit", "change"]) turn.onClick(name, () => this.#edit(turn));
     this.part("empty").hidden = true;
-    this.part("anew").hidden = false;
-    this.#meter.begin();
-    this.#say("live-answering");
-    this.setStatus("connecting");
-    this.enable("stop", true);
-    this.#scroll.toEnd();
+    this.part("new-chat").hidden = this.part("export").hidden = false;
+    return turn;
   }
 
   opened() {
@@ -222,6 +202,18 @@ export class ChatPanel extends Panel {
     this.#scroll.follow();
   }
 
+  /** The same text as no rule has seen it. @param {string} text */
+  showRaw(text) {
+    this.#turn?.showRaw(text);
+    this.#scroll.follow();
+  }
+
+  /** All up to the message of this id has been received. @param {string} lastEventId */
+  received(lastEventId) {
+    this.#lastEventId = lastEventId;
+    this.#storage.saveSoon(() => this.#saved());
+  }
+
   /** @param {number} bytes */
   count(bytes) {
     this.#meter.countBytes(bytes);
@@ -232,6 +224,11 @@ export class ChatPanel extends Panel {
     this.#meter.countEvent(text.length);
     this.#typewriter.push(text, performance.now());
     this.#move();
+  }
+
+  /** A rule has changed the question. */
+  promptModerated() {
+    this.#turn?.promptModerated();
   }
 
   moderated() {
@@ -245,7 +242,7 @@ export class ChatPanel extends Panel {
    * @param {string} [reason]
    */
   finish(state, reason = "") {
-    this.#farewell = () => this.#end(state, reason);
+    this.#onDrained = () => this.#end(state, reason);
     this.#typewriter.finish(performance.now());
     this.#move();
   }
@@ -257,38 +254,119 @@ export class ChatPanel extends Panel {
    * @param {string} [login]
    */
   stop(state, reason = "", login = "") {
-    this.#farewell ??= () => this.#end(state, reason, login);
+    this.#onDrained ??= () => this.#end(state, reason, login);
     this.#showAll();
   }
 
   /** @param {Record<string, string>} fields */
-  #send({ prompt = "", upstream = "default", document: name, interval }) {
+  #send({ prompt = "", upstream = "default", document: name, interval, model, system = "" }) {
     const question = prompt.trim();
     // The page has no such field where "default" is a server that would refuse it.
-    const isPlayed = upstream === "default" && name !== undefined;
+    const isPlayed = this.#plays && name !== undefined;
     // A second click, or a third, asks nothing anew.
-    if (question === "" && (this.isRunning || !isPlayed)) return this.part("prompt").focus();
-    const field = /** @type {HTMLTextAreaElement} */ (this.part("prompt"));
-    field.value = "";
-    this.#ask({
+    if (question === "" && (this.isRunning || !isPlayed)) return this.#prompt.focus();
+    const before = this.#edited ? this.#said.slice(0, this.#said.indexOf(this.#edited)) : this.#said;
+    this.#submit({
       upstream,
       prompt: question,
-      messages: this.#messages(question),
+      messages: messagesOf(before, question, system.trim()),
       ...(isPlayed ? { document: name, interval: Number(interval) } : {}),
+      ...(model && !isPlayed ? { model } : {}),
     });
   }
 
-  /** What was said and answered so far, for who answers. @param {string} prompt @returns {Said[]} */
-  #messages(prompt) {
-    const before = this.#said
-      .filter(({ view }) => view.source !== "")
-      .flatMap(({ question, view }) => [
-        { role: /** @type {const} */ ("user"), content: question.prompt },
-        { role: /** @type {const} */ ("assistant"), content: view.source },
-      ]);
-    return [...before, { role: /** @type {const} */ ("user"), content: prompt }].filter(
-      ({ content }) => content !== "",
+  /** Asks, unless it is more than the server takes: then the reader chooses. @param {Question} question */
+  #submit(question) {
+    const { upstream: _, ...body } = question;
+    const size = new TextEncoder().encode(JSON.stringify(body)).length;
+    const limit = Number(this.element.dataset.limit) || Infinity;
+    const isTooLong = size > limit;
+    const reason = word("too-long", { size: Math.ceil(size / 1000), limit: Math.floor(limit / 1000) });
+    this.part("too-long-reason").textContent = reason;
+    const mayLeaveOut = isTooLong && question.messages.length > 1;
+    this.part("too-long").hidden = !mayLeaveOut;
+    if (mayLeaveOut) return;
+    this.#truncate();
+    this.#prompt.value = "";
+    this.#storage.saveDraft("");
+    if (!isTooLong) return this.#ask(question);
+    // A question that is too long by itself was not sent, and is kept.
+    this.begin(question);
+    this.stop("failed", reason);
+  }
+
+  /** The oldest turns are not sent, as many as it takes. */
+  #leaveOut() {
+    const limit = Number(this.element.dataset.limit) || Infinity;
+    const form = /** @type {HTMLFormElement} */ (this.part("form"));
+    const sizeOf = (/** @type {unknown} */ value) => new TextEncoder().encode(JSON.stringify(value)).length;
+    // Besides the messages the question is sent by itself, and a few fields.
+    const isTooLong = () =>
+      sizeOf(messagesOf(this.#said, this.#prompt.value, "")) + sizeOf(this.#prompt.value) + 1000 > limit;
+    while (this.#said.length && isTooLong()) this.#said.shift()?.element.remove();
+    form.requestSubmit();
+  }
+
+  /** A document of this site's own. @param {string} name @param {boolean} [isCompared] */
+  #play(name, isCompared = false) {
+    const played = { upstream: "default", prompt: "", messages: [], document: name, interval: 0.1 };
+    this.#leave(/** @type {HTMLElement} */ (document.activeElement), () =>
+      this.#ask(isCompared ? { ...played, seed: 7, isCompared } : played),
     );
+  }
+
+  /**
+   * Puts a question back where it can be changed; null gives it up.
+   * @param {Turn | null} turn
+   */
+  #edit(turn) {
+    this.#edited = turn;
+    this.part("editing").hidden = turn === null || turn === this.#turn;
+    this.#prompt.value = turn?.question.prompt ?? "";
+    this.#prompt.focus();
+  }
+
+  /** What is asked anew takes the place of what was asked, and of all behind it. */
+  #truncate() {
+    const from = this.#edited ? this.#said.indexOf(this.#edited) : -1;
+    if (from >= 0) {
+      if (this.isRunning) this.#stop();
+      for (const { element } of this.#said.splice(from)) element.remove();
+      this.#code.forget();
+    }
+    this.#edited = null;
+    this.part("editing").hidden = true;
+  }
+
+  #export() {
+    const labels = {
+      asked: word("asked"),
+      answered: word("answered"),
+      play: (/** @type {string} */ name) => word("play", { document: name }),
+    };
+    const blob = new Blob([asMarkdown(this.#saved().turns, labels)], { type: "text/markdown" });
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = "conversation.md";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+
+  #saved() {
+    const last = this.#turn;
+    const turns = this.#said.map((turn) => turn.save(turn === last ? this.#typewriter.pending : ""));
+    return { turns, lastEventId: this.#lastEventId };
+  }
+
+  #save() {
+    this.#storage.save(this.#saved());
+  }
+
+  /** @param {string} button @param {string} name  what it shows and hides */
+  #toggle(button, name) {
+    const part = this.part(name);
+    part.hidden = !part.hidden;
+    this.part(button).setAttribute("aria-expanded", String(!part.hidden));
   }
 
   /**
@@ -306,23 +384,37 @@ export class ChatPanel extends Panel {
   }
 
   /** Everything said is forgotten. */
-  #anew() {
+  #newChat() {
     if (this.isRunning) this.#stop();
     for (const { element } of this.#said.splice(0)) element.remove();
     this.#code.forget();
     this.#meter.begin();
+    this.#edited = null;
     this.part("empty").hidden = false;
-    this.part("anew").hidden = true;
+    for (const name of ["new-chat", "export", "editing", "too-long"]) this.part(name).hidden = true;
+    this.#save();
     this.setStatus("idle");
     this.part("live").textContent = "";
     this.part("prompt").focus();
   }
 
-  /** A document can be played by this site itself, and by no other. */
+  /** Whether the chosen upstream plays documents. */
+  get #plays() {
+    return this.#chosen?.dataset.plays !== undefined;
+  }
+
+  get #chosen() {
+    return /** @type {HTMLSelectElement} */ (this.part("upstream")).selectedOptions[0];
+  }
+
+  /** What can be asked of the chosen upstream: a document, or a model that is told what to be. */
   #choose() {
-    const isOther = this.#valueOf("upstream") !== "default";
     for (const field of this.element.querySelectorAll('[data-part="playing"]'))
-      field.toggleAttribute("hidden", isOther);
+      field.toggleAttribute("hidden", !this.#plays);
+    /** @type {HTMLElement} */ (document.getElementById("instructions")).hidden = this.#plays;
+    const models = (this.#chosen?.dataset.models ?? "").split(" ").filter(Boolean);
+    this.part("models").hidden = models.length < 2;
+    this.part("model").replaceChildren(...(models.length < 2 ? [] : models).map((name) => new Option(name, name)));
   }
 
   /** @param {string} select */
@@ -331,7 +423,7 @@ export class ChatPanel extends Panel {
   }
 
   /** What was being written is over, and nothing of what has come is lost. */
-  #cease() {
+  #abandon() {
     if (this.isRunning) this.stop("stopped", word("problem-stopped"));
   }
 
@@ -359,7 +451,7 @@ export class ChatPanel extends Panel {
     if (text) this.#code.refresh();
     this.#meter.show(this.#typewriter.pending.length);
     if (this.#typewriter.pending) this.#nextFrame();
-    else if (this.#farewell) this.#farewell();
+    else if (this.#onDrained) this.#onDrained();
     if (text) this.#scroll.follow();
   }
 
@@ -369,13 +461,14 @@ export class ChatPanel extends Panel {
    * @param {string} [login]
    */
   #end(state, reason, login) {
-    this.#farewell = null;
+    this.#onDrained = null;
     this.#turn?.end(state, reason, login);
     this.#code.refresh();
     this.#scroll.follow();
     this.part("live").textContent = reason || word("live-done");
     this.setStatus(state);
     this.enable("stop", false);
+    this.#save();
   }
 
   /** @param {string} text */

@@ -17,7 +17,7 @@ export class Code {
     root.addEventListener("click", async ({ target }) => {
       const button = target instanceof Element && target.closest("button[data-copy]");
       if (!button) return;
-      const copied = await copy(button.parentElement?.querySelector("code")?.textContent ?? "");
+      const copied = await copy(button.parentElement?.querySelector("code")?.textContent?.replace(/\n$/, "") ?? "");
       if (copied) this.#mark(button);
       onCopy(copied);
     });

@@ -1,10 +1,10 @@
 // Introduces the panels to the network.
 
+import { AnswerReader } from "./answer-reader.js";
 import { ChatPanel } from "./chat.js";
 import { CutError, fetchEvents, RefusedError } from "./event-source.js";
 import { FetchPanel, PingPanel } from "./panels.js";
-import { ThoughtSplitter } from "./thoughts.js";
-import { word } from "./words.js";
+import { parseObject, word } from "./words.js";
 
 /** @typedef {import("./sse.js").Message} Message */
 
@@ -89,6 +89,7 @@ function stopList() {
 let answer = new AbortController();
 
 const chat = new ChatPanel({ ask, stop: stopAnswer });
+chat.restore(readOn);
 
 function stopAnswer() {
   answer.abort();
@@ -96,107 +97,76 @@ function stopAnswer() {
 }
 
 /** @param {Question} question */
-async function ask({ upstream, ...question }) {
+async function ask(question) {
+  const { upstream, isCompared, ...body } = question;
   answer.abort();
   const { signal } = (answer = new AbortController());
-  chat.begin({ upstream, ...question });
-  let hasBegun = false;
-  const onOpen = () => {
-    hasBegun = true;
-    chat.opened();
+  chat.begin(question);
+  if (isCompared) void showRaw(body, signal);
+  const address = upstream === "default" ? chat.address : `${chat.address}/${encodeURIComponent(upstream)}`;
+  await readAnswer((options) => post(address, body, { ...options, resume }), signal);
+}
+
+/** Reads an answer on, of which the page has kept a part. @param {Question} _ @param {string} lastEventId */
+async function readOn(_, lastEventId) {
+  const { signal } = (answer = new AbortController());
+  if (!lastEventId) return chat.stop("failed", word("problem-cut"));
+  await readAnswer((options) => fetchEvents(resume(lastEventId), { ...options, lastEventId }), signal, true);
+}
+
+/**
+ * @param {(options: import("./event-source.js").Options) => AsyncIterable<Message>} open
+ * @param {AbortSignal} signal
+ * @param {boolean} [isResumed]
+ */
+async function readAnswer(open, signal, isResumed = false) {
+  let hasBegun = isResumed;
+  let isOver = false;
+  const options = {
+    signal,
+    onOpen: () => {
+      hasBegun = true;
+      chat.opened();
+    },
+    onCut: (/** @type {unknown} */ cut, /** @type {number} */ delay) => chat.returning(delay),
+    onBytes: (/** @type {number} */ count) => chat.count(count),
   };
   try {
-    const address = upstream === "default" ? chat.address : `${chat.address}/${encodeURIComponent(upstream)}`;
-    const reader = new Reader();
-    const messages = post(address, question, {
-      signal,
-      resume,
-      onOpen,
-      onCut: (_, delay) => chat.returning(delay),
-      onBytes: (count) => chat.count(count),
-    });
-    for await (const message of messages) reader.receive(message);
-    reader.end();
+    const reader = new AnswerReader(chat);
+    for await (const message of open(options)) {
+      reader.receive(message);
+      isOver = message.event === "done";
+    }
+    // Where nothing more is kept of a stream, its end is not known.
+    if (isResumed && !isOver) chat.stop("failed", word("problem-cut"));
+    else reader.end();
   } catch (error) {
     // A newer request has the panel now, or the reader stopped this one.
-    if (!signal.aborted) chat.stop("failed", explain(error, hasBegun), loginOf(error));
+    if (signal.aborted) return;
+    const isBlocked = error instanceof RefusedError && problemOf(error).code === "content_filter";
+    const reason = isResumed && error instanceof RefusedError ? word("problem-cut") : explain(error, hasBegun);
+    chat.stop(isBlocked ? "blocked" : "failed", isBlocked ? word("problem-blocked-prompt") : reason, loginOf(error));
+  }
+}
+
+/**
+ * What no rule has seen, for who compares.
+ * @param {object} body
+ * @param {AbortSignal} signal
+ */
+async function showRaw(body, signal) {
+  try {
+    for await (const { event, data } of post(chat.rawAddress, body, { signal }))
+      if (event === "message") chat.showRaw(String(parseObject(data)?.delta ?? ""));
+  } catch {
+    // The other side says what is wrong.
   }
 }
 
 /** Where an answer that was cut is read on: it is not asked for, and paid for, again. @param {string} lastEventId */
 function resume(lastEventId) {
   const [stream = ""] = lastEventId.split(":");
-  return `/streams/${encodeURIComponent(stream)}`;
-}
-
-/** What each message of one answer means to the panel. */
-class Reader {
-  #problem = "";
-  #notice = "";
-  #reason = "stop";
-  #splitter = new ThoughtSplitter();
-  /** The whole text of each channel, thoughts in the answer included. */
-  #texts = { answer: "", thoughts: "" };
-
-  /** @param {Message} message */
-  receive({ event, data }) {
-    const fact = parseObject(data) ?? {};
-    if (event === "message") this.#receiveText(fact);
-    else if (event === "moderation") {
-      chat.moderated();
-      if (fact.action === "block") this.#notice = String(fact.notice ?? "");
-    } else if (event === "error") this.#problem = String(fact.detail || fact.title || "");
-    else if (event === "done") this.#reason = String(fact.reason);
-  }
-
-  /**
-   * Text of the answer, or of the thoughts before it. What else a model says, to tools or as a second choice, is no
-   * text for a reader.
-   * @param {Record<string, unknown>} fact
-   */
-  #receiveText({ channel = "content", choice = 0, ...fact }) {
-    if (choice !== 0) return;
-    if (THOUGHTS.includes(String(channel))) chat.think(this.#addedTo("thoughts", fact));
-    else if (ANSWERS.includes(String(channel))) showSplit(this.#splitter.feed(this.#addedTo("answer", fact)));
-  }
-
-  /**
-   * What a message adds; in `mode=full` it holds the whole text so far.
-   * @param {"answer" | "thoughts"} channel
-   * @param {Record<string, unknown>} fact
-   */
-  #addedTo(channel, { delta, text }) {
-    const added = typeof delta === "string" ? delta : String(text ?? "").slice(this.#texts[channel].length);
-    this.#texts[channel] += added;
-    return added;
-  }
-
-  end() {
-    showSplit(this.#splitter.finish());
-    switch (this.#reason) {
-      case "blocked":
-        return chat.finish("blocked", this.#notice || word("problem-blocked"));
-      case "stopped":
-        return chat.finish("stopped", word("problem-stopped"));
-      case "length":
-        return chat.finish("length", word("problem-length"));
-      case "drained":
-        return chat.finish("drained", word("problem-drained"));
-      case "error":
-        return chat.finish("failed", this.#problem || word("problem"));
-      default:
-        return chat.finish("done");
-    }
-  }
-}
-
-// Models differ in what they call these.
-const ANSWERS = ["content", "refusal"];
-const THOUGHTS = ["reasoning", "reasoning_content", "thinking"];
-
-/** @param {import("./thoughts.js").Said[]} said */
-function showSplit(said) {
-  for (const { isThought, text } of said) isThought ? chat.think(text) : chat.show(text);
+  return `${document.body.dataset.base ?? "/"}streams/${encodeURIComponent(stream)}`;
 }
 
 // --- All of them
@@ -217,19 +187,6 @@ addEventListener("pageshow", ({ persisted }) => {
 // Until now a form would have left the page, with the question in its address.
 for (const button of document.querySelectorAll("button:disabled")) button.removeAttribute("disabled");
 
-/**
- * @param {string} text
- * @returns {Record<string, unknown> | null}
- */
-function parseObject(text) {
-  try {
-    const value = JSON.parse(text);
-    return value !== null && typeof value === "object" && !Array.isArray(value) ? value : null;
-  } catch {
-    return null;
-  }
-}
-
 // A stream that is not there any more, or never was kept.
 const GONE = [204, 404, 410];
 
@@ -246,10 +203,14 @@ function explain(error, hasBegun) {
   return word(hasBegun ? "problem-cut" : "problem-unreachable");
 }
 
+/** @param {RefusedError} error @returns {Record<string, unknown>} */
+function problemOf({ problem }) {
+  return { ...problem };
+}
+
 /** Where to log in, and come back from; empty if that is not what is missing. @param {unknown} error */
 function loginOf(error) {
-  const problem =
-    error instanceof RefusedError && error.status === 401 && /** @type {{ login?: unknown } | null} */ (error.problem);
-  const login = problem && typeof problem.login === "string" && problem.login.startsWith("/") ? problem.login : "";
-  return login && `${login}?next=${encodeURIComponent(location.pathname)}`;
+  const login = error instanceof RefusedError && error.status === 401 && problemOf(error).login;
+  const address = typeof login === "string" && login.startsWith("/") ? login : "";
+  return address && `${address}?next=${encodeURIComponent(location.pathname)}`;
 }

@@ -11,7 +11,13 @@ import { markParagraphs } from "./paragraphs.js";
 export { isHarmless };
 
 /** @typedef {import("../vendor/markdown-it.js").Token} Token */
-/** `open`: the last inline text may go on; `bracketed`: see heal.js. @typedef {import("../vendor/markdown-it.js").Env & { bracketed?: Set<string>, copyLabel?: string }} Env */
+/**
+ * What only the page around it knows. copyLabel: of a button on each block of code (`Code` in code.js answers it);
+ * taskLabels: of what is to do, and of what is done; headingOffset: the level of the heading above, of which those of
+ * the text are parts.
+ * @typedef {{ copyLabel?: string, taskLabels?: [string, string], headingOffset?: number }} Page
+ */
+/** `open`: the last inline text may go on; `bracketed`: see heal.js. @typedef {import("../vendor/markdown-it.js").Env & { bracketed?: Set<string> } & Page} Env */
 /** @typedef {import("../vendor/markdown-it.js").MarkdownIt} Markdown */
 
 /** @returns {Markdown} */
@@ -26,6 +32,11 @@ export function createMarkdown() {
   });
   md.core.ruler.push("code", (state) => {
     state.tokens = state.tokens.flatMap((token) => spreadCode(token, state));
+  });
+  md.core.ruler.push("headings", ({ tokens, env }) => {
+    const { headingOffset = 0 } = /** @type {Env} */ (env);
+    for (const token of headingOffset ? tokens : [])
+      if (token.type === "heading_open") token.attrSet("aria-level", String(headingOffset + Number(token.tag[1])));
   });
   md.core.ruler.push("images", ({ tokens, env }) => {
     for (const { children } of tokens)

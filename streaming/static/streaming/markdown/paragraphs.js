@@ -1,5 +1,6 @@
 // What the first characters of a paragraph make of it: a task, an alert as GitHub has them, or a footnote.
 
+/** @typedef {import("./dialect.js").Env} Env */
 /** @typedef {import("./dialect.js").Markdown} Markdown */
 
 const TASK = /^\[([ x])\](?=\s)/i;
@@ -38,7 +39,10 @@ export function markParagraphs({ block: { ruler }, core, utils }) {
           ["type", "checkbox"],
           ["disabled", ""],
         ];
-        if (name !== " ") box.attrs.push(["checked", ""]);
+        const isDone = name !== " ";
+        if (isDone) box.attrs.push(["checked", ""]);
+        const { taskLabels } = /** @type {Env} */ (env);
+        if (taskLabels) box.attrs.push(["aria-label", taskLabels[Number(isDone)]]);
         tokens.splice(n, 0, box);
       } else {
         open.tag = "aside";

@@ -39,7 +39,7 @@ export class MarkdownView {
   #bracketed = new Set();
   /** @type {Element | null} */
   #cursor = null;
-  #copyLabel;
+  #page;
   /** Translators and extensions change what is shown. What they did since the last flush. */
   #observer;
   /** @type {MutationRecord[]} */
@@ -49,15 +49,15 @@ export class MarkdownView {
 
   /**
    * @param {Element} root
-   * @param {{ heal?: boolean, cursor?: boolean, copyLabel?: string }} [options]  heal: show half-typed syntax
-   *   as what it will be; copyLabel: of a button on each block of code (`Code` in code.js answers it)
+   * @param {{ heal?: boolean, cursor?: boolean } & import("./dialect.js").Page} [options]  heal: show half-typed syntax as
+   *   what it will be; cursor: mark where text is to come
    */
-  constructor(root, { heal = true, cursor = true, copyLabel } = {}) {
+  constructor(root, { heal = true, cursor = true, ...page } = {}) {
     this.#root = root;
     this.#top = { parent: root, last: null, kept: 0 };
     this.#heal = heal;
     this.#hasCursor = cursor;
-    this.#copyLabel = copyLabel;
+    this.#page = page;
     root.replaceChildren();
     root.addEventListener("click", showNote);
     this.#observer = new MutationObserver((records) => this.#foreign.push(...records));
@@ -167,7 +167,7 @@ export class MarkdownView {
   #env(references) {
     return {
       references: { ...references },
-      copyLabel: this.#copyLabel,
+      ...this.#page,
       bracketed: this.#heal ? this.#bracketed : undefined,
     };
   }

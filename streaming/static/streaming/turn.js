@@ -1,0 +1,165 @@
+// One question and its answer.
+
+import { MarkdownView } from "./markdown/view.js";
+import { Part } from "./panels.js";
+import { word } from "./words.js";
+
+/** @typedef {"done" | "length" | "stopped" | "blocked" | "failed" | "drained"} End */
+/** @typedef {import("./conversation.js").Question} Question */
+/** @typedef {import("./conversation.js").SavedTurn} SavedTurn */
+
+// The page's own headings end with the third level.
+const viewOptions = () => ({
+  copyLabel: word("copy-code"),
+  taskLabels: /** @type {[string, string]} */ ([word("task-open"), word("task-done")]),
+  headingOffset: 3,
+});
+
+export class Turn extends Part {
+  #moderated = 0;
+  #state = /** @type {End | "running"} */ ("running");
+  #reason = "";
+  /** @type {MarkdownView | null} */
+  #raw = null;
+  #thoughts = new Text();
+
+  /**
+   * @param {HTMLElement} element
+   * @param {Question} question
+   */
+  constructor(element, question) {
+    super(element);
+    this.question = question;
+    this.answer = this.part("answer");
+    /** @type {Pick<MarkdownView, "source" | "append" | "flush" | "end">} */
+    this.view = new MarkdownView(this.answer, viewOptions());
+    this.part("thoughts").append(this.#thoughts);
+    this.part("question").textContent = question.prompt || word("play", { document: question.document ?? "" });
+    this.part("edit").hidden = question.prompt === "";
+    this.onClick("more", () => this.#unfold());
+  }
+
+  /** A long question is folded; after it is on the page, for only then has it a height. */
+  fold() {
+    const asked = this.part("question");
+    this.part("more").hidden = asked.scrollHeight <= asked.clientHeight + 1;
+  }
+
+  #unfold() {
+    const button = this.part("more");
+    const isWhole = button.getAttribute("aria-expanded") !== "true";
+    button.setAttribute("aria-expanded", String(isWhole));
+    button.textContent = word(isWhole ? "less" : "more");
+    this.part("question").classList.toggle("whole", isWhole);
+  }
+
+  /** What can be kept, and be shown again. @param {string} pending  what has come and is not shown @returns {SavedTurn} */
+  save(pending) {
+    return {
+      question: this.question,
+      answer: this.view.source + pending,
+      thoughts: this.#thoughts.data,
+      state: this.#state,
+      reason: this.#reason,
+      moderated: this.#moderated,
+    };
+  }
+
+  /** @param {SavedTurn} saved */
+  restore({ answer, thoughts, moderated }) {
+    if (thoughts) this.think(thoughts);
+    for (let count = 0; count < moderated; count++) this.moderated();
+    this.write(answer);
+  }
+
+  /** The same text beside it, as no rule has seen it. @param {string} text */
+  showRaw(text) {
+    if (!this.#raw) {
+      this.#raw = new MarkdownView(this.part("raw-answer"), { ...viewOptions(), cursor: false });
+      this.part("raw").hidden = this.part("moderated-heading").hidden = false;
+      this.part("beside").classList.add("two");
+    }
+    this.#raw.append(text);
+    this.#raw.flush();
+  }
+
+  promptModerated() {
+    this.part("prompt-moderated").hidden = false;
+  }
+
+  /** It has been followed by another question: to answer it anew would take that one away. */
+  hideRetry() {
+    this.part("regenerate").hidden = this.part("retry").hidden = true;
+  }
+
+  moderated() {
+    this.#moderated++;
+    this.part("moderated").textContent = word(this.#moderated === 1 ? "moderated-one" : "moderated-many", {
+      count: this.#moderated,
+    });
+  }
+
+  /** @param {string} text */
+  write(text) {
+    try {
+      this.view.append(text);
+      this.view.flush();
+    } catch (error) {
+      this.#showPlain(error);
+    }
+  }
+
+  /** What cannot be shown as Markdown is shown as it came: nothing is lost, and the answer has an end. @param {unknown} error */
+  #showPlain(error) {
+    reportError(error);
+    const { source } = this.view;
+    const { answer } = this;
+    answer.replaceChildren(source);
+    answer.classList.add("plain");
+    this.view = {
+      source,
+      append(text) {
+        this.source += text;
+      },
+      flush() {
+        answer.textContent = this.source;
+      },
+      end() {},
+    };
+  }
+
+  /** What was said on the way to the answer: folded away, for who wants to know. @param {string} text */
+  think(text) {
+    this.#thoughts.appendData(text);
+    this.part("aside").hidden = false;
+  }
+
+  /**
+   * @param {End} state
+   * @param {string} reason
+   * @param {string} [login]  where to log in, if that is what is missing
+   */
+  end(state, reason, login = "") {
+    this.#state = state;
+    this.#reason = reason;
+    this.#raw?.end();
+    try {
+      this.view.end();
+    } catch (error) {
+      this.#showPlain(error);
+    }
+    this.answer.ariaBusy = "false";
+    this.part("actions").hidden = false;
+    this.part("copy").hidden = this.view.source === "";
+    const link = /** @type {HTMLAnchorElement} */ (this.part("login"));
+    link.hidden = login === "";
+    if (login) link.href = login;
+    const outcome = this.part("outcome");
+    outcome.dataset.state = state;
+    outcome.hidden = reason === "";
+    this.part("reason").textContent = reason;
+    this.part("retry").hidden = state !== "failed" && state !== "drained";
+    // What a rule does not let through is not let through a second time.
+    this.part("change").hidden = state !== "blocked" || this.view.source !== "" || this.question.prompt === "";
+  }
+}
