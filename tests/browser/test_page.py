@@ -821,13 +821,13 @@ def test_a_conversation_that_is_too_long_says_so_before_it_is_sent_and_leaves_ou
     for question in ("First?", "Second?"):
         start(page, prompt=question)
         expect(status(page, "chat")).to_have_text("Done")
-    page.evaluate("document.querySelector('#chat').dataset.limit = 10500")
+    page.evaluate("document.querySelector('#chat').dataset.limit = 8000")
     asked = []
     page.on("request", lambda request: asked.append(request) if request.url.endswith("/transfer") else None)
 
     start(page, prompt="Third?")
 
-    expect(page.get_by_text("the server takes 10 KB at once")).to_be_visible()
+    expect(page.get_by_text("the server takes 8 KB at once")).to_be_visible()
     expect(page.get_by_label("Your question")).to_have_value("Third?")
     assert asked == []
     page.get_by_role("button", name="Leave out the oldest and send").click()
