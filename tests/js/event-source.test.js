@@ -268,6 +268,73 @@ test("a POST that was cut is read on with a GET, where there is an address for i
   assert.equal(requests[1].headers["last-event-id"], "s:1");
 });
 
+test("a POST that was cut is read on where its answer says that it can be found", async () => {
+  const { url, requests } = await serve((_, response) => {
+    response.setHeader("Content-Location", "/streams/s");
+    stream(response, ["id: s:1\ndata: a\n\n", "id: s:2\ndata: b\n\n", DONE][requests.length - 1]);
+  });
+
+  const messages = await all(fetchEvents(`${url}transfer`, { method: "POST", body: "{}", retry: quick }));
+
+  assert.deepEqual(
+    messages.map(({ data }) => data),
+    ["a", "b", "{}"],
+  );
+  assert.deepEqual(
+    requests.map(({ method, path, headers }) => [method, path, headers["last-event-id"]]),
+    [
+      ["POST", "/transfer", undefined],
+      ["GET", "/streams/s", "s:1"],
+      ["GET", "/streams/s", "s:2"],
+    ],
+  );
+});
+
+test("also if it was cut before its first event", async () => {
+  const { url, requests } = await serve((_, response) => {
+    response.setHeader("Content-Location", "/streams/s");
+    stream(response, requests.length === 1 ? "" : DONE);
+  });
+
+  await all(fetchEvents(url, { method: "POST", body: "{}", retry: quick }));
+
+  assert.deepEqual(
+    requests.map(({ method, path, headers }) => [method, path, headers["last-event-id"]]),
+    [
+      ["POST", "/", undefined],
+      ["GET", "/streams/s", undefined],
+    ],
+  );
+});
+
+test("but not at another server, to which its headers do not belong", async () => {
+  const other = await serve((_, response) => stream(response, DONE));
+  const { url } = await serve((_, response) => {
+    response.setHeader("Content-Location", other.url);
+    stream(response, "id: 1\ndata: a\n\n");
+  });
+
+  assert.ok((await failure(fetchEvents(url, { method: "POST", body: "{}", retry: quick }))) instanceof CutError);
+  assert.equal(other.requests.length, 0);
+});
+
+test("what is no GET has an Idempotency-Key, one for each call and the same each time it is sent", async () => {
+  const { url, requests } = await serve((_, response) =>
+    requests.length % 2 ? response.destroy() : stream(response, DONE),
+  );
+  const options = { method: "POST", body: "{}", retry: { ...quick, resend: true } };
+
+  await all(fetchEvents(url, options));
+  await all(fetchEvents(url, options));
+  await all(fetchEvents(url, { retry: quick }));
+  await all(fetchEvents(url, { ...options, headers: { "idempotency-key": "mine" } }));
+
+  const keys = requests.map(({ headers }) => headers["idempotency-key"]);
+  assert.match(keys[0], /^[0-9a-f]{32}$/);
+  assert.deepEqual(keys, [keys[0], keys[0], keys[2], keys[2], undefined, undefined, "mine", "mine"]);
+  assert.notEqual(keys[0], keys[2]);
+});
+
 test("a POST that may happen twice is sent again when it is told to", async () => {
   const { url, requests } = await serve((_, response) =>
     stream(response, requests.length === 1 ? "data: a\n\n" : DONE),

@@ -12,7 +12,8 @@ import { beginningOf, CutError, RefusedError } from "./stream-errors.js";
  * @property {number} [from]  the longest first wait, in milliseconds; it doubles with each failure
  * @property {number} [to]  the longest wait of all
  * @property {boolean} [openCounts]  an answer that opens ends a row of failures, as HTML 9.2.2 has it; else a message does
- * @property {boolean} [resend]  send a request again that is not a GET: only if it may happen twice
+ * @property {boolean} [resend]  send a request again that is not a GET, with the same Idempotency-Key: only if it may
+ *   happen twice, or the server knows such keys
  * @property {() => number} [random]
  */
 
@@ -28,7 +29,8 @@ import { beginningOf, CutError, RefusedError } from "./stream-errors.js";
  * @property {number} [idleTimeout]  milliseconds without a byte, heartbeats included, after which the connection counts as cut
  * @property {string} [lastEventId]  where an earlier reading ended
  * @property {number} [maxMessageChars]
- * @property {(lastEventId: string) => string | URL} [resume]  where a cut stream is read on, with a GET
+ * @property {(lastEventId: string) => string | URL} [resume]  where a cut stream is read on, with a GET; else at the
+ *   `Content-Location` of the answer
  * @property {(response: Response) => void | Promise<void>} [onOpen]  may look at the response before it is parsed, or throw
  * @property {(count: number) => void} [onBytes]  so many have come, heartbeats included
  * @property {(cut: unknown, delay: number) => void} [onCut]  the connection was lost; the next attempt is in `delay` milliseconds
@@ -46,6 +48,8 @@ const NO_CONTENT = Symbol("no content");
  * The messages of a stream, until `done` (which is the last one), across reconnections. It reads when it is asked;
  * `break` aborts the request. Throws the signal's reason, `RefusedError`, `CutError`, or what `onOpen` throws.
  *
+ * What is no GET carries an `Idempotency-Key`, one for each call; when it is cut, it is read on with a GET.
+ *
  * @param {string | URL} url
  * @param {Options} [options]
  * @returns {AsyncGenerator<Message, void, undefined>}
@@ -54,17 +58,19 @@ export async function* fetchEvents(url, options = {}) {
   const { signal, retry, onCut, maxMessageChars } = options;
   const mayResend = isSafe(options.method) || Boolean(retry && retry.resend);
   const state = { lastEventId: options.lastEventId ?? "", retry: /** @type {number | undefined} */ (undefined) };
+  const key = isSafe(options.method) ? "" : randomKey();
+  let address = ""; // where the answer to what is no GET can be read on
   let failures = 0;
   checkRequest(url, options);
 
   for (let returning = false; ; returning = true) {
     signal?.throwIfAborted();
-    // Only what was sent once already, and cannot be sent again, is read on at another address.
-    const resuming = returning && !mayResend;
+    const resuming = returning && !isSafe(options.method) && (address !== "" || !mayResend);
     const request = {
-      ...(resuming ? readOn(options) : options),
-      url: (resuming && options.resume?.(state.lastEventId)) || url,
+      ...(resuming ? readOn(options) : { ...options, key }),
+      url: (resuming && ((state.lastEventId && options.resume?.(state.lastEventId)) || address)) || url,
       onOpen: async (/** @type {Response} */ response) => {
+        if (!isSafe(options.method)) address ||= addressOf(response);
         await options.onOpen?.(response);
         if (retry && retry.openCounts) failures = 0;
       },
@@ -86,7 +92,7 @@ export async function* fetchEvents(url, options = {}) {
       signal?.throwIfAborted();
       if (error === NO_CONTENT) return;
       if (!isPassing(error, returning)) throw error;
-      const canReturn = mayResend || (options.resume && state.lastEventId !== "");
+      const canReturn = mayResend || address !== "" || (options.resume && state.lastEventId !== "");
       if (!canReturn)
         throw new CutError(`the connection was cut, and a ${options.method} is not sent twice`, { cause: error });
       failures++;
@@ -105,19 +111,19 @@ export async function* fetchEvents(url, options = {}) {
 /**
  * One request and what its answer holds, chunk by chunk.
  *
- * @param {Options & { url: string | URL }} request
+ * @param {Options & { url: string | URL, key?: string }} request
  * @param {Parser} parser
  * @param {boolean} returning
  * @returns {AsyncGenerator<Message[], void, undefined>}
  */
 async function* readOnce(
-  { url, method = "GET", body, credentials, signal, fetch = globalThis.fetch, ...options },
+  { url, key, method = "GET", body, credentials, signal, fetch = globalThis.fetch, ...options },
   parser,
   returning,
 ) {
   const connection = new Connection(options.idleTimeout ?? 45_000);
   try {
-    const headers = await headersFor(options.headers, parser.lastEventId);
+    const headers = await headersFor(options.headers, parser.lastEventId, key);
     const response = await connection.waitFor(() =>
       fetch(String(url), {
         method,
@@ -147,11 +153,13 @@ async function* readOnce(
 /**
  * @param {Options["headers"]} given
  * @param {string} lastEventId
+ * @param {string} [key]
  */
-async function headersFor(given, lastEventId) {
+async function headersFor(given, lastEventId, key) {
   const headers = new Headers(typeof given === "function" ? await given() : given);
   if (!headers.has("Accept")) headers.set("Accept", "text/event-stream");
   if (lastEventId) headers.set("Last-Event-ID", utf8ByteString(lastEventId));
+  if (key && !headers.has("Idempotency-Key")) headers.set("Idempotency-Key", key);
   return headers;
 }
 
@@ -172,6 +180,22 @@ function checkRequest(url, { method, body, fetch }) {
 /** @param {Options} options @returns {Options} */
 function readOn({ body, ...options }) {
   return { ...options, method: "GET" };
+}
+
+/** `crypto.randomUUID` is there in secure contexts only. */
+function randomKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * Where an answer says that it can be found; "" if it does not, or it is not its own server that would be asked.
+ * @param {Response} response
+ */
+function addressOf({ headers, url }) {
+  const location = headers.get("Content-Location");
+  if (!location || !URL.canParse(location, url)) return "";
+  const address = new URL(location, url);
+  return address.origin === new URL(url).origin && address.href !== url ? address.href : "";
 }
 
 /** @param {string | undefined} method */

@@ -17,7 +17,10 @@ const csrfToken = document.querySelector("meta[name=csrf-token]")?.getAttribute(
  */
 function post(address, body, options) {
   const headers = { "Content-Type": "application/json", "X-CSRFToken": csrfToken };
-  return fetchEvents(address, { method: "POST", headers, body: JSON.stringify(body), ...options });
+  // This server knows the key that each request has: sent again, it gets the answer that it has begun to give. Where
+  // there is no network nothing was sent, and the reader is told at once.
+  const retry = { resend: navigator.onLine, attempts: 4 };
+  return fetchEvents(address, { method: "POST", headers, body: JSON.stringify(body), retry, ...options });
 }
 
 // --- Ping
@@ -87,24 +90,33 @@ function stopList() {
 /** @typedef {import("./chat.js").Question} Question */
 
 let answer = new AbortController();
+let answerAddress = ""; // where the running answer can be stopped, once it has begun
 
 const chat = new ChatPanel({ ask, stop: stopAnswer });
 chat.restore(readOn);
 
 function stopAnswer() {
-  answer.abort();
+  dropAnswer();
   chat.stop("stopped", word("problem-stopped"));
+}
+
+/** Leaving is not stopping: a model whose answer nobody wants any more would go on for a while. */
+function dropAnswer() {
+  answer.abort();
+  const address = answerAddress;
+  answerAddress = "";
+  if (address) void fetch(address, { method: "DELETE", headers: { "X-CSRFToken": csrfToken } }).catch(() => {});
 }
 
 /** @param {Question} question */
 async function ask(question) {
   const { upstream, isCompared, ...body } = question;
-  answer.abort();
+  dropAnswer();
   const { signal } = (answer = new AbortController());
   chat.begin(question);
   if (isCompared) void showRaw(body, signal);
   const address = upstream === "default" ? chat.address : `${chat.address}/${encodeURIComponent(upstream)}`;
-  await readAnswer((options) => post(address, body, { ...options, resume }), signal);
+  await readAnswer((options) => post(address, body, options), signal);
 }
 
 /** Reads an answer on, of which the page has kept a part. @param {Question} _ @param {string} lastEventId */
@@ -124,8 +136,9 @@ async function readAnswer(open, signal, isResumed = false) {
   let isOver = false;
   const options = {
     signal,
-    onOpen: () => {
+    onOpen: (/** @type {Response} */ { headers }) => {
       hasBegun = true;
+      answerAddress = headers.get("Content-Location") ?? "";
       chat.opened();
     },
     onCut: (/** @type {unknown} */ cut, /** @type {number} */ delay) => chat.returning(delay),
@@ -137,6 +150,7 @@ async function readAnswer(open, signal, isResumed = false) {
       reader.receive(message);
       isOver = message.event === "done";
     }
+    answerAddress = "";
     // Where nothing more is kept of a stream, its end is not known.
     if (isResumed && !isOver) chat.stop("failed", word("problem-cut"));
     else reader.end();
@@ -163,7 +177,7 @@ async function showRaw(body, signal) {
   }
 }
 
-/** Where an answer that was cut is read on: it is not asked for, and paid for, again. @param {string} lastEventId */
+/** Where an answer is read on that the page had begun to show. @param {string} lastEventId */
 function resume(lastEventId) {
   const [stream = ""] = lastEventId.split(":");
   return `${document.body.dataset.base ?? "/"}streams/${encodeURIComponent(stream)}`;

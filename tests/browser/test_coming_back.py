@@ -1,0 +1,117 @@
+"""An answer whose connection is cut, in a real browser, at the real site, with a real upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import wait_until
+from tests.conftest import Connection, ScriptedUpstream, Site
+from tests.cutting_proxy import CuttingProxy
+
+WORDS = [f"word{number} " for number in range(200)]
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Site], upstream: ScriptedUpstream) -> Site:
+    return make_site(UPSTREAM_URL=upstream.url, STREAMING_GRACE="20")
+
+
+@pytest.fixture
+def proxy(site: Site) -> Iterator[CuttingProxy]:
+    proxy = CuttingProxy(site.port)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+def page(browser: Browser, proxy: CuttingProxy) -> Iterator[Page]:
+    # A cut is an error on the browser's own console.
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(proxy.url)
+    yield page
+    context.close()
+
+
+def in_words(words: list[str], seconds: float) -> Callable[[Connection], object]:
+    async def script(connection: Connection) -> None:
+        await connection.begin()
+        await connection.send(b"retry: 100\n\n")
+        for word in words:
+            await connection.send(f"data: {json.dumps({'delta': word})}\n\n".encode())
+            await asyncio.sleep(seconds)
+        await connection.send(b'event: done\ndata: {"reason": "stop"}\n\n')
+
+    return script
+
+
+def ask(page: Page) -> None:
+    panel = page.locator("#chat")
+    panel.get_by_label("Your question").fill("Say many words.")
+    panel.get_by_role("button", name="Send").click()
+
+
+def has_shown(page: Page, word: str) -> None:
+    wait_until(page, "word => document.querySelector('#chat article')?.textContent.includes(word)", word.strip())
+
+
+def state(page: Page) -> object:
+    return page.locator("#chat [data-part=status]")
+
+
+def test_an_answer_that_is_cut_five_times_and_reloaded_once_is_whole_and_was_asked_for_once(
+    page: Page, proxy: CuttingProxy, upstream: ScriptedUpstream
+) -> None:
+    upstream.script = in_words(WORDS, 0.05)  # type: ignore[assignment]
+    ask(page)
+
+    for cut in range(1, 6):
+        has_shown(page, WORDS[cut * 10])
+        proxy.cut()
+        if cut == 3:
+            page.reload()
+    assert proxy.cuts >= 5
+
+    expect(state(page)).to_have_text("Done", timeout=60_000)  # type: ignore[arg-type]
+    expect(page.locator("#chat article")).to_have_text("".join(WORDS).strip())
+    assert len(upstream.requests) == 1
+
+
+def test_stop_stops_the_upstream_at_once(page: Page, upstream: ScriptedUpstream) -> None:
+    async def speak_until_left(connection: Connection) -> None:
+        await connection.begin()
+        await connection.send(b'data: {"delta": "and so on"}\n\n')
+        await connection.until_left()
+
+    upstream.script = speak_until_left
+    ask(page)
+    has_shown(page, "and so on")
+
+    page.locator("#chat").get_by_role("button", name="Stop").click()
+
+    assert upstream.left.wait(5), "though a stream that its client left goes on for a while"
+
+
+def test_an_answer_that_is_not_kept_any_more_has_failed(
+    browser: Browser, make_site: Callable[..., Site], upstream: ScriptedUpstream
+) -> None:
+    upstream.script = in_words(WORDS, 0.05)  # type: ignore[assignment]
+    proxy = CuttingProxy(make_site(UPSTREAM_URL=upstream.url, STREAMING_GRACE="0", STREAMING_KEEP="0").port)
+    page = browser.new_page()
+    page.goto(proxy.url)
+    ask(page)
+    has_shown(page, WORDS[5])
+
+    proxy.cut()
+
+    expect(state(page)).to_have_text("Failed", timeout=30_000)  # type: ignore[arg-type]
+    expect(page.locator("#chat [data-part=reason]")).to_contain_text("not sent a second time")
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    assert len(upstream.requests) == 1
+    page.close()
+    proxy.stop()
