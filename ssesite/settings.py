@@ -148,6 +148,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 # Of every request: streaming/request_body.py carries it out, before anything is read or parsed.
+STREAMING_MASK = env.str("STREAMING_MASK", "•")
 STREAMING_MAX_BODY_BYTES = env.int("STREAMING_MAX_BODY_BYTES", 25_000_000)
 STREAMING_HEAD_SECONDS = env.float("STREAMING_HEAD_SECONDS", 20)
 STREAMING_BODY_IDLE_SECONDS = env.float("STREAMING_BODY_IDLE_SECONDS", 30)

@@ -6,6 +6,7 @@ itself (``AtomicTexts``).
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
@@ -13,8 +14,7 @@ from itertools import chain, groupby
 
 from streaming.formats import ChoiceEnd, Delta, Failure, Notice, Part, RawChunk, Snapshot, StreamEnd, TextPart
 from streaming.hit_context import ContextRecorder, HitHandler
-from streaming.moderation import Blocked, Finding, Moderator, Outcome, RuleSet, Text
-from streaming.moderation.moderator import MASK
+from streaming.moderation import Hit, Medium, Moderator, Outcome, RuleSet, Text
 
 SLICE_CHARS = 4096
 """How much text is moderated in one go. At the worst rate that was measured, 11 microseconds a character, that takes
@@ -32,6 +32,17 @@ PAUSE = None
 Step = Part | None
 
 
+_ARGUMENTS = re.compile(r"(?:.*\.)?(?:tool_calls\.\d+|arguments|input)")
+_PROSE = re.compile(r"(?:.*\.)?(?:content|text|refusal|reasoning\w*|thinking|summary|transcript)(?:\.\d+)*")
+
+
+def medium_of(channel: str, *, is_json: bool = False) -> Medium:
+    """What the texts of a channel are written in. ``is_json`` is whether the answer was asked for in JSON."""
+    if _ARGUMENTS.fullmatch(channel) or (is_json and channel == "content"):
+        return "json"
+    return "markdown" if _PROSE.fullmatch(channel) else "plain"
+
+
 class AnswerModeration:
     """The moderation of all texts of one answer, each choice and channel in a state of its own.
 
@@ -39,9 +50,10 @@ class AnswerModeration:
     takes a StreamEnd or a Failure takes nothing after it.
     """
 
-    def __init__(self, rule_set: RuleSet, on_hit: HitHandler | None = None) -> None:
+    def __init__(self, rule_set: RuleSet, on_hit: HitHandler | None = None, *, is_json: bool = False) -> None:
         self._rule_set = rule_set
         self._on_hit = on_hit
+        self._is_json = is_json
         self._channels: dict[_ChannelKey, DeltaStream | SnapshotStream] = {}
         self._texts = AtomicTexts(rule_set, on_hit)
         self._speaking: dict[int, frozenset[_ChannelKey]] = {}
@@ -101,7 +113,8 @@ class AnswerModeration:
         if stream is None:
             kind, choice, channel = key
             made = DeltaStream if kind is Delta else SnapshotStream
-            stream = self._channels[key] = made(self._rule_set, self._on_hit, choice, channel)
+            medium = medium_of(channel, is_json=self._is_json)
+            stream = self._channels[key] = made(self._rule_set, self._on_hit, choice, channel, medium)
         return stream
 
     def _speaks_alone(self, key: _ChannelKey) -> bool:
@@ -178,13 +191,13 @@ def _message_around(ends: list[int], at: int, count: int) -> tuple[int, int]:
 
 def clean(text: str, rule_set: RuleSet) -> str:
     """What may be shown of a text that is complete, and not long."""
-    moderator = Moderator(rule_set)
+    moderator = Moderator(rule_set, "markdown")
     return _sorted_out([*moderator.feed(text), *moderator.finish()])[0]
 
 
-def _outcomes(text: str, rule_set: RuleSet) -> Generator[None, None, list[Outcome]]:
+def _outcomes(text: str, rule_set: RuleSet, medium: Medium) -> Generator[None, None, list[Outcome]]:
     """What comes of a text that is complete, with a PAUSE after each slice of a long one."""
-    moderator = Moderator(rule_set)
+    moderator = Moderator(rule_set, medium)
     outcomes = yield from _fed(moderator, text)
     return [*outcomes, *moderator.finish()]
 
@@ -205,12 +218,13 @@ class CrossingMatches:
     ``after`` is what has come since, ``cut`` how much of it belongs to such a match, ``rest`` what is shown for that.
     """
 
-    def __init__(self, rule_set: RuleSet, before: str) -> None:
-        self._moderator = Moderator(rule_set)
+    def __init__(self, rule_set: RuleSet, before: str, medium: Medium) -> None:
+        self._mask = rule_set.mask
+        self._moderator = Moderator(rule_set, medium)
         self._moderator.feed(before)
         self.before = before
         self.after = self.rest = ""
-        self.hits: list[Finding | Blocked] = []
+        self.hits: list[Hit] = []
         self.cut = 0
         self.is_decided = False
 
@@ -234,16 +248,21 @@ class CrossingMatches:
                 self.hits.append(hit)
                 if hit.rule.action != "flag":
                     self.cut = max(self.cut, hit.end - len(self.before))
-                    self.rest = {"mask": MASK * self.cut, "replace": hit.rule.replacement}.get(hit.rule.action, "")
+                    self.rest = {"mask": self._mask * self.cut, "replace": hit.rule.replacement}.get(
+                        hit.rule.action, ""
+                    )
                 self.is_decided = self.is_decided or hit.rule.action == "block"
 
 
 class DeltaStream:
     """The moderation of one channel whose text comes bit by bit."""
 
-    def __init__(self, rule_set: RuleSet, on_hit: HitHandler | None, choice: int, channel: str) -> None:
+    def __init__(
+        self, rule_set: RuleSet, on_hit: HitHandler | None, choice: int, channel: str, medium: Medium = "markdown"
+    ) -> None:
         self._rule_set = rule_set
-        self._moderator = Moderator(rule_set)
+        self._medium = medium
+        self._moderator = Moderator(rule_set, medium)
         self.recorder = ContextRecorder(on_hit, channel, choice) if on_hit else None
         self._channel = channel
         self._choice = choice
@@ -290,8 +309,8 @@ class DeltaStream:
         if not held:
             return []
         parts = self.finish()
-        self._moderator, self._offset, self._held = Moderator(self._rule_set), self._fed, ""
-        self._crossing = CrossingMatches(self._rule_set, held)
+        self._moderator, self._offset, self._held = Moderator(self._rule_set, self._medium), self._fed, ""
+        self._crossing = CrossingMatches(self._rule_set, held, self._medium)
         return parts
 
     def finish(self) -> list[Part]:
@@ -363,9 +382,12 @@ def _slices(texts: list[str]) -> Iterator[list[str]]:
 class SnapshotStream:
     """The moderation of a text that comes whole each time. Only what is new is looked at, unless it was rewritten."""
 
-    def __init__(self, rule_set: RuleSet, on_hit: HitHandler | None, choice: int, channel: str) -> None:
+    def __init__(
+        self, rule_set: RuleSet, on_hit: HitHandler | None, choice: int, channel: str, medium: Medium = "markdown"
+    ) -> None:
         self._rule_set = rule_set
-        self._moderator = Moderator(rule_set)
+        self._medium = medium
+        self._moderator = Moderator(rule_set, medium)
         self.recorder = ContextRecorder(on_hit, channel, choice, may_rewind=True) if on_hit else None
         self._channel = channel
         self._choice = choice
@@ -377,7 +399,7 @@ class SnapshotStream:
 
     def _feed(self, text: str) -> Iterator[Step]:
         if not text.startswith(self._seen):
-            self._moderator, self._seen, self._shown = Moderator(self._rule_set), "", ""
+            self._moderator, self._seen, self._shown = Moderator(self._rule_set, self._medium), "", ""
             if self.recorder:
                 self.recorder.rewind()
         new, self._seen = text[len(self._seen) :], text
@@ -411,13 +433,14 @@ class AtomicTexts:
             yield part  # as a provider's name in every chunk
             return
         before = yield from self._open_end(part)
-        outcomes = yield from _outcomes(before + text, self._rule_set)
+        medium = medium_of(channel)
+        outcomes = yield from _outcomes(before + text, self._rule_set, medium)
         if crossing := [each for each in outcomes if _crosses(each, len(before))]:
             self._see(before + text, crossing, part)
             yield from _sorted_out(crossing)[1]
             return
         if before:
-            outcomes = yield from _outcomes(text, self._rule_set)
+            outcomes = yield from _outcomes(text, self._rule_set, medium)
         self._see(text, outcomes, part)
         shown, notices = _sorted_out(outcomes)
         self._remember(part, before, is_untouched=all(isinstance(each, Text) for each in outcomes))
@@ -426,7 +449,8 @@ class AtomicTexts:
 
     def _open_end(self, part: TextPart) -> Generator[None, None, str]:
         """The end of what came before under this name, as far as a match may have begun in it."""
-        moderator, before = self._names.get((part.choice, part.channel)) or (Moderator(self._rule_set), "")
+        known = self._names.get((part.choice, part.channel))
+        moderator, before = known or (Moderator(self._rule_set, medium_of(part.channel)), "")
         yield from _fed(moderator, part.text)
         after = (before + part.text)[-moderator.held :] if moderator.held else ""
         self._names[part.choice, part.channel] = moderator, after
@@ -458,8 +482,8 @@ def _sorted_out(outcomes: list[Outcome]) -> tuple[str, list[Part]]:
         match outcome:
             case Text(shown):
                 text += shown
-            case Finding(rule) if rule.action != "flag":  # that is for those who watch, not for those who read
-                notices.append(Notice(rule.action, rule.category))
-            case Blocked(rule):
+            case Hit(rule) if rule.action == "block":
                 notices += [Notice("block", rule.category, rule.replacement), StreamEnd("blocked")]
+            case Hit(rule) if rule.action != "flag":  # that is for those who watch, not for those who read
+                notices.append(Notice(rule.action, rule.category))
     return text, notices

@@ -19,6 +19,7 @@ from yarl import URL
 
 from streaming import conf, upstreams
 from streaming.forwarded import read_networks
+from streaming.moderation import check_mask
 from streaming.upstream_settings import UpstreamConfig, read_config
 
 
@@ -155,6 +156,15 @@ def _unknown(kind: str, names: Iterable[str], known: set[str]) -> Iterator[Check
         meant = difflib.get_close_matches(name, known, 1, cutoff=0.8)
         hint = f"Is {meant[0]} meant?" if meant else None
         yield checks.Warning(f"The {kind} {name} means nothing to this site.", hint=hint, id="streaming.W006")
+
+
+@register()
+def check_the_mask(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    try:
+        check_mask(conf.mask())
+    except ValueError as error:
+        return [Error(f"STREAMING_MASK: {error}.", id="streaming.E006")]
+    return []
 
 
 @register()

@@ -33,15 +33,22 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
     fields = {**asked.fields, "model": model}
     if not asked.streams:
         data = await upstreams.complete_at_once(upstream, request, fields, guardrail)
-        return JsonResponse(await guardrail.moderate_completion(data), headers=_headers(guardrail))
+        completion = await guardrail.moderate_completion(data, is_json=_wants_json(asked))
+        return JsonResponse(completion, headers=_headers(guardrail))
     writer = formats.OpenAIRelay(asked.model)
 
     async def start() -> tuple[Source, Relay]:
         answer = await upstreams.complete(upstream, request, fields, guardrail)
         reader = EventReader(formats.OpenAIReader(keep_raw=True))
-        return answer, Relay(reader, guardrail.moderate_answer(), writer)
+        return answer, Relay(reader, guardrail.moderate_answer(is_json=_wants_json(asked)), writer)
 
     return await _streamed(request, guardrail, writer, start)
+
+
+def _wants_json(asked: CompletionRequest) -> bool:
+    """Whether the answer is to be JSON (response_format of the chat completions API)."""
+    wanted = asked.fields.get("response_format")
+    return isinstance(wanted, dict) and wanted.get("type") in ("json_object", "json_schema")
 
 
 async def _play(request: HttpRequest, asked: CompletionRequest) -> HttpResponseBase:

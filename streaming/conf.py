@@ -67,3 +67,8 @@ def journal_total() -> int:
 def redis_url() -> str:
     """``REDIS_URL``: where streams are kept for all workers. Empty: each process keeps its own."""
     return str(getattr(settings, "REDIS_URL", ""))
+
+
+def mask() -> str:
+    """``STREAMING_MASK``: what stands for each character of what is masked; one character that is no syntax."""
+    return str(getattr(settings, "STREAMING_MASK", "•"))

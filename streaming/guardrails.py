@@ -36,12 +36,12 @@ class Guardrail:
     def clean(self, words: str) -> str:
         return answer.clean(words, self.answers)
 
-    def moderate_answer(self) -> AnswerModeration:
-        """The moderation of the answer, which a Relay feeds as it comes."""
-        return AnswerModeration(self.answers, self.on_answer_hit)
+    def moderate_answer(self, *, is_json: bool = False) -> AnswerModeration:
+        """The moderation of the answer, which a Relay feeds as it comes; ``is_json`` if it was asked for in JSON."""
+        return AnswerModeration(self.answers, self.on_answer_hit, is_json=is_json)
 
-    async def moderate_completion(self, data: str) -> dict[str, Any]:
-        return await moderate_completion(data, self.answers, self.on_answer_hit)
+    async def moderate_completion(self, data: str, *, is_json: bool = False) -> dict[str, Any]:
+        return await moderate_completion(data, self.answers, self.on_answer_hit, is_json=is_json)
 
 
 async def begin(request: HttpRequest, upstream: str, stream: str | None = None) -> Guardrail:
@@ -65,11 +65,11 @@ class Moderated(NamedTuple):
 
 
 async def moderate_complete_texts(
-    texts: Iterable[Delta | TextPart], rule_set: RuleSet, on_hit: HitHandler | None
+    texts: Iterable[Delta | TextPart], rule_set: RuleSet, on_hit: HitHandler | None, *, is_json: bool = False
 ) -> Moderated:
     """Texts that are all there, with the pauses that the event loop needs. After a block nothing more is shown."""
     shown = defaultdict[tuple[int, str], list[str]](list)
-    notices, moderation = list[Notice](), AnswerModeration(rule_set, on_hit)
+    notices, moderation = list[Notice](), AnswerModeration(rule_set, on_hit, is_json=is_json)
     parts: list[Part] = [*texts, StreamEnd()]
     with closing(moderation):
         for part in moderation.feed(parts):
@@ -100,13 +100,15 @@ async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, on_hit: Hit
     formats.put_back(refs, moderated.texts)
 
 
-async def moderate_completion(data: str, rule_set: RuleSet, on_hit: HitHandler | None = None) -> dict[str, Any]:
+async def moderate_completion(
+    data: str, rule_set: RuleSet, on_hit: HitHandler | None = None, *, is_json: bool = False
+) -> dict[str, Any]:
     """A chat completion that came whole, each choice as the rules leave it. FormatError if it is none."""
     completion, (texts, refs) = formats.read_completion(data)
     notices = list[Notice]()
     for index in sorted({text.choice for text in texts}):
         own = [text for text in texts if text.choice == index]
-        moderated = await moderate_complete_texts(own, rule_set, on_hit)
+        moderated = await moderate_complete_texts(own, rule_set, on_hit, is_json=is_json)
         formats.put_back([ref for ref in refs if ref.choice == index], moderated.texts)
         if moderated.is_blocked:
             formats.end_choice(completion, index)

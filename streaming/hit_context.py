@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from streaming.moderation import MAX_SPAN, Blocked, Finding, Outcome, Rule, Text
+from streaming.moderation import MAX_SPAN, Hit, Outcome, Rule, Text
 
 CONTEXT = 40
 """Characters on either side of a match that are kept with it."""
@@ -46,7 +46,7 @@ class ContextRecorder:
         self._pieces: deque[str] = deque()
         self._first = 0  # characters before the first piece
         self._end = 0
-        self._waiting: list[Finding | Blocked] = []
+        self._waiting: list[Hit] = []
         self._reported_before: set[tuple[int | str, int, int]] = set()  # of the text that began anew
         self._reported: list[tuple[int | str, int, int]] = []
 
@@ -74,7 +74,7 @@ class ContextRecorder:
         while self._waiting:
             self._report(self._waiting.pop(0))
 
-    def _report(self, hit: Finding | Blocked) -> None:
+    def _report(self, hit: Hit) -> None:
         key = (hit.rule.id, hit.start, hit.end)
         if key in self._reported_before:
             return

@@ -16,16 +16,23 @@ from django.db.models import F, Q
 from django.db.models.signals import pre_save
 from django.dispatch import Signal, receiver
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from streaming.moderation import ACTIONS, Rule, RuleError, compile_rule
-from streaming.sentences import translated
+from streaming.moderation import ACTIONS, CHECKS, Remark, Rule, RuleError, compile_rule
+from streaming.moderation.checks import check_named
 from streaming.visible_text import isolated
 
 PATTERN_LIMIT = 4096
 """Characters of a pattern. A word may be ``max_span`` long at most; a regular expression is often longer."""
 
 Direction = Literal["prompts", "answers"]
+
+
+def translated(said: RuleError | Remark) -> str:
+    """What is said of a rule, in the language of this moment: the engine itself knows English only."""
+    return gettext(said.template) % said.params
+
 
 rules_changed = Signal()
 """Sent in the process that changed a rule, once the change is committed."""
@@ -125,6 +132,14 @@ class ModerationRuleQuerySet(models.QuerySet["ModerationRule"]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
 
+def _validate_check(name: str) -> None:
+    try:
+        check_named(name)
+    except ValueError:
+        known = ", ".join(CHECKS[1:])
+        raise ValidationError(_("“%(name)s” is none of %(known)s."), params={"name": name, "known": known}) from None
+
+
 class ModerationRule(models.Model):
     """A pattern, and what becomes of the text that matches it. Pattern and action alone make one."""
 
@@ -139,6 +154,15 @@ class ModerationRule(models.Model):
         BLOCK = "block", _("block: end the answer there")
         FLAG = "flag", _("flag: let it through, and record it")
         ALLOW = "allow", _("allow: no rule counts within it")
+
+    class Compare(models.TextChoices):
+        NORMAL = "normal", _("normal")
+        EXACT = "exact", _("exact")
+        LOOSE = "loose", _("loose")
+
+    class Overflow(models.TextChoices):
+        PASS = "pass", _("let it through")
+        MATCH = "match", _("it counts as a match")
 
     class Scope(models.TextChoices):
         BOTH = "both", _("prompts and answers")
@@ -169,11 +193,37 @@ class ModerationRule(models.Model):
         validators=[MinValueValidator(-(2**31)), MaxValueValidator(2**31 - 1)],
         help_text=_("Of rules that match the same text the highest counts, then the oldest."),
     )
-    exact = models.BooleanField(
-        _("exact"), default=False, help_text=_("Compare as written: case, accents and traditional characters count.")
+    compare = models.CharField(
+        _("comparison"),
+        max_length=10,
+        choices=Compare.choices,
+        default=Compare.NORMAL,
+        help_text=_(
+            "Normal: as a person reads it, whatever the case, through Markdown, JSON and codes; accents count "
+            "where the pattern has them. Exact: as it is written. Loose: also letters that look alike, and signs "
+            "between them."
+        ),
     )
-    squeeze = models.BooleanField(
-        _("squeeze"), default=False, help_text=_("“bad” is also in “baaaad”. For words and phrases.")
+    group = models.PositiveSmallIntegerField(
+        _("acts on"),
+        choices=[(0, _("the whole match")), (1, _("the first group"))],
+        default=0,
+        help_text=_("Of a regular expression: what stands in its first parentheses, or all of it."),
+    )
+    # Not named check: a model has a method of that name.
+    match_check = models.CharField(
+        _("check"),
+        max_length=20,
+        blank=True,
+        validators=[_validate_check],
+        help_text=_("What a match must be besides: luhn, iban, cn_id, entropy, or entropy:3.5 and the like."),
+    )
+    overflow = models.CharField(
+        _("when it grows too long"),
+        max_length=10,
+        choices=Overflow.choices,
+        default=Overflow.PASS,
+        help_text=_("What has not matched when it has as many characters as a match may have."),
     )
     upstreams = models.JSONField(_("upstreams"), default=list, blank=True, help_text=_("None chosen: all of them."))
     applies_to = models.CharField(_("applies to"), max_length=10, choices=Scope.choices, default=Scope.BOTH)
@@ -236,11 +286,20 @@ class ModerationRule(models.Model):
             raise ValidationError({"valid_until": _("This is not after “valid from”: the rule would never hold.")})
         if not isinstance(self.upstreams, list) or not all(isinstance(name, str) for name in self.upstreams):
             raise ValidationError({"upstreams": _("This has to be a list of names.")})
-        if self.pattern and self.kind in self.Kind.values and self.action in ACTIONS:
+        if self.pattern and self._is_complete():
             try:
                 compile_rule(self.as_value())
             except RuleError as error:
-                raise ValidationError({"pattern": translated(str(error))}) from error
+                raise ValidationError({"pattern": translated(error)}) from error
+
+    def _is_complete(self) -> bool:
+        """Whether its choices are such as there are: what is wrong with one is said under its own field."""
+        try:
+            check_named(self.match_check)
+        except ValueError:
+            return False
+        chosen = ((self.kind, self.Kind), (self.compare, self.Compare), (self.overflow, self.Overflow))
+        return self.action in ACTIONS and all(value in choices.values for value, choices in chosen)
 
     def as_value(self) -> Rule:
         return Rule(self.pk or 0, *(getattr(self, name) for name in RULE_COLUMNS[1:]))
@@ -261,7 +320,9 @@ def name_of(action: str, pattern: str) -> str:
     return f"{action} {isolated(pattern if len(pattern) <= 60 else pattern[:59] + '…')}"
 
 
-RULE_COLUMNS: Sequence[str] = ("pk", *(name for name in Rule.__dataclass_fields__ if name != "id"))
+COLUMN_OF = {"id": "pk", "check": "match_check"}
+"""Of a Rule's fields those that are called otherwise here."""
+RULE_COLUMNS: Sequence[str] = tuple(COLUMN_OF.get(name, name) for name in Rule.__dataclass_fields__)
 """The columns that are a Rule's own fields, in its order."""
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
+from streaming import conf
 from streaming.gc_pauses import no_long_pauses
 from streaming.models import Direction, ModerationRule, ScopedRule, rules_changed
 from streaming.moderation import Rule, RuleError, RuleSet, compile_rule
@@ -196,7 +197,7 @@ def _compiled(edition: CompiledEdition, key: tuple[str, Direction], before: Comp
 
 
 def _compile(rules: tuple[Rule, ...]) -> RuleSet:
-    rule_set = RuleSet(rules)
+    rule_set = RuleSet(rules, mask=conf.mask())
     if len(rules) >= MANY_RULES:
         # They are there to stay: the collector of cycles need never look at them, which would take it 0.1 s and more.
         # So they are taken apart when their last stream has ended.

@@ -1,179 +1,508 @@
 """What moderation means, said as plainly as can be and without a thought for speed.
 
-A rule is the finite set of words that it matches, spelled out over a small alphabet with Python's own ``re``. Every
-question is answered by trying all places of the whole text. Nothing of the engine is used but the folding of one
-character and what a word character is.
+The whole text is read, then matched at all places with Python's own ``re``, then acted on. Of the engine it shares only
+tables: what a letter folds to, which characters are marks, and which texts could still become a sign.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from html.entities import html5
 from typing import NamedTuple
 
-from streaming.moderation import Rule
-from streaming.moderation.folding import fold_char, is_word_char
+from streaming.moderation import Medium, Rule
+from streaming.moderation.checks import check_named
+from streaming.moderation.folding import (
+    ACCENTS,
+    ATTACHED,
+    MAX_LETTER_CHARS,
+    OPEN_LETTERS,
+    fold,
+    fold_letter,
+    goes_on,
+    has_accents,
+    is_mark,
+    is_word_char,
+)
+from streaming.moderation.loose import is_letter, is_separator, letters_of
+from streaming.moderation.readings.signs import CODES_SO_FAR, REFERENCE_SO_FAR
 
 SPAN = 4
+"""Symbols of the longest match in these tests."""
+MASK = "•"
 
-# As they come; and what they fold to: a, ss, nothing, a simplified character ... A rare rule's word has each of them.
-RAW = "aAＡbßs 愛爱\u200b\u0301😀"
-FOLDED = "abs 爱😀"
+READINGS: dict[Medium, tuple[str, ...]] = {
+    "markdown": ("deep", "flat", "written"),
+    "json": ("json",),
+    "plain": ("written",),
+}
+ORDER = ("deep", "flat", "json", "written", "raw")
+SO_FAR = {
+    "deep": rf"[\]!]|<(?:/|!-?)?|_{{1,32}}|{REFERENCE_SO_FAR}|{CODES_SO_FAR}",
+    "flat": rf"_{{1,32}}|{REFERENCE_SO_FAR}|{CODES_SO_FAR}",
+    "json": CODES_SO_FAR,
+    "written": "(?!)",
+}
+HEX = "[0-9a-fA-F]"
+
+
+class Symbol(NamedTuple):
+    char: str
+    start: int
+    end: int
+
+
+class Reading(NamedTuple):
+    kind: str
+    accents: bool
+    spaces: bool
+
+
+# --- reading
+
+
+def _sign(text: str, at: int, kind: str, previous: str) -> tuple[str | None, int] | None:
+    """The sign that begins there: what it stands for (nothing: empty; itself: None), and where it ends."""
+    rest = text[at:]
+    if kind == "written":
+        return None
+    if kind == "json" and (m := re.match(r'\\(["\\/bfnrt])', rest)):
+        return {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}.get(m[1], m[1]), at + 2
+    if kind == "deep" and (found := _link_or_tag(text, at)):
+        return "", found
+    if kind in ("deep", "flat"):
+        if m := re.match(r"[*~`]+", rest):
+            return "", at + m.end()
+        if m := re.match("_{1,32}", rest):
+            following = rest[m.end() : m.end() + 1]
+            return (None if previous.isalnum() and following.isalnum() else ""), at + m.end()
+        if m := re.match(r"\\([!-/:-@\[-`{-~])", rest):
+            return m[1], at + 2
+        if m := re.match(rf"&(?:#([0-9]{{1,7}})|#[xX]({HEX}{{1,6}})|([A-Za-z][A-Za-z0-9]{{1,31}}));", rest):
+            return _reference(m), at + m.end()
+    if m := re.match(rf"\\u([dD][89abAB]{HEX}{HEX})\\u([dD][c-fC-F]{HEX}{HEX})", rest):
+        return bytes.fromhex(m[1] + m[2]).decode("utf-16-be"), at + m.end()
+    if m := re.match(rf"\\u({HEX}{{4}})|\\x({HEX}{HEX})", rest):
+        code = int(m[1] or m[2], 16)
+        return (None if 0xD800 <= code < 0xE000 else chr(code)), at + m.end()
+    if m := re.match(rf"(?:%{HEX}{HEX})+", rest):
+        data = bytes.fromhex(m[0].replace("%", ""))
+        for count in (1, 2, 3, 4):
+            try:
+                return data[:count].decode(), at + 3 * count
+            except UnicodeDecodeError:
+                continue
+    return None
+
+
+def _link_or_tag(text: str, at: int) -> int | None:
+    rest = text[at:]
+    if rest.startswith("]("):
+        depth, size = 1, 2
+        while size < len(rest) and depth:
+            depth = 0 if rest[size] == "\n" else depth + {"(": 1, ")": -1}.get(rest[size], 0)
+            size += 1
+        return at + size
+    if rest.startswith("]["):
+        m = re.match(r"\]\[[^\[\]\n]*[\[\]\n]?", rest)
+        return at + m.end() if m else None
+    if rest.startswith("<!--"):
+        end = re.compile("-->").search(rest, 4)
+        return at + (end.end() if end else len(rest))
+    for pattern in (r"!?\[|\]", r"(?:</?[A-Za-z]|<\?|<![A-Za-z\[])[^>]*>?"):
+        if m := re.match(pattern, rest):
+            return at + m.end()
+    return None
+
+
+def _reference(m: re.Match[str]) -> str | None:
+    if m[3]:
+        return html5.get(m[3] + ";")
+    code = int(m[1]) if m[1] else int(m[2], 16)
+    bad = not code or code > 0x10FFFF or 0xD800 <= code < 0xE000
+    return "\ufffd" if bad else chr(code)
+
+
+def _characters(text: str, reading: Reading, *, final: bool) -> Iterator[tuple[str, int, int]]:
+    """Characters as they are read, with their spans; those of which it is not certain are missing, unless final."""
+    at, previous, run = 0, "", ""  # run: the white space that is being read
+    while at < len(text):
+        if reading.kind in ("deep", "flat") and reading.spaces and "\n" in run and text[at] == ">":
+            at += 1
+            continue
+        if not final and re.fullmatch(SO_FAR[reading.kind], text[at:]) and (text[at] != "_" or previous.isalnum()):
+            return
+        sign = _sign(text, at, reading.kind, previous)
+        if sign is None:
+            chars, end = text[at], at + 1
+        elif sign[0] is None:
+            for place in range(at, sign[1]):
+                yield text[place], place, place + 1
+            previous, run, at = text[sign[1] - 1], "", sign[1]
+            continue
+        else:
+            chars, end = sign
+        for char in chars:
+            yield char, at, end
+            folded = fold_letter(char, accents=reading.accents)
+            if folded.isspace():
+                run += folded
+            elif folded:
+                run = ""
+        previous, at = chars[-1:] or previous, end
+
+
+@lru_cache(maxsize=50_000)
+def read(text: str, reading: Reading, *, final: bool = True) -> tuple[Symbol, ...]:
+    """The symbols of a text; those that are certain, unless it is final."""
+    if reading.kind == "raw":
+        return tuple(Symbol(char, at, at + 1) for at, char in enumerate(text))
+    letters: list[list[tuple[str, int, int]]] = []
+    is_open = OPEN_LETTERS[reading.accents]
+    for each in _characters(text, reading, final=final):
+        if letters and goes_on(each[0]) and is_open[letters[-1][0][0]] and len(letters[-1]) < MAX_LETTER_CHARS:
+            letters[-1].append(each)
+        else:
+            letters.append([each])
+    if letters and not final and is_open[letters[-1][0][0]]:
+        letters.pop()
+    symbols: list[Symbol] = []
+    for letter in letters:
+        for symbol in _symbols(letter, accents=reading.accents):
+            if reading.spaces and symbol.char.isspace():
+                if not (symbols and symbols[-1].char == " "):
+                    symbols.append(Symbol(" ", symbol.start, symbol.end))
+                continue
+            symbols.append(symbol)
+    return tuple(symbols)
+
+
+def _symbols(letter: list[tuple[str, int, int]], *, accents: bool) -> list[Symbol]:
+    chars = "".join(char for char, _, _ in letter)
+    symbols = fold_letter(chars, accents=accents)
+    spans: list[list[int]] = []  # those that are one object are of one stretch
+    for size, (char, start, end) in enumerate(letter, 1):
+        now, before = (fold_letter(chars[:each], accents=accents) if each else "" for each in (size, size - 1))
+        if now == before:
+            continue
+        del spans[len(now) :]
+        if spans and (char in ACCENTS or len(now) <= len(spans)):
+            spans[-1][1] = end
+            spans += [spans[-1]] * (len(now) - len(spans))
+        else:
+            stretch = [start, end]
+            spans += [stretch] * (len(now) - len(spans))
+    return [Symbol(symbol, *span) for symbol, span in zip(symbols, spans, strict=True)]
+
+
+# --- matching
+
+
+def accents_of(rule: Rule) -> bool:
+    return rule.compare != "exact" and has_accents(rule.pattern)
+
+
+def readings_of(rule: Rule, medium: Medium) -> list[Reading]:
+    if rule.compare == "exact":
+        return [Reading("raw", accents=False, spaces=False)]
+    spaces = rule.kind == "literal" and rule.compare == "normal" and " " in fold(rule.pattern).strip()
+    return [Reading(kind, accents_of(rule), spaces) for kind in READINGS[medium]]
+
+
+@lru_cache(maxsize=4096)
+def matcher(rule: Rule, left: int) -> re.Pattern[str]:
+    """Matches what ends that many symbols before the end."""
+    flags = re.ASCII
+    if rule.kind == "regex":
+        pattern = rule.pattern
+        for flag, letter in ((re.MULTILINE, "m"), (re.IGNORECASE, "i"), (re.DOTALL, "s")):
+            if f"(?{letter})" in pattern:
+                flags, pattern = flags | flag, pattern.replace(f"(?{letter})", "")
+        if not flags & re.MULTILINE:
+            pattern = re.sub(r"(?<!\\)\$", r"\\Z", pattern)
+        if rule.compare == "exact" and flags & re.IGNORECASE:
+            flags &= ~re.ASCII
+    elif rule.compare == "exact":
+        pattern = re.escape(rule.pattern)
+    else:
+        word = " ".join(fold(rule.pattern, accents=accents_of(rule)).split())
+        pattern = "".join("[ıi]" if char == "ı" else re.escape(char) for char in word)
+    return re.compile(f"(?:{pattern})(?=(?s:.{{{left}}})\\Z)", flags)
 
 
 class Place(NamedTuple):
-    """A match; the least of several is the one that counts."""
+    """A match; of those that are known at once the least counts."""
 
     start: int
     minus_end: int
     rank: int
+    order: int
+    known: int
+    reading: Reading
+    first: int
+    last: int
+
+
+def places(rank: int, rule: Rule, text: str, medium: Medium, symbols_of: _SymbolsOf | None = None) -> Iterator[Place]:
+    """All matches of a rule. ``known`` is how much of the text has to be there to know of one."""
+    for reading in readings_of(rule, medium):
+        symbols = (symbols_of or _all_symbols)(text, reading)
+        chars = "".join(symbol.char for symbol in symbols)
+        for first in range(len(symbols)):
+            for last in range(first + 1, min(len(symbols), first + SPAN) + 1):
+                looks = _matches(rule, chars, first, last, medium)
+                if looks is None:
+                    continue
+                after = last + (looks or (rule.whole_word and is_word_char(chars[last - 1])))
+                known = _known_at(text, reading, after) if symbols_of is None else 0
+                start, end = symbols[first].start, symbols[last - 1].end
+                yield Place(start, -end, rank, ORDER.index(reading.kind), known, reading, first, last)
+
+
+class _SymbolsOf:
+    """What is there of a text of which so much has come when a block ends it."""
+
+    def __init__(self, known: int, end: int) -> None:
+        self._known = known
+        self._end = end
+
+    def __call__(self, text: str, reading: Reading) -> tuple[Symbol, ...]:
+        is_final = self._known > len(text)
+        symbols = read(text[: self._known], reading, final=is_final)
+        return tuple(symbol for symbol in symbols if symbol.end <= self._end)
+
+
+def _all_symbols(text: str, reading: Reading) -> tuple[Symbol, ...]:
+    return read(text, reading)
+
+
+@lru_cache(maxsize=50_000)
+def _known_at(text: str, reading: Reading, count: int) -> int:
+    for size in range(1, len(text) + 1):
+        if len(read(text[:size], reading, final=False)) >= count:
+            return size
+    return len(text) + 1
+
+
+def _matches(rule: Rule, chars: str, first: int, last: int, medium: Medium) -> bool | None:
+    """None if it is no match; else whether the symbol after it had to be known."""
+    before, text, after = chars[:first][-1:], chars[first:last], chars[last : last + 1]
+    if rule.whole_word:
+        if before and is_word_char(before) and is_word_char(text[0]):
+            return None
+        if after and is_word_char(text[-1]) and is_word_char(after):
+            return None
+    if rule.compare != "exact" and after and is_mark(after) and OPEN_LETTERS[accents_of(rule)][text[-1]]:
+        return None
+    if rule.compare == "loose":
+        return _loose(rule, before, text, after)
+    if not matcher(rule, len(chars) - last).match(chars, first):
+        return None
+    check = check_named(rule.check)
+    if check and not check(text):
+        return None
+    return not _matches_whatever_follows(rule, chars, first, last)
+
+
+def _matches_whatever_follows(rule: Rule, chars: str, first: int, last: int) -> bool:
+    """Whether a match needs nothing of what follows it."""
+    if rule.kind == "literal":
+        return True
+    return all(
+        matcher(rule, len(more)).match(chars[:last] + more, first) for more in ("", "a", " ", "\n", "-", "9", "é")
+    )
+
+
+def _loose(rule: Rule, before: str, text: str, after: str) -> bool | None:
+    word = [min(letters_of(symbol)) for symbol in fold(rule.pattern, accents=accents_of(rule)) if letters_of(symbol)]
+    found = [each for each in (False, True) if _is_loose(word, text, separated=each)]
+    for separated in found:
+        if not separated:
+            return False
+        if not any(symbol and symbol != "_" and is_word_char(symbol) for symbol in (before, after)):
+            return True
+    return None
+
+
+def _is_loose(word: list[str], text: str, *, separated: bool) -> bool:
+    """Whether the text is the word's letters, each once or more, with (or without) separators between them."""
+    # States: (letters read, separators since, has there been one)
+    states = {(0, 0, False)}
+    for symbol in text:
+        after = set()
+        for read_, since, been in states:
+            if read_ < len(word) and word[read_] in letters_of(symbol):
+                after.add((read_ + 1, 0, been))
+            if read_ and not since and word[read_ - 1] in letters_of(symbol):
+                after.add((read_, 0, been))
+            if 0 < read_ < len(word) and since < 3 and is_separator(symbol):
+                after.add((read_, since + 1, True))
+        states = after
+    return (len(word), 0, separated) in states
+
+
+# --- acting
 
 
 @dataclass
 class Answer:
-    """What has been decided of a text: what is shown, what was found, how much is not decided."""
+    """What becomes of a text: what is shown, and what was found."""
 
     shown: str
     found: list[tuple[Rule, int, int]]
-    held: int
     blocked: bool
 
 
-@lru_cache(maxsize=4096)
-def language(rule: Rule) -> frozenset[str]:
-    """All words that a rule matches, at most SPAN characters long."""
-    alphabet = RAW if rule.exact else FOLDED
-    pattern = rule.pattern if rule.exact else "".join(map(_folded_or_itself, rule.pattern))
-    if rule.kind == "literal" and not rule.squeeze:
-        return frozenset([pattern])
-    if rule.kind == "literal":
-        pattern = "".join(
-            f"{re.escape(run[0])}{{{len(run)},}}" for run in (m[0] for m in re.finditer(r"(.)\1*", pattern))
-        )
-    matcher = re.compile(pattern, re.ASCII)
-    words = ("".join(word) for size in range(SPAN + 1) for word in itertools.product(alphabet, repeat=size))
-    return frozenset(word for word in words if matcher.fullmatch(word))
-
-
-def _folded_or_itself(char: str) -> str:
-    """A regex keeps its own signs; what it would lose as a text it may not hold."""
-    return fold_char(char)
-
-
-@lru_cache(maxsize=4096)
-def proper_prefixes(rule: Rule) -> frozenset[str]:
-    return frozenset(word[:size] for word in language(rule) for size in range(1, len(word)))
-
-
-class _Spelling:
-    """A text as a rule reads it, and from which character each of it came."""
-
-    def __init__(self, text: str, exact: bool) -> None:
-        each = [(c, i) for i, char in enumerate(text) for c in (char if exact else fold_char(char))]
-        self.chars = "".join(c for c, _ in each)
-        self.origin = [i for _, i in each]
-
-
-def _begins_well(rule: Rule, chars: str, start: int) -> bool:
-    return not (rule.whole_word and start and is_word_char(chars[start - 1]) and is_word_char(chars[start]))
-
-
-def _places(rank: int, rule: Rule, text: str, final: bool) -> set[Place]:
-    spelling, places = _Spelling(text, rule.exact), set()
-    chars, origin = spelling.chars, spelling.origin
-    for start, end in itertools.combinations(range(len(chars) + 1), 2):
-        if chars[start:end] not in language(rule) or not _begins_well(rule, chars, start):
-            continue
-        if rule.whole_word and is_word_char(chars[end - 1]):
-            if end < len(chars) and is_word_char(chars[end]):
-                continue
-            if end == len(chars) and not final:
-                continue
-        places.add(Place(origin[start], -(origin[end - 1] + 1), rank))
-    return places
-
-
-def _live(rule: Rule, text: str) -> set[int]:
-    """Where a match could begin that the text has only the beginning of."""
-    spelling = _Spelling(text, rule.exact)
-    chars, origin = spelling.chars, spelling.origin
-    live = set()
-    for start in range(len(chars)):
-        rest = chars[start:]
-        undecided = rule.whole_word and rest in language(rule) and is_word_char(rest[-1])
-        if (rest in proper_prefixes(rule) or undecided) and _begins_well(rule, chars, start):
-            live.add(origin[start])
-    return live
-
-
-def moderate(rules: Iterable[Rule], text: str, *, final: bool) -> Answer:
-    """What is decided once this much of a text has come; all of it, if it is final."""
+def moderate(rules: Iterable[Rule], text: str, medium: Medium = "plain") -> Answer:
+    """What becomes of a whole text."""
     ranked = sorted(rules, key=lambda rule: -rule.priority)
-    deny = [(n, rule) for n, rule in enumerate(ranked) if rule.action in ("mask", "replace", "drop")]
-    answer, end = _acted(ranked, deny, text, final)
-    if final or answer.blocked:
-        flags = [(n, rule) for n, rule in enumerate(ranked) if rule.action == "flag"]
-        allow = [rule for rule in ranked if rule.action == "allow"]
-        flagged, _ = _acted([*allow], flags, text[:end], True, ranked)
-        answer.found += flagged.found
-    return answer
+    every = [(rule, place) for rank, rule in enumerate(ranked) for place in places(rank, rule, text, medium)]
+    allowed = [(place.start, -place.minus_end) for rule, place in every if rule.action == "allow"]
 
+    def counts(place: Place) -> bool:
+        return not any(start <= place.start and -place.minus_end <= end for start, end in allowed)
 
-def _acted(
-    rules: list[Rule], deny: list[tuple[int, Rule]], text: str, final: bool, names: list[Rule] | None = None
-) -> tuple[Answer, int]:
-    names = names or rules
-    allowances = {p for n, rule in enumerate(rules) if rule.action == "allow" for p in _places(n, rule, text, final)}
-    allow_live = set() if final else {i for rule in rules if rule.action == "allow" for i in _live(rule, text)}
-    block_live = set() if final else {i for rule in rules if rule.action == "block" for i in _live(rule, text)}
-
-    def covered(place: Place) -> bool:
-        return any(a.start <= place.start and a.minus_end <= place.minus_end for a in allowances)
-
-    def uncertain(place: Place) -> bool:
-        return any(start <= place.start for start in allow_live)
-
-    def known_at(place: Place) -> int:
-        # A whole word is known as one by the character after it, as its rule reads the text.
-        rule, end = rules[place.rank], -place.minus_end
-        if not rule.whole_word or not is_word_char(_Spelling(text[:end], rule.exact).chars[-1]):
-            return end
-        return next((i + 1 for i in _Spelling(text, rule.exact).origin if i >= end), len(text) + 1)
-
-    blocks = [p for n, rule in enumerate(rules) if rule.action == "block" for p in _places(n, rule, text, final)]
-    blocks = sorted((p for p in blocks if not covered(p)), key=lambda p: (known_at(p), *p))
+    blocks = sorted((place.known, *place[:4]) for rule, place in every if rule.action == "block" and counts(place))
     block = blocks[0] if blocks else None
-    blocked = block is not None and not uncertain(block)
+    end = -block[2] if block else len(text)
+    symbols_of = _SymbolsOf(block[0], end) if block else None
+    acting = [
+        place
+        for rank, rule in enumerate(ranked)
+        if rule.action in ("mask", "replace", "drop")
+        for place in places(rank, rule, text, medium, symbols_of)
+        if counts(place) and (not block or place.start < block[1])
+    ]
+    acted = _Acting(ranked, text, medium, symbols_of)
+    for place in sorted(acting):
+        acted.take(place)
+    if block:
+        acted.pass_until(block[1])
+        acted.found.append((ranked[block[3]], block[1], end))
+    else:
+        acted.pass_until(len(text))
+    flags = _flagged(ranked, text[:end], medium)
+    return Answer(acted.shown, [*acted.found, *flags], block is not None)
 
-    seen = text[: -block.minus_end] if block and blocked else text
-    settled = final or blocked
-    places = {p for n, rule in deny for p in _places(n, rule, seen, settled)}
-    places = {p for p in places if not covered(p)}
-    deny_live = set() if settled else {i for _, rule in deny for i in _live(rule, text)}
 
-    shown, found, at = "", [], 0
-    while True:
-        live = (
-            [i for i in deny_live if i >= at] + ([] if blocked else list(block_live)) + ([block.start] if block else [])
-        )
-        hold = min(live, default=len(text))
-        match = min((p for p in places if p.start >= at), default=None)
-        if match is None or match.start >= hold:
-            break
-        too_long = block is not None and not blocked and -match.minus_end > -block.minus_end
-        if not blocked and (uncertain(match) or too_long):
-            hold = match.start
-            break
-        rule, end = names[match.rank], -match.minus_end
-        found.append((rule, match.start, end))
-        shown += text[at : match.start]
-        shown += {"mask": "•" * (end - match.start), "replace": rule.replacement}.get(rule.action, "")
-        at = end
-    hold = max(hold, at)
-    shown += text[at:hold]
-    if block and blocked:
-        return Answer(shown, [*found, (names[block.rank], block.start, -block.minus_end)], 0, True), -block.minus_end
-    return Answer(shown, found, len(text) - hold, False), len(text)
+def _flagged(ranked: list[Rule], text: str, medium: Medium) -> list[tuple[Rule, int, int]]:
+    every = [(rule, place) for rank, rule in enumerate(ranked) for place in places(rank, rule, text, medium)]
+    allowed = [(place.start, -place.minus_end) for rule, place in every if rule.action == "allow"]
+    acted = _Acting(ranked, text, medium, None)
+    for place in sorted(place for rule, place in every if rule.action == "flag"):
+        if not any(start <= place.start and -place.minus_end <= end for start, end in allowed):
+            acted.take(place)
+    return acted.found
+
+
+@lru_cache(maxsize=50_000)
+def _is_alive(rule: Rule, chars: str, first: int) -> bool:
+    """Whether what is there could still become a match, of any length."""
+    tails = ("".join(tail) for size in range(4) for tail in itertools.product("abse -*9\n", repeat=size))
+    return any(matcher(rule, 0).match(chars + tail, first) for tail in tails)
+
+
+class _Acting:
+    """A text while its matches are acted on, from left to right."""
+
+    def __init__(self, rules: list[Rule], text: str, medium: Medium, symbols_of: _SymbolsOf | None) -> None:
+        self.shown = ""
+        self.found: list[tuple[Rule, int, int]] = []
+        self._rules = rules
+        self._text = text
+        self._medium = medium
+        self._symbols_of = symbols_of or _all_symbols
+        self._at = 0
+        self._swallows = False
+
+    def pass_until(self, end: int) -> None:
+        if end <= self._at:
+            return
+        run = ATTACHED.match(self._text, self._at, end) if self._swallows else None
+        start = run.end() if run else self._at
+        self.shown += self._text[start:end]
+        self._swallows = self._swallows and start == end
+        self._at = end
+
+    def take(self, place: Place) -> None:
+        if place.start < self._at:
+            return
+        rule = self._rules[place.rank]
+        self.pass_until(place.start)
+        symbols = self._symbols_of(self._text, place.reading)[place.first : place.last]
+        self.shown += self._replaced(rule, symbols)
+        self.found.append((rule, place.start, -place.minus_end))
+        self._at = -place.minus_end
+        self._swallows = place.reading.kind != "raw"
+        if rule.kind == "regex" and place.last - place.first == SPAN:
+            self._go_on(rule, place)
+
+    def _go_on(self, rule: Rule, place: Place) -> None:
+        """A match that is as long as one may be goes on while it could still become one."""
+        symbols = self._symbols_of(self._text, place.reading)
+        chars = "".join(symbol.char for symbol in symbols)
+        end = place.last
+        while end < len(symbols) and _is_alive(rule, chars[: end + 1], place.first):
+            end += 1
+        if end > place.last:
+            self.shown += self._replaced(rule, symbols[place.last : end], is_rest=True)
+            self._at = symbols[end - 1].end
+
+    def _replaced(self, rule: Rule, symbols: tuple[Symbol, ...], *, is_rest: bool = False) -> str:
+        """What is shown of a match: masks or a replacement, and what of it is read as nothing."""
+        stretches: list[tuple[str, Symbol]] = []
+        at, before = self._at if is_rest else symbols[0].start, ""
+        for symbol in symbols:
+            if symbol.end > at:
+                stretches.append((self._gap(self._text[at : symbol.start], before), symbol))
+                at = symbol.end
+            before = symbol.char
+        if self._medium == "json":
+            return self._replaced_in_json(rule, stretches, is_rest=is_rest)
+        if rule.action != "mask":
+            text = rule.replacement if rule.action == "replace" and not is_rest else ""
+            return text + "".join(gap for gap, _ in stretches)
+        return "".join(gap + self._mask(rule, symbol) for gap, symbol in stretches)
+
+    def _mask(self, rule: Rule, symbol: Symbol) -> str:
+        keeps = rule.compare == "loose" and not is_letter(symbol.char)
+        return self._text[symbol.start : symbol.end] if keeps else MASK
+
+    def _gap(self, gap: str, before: str) -> str:
+        if before == " ":
+            return re.sub(r"^[\s>]+" if self._medium == "markdown" else r"^\s+", "", gap)
+        run = ATTACHED.match(gap)
+        return gap[run.end() :] if run else gap
+
+    def _replaced_in_json(self, rule: Rule, stretches: list[tuple[str, Symbol]], *, is_rest: bool) -> str:
+        inside = _is_inside(self._text[: stretches[0][1].start])
+        shown = ""
+        if rule.action != "mask" and not is_rest:
+            quoted = json.dumps(rule.replacement if rule.action == "replace" else "", ensure_ascii=False)
+            shown = quoted[1:-1] if inside else quoted
+        for gap, symbol in stretches:
+            text = self._text[symbol.start : symbol.end]
+            shown += gap
+            if text == '"':
+                inside = not inside
+                shown += text
+            elif rule.action == "mask":
+                keeps = not inside and text in " \t\n\r{}[]:,"
+                is_digit = not inside and text.isdecimal()
+                shown += text if keeps else "0" if is_digit else self._mask(rule, symbol)
+            elif not inside and text in " \t\n\r{}[]:,":
+                shown += text
+        return shown
+
+
+def _is_inside(text: str) -> bool:
+    """Whether what follows this JSON is within a string."""
+    inside = False
+    for sign in re.findall(r'\\.|"', text, re.DOTALL):
+        inside ^= sign == '"'
+    return inside

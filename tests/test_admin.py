@@ -61,17 +61,21 @@ def test_the_form_asks_for_no_more_than_that_and_offers_an_enabled_mask(moderato
         ({"pattern": ""}, "pattern"),
         ({"pattern": "   "}, "pattern"),
         ({"pattern": "\u200b"}, "pattern"),
-        ({"pattern": "x" * 257}, "pattern"),
+        ({"pattern": "x" * 4097}, "pattern"),
         ({"pattern": "x" * 1_000_000}, "pattern"),
         ({"pattern": "(a", "kind": "regex"}, "pattern"),
         ({"pattern": "(a)\\1", "kind": "regex"}, "pattern"),
-        ({"pattern": "a(?=b)", "kind": "regex"}, "pattern"),
+        ({"pattern": "a(?=bc)", "kind": "regex"}, "pattern"),
         ({"pattern": "a*", "kind": "regex"}, "pattern"),
         ({"pattern": ".*a", "kind": "regex"}, "pattern"),
         ({"pattern": "(?:(?:a{1,99}){1,99}){1,99}", "kind": "regex"}, "pattern"),
         ({"pattern": "(" * 200 + "a" + ")" * 200, "kind": "regex"}, "pattern"),
         ({"pattern": "(?:a?){4096}a", "kind": "regex"}, "pattern"),
-        ({"pattern": "a", "kind": "regex", "squeeze": "on"}, "pattern"),
+        ({"pattern": "a", "kind": "regex", "compare": "loose"}, "pattern"),
+        ({"pattern": "a", "group": "1"}, "pattern"),
+        ({"pattern": "a", "kind": "regex", "group": "1"}, "pattern"),
+        ({"pattern": "a", "kind": "regex", "match_check": "sum"}, "match_check"),
+        ({"pattern": "a", "kind": "regex", "overflow": "no"}, "overflow"),
         ({"pattern": "darn", "kind": "glob"}, "kind"),
         ({"pattern": "darn", "priority": "high"}, "priority"),
         ({"pattern": "darn", "priority": "99999999999"}, "priority"),
@@ -89,7 +93,7 @@ def test_the_form_asks_for_no_more_than_that_and_offers_an_enabled_mask(moderato
             },
             "valid_until",
         ),
-        ({"pattern": "ﷺ" * 100}, "pattern"),
+        ({"pattern": "ﷺ" * 300}, "pattern"),
         ({"pattern": "a\0b"}, "pattern"),
         ({"pattern": "darn", "action": "explode"}, "action"),
         ({"pattern": "darn", "category": "x" * 51}, "category"),
@@ -302,7 +306,8 @@ def test_a_rule_can_say_where_when_and_how_it_holds(moderator: Client) -> None:
         "category": "c",
         "priority": "-3",
         "whole_word": "on",
-        "exact": "on",
+        "compare": "exact",
+        "match_check": "luhn",
         "upstreams": ["default"],
         "applies_to": "prompts",
         "valid_from_0": "2026-01-31",
@@ -321,8 +326,10 @@ def test_a_rule_can_say_where_when_and_how_it_holds(moderator: Client) -> None:
         "category": "c",
         "priority": -3,
         "whole_word": True,
-        "exact": True,
-        "squeeze": False,
+        "compare": "exact",
+        "group": 0,
+        "match_check": "luhn",
+        "overflow": "pass",
         "upstreams": ["default"],
         "applies_to": "prompts",
         "enabled": False,
@@ -330,7 +337,7 @@ def test_a_rule_can_say_where_when_and_how_it_holds(moderator: Client) -> None:
         "valid_until": None,
         "note": "n",
     }
-    assert "A match is cut at 256 characters." in said(response), "a warning is told, and does not stop"
+    assert "A match is cut at 4,096 characters." in said(response), "a warning is told, and does not stop"
 
 
 def test_a_word_and_a_regex_may_be_spelled_alike(moderator: Client) -> None:
@@ -444,8 +451,8 @@ class TestWhatItMatches:
     def test_tells_what_has_no_longest(self, moderator: Client) -> None:
         told = self.check(moderator, pattern="a+b", kind="regex")
 
-        assert "A match is cut at 256 characters." in told
-        assert "the longest is only bounded by the 256 that a match has at most." in told
+        assert "A match is cut at 4,096 characters." in told
+        assert "the longest is only bounded by the 4096 that a match has at most." in told
 
     def test_tells_what_is_wrong(self, moderator: Client) -> None:
         assert "At character 1: the ( is not closed." in self.check(moderator, pattern="(a", kind="regex")
@@ -462,13 +469,13 @@ class TestTheHistory:
     def test_of_a_rule_tells_old_and_new_values(self, moderator: Client) -> None:
         rule = rules.create(pattern="darn", category="old", priority=1)
 
-        sent = as_sent(moderator.get(change(rule)), category="new", action="block", exact="on")
+        sent = as_sent(moderator.get(change(rule)), category="new", action="block", compare="exact")
         moderator.post(change(rule), sent)
         page = said(moderator.get(f"{LIST}{rule.pk}/history/"))
 
         assert "category : old → new".replace(" :", ":") in page
         assert "action: mask: show • instead → block: end the answer there" in page
-        assert "exact: no → yes" in page
+        assert "comparison: normal → exact" in page
 
     def test_knows_of_the_list_and_of_many_at_once_too(self, moderator: Client) -> None:
         rule = rules.create(pattern="darn")

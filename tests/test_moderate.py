@@ -98,7 +98,7 @@ def test_warns_of_a_rule_that_does_not_do_all_it_says(tmp_path: Path) -> None:
     run = moderate(tmp_path, text="aab", rules="pattern,kind\na+b,regex\n")
 
     assert run.stdout == "•••"
-    assert run.stderr.startswith("rules, line 2: A match is cut at 256 characters.\n")
+    assert run.stderr.startswith("rules, line 2: A match is cut at 4,096 characters.\n")
 
 
 def test_shows_text_while_the_pipe_is_still_open(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ class TestCleanChunksPassUntouched:
     CLEAN = (
         chunk({"role": "assistant", "content": "", "refusal": None}, usage=None, service_tier="default"),
         chunk({"content": "Hello, "}, system_fingerprint="fp_1", usage=None, obfuscation="aB3/x9"),
-        chunk({"content": "world!"}, x_groq={"id": "req_01", "usage": {"queue_time": 0.25}}),
+        chunk({"content": "world."}, x_groq={"id": "req_01", "usage": {"queue_time": 0.25}}),
         chunk({"reasoning_content": "hm?", "content": None}, provider="Azure"),
         chunk({"refusal": "No."}),
         {**HEAD, "choices": [{"index": 1, "delta": {"content": "other"}, "logprobs": None, "stop_reason": 7}]},

@@ -101,9 +101,10 @@ def test_health_is_a_problem_while_there_are_no_tables(tmp_path: Path) -> None:
 
 def test_nothing_is_relayed_and_health_says_why_when_the_rules_never_were_any_good(workers: Workers) -> None:
     with sqlite3.connect(workers.one.folder / "db.sqlite3") as database:
-        fields = "pattern, kind, action, replacement, whole_word, category, priority, exact, squeeze, upstreams,"
+        fields = 'pattern, kind, action, replacement, whole_word, category, priority, compare, "group", match_check,'
+        fields += " overflow, upstreams,"
         fields += " applies_to, enabled, note, changed, fingerprint"
-        row = ("(a", "regex", "mask", "", 0, "", 0, 0, 0, "[]", "both", 1, "", "2026-01-01", "x")
+        row = ("(a", "regex", "mask", "", 0, "", 0, "normal", 0, "", "pass", "[]", "both", 1, "", "2026-01-01", "x")
         places = ",".join("?" * len(row))
         database.execute(f"INSERT INTO streaming_moderationrule ({fields}) VALUES ({places})", row)
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming.moderation import ACTIONS, Finding, Moderator, RuleSet
+from streaming.moderation import ACTIONS, COMPARES, Hit, Moderator, RuleSet
 from streaming.rule_files import COLUMNS, MAX_BYTES, FileError, Reading, Row, flaw, read, write_csv
 
 
@@ -64,17 +64,24 @@ class TestCsv:
         assert read(b"pattern\ndarn\nheck\n").rows == [(2, Row("darn")), (3, Row("heck"))]
 
     def test_says_everything_that_a_rule_can_be(self) -> None:
-        head = ",".join(COLUMNS)
+        head = ",".join(COLUMNS).replace("match_check", "check")
         row = (
-            r'"a, b+",regex,replace,[x],yes,c,-3,true,0,one|two,prompts,no,2026-01-31 18:00,2026-02-01T12:00+08:00,"n'
-            '\nm"'
+            r'"a, (b+)",regex,replace,[x],yes,c,-3,exact,1,luhn,match,one|two,prompts,no,2026-01-31 18:00,'
+            '2026-02-01T12:00+08:00,"n\nm"'
         )
 
         (found,) = read(f"{head}\n{row}\n".encode()).rows
 
-        said = ("a, b+", "regex", "replace", "[x]", True, "c", -3, True, False, ("one", "two"), "prompts", False)
+        how = ("exact", 1, "luhn", "match")
+        said = ("a, (b+)", "regex", "replace", "[x]", True, "c", -3, *how, ("one", "two"), "prompts", False)
         times = (datetime(2026, 1, 31, 18, tzinfo=UTC), datetime(2026, 1, 31, 18, tzinfo=UTC))
         assert found == (3, Row(*said, times[0], times[1] + timedelta(hours=10), "n\nm"))
+
+    def test_of_before_there_was_compare_is_still_read(self) -> None:
+        reading = read(b"pattern,exact,squeeze\na,true,\nb,,yes\nc,yes,yes\nd,no,0\n")
+
+        assert [row.compare for _, row in reading.rows] == ["exact", "loose", "exact", "normal"]
+        assert reading.columns == ("pattern", "compare")
 
     @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
     def test_is_known_by_its_first_line_in_any_order_and_case(self, delimiter: str) -> None:
@@ -96,9 +103,15 @@ class TestCsv:
             ("a,literal,mask,,tomorrow", "valid_until: “tomorrow” is not a time like 2026-01-31 18:00."),
             ("a,literal,mask,,,,", "There are 7 cells, but 5 columns."),
             ("(a,regex,mask,,", "At character 1: the ( is not closed."),
-            ("(a)\\1,regex,mask,,", "At character 4: a back-reference is not possible in a stream."),
-            (".*a,regex,mask,,", "It begins with an unbounded gap, so all text would be held back; leave the gap out."),
-            ("x" * 300 + ",literal,mask,,", "The pattern is 300 characters long; a match has at most 256."),
+            (
+                "(a)\\1,regex,mask,,",
+                "At character 4: a back-reference is not possible in a stream; write out what it repeats.",
+            ),
+            (
+                ".*a,regex,mask,,",
+                "It begins with an unbounded gap, so all text would be held back; leave the gap out: a match may begin "
+                "anywhere.",
+            ),
             ("x" * 5000 + ",literal,mask,,", "The pattern has 5000 characters; at most 4096 are possible."),
         ],
     )
@@ -157,19 +170,22 @@ class TestAutoMod:
 
         moderator = Moderator(RuleSet([row.as_rule(1)]))
         outcomes = [*moderator.feed(text), *moderator.finish()]
-        assert [text[each.start : each.end] for each in outcomes if isinstance(each, Finding)] == found
+        assert [text[each.start : each.end] for each in outcomes if isinstance(each, Hit)] == found
 
     def test_has_an_allow_list_and_regexes(self) -> None:
-        reading = read(self.make(keyword_filter=["*cat*"], allow_list=["catalog"], regex_patterns=["c[ao]t+", "^x"]))
+        reading = read(
+            self.make(keyword_filter=["*cat*"], allow_list=["catalog"], regex_patterns=["c[ao]t+", "^x", "x(?=yz)"])
+        )
 
         rows = [(row.pattern, row.kind, row.action, row.whole_word) for _, row in reading.rows]
         assert rows == [
             ("cat", "literal", "mask", False),
             ("catalog", "literal", "allow", True),
             ("c[ao]t+", "regex", "mask", False),
+            ("^x", "regex", "mask", False),
         ]
-        assert [row.note for _, row in reading.rows] == ["Discord AutoMod: Bad words"] * 3
-        assert [refusal.text for refusal in reading.refused] == ["^x"]
+        assert [row.note for _, row in reading.rows] == ["Discord AutoMod: Bad words"] * 4
+        assert [refusal.text for refusal in reading.refused] == ["x(?=yz)"]
 
     def test_tells_the_line_of_each_word(self) -> None:
         data = self.make(keyword_filter=["one", "坏话", "three", 4, "*"])
@@ -234,8 +250,7 @@ ROWS = st.builds(
     whole_word=st.booleans(),
     category=TEXTS,
     priority=st.integers(-(2**31), 2**31 - 1),
-    exact=st.booleans(),
-    squeeze=st.booleans(),
+    compare=st.sampled_from(COMPARES),
     upstreams=st.lists(st.text("abc-_.", min_size=1), unique=True).map(tuple),
     applies_to=st.sampled_from(["both", "prompts", "answers"]),
     enabled=st.booleans(),

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from streaming import rulebook
 from streaming.models import ModerationRule, rules_changed
-from streaming.moderation import Finding, Moderator, RuleError, RuleSet, Text
+from streaming.moderation import Hit, Moderator, RuleError, RuleSet, Text
 from streaming.rulebook import Rulebook, ScopedRuleSet
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -140,7 +140,9 @@ async def test_what_is_no_change_to_a_stream_compiles_nothing(book: Rulebook) ->
 async def test_is_compiled_in_a_thread_of_its_own(book: Rulebook, monkeypatch: pytest.MonkeyPatch) -> None:
     names = []
     monkeypatch.setattr(
-        rulebook, "RuleSet", lambda rules: names.append(threading.current_thread().name) or RuleSet(rules)
+        rulebook,
+        "RuleSet",
+        lambda rules, **more: names.append(threading.current_thread().name) or RuleSet(rules, **more),
     )
 
     await now(book)
@@ -210,7 +212,7 @@ async def test_the_older_of_two_rules_for_a_pattern_counts(book: Rulebook) -> No
     await older.asave()  # its edit does not make it younger
 
     rule_set = (await book.current("default", "answers")).rule_set
-    (finding,) = [part for part in Moderator(rule_set).feed("darn!") if isinstance(part, Finding)]
+    (finding,) = [part for part in Moderator(rule_set).feed("darn!") if isinstance(part, Hit)]
     assert finding.rule.id == older.pk != newer.pk
 
 

@@ -20,7 +20,8 @@ from streaming.models import ModerationRule
 from streaming.visible_text import isolated
 
 EDITABLE = (
-    *("pattern", "kind", "action", "replacement", "category", "priority", "whole_word", "exact", "squeeze"),
+    *("pattern", "kind", "action", "replacement", "category", "priority", "whole_word", "compare"),
+    *("group", "match_check", "overflow"),
     *("upstreams", "applies_to", "enabled", "valid_from", "valid_until", "note"),
 )
 
@@ -88,7 +89,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         for name in ("pattern", "replacement", "category", "note"):
             if name in self.fields:
                 self.fields[name].widget.attrs["dir"] = "auto"
-        for name in ("kind", "applies_to", "priority"):
+        for name in _DEFAULTS:
             # A pattern and an action alone make a rule.
             if name in self.fields:
                 self.fields[name].required = False
@@ -99,7 +100,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
-        for name, value in (("kind", "literal"), ("applies_to", "both"), ("priority", 0)):
+        for name, value in _DEFAULTS.items():
             if name in self.fields and values.get(name) in (None, ""):
                 values[name] = value
         if self.instance.pk and values.get("seen"):
@@ -134,6 +135,16 @@ def _theirs(now: ModerationRule, values: dict[str, Any], fields: Any) -> list[st
     labels = {name: str(fields[name].label or name) for name in differing}
     said = _("{label}: it is now “{value}”.")
     return [format_html(said, label=labels[name], value=shown(now, name, getattr(now, name))) for name in differing]
+
+
+_DEFAULTS = {
+    "kind": "literal",
+    "applies_to": "both",
+    "priority": 0,
+    "compare": "normal",
+    "group": 0,
+    "overflow": "pass",
+}
 
 
 class SeenWidget(forms.HiddenInput):

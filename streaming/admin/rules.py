@@ -25,9 +25,8 @@ from streaming.admin.filters import VisibleValuesFilter
 from streaming.admin.forms import RuleForm, RuleListForm, shown
 from streaming.admin.imports import ImportPages
 from streaming.admin.trying import TryPage
-from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet
+from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet, translated
 from streaming.moderation import MAX_SPAN, RuleError, compile_rule
-from streaming.sentences import translated
 from streaming.visible_text import isolated, visible
 
 if TYPE_CHECKING:
@@ -56,7 +55,8 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
     search_fields = ("pattern", "category", "note")
     fieldsets = (
         (None, {"fields": ("pattern", ("kind", "action"), "replacement", "category", "enabled", "seen")}),
-        (_("How it compares"), {"fields": ("whole_word", "exact", "squeeze", "priority")}),
+        (_("How it compares"), {"fields": ("compare", "whole_word", "priority")}),
+        (_("Regular expressions"), {"fields": ("group", "match_check", "overflow")}),
         (_("Where and when it holds"), {"fields": ("upstreams", "applies_to", "valid_from", "valid_until")}),
         (None, {"fields": ("note",)}),
     )
@@ -135,7 +135,7 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         given: QueryDict = request.GET
         if "pattern" in given and "action" in given:
             # A form that was filled in: what is not ticked is not sent.
-            initial |= {name: name in given for name in ("enabled", "whole_word", "exact", "squeeze")}
+            initial |= {name: name in given for name in ("enabled", "whole_word")}
             for name in ("valid_from", "valid_until"):
                 initial[name] = [given.get(f"{name}_0", ""), given.get(f"{name}_1", "")]
         initial["upstreams"] = given.getlist("upstreams")
@@ -232,7 +232,7 @@ def _load_error() -> Any:
     """Which rule keeps the last changes from being in force, if one does."""
     if (load_error := rulebook.find_load_error()) is None:
         return None
-    return {"rule": load_error.error.rule.id, "reason": isolated(translated(str(load_error.error)))}
+    return {"rule": load_error.error.rule.id, "reason": isolated(translated(load_error.error))}
 
 
 def _differences(entry: LogEntry) -> Any:
@@ -262,9 +262,9 @@ class _Check:
         try:
             compiled = compile_rule(self.rule)
         except RuleError as error:
-            self.error = translated(str(error))
+            self.error = translated(error)
             return
-        self.warning = translated(compiled.warning)
+        self.warning = translated(compiled.warning) if compiled.warning else ""
         self.invisible = shown if (shown := visible(self.rule.pattern)) != self.rule.pattern else ""
         self.shortest, self.longest = compiled.shortest, compiled.longest
         self.max_span = MAX_SPAN

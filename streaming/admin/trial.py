@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from streaming.moderation import Blocked, Finding, Moderator, Outcome, Rule, RuleSet, Text
+from streaming.moderation import Hit, Moderator, Outcome, Rule, RuleSet, Text
 
 MAX_STEPS = 300
 """Of a trial that are shown one by one; the text is moderated to its end all the same."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class NumberedHit:
     number: int
     rule: Rule
     start: int
@@ -41,7 +41,7 @@ class Step:
 
 @dataclass(slots=True)
 class Trial:
-    hits: list[Hit] = field(default_factory=list)
+    hits: list[NumberedHit] = field(default_factory=list)
     written: list[Segment] = field(default_factory=list)
     """The text as it was, cut where hits begin and end."""
     shown: list[Segment] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Trial:
     steps: list[Step] = field(default_factory=list)
     pieces: int = 0
     most_held: int = 0
-    blocked: Hit | None = None
+    blocked: NumberedHit | None = None
 
     @property
     def omitted(self) -> int:
@@ -67,10 +67,14 @@ def run(rule_set: RuleSet, text: str, cut: int) -> Trial:
             came += moderator.finish()
         outcomes += came
         _note(trial, piece, came, text[at + len(piece) - moderator.held : at + len(piece)])
-        if any(isinstance(outcome, Blocked) for outcome in came):
+        if any(_blocks(outcome) for outcome in came):
             break
     _tell(trial, text, outcomes)
     return trial
+
+
+def _blocks(outcome: Outcome) -> bool:
+    return isinstance(outcome, Hit) and outcome.rule.action == "block"
 
 
 def _note(trial: Trial, piece: str, came: list[Outcome], held: str) -> None:
@@ -82,11 +86,13 @@ def _note(trial: Trial, piece: str, came: list[Outcome], held: str) -> None:
 
 
 def _tell(trial: Trial, text: str, outcomes: list[Outcome]) -> None:
-    found = [outcome for outcome in outcomes if isinstance(outcome, Finding | Blocked)]
+    found = [outcome for outcome in outcomes if isinstance(outcome, Hit)]
     order = sorted(found, key=lambda hit: (hit.start, hit.end))
     numbers = {id(hit): number for number, hit in enumerate(order, 1)}
-    trial.hits = [Hit(numbers[id(hit)], hit.rule, hit.start, hit.end, text[hit.start : hit.end]) for hit in order]
-    trial.blocked = next((trial.hits[numbers[id(hit)] - 1] for hit in order if isinstance(hit, Blocked)), None)
+    trial.hits = [
+        NumberedHit(numbers[id(hit)], hit.rule, hit.start, hit.end, text[hit.start : hit.end]) for hit in order
+    ]
+    trial.blocked = next((trial.hits[numbers[id(hit)] - 1] for hit in order if _blocks(hit)), None)
     trial.written = list(_segments(text, trial.hits))
     last: int | None = None
     for outcome in outcomes:
@@ -98,7 +104,7 @@ def _tell(trial: Trial, text: str, outcomes: list[Outcome]) -> None:
             last = numbers[id(outcome)] if outcome.rule.action in ("mask", "replace") else None
 
 
-def _segments(text: str, hits: list[Hit]) -> Iterable[Segment]:
+def _segments(text: str, hits: list[NumberedHit]) -> Iterable[Segment]:
     cuts = sorted({0, len(text), *(at for hit in hits for at in (hit.start, hit.end))})
     for start, end in pairwise(cuts):
         yield Segment(text[start:end], tuple(hit.number for hit in hits if hit.start <= start and end <= hit.end))
@@ -122,7 +128,7 @@ def matches(rule: Rule, name: str, texts: Iterable[str], most: int = 3, context:
         found.texts += 1
         moderator = Moderator(rule_set)
         for outcome in (*moderator.feed(text), *moderator.finish()):
-            if isinstance(outcome, Finding):
+            if isinstance(outcome, Hit):
                 found.count += 1
                 if len(found.examples) < most:
                     start, end = outcome.start, outcome.end

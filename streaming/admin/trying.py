@@ -17,9 +17,8 @@ from django.utils.translation import gettext_lazy as _
 from streaming import rulebook, upstreams
 from streaming.admin import trial
 from streaming.admin.forms import EDITABLE
-from streaming.models import ModerationRule
+from streaming.models import ModerationRule, translated
 from streaming.moderation import RuleError, RuleSet, compile_rule
-from streaming.sentences import translated
 
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[ModerationRule]
@@ -104,7 +103,7 @@ class TryPage(_Base):
         try:
             rule_set, version = self._rules(request, values, chosen)
         except RuleError as error:
-            return {"error": translated(str(error))}
+            return {"error": translated(error)}
         if isinstance(rule_set, str):
             return {"error": rule_set}
         done = trial.run(rule_set, values["text"], values["cut"])

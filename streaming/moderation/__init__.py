@@ -1,21 +1,46 @@
 """Exact moderation of a text that arrives in pieces. Pure: no clock, no Django, no event loop."""
 
-from streaming.moderation.moderator import Blocked, Finding, Moderator, Outcome, RuleSet, Text
-from streaming.moderation.rules import ACTIONS, KINDS, MAX_SPAN, Action, Kind, Rule, RuleError, compile_rule
+from streaming.moderation.checks import CHECKS
+from streaming.moderation.messages import Remark
+from streaming.moderation.moderator import MASK, Hit, Moderator, Outcome, RuleSet, Text, check_mask
+from streaming.moderation.readings import MEDIA, Medium
+from streaming.moderation.rules import (
+    ACTIONS,
+    COMPARES,
+    KINDS,
+    MAX_SPAN,
+    OVERFLOWS,
+    Action,
+    Compare,
+    Kind,
+    Overflow,
+    Rule,
+    RuleError,
+    compile_rule,
+)
 
 __all__ = [
     "ACTIONS",
+    "CHECKS",
+    "COMPARES",
     "KINDS",
+    "MASK",
     "MAX_SPAN",
+    "MEDIA",
+    "OVERFLOWS",
     "Action",
-    "Blocked",
-    "Finding",
+    "Compare",
+    "Hit",
     "Kind",
+    "Medium",
     "Moderator",
     "Outcome",
+    "Overflow",
+    "Remark",
     "Rule",
     "RuleError",
     "RuleSet",
     "Text",
+    "check_mask",
     "compile_rule",
 ]

@@ -1,86 +1,253 @@
-"""Text as rules compare it: a pure function of one code point, so that no cut of the text can change it.
+"""Folding: letters as rules compare them. A letter is a character with the marks on it; a symbol is what it folds to.
 
-NFKD, without format characters (Cf) and the accents of five scripts, casefolded, traditional Chinese characters as
-simplified ones. In other scripts a mark is a letter: Thai and Indic vowels, the voicing of kana, Hangul's jamo.
+There are two foldings. The plain one ignores the accents that readers leave out (``café`` is ``cafe``); the accented
+one keeps them, for patterns that are written with them. In both, marks that are letters of their own scripts count:
+vowel signs, kana voicing, й ї ў, Hangul. Everything here is a pure function of one letter.
+
+Sources: UAX #15 (normalization), UAX #44 (General_Category, Default_Ignorable_Code_Point), UAX #24 (Script).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
 
 from streaming.moderation.chinese import SIMPLIFIED
+from streaming.moderation.unicode_tables import ACCENTS as _ACCENTS
+from streaming.moderation.unicode_tables import ranges_of
 
-# Stands in for a code point whose folding is not one character. It is a noncharacter: no text should hold it, and
-# if one does it is looked at one by one like those.
-_ODD = "\uffff"
+MAX_LETTER_CHARS = 32
+"""Characters of one letter: UAX #15 lets none of the Stream-Safe Text Format have more than 30 marks."""
 
 
-# Blocks of the marks (Mn) that readers of Latin, Greek, Cyrillic, Hebrew and Arabic leave out, and of those that choose
-# how a character is drawn.
-_ACCENTS = re.compile(
-    "[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u06ed\u0898-\u08ff\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u2de0-\u2dff"
-    "\ua66f-\ua69f\ufb1e\u180b-\u180f\ufe00-\ufe0f\ufe20-\ufe2f\U000e0100-\U000e01ef]"
+def _char_class(ranges: Iterable[tuple[int, int]]) -> str:
+    return "".join(rf"\U{first:08x}-\U{last:08x}" for first, last in ranges)
+
+
+def _scripts(*names: str) -> str:
+    return "".join(_char_class(ranges_of(name)) for name in names)
+
+
+ACCENTS = frozenset(_ACCENTS)
+"""Marks that may be ignored."""
+VOICING = "\u3099\u309a"
+_HALF_WIDTH_VOICING = "\uff9e\uff9f"
+_IGNORABLE = _char_class(ranges_of("Default_Ignorable_Code_Point")) + "\u2800"  # Braille's blank is no sign either
+_TATWEEL = "\u0640"
+_SKIN_TONES = "\U0001f3fb-\U0001f3ff"
+_JAMO_VOWELS, _JAMO_FINALS = "\u1161-\u1175", "\u11a8-\u11c2"
+
+is_ignorable = re.compile(f"[{_IGNORABLE}{_TATWEEL}{_SKIN_TONES}]").match
+READ_AS_NOTHING = f"[{_IGNORABLE}{_TATWEEL}{_SKIN_TONES}{re.escape(_ACCENTS)}]"
+"""Of a regular expression: what may be read as nothing wherever it stands."""
+ATTACHED = re.compile(f"[{re.escape(_ACCENTS)}\u200c\u200d\ufe00-\ufe0f{_TATWEEL}{_SKIN_TONES}]+")
+"""What belongs to the character before it though it is read as nothing: an action on that takes it along."""
+
+# Letters with a stroke and ligatures, which readers write without: ignored as accents are.
+_STROKES = {"đ": "d", "ł": "l", "ø": "o", "ħ": "h", "ŧ": "t", "œ": "oe", "æ": "ae", "ß": "ss"}
+# Persian and Urdu keyboards give these for the Arabic letters.
+_SAME_LETTER = str.maketrans("کیى", "كيي")
+_HIRAGANA = {code: code - 0x60 for code in (*range(0x30A1, 0x30F7), 0x30FD, 0x30FE)}
+_CYRILLIC = re.compile("[\u0400-\u052f]")
+_GREEK = re.compile("[\u0370-\u03ff]")
+# й ў ї are letters, not и у і with an accent.
+_CYRILLIC_LETTERS = {("и", "\u0306"), ("у", "\u0306"), ("і", "\u0308")}
+
+_ACCENTED_SCRIPTS = _scripts("Latin", "Greek", "Cyrillic", "Arabic", "Hebrew")
+_MARKED_SCRIPTS = _scripts(
+    *("Thai", "Lao", "Devanagari", "Bengali", "Gurmukhi", "Gujarati", "Oriya", "Tamil", "Telugu", "Kannada"),
+    *("Malayalam", "Sinhala", "Khmer", "Myanmar", "Tibetan", "Javanese", "Balinese", "Sundanese", "Thaana", "Syriac"),
+    *("Nko", "Mongolian", "Tai_Tham", "Cham", "Meetei_Mayek", "Newa", "Tirhuta", "Grantha", "Limbu", "Lepcha"),
 )
-# Cyrillic letters, not letters with an accent.
-_LETTERS = frozenset("йїўЙЇЎ")
-# Jamo, and the voicing of kana: what has them is one letter, and stays so.
-_PARTS_OF_LETTERS = re.compile("[\u1100-\u11ff\u3099\u309a]")
 
 
-def fold_char(char: str) -> str:
-    """The folding of one code point; of zero, one or more characters."""
-    if char < "\x80" or char in _LETTERS:
-        return char.lower()
-    spelled = unicodedata.normalize("NFKD", char)
-    if _PARTS_OF_LETTERS.search(spelled):
-        spelled = unicodedata.normalize("NFKC", char)
-    return "".join(c for c in spelled if not _is_ignored(c)).casefold().translate(SIMPLIFIED)
+def is_mark(char: str) -> bool:
+    """Whether it makes another letter of what it follows."""
+    return unicodedata.category(char)[0] == "M" or char in _HALF_WIDTH_VOICING
 
 
-def _is_ignored(char: str) -> bool:
-    category = unicodedata.category(char)
-    return category == "Cf" or (category == "Mn" and _ACCENTS.match(char) is not None)
+@lru_cache(maxsize=1 << 14)
+def goes_on(char: str) -> bool:
+    """Whether it may go on with a letter: a mark, a vowel or final of Hangul, or what is read as nothing."""
+    return is_mark(char) or bool(is_ignorable(char)) or "\u1161" <= char <= "\u1175" or "\u11a8" <= char <= "\u11c2"
 
 
-class _Table(dict[int, str]):
-    """For str.translate: each code point's folding, worked out when it is first met."""
+_OPEN = {
+    False: re.compile(f"[иуіИУІうか-とは-ほゝウカ-トハ-ホワ-ヲヽｳｶ-ﾄﾊ-ﾎ\u1100-\u1112{_MARKED_SCRIPTS}]"),
+    True: re.compile(
+        f"[うか-とは-ほゝウカ-トハ-ホワ-ヲヽｳｶ-ﾄﾊ-ﾎ\u1100-\u1112{_MARKED_SCRIPTS}{_ACCENTED_SCRIPTS}]",
+    ),
+}
+
+
+class _OpenLetters(dict[str, bool]):
+    """Whether the next character may make another letter of this one, and so decides how it is read."""
+
+    def __init__(self, *, accents: bool) -> None:
+        self._accents = accents
+
+    def __missing__(self, char: str) -> bool:
+        symbol = fold_letter(char, accents=self._accents)[-1:]
+        self[char] = found = self._is_open(char) or (symbol != "" and self._is_open(symbol))
+        return found
+
+    def _is_open(self, char: str) -> bool:
+        syllable = "\uac00" <= char <= "\ud7a3" and (ord(char) - 0xAC00) % 28 == 0  # without a final
+        return syllable or bool(_OPEN[self._accents].match(char)) or is_mark(char)
+
+
+OPEN_LETTERS = {accents: _OpenLetters(accents=accents) for accents in (False, True)}
+
+
+@lru_cache(maxsize=1 << 16)
+def fold_letter(letter: str, *, accents: bool = False) -> str:
+    """The symbols of one letter: a character and the marks on it. None, one or more."""
+    if len(letter) == 1 and letter < "\x80":
+        return letter.lower()
+    out = ""
+    for char in letter:
+        for symbol in _fold_char(char, accents=accents):
+            if not is_mark(symbol) or _counts(symbol, out, accents=accents):
+                out += symbol
+    composed = unicodedata.normalize("NFC", out).translate(_HIRAGANA)
+    return composed.translate(SIMPLIFIED).translate(_SAME_LETTER)
+
+
+def _counts(mark: str, before: str, *, accents: bool) -> bool:
+    base = next((char for char in reversed(before) if not is_mark(char)), "")
+    if (base, mark) in _CYRILLIC_LETTERS:
+        return True
+    if mark not in ACCENTS:
+        return True
+    written_without = (
+        (mark == "\u0308" and base == "е")  # ё
+        or (mark == "\u0301" and bool(_GREEK.match(base)))  # capitals have no tonos
+        or (mark == "\u0307" and base == "i")  # the capital of Turkish i
+    )
+    return accents and not written_without
+
+
+@lru_cache(maxsize=1 << 16)
+def _fold_char(char: str, *, accents: bool) -> str:
+    """A character decomposed: its compatibility form in small letters, marks and all."""
+    if is_ignorable(char):
+        return ""
+    lower = char.lower()
+    if lower in _STROKES:
+        return lower if accents else _STROKES[lower]
+    return "".join(map(_fold_part, unicodedata.normalize("NFKD", char)))
+
+
+def _fold_part(char: str) -> str:
+    if unicodedata.category(char) in ("Cf", "Me") or is_ignorable(char):
+        return ""
+    digit = unicodedata.decimal(char, None)
+    if digit is not None:
+        return str(digit)
+    return char if char == "ı" else char.casefold()
+
+
+def letters(text: str, *, accents: bool) -> list[str]:
+    """A text cut into letters."""
+    cut: list[str] = []
+    is_open = OPEN_LETTERS[accents]
+    for char in text:
+        if cut and goes_on(char) and is_open[cut[-1][0]] and len(cut[-1]) < MAX_LETTER_CHARS:
+            cut[-1] += char
+        else:
+            cut.append(char)
+    return cut
+
+
+def fold(text: str, *, accents: bool = False) -> str:
+    """A text as symbols."""
+    if text.isascii():
+        return text.lower()
+    return "".join(fold_letter(letter, accents=accents) for letter in letters(text, accents=accents))
+
+
+def has_accents(text: str) -> bool:
+    """Whether a pattern is written with accents, so that they count."""
+    return not text.isascii() and fold(text) != fold(text, accents=True)
+
+
+ODD = "\uffff"
+"""Stands for a character that is not one symbol whatever it stands beside. A noncharacter: no text should hold it, and
+if one does it is looked at one by one like those."""
+
+
+class FoldingTable(dict[int, str]):
+    """For str.translate: the symbol of each character that is one, worked out when it is first met."""
+
+    def __init__(self, *, accents: bool) -> None:
+        self._accents = accents
+        self[0xFFFF] = ODD
 
     def __missing__(self, code: int) -> str:
-        folded = fold_char(chr(code))
-        self[code] = folded = folded if len(folded) == 1 else _ODD
+        char = chr(code)
+        folded = fold_letter(char, accents=self._accents)
+        if len(folded) != 1 or char in ACCENTS or folded in VOICING or (goes_on(char) and not is_mark(char)):
+            folded = ODD
+        self[code] = folded
         return folded
 
 
-_TABLE = _Table({0xFFFF: _ODD})
+TABLES = {accents: FoldingTable(accents=accents) for accents in (False, True)}
 
 
-def fold(text: str) -> str:
-    return fold_with_origin(text)[0]
-
-
-def fold_with_origin(text: str) -> tuple[str, list[int] | None]:
-    """The folding, and the index in ``text`` of each of its characters; None in its place if they are the same."""
-    if text.isascii():
-        return text.lower(), None
-    folded = text.translate(_TABLE)
-    if _ODD not in folded:
-        return folded, None
-    return _spelled_out(text, folded)
-
-
-def _spelled_out(text: str, folded: str) -> tuple[str, list[int]]:
-    """The folding with what stands for each odd character put in its place."""
-    pieces: list[str] = []
-    origin: list[int] = []
-    done = 0
-    while (odd := folded.find(_ODD, done)) >= 0:
-        pieces += (folded[done:odd], instead := fold_char(text[odd]))
-        origin += (*range(done, odd), *[odd] * len(instead))
-        done = odd + 1
-    return "".join([*pieces, folded[done:]]), [*origin, *range(done, len(folded))]
-
-
+@lru_cache(maxsize=1 << 12)
 def is_word_char(char: str) -> bool:
     """Whether it joins with its like to a word. Chinese has no spaces, so from U+2E80 on nothing does."""
-    return char < "\u2e80" and (char.isalnum() or char == "_")
+    return char < "\u2e80" and (char.isalnum() or char == "_" or unicodedata.category(char)[0] == "M")
+
+
+@lru_cache(maxsize=1 << 12)
+def forms_of(char: str, *, accents: bool) -> tuple[str, ...]:
+    """The symbols that an open letter of one character, which folds to one, may become: it, and it with marks on it."""
+    symbol = fold_letter(char, accents=accents)
+    made = {fold_letter(char + mark, accents=accents) for mark in _compositions().get(symbol, ())}
+    forms = {symbol, *(each for each in made if len(each) == 1)}
+    if accents or "\u1100" <= symbol <= "\u1112":
+        # Two marks: the second goes on a form that the first made. So does the final of a Hangul syllable.
+        forms |= {form for each in tuple(forms) for form in _twice(each)}
+    return tuple(sorted(forms))
+
+
+@lru_cache(maxsize=1 << 12)
+def forms_of_letter(letter: str, *, accents: bool) -> tuple[str, ...]:
+    """What an open letter may become, each as its symbols; empty where it is none."""
+    symbols = fold_letter(letter, accents=accents)
+    base = fold_letter(letter[0], accents=accents)
+    forms = {symbols, *_with_last_forms(symbols, accents=accents)}
+    if len(letter) > 1:
+        forms |= {base, *_with_last_forms(base, accents=accents)}
+    return tuple(sorted(forms))
+
+
+def _with_last_forms(symbols: str, *, accents: bool) -> set[str]:
+    last = symbols[-1:]
+    return {symbols[:-1] + form for form in forms_of(last, accents=accents)} if last else {""}
+
+
+def _twice(symbol: str) -> set[str]:
+    marks = _compositions().get(symbol, ())
+    return {composed for mark in marks if len(composed := unicodedata.normalize("NFC", symbol + mark)) == 1}
+
+
+@lru_cache(maxsize=1)
+def _compositions() -> dict[str, tuple[str, ...]]:
+    """Of each character the marks (and jamo) that make one character with it."""
+    found: dict[str, set[str]] = {}
+    for code in range(0xC0, 0x30000):
+        parts = unicodedata.decomposition(chr(code))
+        if parts and parts[0] != "<" and " " in parts:
+            first, second = (chr(int(part, 16)) for part in parts.split())
+            if unicodedata.normalize("NFC", first + second) == chr(code):
+                found.setdefault(first.lower(), set()).add(second)
+    for lead in range(0x1100, 0x1113):
+        found[chr(lead)] = set(map(chr, range(0x1161, 0x1176)))
+    finals = set(map(chr, range(0x11A8, 0x11C3)))
+    found |= dict.fromkeys(map(chr, range(0xAC00, 0xD7A4, 28)), finals)
+    return {base: tuple(sorted(marks)) for base, marks in found.items()}

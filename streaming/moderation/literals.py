@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from functools import reduce
 from operator import getitem
 
-from streaming.moderation.folding import is_word_char
+from streaming.moderation.edges import Edges, Ending
 
 _MAX_MEMOS = 1 << 16
 
@@ -22,7 +22,7 @@ _MAX_MEMOS = 1 << 16
 class Node(dict[str, "Node"]):
     """Its children, and by and by the other states it was seen to lead to (``memos`` of the automaton count them)."""
 
-    __slots__ = ("automaton", "depth", "fail", "may_grow", "output", "rank")
+    __slots__ = ("automaton", "depth", "fail", "may_grow", "output", "rank", "with_open")
 
     is_hit = False
 
@@ -35,6 +35,7 @@ class Node(dict[str, "Node"]):
         self.may_grow = 0  # how many of the last characters can become a longer word
         self.rank = -1  # of the rule whose word ends here
         self.output: Node | None = None  # the longest proper suffix that is a word
+        self.with_open: dict[str, bool] | None = None  # whether it can go on with what an open letter may become
 
     def __missing__(self, char: str) -> Node:
         # No suffix of it is a word, so each of them may be asked for its child.
@@ -68,8 +69,8 @@ class _Hit(_Accepting):
 class Literals:
     """An automaton for words, each with the rank of its rule: of one word's rules the least rank counts."""
 
-    def __init__(self, words: Iterable[tuple[str, int]], *, whole_word: bool = False) -> None:
-        self.whole_word = whole_word
+    def __init__(self, words: Iterable[tuple[str, int]], edges: Edges) -> None:
+        self.edges = edges
         self.longest = 0
         self._memos: list[tuple[Node, str]] = []
         self.start = Node(self, 0)
@@ -137,33 +138,49 @@ class Literals:
         """The state after the text. ``is_hit`` tells whether a word was met, so that the text has to be looked at."""
         return reduce(getitem, text, state)
 
+    def begins_with(self, symbol: str) -> bool:
+        return self.start.child(symbol) is not None
+
     def step(self, node: Node, char: str) -> Node:
         """The next state, whatever was met: what a scanner goes on with."""
         while (child := node.child(char)) is None and node.depth:
             node = node.fail
         return node if child is None else child
 
-    def held(self, state: Node, text: str, before: str) -> int:
-        """How many of the text's last characters can still become part of a word; ``before`` is what precedes it."""
-        if not self.whole_word:
-            return state.may_grow
-        return next((len(text) - start for start in self.live(state, text, before)), 0)
+    def walk(self, node: Node, symbols: str) -> Node:
+        return reduce(self.step, symbols, node)
 
-    def live(self, node: Node, text: str, before: str) -> Iterator[int]:
-        """Where in the text that led to this state words could begin that are not complete, ascending."""
-        # A whole word that ends with the text is decided by the character that follows.
-        pending = self.whole_word and bool(text) and is_word_char(text[-1])
+    def goes_on_with(self, node: Node, symbols: str) -> bool:
+        """Whether something that led to this state is alive or complete after these symbols too."""
+        for symbol in symbols:
+            node = self.step(node, symbol)
+            if node.may_grow or node.rank >= 0 or node.output is not None:
+                return True
+        return False
+
+    def live(self, node: Node, text: str, before: str, *, or_final: bool = False) -> Iterator[int]:
+        """Where in the text that led to this state words could begin that are not complete, ascending.
+
+        ``or_final``: also those that end with the text, if what follows decides that.
+        """
+        or_final = or_final or (bool(text) and self.edges.waits(text[-1]))
         while node.depth:
             start = len(text) - node.depth
-            may_go_on = node.may_grow == node.depth or (pending and node.rank >= 0)
+            may_go_on = node.may_grow == node.depth or (or_final and node.rank >= 0)
             # What begins before the text was let go, since no whole word may begin there.
             if start >= 0 and may_go_on and self.may_begin(text, start, before):
                 yield start
             node = node.fail
 
+    def waiting_starts(self, text: str, least: int, before: str) -> Iterator[int]:
+        """Where words begin that end with the text, if what follows lets them."""
+        matches = LiteralMatches(self, text, before, final=True)
+        for start in range(max(least, len(text) - self.longest), len(text)):
+            if any(ending.end == len(text) for ending in matches.ends(start)):
+                yield start
+
     def may_begin(self, text: str, start: int, before: str) -> bool:
-        previous = text[start - 1] if start else before
-        return not (self.whole_word and previous and is_word_char(previous) and is_word_char(text[start]))
+        return self.edges.may_begin(text[start - 1] if start else before, text[start])
 
     def matches(self, text: str, before: str, *, final: bool) -> LiteralMatches:
         return LiteralMatches(self, text, before, final=final)
@@ -178,13 +195,13 @@ class LiteralMatches:
         self._before = before
         self._final = final
 
-    def starts(self, least: int) -> Iterator[int]:
-        """Where words may begin, ascending, from ``least`` on."""
+    def starts(self) -> Iterator[int]:
+        """Where words may begin, ascending."""
         text, start = self._text, self._literals.start
-        return (at for at in range(least, len(text)) if start.child(text[at]) is not None)
+        return (at for at in range(len(text)) if start.child(text[at]) is not None)
 
-    def ends(self, start: int) -> Iterator[tuple[int, int]]:
-        """(end, rank) of each word that begins at ``start``, the shortest first."""
+    def ends(self, start: int) -> Iterator[Ending]:
+        """Each word that begins at ``start``, the shortest first."""
         literals, text = self._literals, self._text
         if not literals.may_begin(text, start, self._before):
             return
@@ -193,18 +210,11 @@ class LiteralMatches:
             node = node.child(text[at]) if node is not None else None
             if node is None:
                 return
-            if node.rank >= 0 and (not literals.whole_word or may_end(text, at + 1, final=self._final)):
-                yield at + 1, node.rank
+            if node.rank >= 0 and literals.edges.may_end(text, at + 1, final=self._final):
+                yield Ending(at + 1, node.rank)
 
-    def longest(self, start: int) -> tuple[int, int] | None:
+    def longest(self, start: int) -> Ending | None:
         best = None
         for best in self.ends(start):  # noqa: B007 (the last one is wanted)
             pass
         return best
-
-
-def may_end(text: str, end: int, *, final: bool) -> bool:
-    """Whether a whole word may end there. Not if the next character decides, and has not come."""
-    if not is_word_char(text[end - 1]):
-        return True
-    return not is_word_char(text[end]) if end < len(text) else final

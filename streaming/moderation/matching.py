@@ -1,14 +1,14 @@
-"""Which matches count, decided as early as can be: leftmost-longest, with blocks and allowances.
+"""Which matches count, decided as early as can be: leftmost, then longest, with blocks and allowances.
 
-A plan is made of rules once; an engine carries it out on one text. Nearly always an engine only runs its automata over
-the new text and learns that no match was met. When one was, it looks at its window: the text that is not decided, and
-what before it could still matter.
+An engine carries a plan out on one text. Nearly always it only runs its automata over the new text and learns that no
+match was met. When one was, it looks at its window: the text that is not decided, and what before could still matter.
 
 What counts, for a whole text:
 
 * A match that lies wholly inside an allowance does not count; an allowance consumes nothing.
-* The block match that is known first ends the text with it, even inside another match. (It is known when it ends; a
-  whole word, by the character after it. Of blocks that are known at once the leftmost counts, then the longest.)
+* The block match that is known first ends the text with it, even inside another match. (It is known when its last
+  letter is; a whole word, or one that looks ahead, by the symbol after it. Of blocks that are known at once the
+  leftmost counts, then the longest.)
 * Of the others those count that begin before the block and have ended with it: leftmost, then longest, then of the
   least rank, one after the other.
 """
@@ -17,51 +17,34 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from itertools import accumulate
-from typing import Protocol, cast
+from operator import getitem
+from typing import Any, NamedTuple, Protocol
 
-from streaming.moderation.folding import fold_with_origin
+from streaming.moderation.folding import ATTACHED
 from streaming.moderation.literals import Literals
-from streaming.moderation.regexes import Regexes
-from streaming.moderation.rules import Compiled
+from streaming.moderation.loose import LooseWords
+from streaming.moderation.plan import Plan, readings_of
+from streaming.moderation.readings import Medium
+from streaming.moderation.regexes import Regexes, State
+from streaming.moderation.rendering import Rendering, takes_along
 from streaming.moderation.scanning import (
     AllWords,
+    AnewScanner,
     Found,
+    LiteralScanner,
     Live,
     LongestWords,
     Machine,
+    ReachAnew,
     ReachOfRegexes,
     ReachOfWords,
     RegexScanner,
+    Scanner,
 )
-from streaming.moderation.window import Decided, Match, Window
-
-
-class Plan:
-    """Rules with their ranks, as the automata that an engine runs. Immutable but for what the automata learn."""
-
-    def __init__(self, rules: Iterable[tuple[int, Compiled]], max_span: int) -> None:
-        rules = list(rules)
-        self.max_span = max_span
-        self.denying = _machines([r for r in rules if r[1].rule.action not in ("block", "allow")], max_span)
-        self.blocking = _machines([r for r in rules if r[1].rule.action == "block"], max_span)
-        self.allowing = _machines([r for r in rules if r[1].rule.action == "allow"], max_span)
-
-    @property
-    def automata(self) -> list[Literals | Regexes]:
-        return [machine.automaton for machine in (*self.denying, *self.blocking, *self.allowing)]
-
-
-def _machines(rules: list[tuple[int, Compiled]], max_span: int) -> tuple[Machine, ...]:
-    machines = []
-    for exact in (False, True):
-        for whole_word in (False, True):
-            alike = [r for r in rules if r[1].rule.exact is exact and r[1].rule.whole_word is whole_word]
-            if words := [(r.word, rank) for rank, r in alike if r.word is not None]:
-                machines.append(Machine(Literals(words, whole_word=whole_word), exact))
-            if nodes := [(r.node, rank) for rank, r in alike if r.node is not None]:
-                machines.append(Machine(Regexes(nodes, max_span, whole_word=whole_word), exact))
-    return tuple(machines)
+from streaming.moderation.spelling import Match, Spelling
+from streaming.moderation.window import NONE, SWALLOWED, Decided, Window
 
 
 class _Allowances:
@@ -83,36 +66,53 @@ class _FromLeft(Protocol):
         """The match that begins at ``least`` or after: leftmost, then longest. ``least`` only grows."""
 
 
-def _longest(machine: Machine, window: Window) -> LongestWords | RegexScanner:
-    if isinstance(machine.automaton, Literals):
-        return LongestWords(machine.automaton, window, exact=machine.exact)
-    return RegexScanner(machine.automaton, window, exact=machine.exact)
+class _Rest(NamedTuple):
+    """A match that was longer than one may be: what it goes on as, in which spelling."""
+
+    state: State
+    spelling: Spelling
+    regexes: Regexes
+    rank: int
 
 
-def _all(machine: Machine, window: Window) -> AllWords | RegexScanner:
-    if isinstance(machine.automaton, Literals):
-        return AllWords(machine.automaton, window, exact=machine.exact)
-    return RegexScanner(machine.automaton, window, exact=machine.exact)
+class _Scanners(NamedTuple):
+    replacing: list[Any]
+    blocking: list[Any]
+    exempting: list[Any]
 
 
-def _reach(machine: Machine, window: Window) -> ReachOfWords | ReachOfRegexes:
-    if isinstance(machine.automaton, Literals):
-        return ReachOfWords(machine.automaton, window, exact=machine.exact)
-    return ReachOfRegexes(machine.automaton, window, exact=machine.exact)
+_NEVER = 1 << 62
+"""After every character."""
 
 
 class Engine:
     """Carries a plan out on one text. What is decided comes out in order, each character once."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, medium: Medium, mask: str) -> None:
         self._plan = plan
-        self._window = window = Window()
+        self._window = window = Window(plan.keys(medium), medium)
+        self._rendering = Rendering(window, mask)
         self._shown = 0  # how much of the window is decided
         self._block_from = 0  # where in the window a block that is not decided could begin
-        self._denying = [_longest(machine, window) for machine in plan.denying]
-        self._blocking = [_all(machine, window) for machine in plan.blocking]
-        self._allowing = [_reach(machine, window) for machine in plan.allowing]
-        self._watching = (*self._denying, *self._blocking)
+        self._apart = _Scanners(
+            _scanners(plan.replacing, window, (LongestWords, RegexScanner, AnewScanner)),
+            _scanners(plan.blocking, window, (AllWords, RegexScanner, AnewScanner)),
+            _scanners(plan.exempting, window, (ReachOfWords, ReachOfRegexes, ReachAnew)),
+        )
+        # Of the scanners of one automaton the first leads: while the readings agree the others follow it.
+        leaders: dict[int, Scanner] = {}
+        self._followers: list[tuple[Any, Any]] = []
+        for scanner in (*self._apart.replacing, *self._apart.blocking, *self._apart.exempting):
+            leader = leaders.setdefault(id(scanner.automaton), scanner)
+            if leader is not scanner:
+                self._followers.append((scanner, leader))
+        self._leaders = list(leaders.values())
+        self._together = _Scanners(*([s for s in each if leaders[id(s.automaton)] is s] for each in self._apart))
+        self._use(self._together)
+        for scanner in self._leaders:
+            scanner.spelling = scanner.own.leader
+        self._rest: _Rest | None = None
+        self._swallows = False  # what belongs to the match that was shown last goes with it
         self.blocked = False
 
     @property
@@ -126,45 +126,104 @@ class Engine:
         return self._window.offset + len(self._window.raw)
 
     def feed(self, text: str) -> list[Decided]:
-        folded, origin = fold_with_origin(text)
-        self._window.append(text, folded, origin)
+        window = self._window
+        was_forked = window.is_forked
+        window.append(text)
+        if not window.is_forked:
+            return self._look()
+        if not was_forked:
+            self._fork()
+        decided = self._look()
+        if not self.blocked and window.agree() and all(s.state is leader.state for s, leader in self._followers):
+            self._join()
+        return decided
+
+    def _use(self, scanners: _Scanners) -> None:
+        self._replacing, self._blocking, self._exempting = scanners
+        self._watching = (*self._replacing, *self._blocking)
+
+    def _fork(self) -> None:
+        for scanner in self._leaders:
+            scanner.spelling = scanner.own
+        for scanner, leader in self._followers:
+            scanner.follow(leader)
+        self._forget_earliest()
+        self._use(self._apart)
+
+    def _join(self) -> None:
+        self._window.join()
+        if self._rest:
+            self._rest = self._rest._replace(spelling=self._rest.spelling.leader)
+        self._use(self._together)
+        for scanner in self._leaders:
+            scanner.spelling = scanner.own.leader
+        self._forget_earliest()
+
+    def _forget_earliest(self) -> None:
+        for scanner in (*self._leaders, *(follower for follower, _ in self._followers)):
+            if isinstance(scanner, RegexScanner):
+                scanner.forget_earliest()
+
+    def _look(self) -> list[Decided]:
+        window = self._window
+        before: list[Decided] = []
+        if self._rest:
+            self._go_on(before)
         met = may_grow = False
+        start = added = after = None
         for scanner in self._watching:
-            if scanner.feed(text if scanner.exact else folded):
+            spelling = scanner.spelling
+            # Readings that agree lead from one state to one: nearly always all of them do.
+            if scanner.state is not start or spelling.added != added:
+                start, added = scanner.state, spelling.added
+                after = reduce(getitem, added, start)
+            if scanner.feed(after):
                 met = True
-            elif scanner.state.may_grow:
+            elif scanner.state.may_grow or scanner.goes_on_with_open():
                 may_grow = True
         if met:
-            return self._decide()
-        if may_grow or self._shown or self._allowing:
-            return self._release()
+            return before + self._decide()
+        if may_grow or self._shown or self._exempting or self._swallows or window.is_undecided:
+            return before + self._release()
         self._block_from = 0
-        return self._window.take_all()
+        return before + window.take_all()
 
     def finish(self) -> list[Decided]:
         """What is not decided, now that nothing more comes."""
         if not self._window.raw:
             return []
         size = len(self._window.raw)
+        self._window.finish()
+        decided: list[Decided] = []
+        if self._rest:
+            self._go_on(decided)
         allowed = self._allowed(final=True)
         block = self._first_block(allowed, final=True)
         if block is not None:
-            return self._end_with(block, allowed)
-        decided: list[Decided] = []
-        self._take_matches(self._found_up_to(size), size, None, [], allowed, decided)
+            return decided + self._end_with(block, allowed)
+        found = self._found_up_to(size, _NEVER)
+        self._take_matches(found, size, None, [], allowed, decided)
         self._show(size, decided)
         return decided
 
+    def _undecided_from(self) -> int:
+        """From where on it matters how the text is read, and that is not decided."""
+        start = self._window.sign_from(self._plan.could_begin)
+        if self._rest:  # it goes on, or it does not
+            spelling = self._rest.spelling
+            start = min(start, max(spelling.size - spelling.undecided, 0))
+        return start
+
     def _release(self) -> list[Decided]:
         """What can be told without a match: only what could grow is held."""
-        block = len(self._window.raw)
-        for blocking in self._blocking:
-            if blocking.state.may_grow:
-                block = min(block, blocking.live(self._block_from).first(self._block_from))
+        block = self._undecided_from()
+        for scanner in self._blocking:
+            if scanner.state.may_grow or scanner.goes_on_with_open():
+                block = min(block, scanner.live(self._block_from).first(self._block_from))
         live = block
-        for denying in self._denying:
-            if denying.state.may_grow:
-                live = min(live, denying.live(self._shown).first(self._shown))
+        for scanner in self._replacing:
+            if scanner.state.may_grow or scanner.goes_on_with_open():
+                live = min(live, scanner.live(self._shown).first(self._shown))
         decided: list[Decided] = []
         self._show(live, decided)
         self._forget(block)
@@ -172,86 +231,153 @@ class Engine:
 
     def _show(self, end: int, decided: list[Decided]) -> None:
         """Decides that no match is in the text up to ``end``."""
+        if end > self._shown and self._swallows:
+            self._swallow(end, decided)
         if end > self._shown:
-            offset = self._window.offset
-            decided.append(Decided(self._window.raw[self._shown : end], offset + self._shown, offset + end, -1))
+            offset, text = self._window.offset, self._window.raw[self._shown : end]
+            decided.append(Decided(text, offset + self._shown, offset + end, NONE, text))
             self._shown = end
+
+    def _swallow(self, end: int, decided: list[Decided]) -> None:
+        """What belongs to a match though it is read as nothing goes with it."""
+        offset = self._window.offset
+        run = ATTACHED.match(self._window.raw, self._shown, end)
+        if run:
+            decided.append(Decided(run[0], offset + self._shown, offset + run.end(), SWALLOWED, ""))
+            self._shown = run.end()
+        if self._shown < end:
+            self._swallows = False
+
+    def _act(self, match: Match, decided: list[Decided]) -> None:
+        window = self._window
+        raw, offset = window.raw, window.offset
+        start, stop, acted = match.start, -match.minus_end, match
+        rule, spelling = self._plan.rules[match.rank], window.spellings[match.spelling]
+        regexes = self._plan.regexes.get(match.rank)
+        if regexes and (rule.group or regexes.positions.has_cut):
+            first, last = spelling.index(start), spelling.index_of_end(stop)
+            if rule.group:
+                before = spelling.symbol_before(first)
+                inside = regexes.positions.group_within(spelling.chars, first, last, before)
+                acted = match._replace(start=spelling.begin(inside[0]), minus_end=-spelling.end(inside[1]))
+            else:
+                state = regexes.still_alive(spelling.chars, first, last, spelling.before)
+                self._rest = None if state is None else _Rest(state, spelling, regexes, match.rank)
+        shown = raw[start : acted.start] + self._rendering.shown(rule, acted) + raw[-acted.minus_end : stop]
+        decided.append(Decided(raw[start:stop], offset + start, offset + stop, match.rank, shown))
+        self._shown = stop
+        self._swallows = takes_along(spelling)
+        if self._rest:
+            self._go_on(decided)
+
+    def _go_on(self, decided: list[Decided]) -> None:
+        """Acts on what a match that was cut would have had besides."""
+        rest, window = self._rest, self._window
+        assert rest  # noqa: S101 (its callers look)
+        state, spelling, regexes, rank = rest
+        alive = True
+        start = at = spelling.index(self._shown)
+        while alive and at < len(spelling.chars):
+            after = state[spelling.chars[at]]
+            alive = regexes.continues(after)
+            if alive:
+                state, at = after, at + 1
+        if at > start:
+            offset, stop = window.offset, spelling.end(at)
+            match = Match(self._shown, -stop, rank, spelling.number)
+            shown = self._rendering.shown(self._plan.rules[rank], match, is_rest=True)
+            text = window.raw[self._shown : stop]
+            decided.append(Decided(text, offset + self._shown, offset + stop, rank, shown, is_rest=True))
+            self._shown = stop
+        self._rest = _Rest(state, spelling, regexes, rank) if alive else None
 
     def _forget(self, block_from: int) -> None:
         """Drops what can no longer matter from the window; ``block_from`` is where a block could begin."""
         window = self._window
         keep = min(block_from, self._shown)
-        if self._allowing:
+        if self._exempting:
             # An allowance around a match that is not decided may have begun that much earlier.
             span = self._plan.max_span
-            folded = max(window.index(keep, exact=False) - span, 0)
-            keep = max(min(window.begin(folded, exact=False), keep - span), 0)
+            for spelling in window.active:
+                keep = min(keep, spelling.begin(max(spelling.index(keep) - span, 0)))
+            keep = max(keep, 0)
         window.drop(keep)
         self._shown -= keep
         self._block_from = block_from - keep
 
     def _decide(self) -> list[Decided]:
         """What a match that was met has decided."""
-        size = len(self._window.raw)
         allowed = self._allowed(final=False)
-        block = self._first_block(allowed, final=False)
-        if block is not None and allowed.live > block.start:
-            return self._end_with(block, allowed)
-        bound = size if block is None else block.start
+        known_block = self._first_block(allowed, final=False)
+        block = known_block[1] if known_block else None
+        if known_block and known_block[1].start < allowed.live:
+            return self._end_with(known_block, allowed)
+        bound = self._undecided_from() if block is None else block.start
         for scanner in self._blocking:
             bound = min(bound, scanner.live(self._block_from).first(self._block_from))
-        live = [scanner.live(self._shown) for scanner in self._denying]
-        if min((each.first(self._shown) for each in live), default=bound) <= self._shown:
+        live = [scanner.live(self._shown) for scanner in self._replacing]
+        if min((each.first(self._shown) for each in live), default=bound) <= self._shown < len(self._window.raw):
             return []  # the first character could still become part of a longer match
         decided: list[Decided] = []
-        found = [scanner.found(self._shown) for scanner in self._denying if scanner.has_met]
+        found = [scanner.found(self._shown) for scanner in self._replacing if scanner.has_met]
         hold = self._take_matches(found, bound, block, live, allowed, decided)
         self._show(max(hold, self._shown), decided)
         self._forget(bound)
-        for denying in self._denying:
-            denying.forget(self._shown)
-        for blocking in self._blocking:
-            blocking.forget(self._block_from)
+        for scanner in self._replacing:
+            scanner.forget(self._shown)
+        for scanner in self._blocking:
+            scanner.forget(self._block_from)
         return decided
 
-    def _end_with(self, block: Match, allowed: _Allowances) -> list[Decided]:
+    def _end_with(self, known_block: tuple[int, Match], allowed: _Allowances) -> list[Decided]:
         """The end of the text: what counts before the block, and the block."""
+        known, block = known_block
         window, decided = self._window, list[Decided]()
-        self._take_matches(self._found_up_to(-block.minus_end), block.start, block, [], allowed, decided)
+        found = self._found_up_to(-block.minus_end, known)
+        self._take_matches(found, block.start, block, [], allowed, decided)
         self._show(block.start, decided)
         offset, end = window.offset, -block.minus_end
-        decided.append(Decided(window.raw[self._shown : end], offset + block.start, offset + end, block.rank))
+        decided.append(Decided(window.raw[self._shown : end], offset + block.start, offset + end, block.rank, ""))
         self.blocked = True
         self._shown = len(window.raw)
         return decided
 
-    def _found_up_to(self, end: int) -> list[Found]:
-        """The matches in the text that is not decided, if it ends there."""
-        return [Found(each.machine, self._window, self._shown, end, final=True) for each in self._denying]
+    def _found_up_to(self, end: int, known: int) -> list[Found]:
+        """The matches in the text that is not decided, if it ends there; of what is known when so much has come."""
+        raw, found = self._window.raw, []
+        for scanner in self._replacing:
+            spelling = scanner.spelling
+            stop = spelling.end_of_known(end, known, raw) if known < _NEVER else end
+            found.append(Found(scanner.automaton, spelling, self._shown, stop, final=True))
+        return found
 
     def _allowed(self, *, final: bool) -> _Allowances:
-        window, size = self._window, len(self._window.raw)
+        size = len(self._window.raw)
         if final:
-            found = (Found(each.machine, window, 0, size, final=True).candidates for each in self._allowing)
+            found = (Found(each.automaton, each.spelling, 0, size, final=True).all() for each in self._exempting)
             return _Allowances(((match.start, -match.minus_end) for each in found for match in each), _NEVER)
-        spans = [span for each in self._allowing for span in each.reach()]
-        return _Allowances(spans, min((each.live(0).first(0) for each in self._allowing), default=_NEVER))
+        if not self._exempting:
+            return _Allowances((), _NEVER)
+        spans = [span for each in self._exempting for span in each.reach()]
+        live = min(each.live(0).first(0) for each in self._exempting)
+        return _Allowances(spans, min(live, self._undecided_from()))
 
-    def _first_block(self, allowed: _Allowances, *, final: bool) -> Match | None:
-        """The block match that is known first, of those no allowance covers."""
+    def _first_block(self, allowed: _Allowances, *, final: bool) -> tuple[int, Match] | None:
+        """The block match that is known first, of those no allowance covers, and when that is."""
         window, start = self._window, self._block_from
-        best = cast("tuple[tuple[int, ...], Match] | None", None)
+        best: tuple[int, Match] | None = None
         for scanner in self._blocking:
             if final:
-                matches: Iterable[Match] = Found(scanner.machine, window, start, len(window.raw), final=True).all()
+                matches: Iterable[Match] = Found(
+                    scanner.automaton, scanner.spelling, start, len(window.raw), final=True
+                ).all()
             else:
                 matches = scanner.all(start) if scanner.has_met else ()
             for match in matches:
-                whole_word = scanner.machine.automaton.whole_word
-                order = (window.known_at(match, exact=scanner.exact, whole_word=whole_word), *match)
-                if (best is None or order < best[0]) and not allowed.covers(match):
-                    best = (order, match)
-        return best[1] if best else None
+                known = scanner.spelling.known_at(match, scanner.automaton.edges, window.raw)
+                if (best is None or (known, match) < best) and not allowed.covers(match):
+                    best = known, match
+        return best
 
     def _take_matches(
         self,
@@ -266,7 +392,6 @@ class Engine:
 
         None counts that ends after a block. ``live`` is where matches could begin that are not complete.
         """
-        window = self._window
         least, hold = self._shown, 0
         while True:
             match = None
@@ -276,9 +401,8 @@ class Engine:
                     match = first
             if match is None or match.start >= hold:
                 # It only grows with what is decided, so it is asked for when it matters.
-                hold = bound
-                for each_live in live:
-                    hold = min(hold, each_live.first(self._shown))
+                hold = min((each.first(self._shown) for each in live), default=bound)
+                hold = min(hold, bound)
                 if match is None or match.start >= hold:
                     return hold
             if allowed.covers(match):
@@ -286,12 +410,22 @@ class Engine:
                 continue
             if allowed.live <= match.start or (block is not None and -match.minus_end > -block.minus_end):
                 return match.start
-            start, stop = match.start, -match.minus_end
-            self._show(start, decided)
-            offset = window.offset
-            decided.append(Decided(window.raw[start:stop], offset + start, offset + stop, match.rank))
-            self._shown = least = stop
+            self._show(match.start, decided)
+            self._act(match, decided)
+            least = self._shown
 
 
-_NEVER = 1 << 62
-"""After every character."""
+def _scanners(
+    machines: Iterable[Machine],
+    window: Window,
+    kinds: tuple[type[LiteralScanner], type[AnewScanner], type[AnewScanner]],
+) -> list[Any]:
+    words, regexes, loose = kinds
+    scanners: list[Any] = []
+    for machine in machines:
+        automaton = machine.automaton
+        kind: type[Scanner] = words if isinstance(automaton, Literals) else regexes
+        if isinstance(automaton, LooseWords) or (regexes is ReachOfRegexes and getattr(automaton, "check", None)):
+            kind = loose
+        scanners += [kind(automaton, window, window.by_key[key]) for key in readings_of(machine, window.medium)]
+    return scanners

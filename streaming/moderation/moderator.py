@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
-from streaming.moderation.matching import Engine, Plan
-from streaming.moderation.rules import MAX_SPAN, MAX_SPAN_LIMIT, Rule, compile_rule
-from streaming.moderation.window import Decided
+from streaming.moderation.matching import Engine
+from streaming.moderation.messages import Remark
+from streaming.moderation.plan import Plan
+from streaming.moderation.readings import MEDIA, Medium
+from streaming.moderation.rules import MAX_SPAN, Rule, compile_rule
+from streaming.moderation.window import NONE, Decided
 
 MASK = "•"
-"""Shown for each character that is masked. Markdown and HTML give it no meaning, as they do to ``*``."""
+"""Stands for each character of what is masked: no syntax in Markdown, HTML or JSON, as * and x are."""
 
 
 class Text(NamedTuple):
@@ -23,40 +27,47 @@ class Text(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A match that counted: characters ``start`` to ``end`` of all the text that was fed."""
+class Hit:
+    """A match that counted: characters ``start`` to ``end`` of all the text that was fed.
+
+    If the rule's action is block it is the end: what follows is not shown, and ``rule.replacement`` is the notice to
+    the reader.
+    """
 
     rule: Rule
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """The end: what follows is not shown. ``rule.replacement`` is the notice to the reader."""
-
-    rule: Rule
-    start: int
-    end: int
+Outcome = Text | Hit
 
 
-Outcome = Text | Finding | Blocked
+def check_mask(mask: str) -> None:
+    """ValueError says why this cannot be a mask."""
+    if len(mask) != 1:
+        raise ValueError("the mask is one character")
+    if mask.isascii() or mask.isalnum() or mask.isspace() or unicodedata.category(mask)[0] in "CM":
+        raise ValueError(f"{mask!r} is syntax in Markdown, HTML or JSON, or part of a word; take a sign such as • or █")
 
 
 class RuleSet:
     """Rules compiled once, for all streams. RuleError names the rule that is wrong.
 
-    ``warnings`` has (rule, sentence) of what works otherwise than its author may think. ``max_span`` is the longest
-    match there is, in folded characters; at most 4,096.
+    ``warnings`` has (rule, remark) of what works otherwise than its author may think. ``max_span`` is the longest
+    match there is, in symbols; at most 4,096. ``mask`` stands for each character of what is masked.
     """
 
-    def __init__(self, rules: Iterable[Rule], max_span: int = MAX_SPAN) -> None:
-        if not 1 <= max_span <= MAX_SPAN_LIMIT:
-            raise ValueError(f"max_span is {max_span}; it may be 1 to {MAX_SPAN_LIMIT:,}")
+    def __init__(self, rules: Iterable[Rule], max_span: int = MAX_SPAN, mask: str = MASK) -> None:
+        if not 1 <= max_span <= MAX_SPAN:
+            raise ValueError(f"max_span is {max_span}; it may be 1 to {MAX_SPAN:,}")
+        check_mask(mask)
+        self.mask = mask
         # The least rank counts: the highest priority, then the oldest.
         self.rules = tuple(sorted(rules, key=lambda rule: -rule.priority))
         compiled = [(rank, compile_rule(rule, max_span)) for rank, rule in enumerate(self.rules)]
-        self.warnings = [(each.rule, each.warning) for _, each in compiled if each.warning]
+        self.warnings: list[tuple[Rule, Remark]] = [
+            (each.rule, each.warning) for _, each in compiled if each.warning is not None
+        ]
         # A flag holds nothing back and changes nothing, so flags have a plan of their own.
         flags = [each for each in compiled if each[1].rule.action in ("flag", "allow")]
         self.plan = Plan([each for each in compiled if each[1].rule.action != "flag"], max_span)
@@ -69,12 +80,17 @@ class RuleSet:
 
 
 class Moderator:
-    """Moderates one text. Whatever way it is cut, the outcomes joined are those of the whole text."""
+    """Moderates one text. Whatever way it is cut, the outcomes joined are those of the whole text.
 
-    def __init__(self, rule_set: RuleSet) -> None:
+    ``medium`` is what the text is written in: ``markdown``, ``json`` or ``plain``.
+    """
+
+    def __init__(self, rule_set: RuleSet, medium: Medium = "plain") -> None:
+        if medium not in MEDIA:
+            raise ValueError(f"the medium is {medium!r}; it may be {', '.join(MEDIA)}")
         self._rules = rule_set.rules
-        self._engine = Engine(rule_set.plan)
-        self._flags = Engine(rule_set.flag_plan) if rule_set.flag_plan else None
+        self._engine = Engine(rule_set.plan, medium, rule_set.mask)
+        self._flags = Engine(rule_set.flag_plan, medium, rule_set.mask) if rule_set.flag_plan else None
 
     @property
     def held(self) -> int:
@@ -82,8 +98,8 @@ class Moderator:
         return self._engine.held
 
     def feed(self, text: str) -> list[Outcome]:
-        """What is now certain. Nothing more comes after Blocked."""
-        return [] if self._engine.blocked else self._told(self._engine.feed(text))
+        """What is now certain. Nothing more comes after a block."""
+        return [] if self._engine.blocked else self._outcomes(self._engine.feed(text))
 
     def feed_all(self, pieces: list[str]) -> list[list[Outcome]]:
         """As feeding the pieces one by one, but they are looked at together; what came of them, for each piece.
@@ -95,55 +111,46 @@ class Moderator:
         base, held = self._engine.fed, self._engine.held
         ends = list(accumulate(map(len, pieces), initial=base))[1:]
         decided = self._engine.feed("".join(pieces))
-        if len(decided) == 1 and decided[0].rank < 0 and not held and not self._flags:
+        if len(decided) == 1 and decided[0].rank == NONE and not held and not self._flags:
             return _passed(pieces, ends, decided[0])
-        return [self._told(group) for group in _by_piece(decided, ends)]
+        return [self._outcomes(group) for group in _by_piece(decided, ends)]
 
     def finish(self) -> list[Outcome]:
         """The rest: the text has ended, so what could have become a match has not."""
         if self._engine.blocked:
             return []
-        outcomes = self._told(self._engine.finish())
+        outcomes = self._outcomes(self._engine.finish())
         return outcomes if self._engine.blocked else [*outcomes, *self._flagged([])]
 
-    def _told(self, decided: list[Decided]) -> list[Outcome]:
-        if len(decided) == 1 and decided[0].rank < 0 and not self._flags:
+    def _outcomes(self, decided: list[Decided]) -> list[Outcome]:
+        if len(decided) == 1 and decided[0].rank == NONE and not self._flags:
             return [Text(decided[0].text)]
         outcomes: list[Outcome] = []
         for each in decided:
-            if each.rank < 0:
-                outcomes.append(Text(each.text))
-                continue
-            rule = self._rules[each.rank]
-            if rule.action == "block":
-                outcomes += self._flagged(decided)
-                return [*outcomes, Blocked(rule, each.start, each.end)]
-            outcomes.append(Finding(rule, each.start, each.end))
-            if shown := _shown(rule, each.text):
-                outcomes.append(Text(shown))
+            if each.rank >= 0:
+                rule = self._rules[each.rank]
+                if rule.action == "block":
+                    return [*outcomes, *self._flagged(decided), Hit(rule, each.start, each.end)]
+                if not each.is_rest:
+                    outcomes.append(Hit(rule, each.start, each.end))
+            if each.shown:
+                outcomes.append(Text(each.shown))
         if self._flags:
             for each in decided:
-                outcomes += self._findings(self._flags.feed(each.text))
+                outcomes += self._hits(self._flags.feed(each.text))
         return outcomes
 
     def _flagged(self, last: list[Decided]) -> list[Outcome]:
         """What was flagged in the last text there is."""
         if not self._flags:
             return []
-        findings = [finding for each in last for finding in self._findings(self._flags.feed(each.text))]
-        return [*findings, *self._findings(self._flags.finish())]
+        hits = [hit for each in last for hit in self._hits(self._flags.feed(each.text))]
+        return [*hits, *self._hits(self._flags.finish())]
 
-    def _findings(self, decided: list[Decided]) -> list[Outcome]:
-        return [Finding(self._rules[each.rank], each.start, each.end) for each in decided if each.rank >= 0]
-
-
-def _shown(rule: Rule, text: str) -> str:
-    match rule.action:
-        case "mask":
-            return MASK * len(text)
-        case "replace":
-            return rule.replacement
-    return ""
+    def _hits(self, decided: list[Decided]) -> list[Outcome]:
+        return [
+            Hit(self._rules[each.rank], each.start, each.end) for each in decided if each.rank >= 0 and not each.is_rest
+        ]
 
 
 def _passed(pieces: list[str], ends: list[int], decided: Decided) -> list[list[Outcome]]:
@@ -161,12 +168,16 @@ def _by_piece(decided: list[Decided], ends: list[int]) -> list[list[Decided]]:
     groups: list[list[Decided]] = [[] for _ in ends]
     piece = 0
     for each in decided:
-        text, base, end, rank = each
-        start = base
-        while (cut := ends[piece]) < end:
-            if rank < 0 and cut > start:
-                groups[piece].append(Decided(text[start - base : cut - base], start, cut, -1))
+        start = each.start
+        while (cut := ends[piece]) < each.end:
+            if each.rank == NONE and cut > start:
+                text = each.text[start - each.start : cut - each.start]
+                groups[piece].append(Decided(text, start, cut, NONE, text))
                 start = cut
             piece += 1
-        groups[piece].append(Decided(text[start - base :], start, end, rank) if start > base else each)
+        if start > each.start:
+            text = each.text[start - each.start :]
+            groups[piece].append(Decided(text, start, each.end, NONE, text))
+        else:
+            groups[piece].append(each)
     return groups

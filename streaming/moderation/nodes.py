@@ -1,39 +1,34 @@
-"""What patterns are made of, as a tree over folded characters, and what can be told of one by looking at it."""
+"""What patterns are made of, as a tree over symbols, and what can be told of one by looking at it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from itertools import repeat
 from typing import NamedTuple
 
-from streaming.moderation.folding import fold_char
-
-Range = tuple[int, int]
-"""Code points, both ends included."""
-
-LAST = 0x10FFFF
+from streaming.moderation.char_sets import LAST, Ranges
 
 
 @dataclass(frozen=True, slots=True)
 class Chars:
-    """One character out of a set; sorted ranges that do not touch."""
+    """One symbol out of a set; sorted ranges that do not touch."""
 
-    ranges: tuple[Range, ...]
+    ranges: Ranges
 
     @property
     def is_gap(self) -> bool:
-        """Whether it stands for almost any character."""
+        """Whether it stands for almost any symbol."""
         return sum(last - first + 1 for first, last in self.ranges) > LAST // 2
 
 
 @dataclass(frozen=True, slots=True)
 class Seq:
-    """One after the other; none is the empty text."""
+    """One after the other; none is the empty text. ``is_group`` marks the part that the rule acts on."""
 
     items: tuple[Node, ...]
+    is_group: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,56 +40,77 @@ class Alt:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """``least`` to ``most`` times; None has no end."""
+    """``least`` to ``most`` times; None has no end. A lazy one goes on before it repeats, which only groups notice."""
 
     item: Node
     least: int
     most: int | None
+    is_lazy: bool = False
 
 
-Node = Chars | Seq | Alt | Repeat
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Nothing, where the symbol before it (``ahead``: after it) is one of a set; at an ``edge``, or the text's end."""
+
+    ranges: Ranges
+    ahead: bool
+    edge: bool
 
 
-def literal(text: str, fold: Callable[[str], str] = fold_char) -> Seq:
-    return Seq(tuple(_char(c) for char in text for c in fold(char)))
+Node = Chars | Seq | Alt | Repeat | Look
 
 
-def squeezed(text: str, fold: Callable[[str], str] = fold_char) -> Seq:
-    """A text in which each run of a character may be longer: ``bad`` is in ``baaaad``, ``book`` needs its two o's."""
-    folded = "".join(map(fold, text))
-    runs = [match[0] for match in re.finditer(r"(?s)(.)\1*", folded)]
-    return Seq(tuple(Repeat(_char(run[0]), len(run), None) for run in runs))
+def word(symbols: Iterable[str]) -> Seq:
+    """These symbols, one after the other."""
+    return Seq(tuple(Chars(((ord(symbol), ord(symbol)),)) for symbol in symbols))
 
 
-def _char(char: str) -> Chars:
-    return Chars(((ord(char), ord(char)),))
+def _children(node: Node) -> tuple[Node, ...]:
+    match node:
+        case Seq(items) | Alt(items):
+            return items
+        case Repeat(item, _, _, _):
+            return (item,)
+    return ()
+
+
+def has_look(node: Node) -> bool:
+    return isinstance(node, Look) or any(map(has_look, _children(node)))
+
+
+def has_group(node: Node) -> bool:
+    return (isinstance(node, Seq) and node.is_group) or any(map(has_group, _children(node)))
 
 
 def min_length(node: Node) -> int:
-    """Characters of the shortest match."""
+    """Symbols of the shortest match."""
     match node:
         case Chars():
             return 1
+        case Look():
+            return 0
         case Seq(items):
             return sum(map(min_length, items))
         case Alt(items):
             return min(map(min_length, items))
-        case Repeat(item, least, _):
+        case Repeat(item, least, _, _):
             return min_length(item) * least
 
 
 def max_length(node: Node) -> int | None:
-    """Characters of the longest match; None if there is no longest."""
+    """Symbols of the longest match; None if there is no longest."""
     match node:
         case Chars():
             return 1
+        case Look():
+            return 0
         case Seq(items):
             lengths = [max_length(item) for item in items]
             return None if None in lengths else sum(length for length in lengths if length is not None)
         case Alt(items):
             lengths = [max_length(item) for item in items]
             return None if None in lengths else max(length for length in lengths if length is not None)
-        case Repeat(item, _, most):
+        case Repeat(item, _, most, _):
             longest = max_length(item)
             if longest == 0 or most == 0:
                 return 0
@@ -104,7 +120,7 @@ def max_length(node: Node) -> int | None:
 def begins_with_gap(node: Node) -> bool:
     """Whether a match can begin with any amount of almost anything, so that all text would have to be held."""
     match node:
-        case Chars():
+        case Chars() | Look():
             return False
         case Seq(items):
             for item in items:
@@ -115,28 +131,22 @@ def begins_with_gap(node: Node) -> bool:
             return False
         case Alt(items):
             return any(map(begins_with_gap, items))
-        case Repeat(item, _, most):
+        case Repeat(item, _, most, _):
             return begins_with_gap(item) or (most is None and _is_gap(item))
 
 
 def _is_gap(node: Node) -> bool:
-    match node:
-        case Chars():
-            return node.is_gap
-        case Seq(items) | Alt(items):
-            return any(map(_is_gap, items))
-        case Repeat(item, _, _):
-            return _is_gap(item)
+    return node.is_gap if isinstance(node, Chars) else any(map(_is_gap, _children(node)))
 
 
 def count_positions(node: Node) -> int:
+    """Sets of symbols in a pattern whose repetitions are written out."""
     match node:
         case Chars():
             return 1
-        case Seq(items) | Alt(items):
-            return sum(map(count_positions, items))
-        case Repeat(item, least, most):
+        case Repeat(item, least, most, _):
             return count_positions(item) * max(least, 1 if most is None else most)
+    return sum(map(count_positions, _children(node)))
 
 
 class _Paths(NamedTuple):
@@ -152,7 +162,7 @@ _EMPTY = _Paths(0, 0, 0, can_be_empty=True)
 
 
 def count_arrows(node: Node) -> int:
-    """How many ways lead from one character of the pattern, written out, to another."""
+    """How many ways lead from one symbol of the pattern, written out, to another."""
     return _paths(node).arrows
 
 
@@ -160,12 +170,14 @@ def _paths(node: Node) -> _Paths:
     match node:
         case Chars():
             return _Paths(0, 1, 1, can_be_empty=False)
+        case Look():
+            return _EMPTY
         case Seq(items):
             return reduce(_then, map(_paths, items), _EMPTY)
         case Alt(items):
             arrows, firsts, lasts, empty = zip(*map(_paths, items), strict=True)
             return _Paths(sum(arrows), sum(firsts), sum(lasts), any(empty))
-        case Repeat(item, least, most):
+        case Repeat(item, least, most, _):
             paths = _paths(item)
             copies = max(least, 1) if most is None else most
             all_of_them = reduce(_then, repeat(paths, copies), _EMPTY)

@@ -1,52 +1,65 @@
-"""Regular expressions as moderators write them: RE2's language without what a stream cannot have.
+r"""Regular expressions as moderators write them: RE2's language without what a stream cannot have.
 
-There are no anchors, no look-around and no back-references: a match is decided by its own characters alone. Case
-does not matter, since text is folded before it is compared; nor does laziness, since the longest match counts.
+Sources: RE2's syntax (github.com/google/re2/wiki/Syntax), and UTS #18 for scripts and properties. Besides there is
+look-around of one character, and ``\u0041`` and ``\u{41}``. The longest match counts, so that laziness matters only to
+which part of a match a group is.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Callable, Iterable
-from functools import lru_cache
 
-from streaming.moderation.folding import fold_char
-from streaming.moderation.nodes import (
+from streaming.moderation.char_sets import (
     LAST,
-    Alt,
-    Chars,
-    Node,
     Range,
-    Repeat,
-    Seq,
-    count_arrows,
-    count_positions,
-    literal,
+    Ranges,
+    any_case,
+    cases_of,
+    complement,
+    folded,
+    long_symbols,
+    normal,
+    of_chars,
+    unicode_class,
 )
+from streaming.moderation.folding import fold, goes_on, has_accents, is_ignorable
+from streaming.moderation.messages import Remark, gettext_noop
+from streaming.moderation.nodes import Alt, Chars, Look, Node, Repeat, Seq, count_arrows, count_positions, word
 
 MAX_REPEAT = 4096
 MAX_POSITIONS = 20_000
-"""Characters of a pattern with its repetitions written out."""
+"""Sets of symbols in a pattern with its repetitions written out."""
 MAX_ARROWS = 50_000
 """Ways from one of these to the next; of ``(?:a?){n}`` there are n²/2. A character of a text may cost each of them."""
+MAX_DEPTH = 100
 
 
 class PatternError(ValueError):
-    """What is wrong with a regular expression, and where: the sentence counts characters from 1."""
+    """What is wrong with a regular expression, and where: ``at`` counts characters from 1."""
+
+    def __init__(self, template: str, **params: object) -> None:
+        super().__init__(template % params)
+        self.remark = Remark(template, params)
 
 
-def parse(pattern: str, fold: Callable[[str], str] = fold_char) -> Node:
-    """The pattern as a tree over folded characters. PatternError says what it may not hold, and where."""
-    return _Parser(pattern, fold).parse()
+def parse(pattern: str, *, exact: bool = False, group: bool = False) -> tuple[Node, bool]:
+    """The pattern as a tree over symbols, and whether accents count in it.
+
+    ``exact`` is for text as it is written; ``group`` marks the first group. PatternError says what it may not hold.
+    """
+    parser = _Parser(pattern, exact=exact, accents=False, group=group)
+    node = parser.parse()
+    if not parser.saw_accents:
+        return node, False
+    return _Parser(pattern, exact=exact, accents=True, group=group).parse(), True
 
 
-_ASCII: dict[str, tuple[Range, ...]] = {
+_ASCII: dict[str, Ranges] = {
     "d": ((48, 57),),
     "s": ((9, 10), (12, 13), (32, 32)),
     "w": ((48, 57), (65, 90), (95, 95), (97, 122)),
 }
-_POSIX: dict[str, tuple[Range, ...]] = {
+_POSIX: dict[str, Ranges] = {
     "alnum": ((48, 57), (65, 90), (97, 122)),
     "alpha": ((65, 90), (97, 122)),
     "ascii": ((0, 127),),
@@ -63,35 +76,53 @@ _POSIX: dict[str, tuple[Range, ...]] = {
     "xdigit": ((48, 57), (65, 70), (97, 102)),
 }
 _CONTROLS = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-# Unicode's Script=Han, from Scripts.txt; of the scripts the one whose users have no other way to say it.
-_HAN: tuple[Range, ...] = (
-    *((0x2E80, 0x2E99), (0x2E9B, 0x2EF3), (0x2F00, 0x2FD5), (0x3005, 0x3005), (0x3007, 0x3007), (0x3021, 0x3029)),
-    *((0x3038, 0x303B), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFA6D), (0xFA70, 0xFAD9), (0x16FF0, 0x16FF1)),
-    *((0x20000, 0x2A6DF), (0x2A700, 0x2EBE0), (0x2EBF0, 0x2EE5D), (0x2F800, 0x2FA1D), (0x30000, 0x323AF)),
-)
-_ANCHORS = {"A": "\\A", "z": "\\z", "Z": "\\Z", "b": "\\b", "B": "\\B"}
+_LOOK = re.compile(r"\?(<?)([=!])")
 _GROUP = re.compile(r"\?(?:P?<[A-Za-z_]\w*>|(?P<flags>[imsU]*(?:-[imsU]+)?)(?P<end>[:)]))")
 _COUNT = re.compile(r"\{([0-9]{1,9})(?:(,)([0-9]{0,9}))?\}")
+_PROPERTY = re.compile(r"[pP](?:\{(\^?)(?:(?:sc|script|Script|gc)=)?([\w&]+)\}|(\w))")
+_CODE = re.compile(r"x\{([0-9A-Fa-f]{1,6})\}|x([0-9A-Fa-f]{2})|u\{([0-9A-Fa-f]{1,6})\}|u([0-9A-Fa-f]{4})")
+_OCTAL = re.compile(r"0[0-7]{0,2}|[1-7][0-7]{1,2}")
+
+
+class _Flags:
+    """What (?ims) and the like say."""
+
+    def __init__(self) -> None:
+        self.any_case = self.many_lines = self.dot_all = self.swaps_lazy = False
+
+    def changed(self, on: str, off: str) -> _Flags:
+        flags = _Flags()
+        for name, letter in (("any_case", "i"), ("many_lines", "m"), ("dot_all", "s"), ("swaps_lazy", "U")):
+            setattr(flags, name, (letter in on or getattr(self, name)) and letter not in off)
+        return flags
 
 
 class _Parser:
-    def __init__(self, pattern: str, fold: Callable[[str], str]) -> None:
+    def __init__(self, pattern: str, *, exact: bool, accents: bool, group: bool) -> None:
+        self.saw_accents = False
         self._pattern = pattern
-        self._fold = fold
+        self._exact = exact
+        self._accents = accents
+        self._wants_group = group
+        self._has_group = False
         self._at = 0
-        self._dot_all = False
+        self._flags = _Flags()
         self._depth = 0
 
     def parse(self) -> Node:
         node = self._alternatives()
         if self._at < len(self._pattern):
-            raise self._wrong("the ) closes nothing")
+            raise self._wrong(gettext_noop("At character %(at)s: the ) closes nothing."))
+        if self._wants_group and not self._has_group:
+            raise PatternError(gettext_noop("There is no group in it: put what is to be acted on in ( and )."))
         if count_arrows(node) > MAX_ARROWS:
-            raise PatternError("It can go on in too many ways: let less of it be optional inside a repetition.")
+            raise PatternError(
+                gettext_noop("It can go on in too many ways: let less of it be optional inside a repetition.")
+            )
         return node
 
-    def _wrong(self, sentence: str, at: int | None = None) -> PatternError:
-        return PatternError(f"At character {(self._at if at is None else at) + 1}: {sentence}.")
+    def _wrong(self, template: str, at: int | None = None, **params: object) -> PatternError:
+        return PatternError(template, at=(self._at if at is None else at) + 1, **params)
 
     def _peek(self) -> str:
         return self._pattern[self._at : self._at + 1]
@@ -100,10 +131,25 @@ class _Parser:
         self._at += 1
         return self._pattern[self._at - 1]
 
+    def _match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """What comes next, taken, if it is that."""
+        if found := pattern.match(self._pattern, self._at):
+            self._at = found.end()
+        return found
+
+    def _take_letter(self, first: str) -> str:
+        """A character with the marks that follow it: they are one letter."""
+        letter = first
+        while not self._exact and (char := self._peek()) > "\x7f" and goes_on(char):
+            letter += self._take()
+        return letter
+
     def _alternatives(self) -> Node:
         self._depth += 1
-        if self._depth > 100:
-            raise self._wrong("the groups are nested more than 100 deep")
+        if self._depth > MAX_DEPTH:
+            raise self._wrong(
+                gettext_noop("At character %(at)s: the groups are nested more than %(most)s deep."), most=MAX_DEPTH
+            )
         items = [self._sequence()]
         while self._peek() == "|":
             self._take()
@@ -126,197 +172,343 @@ class _Parser:
             case "(":
                 return self._group(at)
             case "[":
-                return Chars(self._class(at))
+                return self._class(at)
             case ".":
-                return Chars(((0, LAST),) if self._dot_all else ((0, 9), (11, LAST)))
+                return Chars(((0, LAST),) if self._flags.dot_all else ((0, 9), (11, LAST)))
             case "\\":
                 return self._escape(at)
             case "^" | "$":
-                raise self._wrong(f"{char} is an anchor, and a stream has neither lines nor an end; write \\{char}", at)
+                return Look(((10, 10),) if self._flags.many_lines else (), ahead=char == "$", edge=True)
             case "*" | "+" | "?":
-                raise self._wrong(f"there is nothing that {char} could repeat; write \\{char}", at)
-        return literal(char, self._fold)
+                raise self._wrong(
+                    gettext_noop("At character %(at)s: there is nothing that %(sign)s could repeat; write \\%(sign)s."),
+                    at,
+                    sign=char,
+                )
+        return self._literal(self._take_letter(char))
+
+    def _literal(self, text: str) -> Node:
+        if self._exact:
+            return Seq(tuple(Chars(of_chars(cases_of(c) if self._flags.any_case else c)) for c in text))
+        self.saw_accents |= has_accents(text)
+        symbols = fold(text, accents=self._accents)
+        # A rule's dotless i also finds I and i.
+        return Seq(tuple(Chars(of_chars("iı" if symbol == "ı" else symbol)) for symbol in symbols))
+
+    # Groups
 
     def _group(self, at: int) -> Node | None:
-        if self._peek() == "?":
-            if around := re.compile(r"\?<?[=!]").match(self._pattern, self._at):
-                raise self._wrong(f"({around[0]} is look-around, which streams cannot have", at)
-            if self._pattern.startswith("?P=", self._at):
-                raise self._wrong("(?P=...) is a back-reference, which streams cannot have", at)
-            group = _GROUP.match(self._pattern, self._at)
-            if not group:
-                raise self._wrong("this kind of group is not known", at)
-            self._at = group.end()
-            before = self._dot_all
-            if group["flags"]:
-                on, _, off = group["flags"].partition("-")
-                self._dot_all = ("s" in on or self._dot_all) and "s" not in off
-            if group["end"] == ")":
-                return None  # flags for what follows
-        else:
-            before = self._dot_all
+        if self._peek() != "?":
+            return self._grouped(at, self._flags, captures=True)
+        if self._pattern.startswith("?#", self._at):
+            self._at = self._end_of(")", at)
+            return None
+        if look := self._match(_LOOK):
+            return self._look_around(at, ahead=not look[1], negated=look[2] == "!")
+        self._refuse_group(at)
+        group = self._match(_GROUP)
+        if not group:
+            raise self._wrong(gettext_noop("At character %(at)s: this kind of group is not known."), at)
+        before = self._flags
+        if group["flags"]:
+            on, _, off = group["flags"].partition("-")
+            if "i" in off and not self._exact:
+                raise self._wrong(
+                    gettext_noop(
+                        "At character %(at)s: (?-i) is for rules that are compared exactly: make it such a one."
+                    ),
+                    at,
+                )
+            self._flags = before.changed(on, off)
+        if group["end"] == ")":
+            return None  # flags for what follows
+        return self._grouped(at, before, captures=not group["end"])
+
+    def _refuse_group(self, at: int) -> None:
+        if self._pattern.startswith("?P=", self._at):
+            raise self._wrong(
+                gettext_noop(
+                    "At character %(at)s: a back-reference is not possible in a stream; write out what it repeats."
+                ),
+                at,
+            )
+        if self._pattern.startswith("?>", self._at):
+            raise self._wrong(
+                gettext_noop("At character %(at)s: the longest match counts, so (?> is of no use; write (?: instead."),
+                at,
+            )
+        if re.compile(r"\?[a-zA-Z-]*x").match(self._pattern, self._at):
+            raise self._wrong(
+                gettext_noop("At character %(at)s: (?x) is not known; leave out its white space and comments."), at
+            )
+
+    def _grouped(self, at: int, before: _Flags, *, captures: bool) -> Node:
+        is_group = captures and self._wants_group and not self._has_group
+        self._has_group |= is_group
         node = self._alternatives()
+        self._close(at)
+        self._flags = before
+        return Seq((node,), is_group=True) if is_group else node
+
+    def _close(self, at: int) -> None:
         if self._peek() != ")":
-            raise self._wrong("the ( is not closed", at)
+            raise self._wrong(gettext_noop("At character %(at)s: the ( is not closed."), at)
         self._take()
-        self._dot_all = before
-        return node
+
+    def _end_of(self, sign: str, at: int) -> int:
+        end = self._pattern.find(sign, self._at)
+        if end < 0:
+            raise self._wrong(gettext_noop("At character %(at)s: the ( is not closed."), at)
+        return end + 1
+
+    def _look_around(self, at: int, *, ahead: bool, negated: bool) -> Node:
+        before, wants, self._wants_group = self._flags, self._wants_group, False
+        node = self._alternatives()
+        self._close(at)
+        self._flags, self._wants_group = before, wants
+        ranges, edge = self._one_symbol(node, at, ahead=ahead)
+        if negated:
+            ranges, edge = complement(ranges), not edge
+        return Look(ranges, ahead=ahead, edge=edge)
+
+    def _one_symbol(self, node: Node, at: int, *, ahead: bool) -> tuple[Ranges, bool]:
+        """What look-around looks for: one symbol of a set, or the edge of the text."""
+        match node:
+            case Chars(ranges):
+                return ranges, False
+            case Seq((item,)):
+                return self._one_symbol(item, at, ahead=ahead)
+            case Look(ranges, ahead_too, edge) if ahead_too == ahead:
+                return ranges, edge
+            case Alt(items):
+                each = [self._one_symbol(item, at, ahead=ahead) for item in items]
+                return normal(r for ranges, _ in each for r in ranges), any(edge for _, edge in each)
+        raise self._wrong(
+            gettext_noop(
+                "At character %(at)s: look-around may look at one character only; write a class, as in (?![0-9]), "
+                "or an allow rule for what is not to be matched."
+            ),
+            at,
+        )
+
+    # Repetition
 
     def _repeated(self, node: Node, at: int) -> Node:
         while char := self._peek():
             if char in "*+?":
                 self._take()
                 least, most = {"*": (0, None), "+": (1, None), "?": (0, 1)}[char]
-            elif count := _COUNT.match(self._pattern, self._at):
-                least = int(count[1])
-                most = least if not count[2] else int(count[3]) if count[3] else None
-                if most is not None and most < least:
-                    raise self._wrong(f"{count[0]} counts backwards")
-                if max(least, most or 0) > MAX_REPEAT:
-                    raise self._wrong(f"{count[0]} repeats more than {MAX_REPEAT:,} times")
-                self._at = count.end()
+            elif _COUNT.match(self._pattern, self._at):
+                least, most = self._count()
             else:
                 break
+            is_lazy = self._flags.swaps_lazy
             if self._peek() == "?":
-                self._take()  # lazy: of no consequence, the longest match counts
+                self._take()
+                is_lazy = not is_lazy
             elif self._peek() == "+":
-                raise self._wrong("possessive repetition is not known")
-            node = Repeat(node, least, most)
+                raise self._wrong(
+                    gettext_noop(
+                        "At character %(at)s: the longest match counts, so possessive repetition is not known; "
+                        "leave out this +."
+                    )
+                )
+            node = Repeat(node, least, most, is_lazy)
             if count_positions(node) > MAX_POSITIONS:
-                raise self._wrong("the repetitions multiply to too many characters", at)
+                raise self._wrong(
+                    gettext_noop("At character %(at)s: the repetitions multiply to too many characters."), at
+                )
         return node
+
+    def _count(self) -> tuple[int, int | None]:
+        at = self._at
+        count = self._match(_COUNT)
+        assert count  # noqa: S101 (it was looked at before)
+        least = int(count[1])
+        most = least if not count[2] else int(count[3]) if count[3] else None
+        if most is not None and most < least:
+            raise self._wrong(gettext_noop("At character %(at)s: %(count)s counts backwards."), at, count=count[0])
+        if max(least, most or 0) > MAX_REPEAT:
+            raise self._wrong(
+                gettext_noop("At character %(at)s: %(count)s repeats more than %(most)s times."),
+                at,
+                count=count[0],
+                most=f"{MAX_REPEAT:,}",
+            )
+        return least, most
+
+    # Escapes
 
     def _escape(self, at: int) -> Node:
         if not self._peek():
-            raise self._wrong("a \\ at the end escapes nothing", at)
+            raise self._wrong(gettext_noop("At character %(at)s: a \\ at the end escapes nothing."), at)
         if self._pattern.startswith("Q", self._at):
             end = self._pattern.find("\\E", self._at)
             text = self._pattern[self._at + 1 : end if end >= 0 else None]
             self._at = end + 2 if end >= 0 else len(self._pattern)
             # A repetition after a quotation is of its last character.
-            last = self._repeated(literal(text[-1:], self._fold), at)
-            return Seq((literal(text[:-1], self._fold), last))
-        if (anchor := _ANCHORS.get(self._peek())) is not None:
-            hint = ": tick 'whole word' instead" if anchor in ("\\b", "\\B") else ""
-            raise self._wrong(f"{anchor} is an anchor, which streams cannot have{hint}", at)
-        if self._peek() in "123456789" or self._pattern.startswith("k<", self._at):
-            raise self._wrong("a back-reference is not possible in a stream", at)
+            last = self._repeated(self._literal(text[-1:]), at)
+            return Seq((self._literal(text[:-1]), last))
+        if self._peek() in "AzZ":
+            return Look((), ahead=self._take() != "A", edge=True)
+        if self._peek() in "bB":
+            return self._word_bound(is_bound=self._take() == "b")
         if (ranges := self._class_escape(at)) is not None:
             return Chars(ranges)
-        return literal(self._char_escape(at), self._fold)
+        return self._literal(self._char_escape(at))
 
-    def _class_escape(self, at: int) -> tuple[Range, ...] | None:
-        """The folded set of an escape like \\d, if it is one."""
+    def _word_bound(self, *, is_bound: bool) -> Node:
+        inside = self._as_text(_ASCII["w"])
+        outside = complement(inside)
+        word_before, other_before = Look(inside, ahead=False, edge=False), Look(outside, ahead=False, edge=True)
+        word_after, other_after = Look(inside, ahead=True, edge=False), Look(outside, ahead=True, edge=True)
+        if is_bound:
+            return Alt((Seq((word_before, other_after)), Seq((other_before, word_after))))
+        return Alt((Seq((word_before, word_after)), Seq((other_before, other_after))))
+
+    def _class_escape(self, at: int) -> Ranges | None:
+        """The set of an escape like \\d, if it is one."""
         char = self._peek()
-        if char.lower() in _ASCII:
+        if char and char in "dDsSwW":
             self._take()
-            ranges = self._folded(_ASCII[char.lower()])
-            return ranges if char.islower() else _complement(ranges)
-        if char in "pP":
-            found = re.compile(r"[pP](?:\{(\^?)(\w+)\}|(\w))").match(self._pattern, self._at)
-            if not found:
-                raise self._wrong("after \\p belongs a class, as in \\p{Han} or \\pL", at)
-            self._at = found.end()
-            ranges = self._folded(self._unicode_class(found[2] or found[3], at))
-            return _complement(ranges) if (char == "P") != bool(found[1]) else ranges
-        return None
-
-    def _unicode_class(self, name: str, at: int) -> tuple[Range, ...]:
-        ranges = _HAN if name == "Han" else _category(name)
-        if not ranges:
-            raise self._wrong(f"\\p{{{name}}} is not known; there are Han and general categories (L, Lu, Nd ...)", at)
-        return ranges
+            ranges = self._as_text(_ASCII[char.lower()])
+            return ranges if char.islower() else complement(ranges)
+        if char not in ("p", "P"):
+            return None
+        found = self._match(_PROPERTY)
+        if not found:
+            raise self._wrong(
+                gettext_noop("At character %(at)s: after \\p belongs a class, as in \\p{Han} or \\pL."), at
+            )
+        name = found[2] or found[3]
+        if not (ranges := unicode_class(name)):
+            raise self._wrong(
+                gettext_noop(
+                    "At character %(at)s: \\p{%(name)s} is not known; there are scripts (Han, Latin ...) and general "
+                    "categories (L, Lu, Nd ...)."
+                ),
+                at,
+                name=name,
+            )
+        ranges = self._as_text(ranges)
+        return complement(ranges) if (char == "P") != bool(found[1]) else ranges
 
     def _char_escape(self, at: int) -> str:
-        char = self._take()
+        if code := self._match(_OCTAL):
+            return chr(int(code[0], 8))
+        char = self._peek()
+        if char.isdigit() or self._pattern.startswith("k", self._at):
+            raise self._wrong(
+                gettext_noop(
+                    "At character %(at)s: a back-reference is not possible in a stream; write out what it repeats."
+                ),
+                at,
+            )
+        if char in "xu":
+            return self._code_escape(at)
+        self._take()
         if char in _CONTROLS:
             return _CONTROLS[char]
-        if char == "0":
-            return "\0"
-        if char == "x":
-            found = re.compile(r"\{([0-9A-Fa-f]{1,6})\}|([0-9A-Fa-f]{2})").match(self._pattern, self._at)
-            code = int(found[1] or found[2], 16) if found else LAST + 1
-            if not found or code > LAST:
-                raise self._wrong("after \\x belong two hexadecimal digits, or a code point in braces", at)
-            self._at = found.end()
-            return chr(code)
         if char.isascii() and char.isalnum():
-            raise self._wrong(f"\\{char} is not known", at)
+            raise self._wrong(gettext_noop("At character %(at)s: \\%(sign)s is not known."), at, sign=char)
         return char
 
-    def _class(self, at: int) -> tuple[Range, ...]:
-        """The set in brackets, folded. A negation comes after: [^A] is neither A nor a."""
+    def _code_escape(self, at: int) -> str:
+        found = self._match(_CODE)
+        code = int(next(filter(None, found.groups())), 16) if found else LAST + 1
+        if code > LAST:
+            raise self._wrong(
+                gettext_noop(
+                    "At character %(at)s: after \\x belong two hexadecimal digits, or a code point in braces."
+                ),
+                at,
+            )
+        return chr(code)
+
+    # Classes
+
+    def _class(self, at: int) -> Node:
+        """The set in brackets. A negation comes after the folding: [^A] is neither A nor a."""
         negated = self._peek() == "^"
         if negated:
             self._take()
-        ranges: list[Range] = []
+        members: list[tuple[Ranges, bool]] = []  # a set, and whether it is as text has it already
         first = True
         while first or self._peek() != "]":
             if not self._peek():
-                raise self._wrong("the [ is not closed", at)
-            ranges += self._class_item()
+                raise self._wrong(gettext_noop("At character %(at)s: the [ is not closed."), at)
+            members.append(self._class_item())
             first = False
         self._take()
-        return _complement(ranges) if negated else _normal(ranges)
+        written = normal(r for ranges, is_done in members if not is_done for r in ranges)
+        ranges = normal((*self._as_text(written), *(r for each, is_done in members if is_done for r in each)))
+        if negated:
+            return Chars(complement(ranges))
+        return self._with_long_symbols(ranges, written, at)
 
-    def _class_item(self) -> Iterable[Range]:
+    def _with_long_symbols(self, ranges: Ranges, written: Ranges, at: int) -> Node:
+        """A set some of whose members are several symbols."""
+        if self._exact:
+            return Chars(ranges)
+        long = [word(symbols) for symbols in long_symbols(written, accents=self._accents)]
+        if all(is_ignorable(chr(code)) for first, last in ranges for code in range(first, min(last, first + 64) + 1)):
+            raise self._wrong(
+                gettext_noop(
+                    "At character %(at)s: the class has only characters that are not compared; make the rule exact."
+                ),
+                at,
+            )
+        return Alt((Chars(ranges), *long)) if long else Chars(ranges)
+
+    def _class_item(self) -> tuple[Ranges, bool]:
         at = self._at
-        if posix := re.compile(r"\[:(\^?)(\w+):\]").match(self._pattern, at):
+        if posix := self._match(re.compile(r"\[:(\^?)(\w+):\]")):
             if posix[2] not in _POSIX:
-                raise self._wrong(f"{posix[0]} is not known")
-            self._at = posix.end()
-            ranges = self._folded(_POSIX[posix[2]])
-            return _complement(ranges) if posix[1] else ranges
+                raise self._wrong(gettext_noop("At character %(at)s: %(name)s is not known."), at, name=posix[0])
+            ranges = self._as_text(_POSIX[posix[2]])
+            return complement(ranges) if posix[1] else ranges, True
         char = self._take()
         if char == "\\":
             if not self._peek():
-                raise self._wrong("a \\ at the end escapes nothing", at)
+                raise self._wrong(gettext_noop("At character %(at)s: a \\ at the end escapes nothing."), at)
             if (escaped := self._class_escape(at)) is not None:
-                return escaped
-            char = self._char_escape(at)
+                return escaped, True
+            char = self._class_char(at)
         if self._peek() == "-" and self._pattern[self._at + 1 : self._at + 2] not in ("]", ""):
-            self._take()
-            last = self._take()
-            if last == "\\":
-                last = self._char_escape(at)
-            if last < char:
-                raise self._wrong(f"the range {char}-{last} runs backwards", at)
-            return self._folded(((ord(char), ord(last)),))
-        return self._folded(((ord(char), ord(char)),))
+            return (self._range_from(char, at),), False
+        char = self._class_letter(char)
+        self.saw_accents |= not self._exact and has_accents(char)
+        return (of_chars(fold(char, accents=self._accents)), True) if len(char) > 1 else (of_chars(char), False)
 
-    def _folded(self, ranges: tuple[Range, ...]) -> tuple[Range, ...]:
-        """The set with the folding of its members, where that is one character: a class stands for one."""
-        return _normal([*ranges, *(_folds_in(ranges) if self._fold is fold_char else ())])
+    def _class_letter(self, char: str) -> str:
+        """A character with the marks that follow it, where they make one symbol; else they are members themselves."""
+        at = self._at
+        letter = self._take_letter(char)
+        if len(letter) > 1 and len(fold(letter, accents=True)) == 1:
+            return letter
+        self._at = at
+        return char
 
+    def _class_char(self, at: int) -> str:
+        if self._peek() == "b":  # within brackets it is the backspace of old
+            raise self._wrong(gettext_noop("At character %(at)s: \\%(sign)s is not known."), at, sign="b")
+        return self._char_escape(at)
 
-@lru_cache(maxsize=256)
-def _folds_in(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
-    chars = (chr(code) for first, last in ranges for code in range(first, last + 1))
-    return _normal((ord(folded),) * 2 for char in chars if len(folded := fold_char(char)) == 1 and folded != char)
+    def _range_from(self, first: str, at: int) -> Range:
+        self._take()
+        last = self._take()
+        if last == "\\":
+            last = self._char_escape(at)
+        if last < first:
+            raise self._wrong(
+                gettext_noop("At character %(at)s: the range %(range)s runs backwards."), at, range=f"{first}-{last}"
+            )
+        self.saw_accents |= not self._exact and has_accents(first + " " + last)
+        return ord(first), ord(last)
 
-
-def _normal(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    merged: list[Range] = []
-    for first, last in sorted(ranges):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
-        else:
-            merged.append((first, last))
-    return tuple(merged)
-
-
-def _complement(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    out, at = [], 0
-    for first, last in _normal(ranges):
-        if first > at:
-            out.append((at, first - 1))
-        at = last + 1
-    return (*out, (at, LAST)) if at <= LAST else tuple(out)
-
-
-@lru_cache(maxsize=64)
-def _category(name: str) -> tuple[Range, ...]:
-    """The code points of a general category (``Lu``) or of a group of them (``L``)."""
-    if not re.fullmatch(r"[CLMNPSZ][a-z]?", name):
-        return ()
-    return _normal((code, code) for code in range(LAST + 1) if unicodedata.category(chr(code)).startswith(name))
+    def _as_text(self, ranges: Ranges) -> Ranges:
+        """A set as the text has it that it is compared with."""
+        if not self._exact:
+            ranges = folded(ranges, accents=self._accents)
+            return normal((*ranges, *of_chars("i"))) if any(a <= 0x131 <= b < a + 2 for a, b in ranges) else ranges
+        return any_case(ranges) if self._flags.any_case else normal(ranges)

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal, get_args
 
 from streaming.moderation import nodes, patterns
-from streaming.moderation.folding import fold, fold_char
+from streaming.moderation.checks import CHECKS, check_named
+from streaming.moderation.folding import fold, has_accents
+from streaming.moderation.loose import loose_word
+from streaming.moderation.messages import Remark, gettext_noop
 from streaming.moderation.nodes import Node
 from streaming.moderation.patterns import PatternError
 
 Kind = Literal["literal", "regex"]
 Action = Literal["mask", "replace", "drop", "block", "flag", "allow"]
+Compare = Literal["normal", "exact", "loose"]
+Overflow = Literal["pass", "match"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ACTIONS: tuple[Action, ...] = get_args(Action)
+COMPARES: tuple[Compare, ...] = get_args(Compare)
+OVERFLOWS: tuple[Overflow, ...] = get_args(Overflow)
 
-MAX_SPAN = 256
-"""Folded characters: a longer match does not exist, unless the rule set says otherwise."""
+MAX_SPAN = 4096
+"""Symbols: a longer match does not exist, unless the rule set says otherwise."""
 
-MAX_SPAN_LIMIT = 4096
+MAX_DOTLESS = 4
+"""Of so many dotless i in a word each may also be an i."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,10 @@ class Rule:
 
     ``replacement`` is what a replace rule shows, and the notice that a block rule ends the stream with. Of rules that
     match the same text the one with the higher ``priority`` counts, then the one that stands first in its rule set.
-    ``exact`` compares without folding; ``squeeze`` lets each run of a character in a literal be longer.
+    ``compare`` is how text is compared with it: as written (``exact``), folded and read through its medium
+    (``normal``), or letters that look alike and signs between them too (``loose``). ``group`` 1 acts on the first group
+    of a regular expression only. ``check`` is what a match must be besides. ``overflow`` is whether what has not
+    matched when it is as long as a match may be counts as one.
     """
 
     id: int | str
@@ -40,85 +51,155 @@ class Rule:
     whole_word: bool = False
     category: str = ""
     priority: int = 0
-    exact: bool = False
-    squeeze: bool = False
+    compare: Compare = "normal"
+    group: int = 0
+    check: str = ""
+    overflow: Overflow = "pass"
 
 
 class RuleError(ValueError):
-    """A rule that cannot be carried out. ``rule`` is the rule; the sentence says what is wrong with it, and where."""
+    """A rule that cannot be carried out: ``rule`` is the rule, ``template % params`` says what is wrong with it."""
 
-    def __init__(self, rule: Rule, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, rule: Rule, template: str, **params: object) -> None:
+        super().__init__(template % params)
         self.rule = rule
+        self.template = template
+        self.params = params
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A rule as the matchers take it: a word, or else a pattern. ``warning`` is empty if there is nothing to say."""
+    """A rule as the automata take it: words, or else a pattern."""
 
     rule: Rule
-    word: str | None
-    node: Node | None
-    warning: str
+    words: tuple[str, ...] = ()
+    node: Node | None = None
+    accents: bool = False
+    warning: Remark | None = None
+    """What works otherwise than its author may think."""
+
+    @property
+    def has_spaces(self) -> bool:
+        """Whether a run of white space is one space to it."""
+        return self.rule.compare == "normal" and any(" " in word for word in self.words)
 
     @property
     def shortest(self) -> int:
-        """Characters of the shortest text it can match, folded."""
-        return len(self.word) if self.word is not None else nodes.min_length(self.node) if self.node else 0
+        """Symbols of the shortest text it can match."""
+        return min(map(len, self.words)) if self.words else nodes.min_length(self.node) if self.node else 0
 
     @property
     def longest(self) -> int | None:
-        """Characters of the longest text it could match, folded; None if only ``max_span`` bounds it."""
-        return len(self.word) if self.word is not None else nodes.max_length(self.node) if self.node else 0
+        """Symbols of the longest text it could match; None if only the longest match there is bounds it."""
+        if self.rule.compare == "loose":
+            return None
+        return max(map(len, self.words)) if self.words else nodes.max_length(self.node) if self.node else 0
 
 
 def compile_rule(rule: Rule, max_span: int = MAX_SPAN) -> Compiled:
     """The rule, checked. RuleError says what is wrong with it."""
-    if rule.kind not in KINDS:
-        raise RuleError(rule, f"The kind is {rule.kind!r}; it may be {' or '.join(KINDS)}.")
-    if rule.action not in ACTIONS:
-        raise RuleError(rule, f"The action is {rule.action!r}; it may be {', '.join(ACTIONS)}.")
+    _check_choices(rule)
     if not rule.pattern:
-        raise RuleError(rule, "The pattern is empty.")
-    if rule.kind == "literal":
-        return _compile_literal(rule, max_span)
-    if rule.squeeze:
-        raise RuleError(rule, "Squeeze is for words; in a regex write a+ where a may be repeated.")
-    return _compile_regex(rule, max_span)
+        raise RuleError(rule, gettext_noop("The pattern is empty."))
+    return _compile_literal(rule, max_span) if rule.kind == "literal" else _compile_regex(rule, max_span)
+
+
+def _check_choices(rule: Rule) -> None:
+    for name, value, choices in (
+        ("kind", rule.kind, KINDS),
+        ("action", rule.action, ACTIONS),
+        ("compare", rule.compare, COMPARES),
+        ("overflow", rule.overflow, OVERFLOWS),
+        ("group", rule.group, (0, 1)),
+    ):
+        if value not in choices:
+            raise RuleError(
+                rule,
+                gettext_noop("The %(name)s is %(value)s; it may be %(choices)s."),
+                name=name,
+                value=repr(value),
+                choices=", ".join(map(str, choices)),
+            )
+    try:
+        check_named(rule.check)
+    except ValueError:
+        raise RuleError(
+            rule,
+            gettext_noop("The check is %(value)s; it may be %(choices)s, or entropy:3.5 and the like."),
+            value=repr(rule.check),
+            choices=", ".join(CHECKS[1:]),
+        ) from None
+    if rule.kind == "literal" and (rule.group or rule.check or rule.overflow != "pass"):
+        raise RuleError(rule, gettext_noop("Group, check and overflow are for regular expressions."))
+    if rule.kind == "regex" and rule.compare == "loose":
+        raise RuleError(
+            rule, gettext_noop("Loose is for words and phrases; in a regular expression write classes, as in [a4@].")
+        )
 
 
 def _compile_literal(rule: Rule, max_span: int) -> Compiled:
-    word = rule.pattern if rule.exact else fold(rule.pattern)
-    if not word:
-        raise RuleError(rule, "The pattern has only marks and invisible characters, which are not compared.")
+    accents = rule.compare != "exact" and has_accents(rule.pattern)
+    match rule.compare:
+        case "exact":
+            word = rule.pattern
+        case "loose":
+            word = loose_word(rule.pattern, accents=accents)
+        case _:
+            word = " ".join(fold(rule.pattern, accents=accents).split())
+    if not word or (rule.compare != "exact" and not fold(rule.pattern).strip()):
+        raise RuleError(
+            rule, gettext_noop("The pattern has only marks and invisible characters, which are not compared.")
+        )
     if len(word) > max_span:
-        raise RuleError(rule, f"The pattern is {len(word):,} characters long; a match has at most {max_span:,}.")
-    if rule.squeeze:
-        return Compiled(rule, None, nodes.squeezed(rule.pattern, _folding(rule)), "")
-    return Compiled(rule, word, None, "")
+        raise RuleError(
+            rule,
+            gettext_noop("The pattern is %(length)s characters long; a match has at most %(most)s."),
+            length=f"{len(word):,}",
+            most=f"{max_span:,}",
+        )
+    return Compiled(rule, (word,) if rule.compare != "normal" else _with_dots(word), accents=accents)
+
+
+def _with_dots(word: str) -> tuple[str, ...]:
+    """A word, and those that it is with a dot on each dotless i: ``ı`` also finds I and i."""
+    if "ı" not in word:
+        return (word,)
+    first, *parts = word.split("ı", MAX_DOTLESS)
+    return tuple(
+        first + "".join(letter + part for letter, part in zip(letters, parts, strict=True))
+        for letters in product("ıi", repeat=len(parts))
+    )
 
 
 def _compile_regex(rule: Rule, max_span: int) -> Compiled:
     try:
-        node = patterns.parse(rule.pattern, _folding(rule))
+        node, accents = patterns.parse(rule.pattern, exact=rule.compare == "exact", group=rule.group == 1)
     except PatternError as error:
-        raise RuleError(rule, str(error)) from error
+        raise RuleError(rule, error.remark.template, **error.remark.params) from error
     shortest, longest = nodes.min_length(node), nodes.max_length(node)
     if longest == 0:
-        raise RuleError(rule, "It matches nothing but the empty text.")
+        raise RuleError(rule, gettext_noop("It matches nothing but the empty text."))
     if shortest == 0:
-        raise RuleError(rule, "It matches the empty text, which is everywhere; let it need one character at least.")
+        raise RuleError(
+            rule,
+            gettext_noop("It matches the empty text, which is everywhere; let it need one character at least."),
+        )
     if nodes.begins_with_gap(node):
-        raise RuleError(rule, "It begins with an unbounded gap, so all text would be held back; leave the gap out.")
+        raise RuleError(
+            rule,
+            gettext_noop(
+                "It begins with an unbounded gap, so all text would be held back; leave the gap out: a match may begin "
+                "anywhere."
+            ),
+        )
     if shortest > max_span:
-        raise RuleError(rule, f"Its shortest match has {shortest:,} characters; a match has at most {max_span:,}.")
-    cut = longest is None or longest > max_span
-    return Compiled(rule, None, node, f"A match is cut at {max_span} characters." if cut else "")
-
-
-def _folding(rule: Rule) -> Callable[[str], str]:
-    return _unfolded if rule.exact else fold_char
-
-
-def _unfolded(char: str) -> str:
-    return char
+        raise RuleError(
+            rule,
+            gettext_noop("Its shortest match has %(length)s characters; a match has at most %(most)s."),
+            length=f"{shortest:,}",
+            most=f"{max_span:,}",
+        )
+    warning = None
+    if longest is None or longest > max_span:
+        warning = Remark(gettext_noop("A match is cut at %(most)s characters."), {"most": f"{max_span:,}"})
+    return Compiled(rule, node=node, accents=accents, warning=warning)

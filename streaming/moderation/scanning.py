@@ -1,7 +1,7 @@
 """Automata on their way through one text: what each has met, and where it could still meet something.
 
-A scanner reads each piece of the text once. Nearly always it only runs its automaton over it and learns that there is
-nothing. Its answers are in window coordinates; what it remembers counts from the beginning of the text, since the
+A scanner reads each piece of a spelling once. Nearly always it only runs its automaton over it and learns that there is
+nothing. Its answers are in characters of the window; what it remembers counts from the beginning of the text, since the
 window moves on.
 """
 
@@ -9,69 +9,75 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from streaming.moderation.folding import is_word_char
+from streaming.moderation.edges import Ending
 from streaming.moderation.literals import LiteralMatches, Literals, Node
+from streaming.moderation.loose import LooseMatches, LooseWords
 from streaming.moderation.regexes import Regexes, RegexMatches, State
-from streaming.moderation.window import Match, Window
+from streaming.moderation.spelling import Match, Spelling
+from streaming.moderation.window import Window
+
+Automaton = Literals | Regexes | LooseWords
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Machine:
-    """One automaton, and which spelling of the text it reads: the folded one, or the text as it came."""
+    """One automaton, and which spellings of the text it reads: the raw one, or those that its rules need."""
 
-    automaton: Literals | Regexes
+    automaton: Automaton
     exact: bool
+    accents: bool
+    spaces: bool
 
 
 class Found:
-    """The matches of one machine in a part of a window, looked for anew and asked for from left to right."""
+    """The matches of one automaton in a part of a window, looked for anew and asked for from left to right."""
 
-    def __init__(self, machine: Machine, window: Window, start: int, end: int, *, final: bool) -> None:
-        self._window = window
-        self._exact = exact = machine.exact
-        self._base = window.index(start, exact=exact)
-        text = window.spelling(exact=exact)[self._base : window.index(end, exact=exact)]
-        before = window.before(self._base, exact=exact)
-        self._matches: LiteralMatches | RegexMatches = machine.automaton.matches(text, before, final=final)
+    def __init__(self, automaton: Automaton, spelling: Spelling, start: int, end: int, *, final: bool) -> None:
+        self._spelling = spelling
+        self._base = spelling.index(start)
+        text = spelling.chars[self._base : spelling.index_of_end(end)]
+        before = spelling.symbol_before(self._base)
+        self._matches: LiteralMatches | RegexMatches | LooseMatches = automaton.matches(text, before, final=final)
         self._least = 0
         self._next: Match | None = None
-        # Of a folding that is not one to one, several matches may be of the same characters: the least comes first.
-        one_to_one = window.is_one_to_one(exact=exact)
-        self.candidates = self._longest_of_each() if one_to_one else iter(sorted(self.all()))
+        # Where a spelling is not one to one several matches may be of the same characters: the least comes first.
+        self._candidates = self._longest_of_each() if spelling.is_one_to_one else iter(sorted(self.all()))
 
     def all(self) -> Iterator[Match]:
-        for start in self._matches.starts(0):
-            for end, rank in self._matches.ends(start):
-                yield self._match(start, end, rank)
+        for start in self._matches.starts():
+            for ending in self._matches.ends(start):
+                yield self._match(start, ending)
 
     def first(self, least: int) -> Match | None:
         """The leftmost and then longest that begins at ``least`` or after; ``least`` only grows."""
         if self._next is None or self._next.start < least:
             self._least = least
-            self._next = next((match for match in self.candidates if match.start >= least), None)
+            self._next = next((match for match in self._candidates if match.start >= least), None)
         return self._next
 
     def _longest_of_each(self) -> Iterator[Match]:
-        for start in self._matches.starts(0):
+        for start in self._matches.starts():
             if self._base + start >= self._least and (longest := self._matches.longest(start)) is not None:
-                yield self._match(start, *longest)
+                yield self._match(start, longest)
 
-    def _match(self, start: int, end: int, rank: int) -> Match:
-        first = self._window.begin(self._base + start, exact=self._exact)
-        return Match(first, -self._window.end(self._base + end, exact=self._exact), rank)
+    def _match(self, start: int, ending: Ending) -> Match:
+        spelling = self._spelling
+        first = spelling.begin(self._base + start)
+        end = spelling.end(self._base + ending.end)
+        return Match(first, -end, ending.rank, spelling.number, ending.looks)
 
 
 class Live:
-    """Where in a window matches of one machine could begin that are not complete. Each is looked at when asked for."""
+    """Where in a window matches could begin that are not complete. Each is looked at when it is asked for."""
 
-    def __init__(self, window: Window, starts: Iterator[int], is_live: Callable[[int], bool], *, exact: bool) -> None:
+    def __init__(self, window: Window, spelling: Spelling, starts: Iterator[int]) -> None:
         self._window = window
-        self._exact = exact
+        self._spelling = spelling
         self._starts = starts  # ascending, as they are spelled
-        self._is_live = is_live
         self._next = -1
 
     def first(self, least: int) -> int:
@@ -81,61 +87,205 @@ class Live:
             if start is None:
                 self._next = len(self._window.raw)
                 break
-            first = self._window.begin(start, exact=self._exact)
-            if first >= least and self._is_live(start):
-                self._next = first
+            self._next = self._spelling.begin(start)
+            if start > len(self._spelling.chars):  # within the letter that is not decided
+                self._next = max(self._next, least)
         return self._next
 
 
-class RegexScanner:
-    """Regular expressions in one text. What was met is looked for anew each time: a match can be of any shape."""
+class Scanner(ABC):
+    """What all scanners have."""
 
-    def __init__(self, regexes: Regexes, window: Window, *, exact: bool) -> None:
-        self.machine = Machine(regexes, exact)
-        self.exact = exact
-        self.state = regexes.start
-        self._regexes = regexes
+    automaton: Any
+    state: Any
+
+    def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
+        self.automaton = automaton
+        self.spelling = spelling
+        self.own = spelling
+        self.state = automaton.start
         self._window = window
 
     @property
+    @abstractmethod
     def has_met(self) -> bool:
-        return self.state.is_hit
+        """Whether a match was met that has not been dealt with."""
 
-    def feed(self, text: str) -> bool:
-        """Reads what was added to the window, in this machine's spelling. Whether a match was met."""
-        self.state = self._regexes.run(self.state, text)
-        return self.state.is_hit
+    @abstractmethod
+    def feed(self, state: Any) -> bool:
+        """Goes on to the state after what was added to its spelling. Whether a match was met, or may have been."""
 
-    def found(self, start: int) -> Found:
-        return Found(self.machine, self._window, start, len(self._window.raw), final=False)
+    @abstractmethod
+    def follow(self, other: Any) -> None:
+        """Goes on where another scanner of the same automaton is, in another spelling."""
 
-    def all(self, start: int) -> Iterable[Match]:
-        return self.found(start).all()
+    def goes_on_with_open(self) -> bool:
+        """Whether a match could go on with, begin with or end with the letter that is not decided."""
+        letter = self.spelling.open
+        if not letter or self.state.is_hit:
+            return letter != ""
+        known = self.state.with_open
+        if known is None:
+            known = self.state.with_open = {}
+        found = known.get(letter)
+        if found is None:
+            found = any(map(self._goes_on_with, self._forms()))
+            if len(known) < _MAX_KNOWN:
+                known[letter] = found
+        return bool(found)
+
+    def _goes_on_with(self, form: str) -> bool:
+        return bool(self.automaton.goes_on_with(self.state, form) if form else self.state.may_grow)
+
+    def _forms(self) -> tuple[str, ...]:
+        reading = self.spelling.reading
+        return reading.letters.forms if reading else ()
 
     def live(self, start: int) -> Live:
-        window, exact = self._window, self.exact
-        text, before = window.spelling(exact=exact), window.before(0, exact=exact)
-        starts = self._regexes.open_starts(text, window.index(start, exact=exact))
-        return Live(window, iter(starts), lambda at: self._regexes.is_live(text, at, before), exact=exact)
+        """Where from ``start`` on matches could begin that are not complete."""
+        if not self.spelling.open:
+            return Live(self._window, self.spelling, self._open_starts(start, "", or_final=False))
+        starts = set(self._waiting_starts(start))
+        for form in self._forms():
+            if not form:
+                starts.update(self._open_starts(start, "", or_final=False))
+            for size in range(1, len(form) + 1):
+                starts.update(self._open_starts(start, form[:size], or_final=True))
+        return Live(self._window, self.spelling, iter(sorted(starts)))
 
+    @abstractmethod
+    def _open_starts(self, start: int, more: str, *, or_final: bool) -> Iterator[int]:
+        """Where matches could begin that are not complete after the spelling and these symbols, as they are spelled."""
+
+    def _waiting_starts(self, start: int) -> Iterable[int]:
+        """Where matches begin that are complete, if what follows lets them be, and it has not come."""
+        spelling = self.spelling
+        waits = isinstance(self.automaton, LooseWords) or self.automaton.edges.waits(spelling.chars[-1:] or " ")
+        if not spelling.chars or not waits:
+            return ()
+        starts: Iterable[int] = self.automaton.waiting_starts(spelling.chars, spelling.index(start), spelling.before)
+        return starts
+
+    def found(self, start: int) -> Any:
+        return Found(self.automaton, self.spelling, start, len(self._window.raw), final=False)
+
+    def all(self, start: int) -> Iterable[Match]:
+        found: Found = self.found(start)
+        return found.all()
+
+    @abstractmethod
     def forget(self, start: int) -> None:
         """What begins before ``start`` does not matter any more."""
-        # Otherwise it may know of too many beginnings: what it holds is told from the text.
+
+
+_MAX_KNOWN = 256
+
+FAR = 32
+"""Symbols: what begins farther back is followed, and not looked for again."""
+
+
+@dataclass(slots=True)
+class _Beginning:
+    """The earliest beginning of a match that is not complete, and what it has come to."""
+
+    spelling: Spelling
+    at: int  # symbols of the text before it
+    state: State
+    read: int  # symbols of the text that it has read
+
+
+class AnewScanner(Scanner):
+    """Regular expressions or loose words in one text. What was met is looked for anew: a match can be of any shape."""
+
+    @property
+    def has_met(self) -> bool:
+        return bool(self.state.is_hit)
+
+    def follow(self, other: AnewScanner) -> None:
+        self.state = other.state
+
+    def feed(self, state: Any) -> bool:
+        self.state = state
+        return bool(state.is_hit)
+
+    def _open_starts(self, start: int, more: str, *, or_final: bool) -> Iterator[int]:
+        spelling = self.spelling
+        return iter(
+            self.automaton.open_starts(
+                spelling.chars + more, spelling.index(start), spelling.before, or_final=or_final, is_open=bool(more)
+            )
+        )
+
+    def forget(self, start: int) -> None:
+        # After a hit the state may know of too many beginnings, so it is made anew from what is left.
         if self.state.is_hit:
-            base = self._window.index(start, exact=self.exact)
-            self.state = self._regexes.run(self._regexes.start, self._window.spelling(exact=self.exact)[base:])
+            base = self.spelling.index(start)
+            before = self.spelling.symbol_before(base)
+            self.state = self.automaton.run(self.automaton.start_after(before), self.spelling.chars[base:])
 
 
-class LiteralScanner(ABC):
+class RegexScanner(AnewScanner):
+    """Regular expressions in one text."""
+
+    automaton: Regexes
+
+    def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
+        super().__init__(automaton, window, spelling)
+        self._earliest: _Beginning | None = None
+
+    def forget_earliest(self) -> None:
+        self._earliest = None
+
+    def _open_starts(self, start: int, more: str, *, or_final: bool) -> Iterator[int]:
+        spelling, regexes = self.spelling, self.automaton
+        text, before = spelling.chars + more, spelling.before
+        least, size = spelling.index(start), len(spelling.chars)
+        or_final = or_final or (bool(text) and regexes.edges.waits(text[-1]))
+        is_open = bool(more)
+        earliest = self._followed(least, more, or_final=or_final)
+        if earliest is not None:
+            starts = self._from(earliest, text, least, or_final=or_final, is_open=is_open)
+        else:
+            found = regexes.open_starts(text, least, before, or_final=or_final, is_open=is_open)
+            if found and size - found[0] > FAR:
+                at = found[0]
+                state = regexes.run(regexes.match_from(text[at - 1] if at else before), spelling.chars[at:])
+                self._earliest = _Beginning(spelling, spelling.dropped + at, state, spelling.dropped + size)
+            starts = iter(found)
+        return (at for at in starts if regexes.is_live(text, at, before, or_final=or_final, is_open=is_open))
+
+    def _followed(self, least: int, more: str, *, or_final: bool) -> int | None:
+        """Where the earliest beginning is, if it can still go on: then it is the earliest there is."""
+        spelling, regexes, earliest = self.spelling, self.automaton, self._earliest
+        self._earliest = None
+        size, dropped = len(spelling.chars), spelling.dropped
+        if earliest is None or earliest.spelling is not spelling:
+            return None
+        if not (least <= earliest.at - dropped < size and earliest.read >= dropped):
+            return None
+        state = regexes.run(earliest.state, spelling.chars[earliest.read - dropped :])
+        if not regexes.can_go_on(regexes.run(state, more), or_final=or_final, is_open=bool(more)):
+            if more:
+                self._earliest = earliest
+            return None
+        self._earliest = _Beginning(spelling, earliest.at, state, dropped + size)
+        return earliest.at - dropped
+
+    def _from(self, first: int, text: str, least: int, *, or_final: bool, is_open: bool) -> Iterator[int]:
+        yield first
+        starts = self.automaton.open_starts(text, least, self.spelling.before, or_final=or_final, is_open=is_open)
+        yield from (at for at in starts if at > first)
+
+
+class LiteralScanner(Scanner):
     """Words in one text. Each is met once, when it ends."""
 
-    def __init__(self, literals: Literals, window: Window, *, exact: bool) -> None:
-        self.machine = Machine(literals, exact)
-        self.exact = exact
-        self.state: Node = literals.start
-        self._literals = literals
-        self._window = window
-        # What was met counts from the beginning of the text. Pending are whole words that may go on.
+    automaton: Literals
+    state: Node
+
+    def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
+        super().__init__(automaton, window, spelling)
+        # What was met counts from the beginning of the text. Pending are those that what follows may undo.
         self._found: list[Match] = []
         self._pending: list[Match] = []
 
@@ -143,11 +293,12 @@ class LiteralScanner(ABC):
     def has_met(self) -> bool:
         return bool(self._found)
 
-    def feed(self, text: str) -> bool:
-        """Reads what was added to the window, in this machine's spelling. Whether a word was met, or may have been."""
-        state = self._literals.run(self.state, text)
+    def follow(self, other: LiteralScanner) -> None:
+        self.state, self._pending, self._found = other.state, other._pending[:], []
+
+    def feed(self, state: Node) -> bool:
         if state.is_hit:
-            self._read(text)
+            self._read(self.spelling.added)
         else:
             self.state = state
         return bool(self._found or self._pending)
@@ -157,50 +308,52 @@ class LiteralScanner(ABC):
         """Remembers a match; of those to come none ends earlier."""
 
     def _read(self, text: str) -> None:
-        node, end = self.state, len(self._window.spelling(exact=self.exact)) - len(text)
+        literals, chars = self.automaton, self.spelling.chars
+        node, end = self.state, len(chars) - len(text)
+        if text and self._pending:
+            self._settle(chars[end - 1] if end > 0 else self.spelling.before, text[0])
         for char in text:
             end += 1
-            if self._pending:
-                self._settle(char)
-            node = self._literals.step(node, char)
-            word = node if node.rank >= 0 else node.output
+            node = literals.step(node, char)
+            word: Node | None = node if node.rank >= 0 else node.output
             while word is not None:
                 self._meet(end - word.depth, end, word.rank)
                 word = word.output
         self.state = node
 
-    def _settle(self, char: str) -> None:
+    def _settle(self, last: str, following: str) -> None:
         pending, self._pending = self._pending, []
-        if not is_word_char(char):
+        if self.automaton.edges.may_end_between(last, following):
             for match in pending:
                 self._record(match)
 
     def _meet(self, start: int, end: int, rank: int) -> None:
-        window, exact = self._window, self.exact
-        spelling = window.spelling(exact=exact)
+        spelling, offset, edges = self.spelling, self._window.offset, self.automaton.edges
+        chars = spelling.chars
         # What begins before the window was let go, since no whole word may begin there.
-        if start < 0 or not self._literals.may_begin(spelling, start, window.before(0, exact=exact)):
+        if start < 0 or not self.automaton.may_begin(chars, start, spelling.before):
             return
-        offset = window.offset
-        match = Match(offset + window.begin(start, exact=exact), -offset - window.end(end, exact=exact), rank)
-        if self._literals.whole_word and is_word_char(spelling[end - 1]):
+        match = Match(offset + spelling.begin(start), -offset - spelling.end(end), rank, spelling.number)
+        if end < len(chars):
+            if edges.may_end_between(chars[end - 1], chars[end]):
+                self._record(match)
+        elif edges.waits(chars[end - 1]):
             self._pending.append(match)
         else:
             self._record(match)
 
-    def live(self, start: int) -> Live:
-        window, exact = self._window, self.exact
-        text, before = window.spelling(exact=exact), window.before(0, exact=exact)
-        return Live(window, self._literals.live(self.state, text, before), lambda _: True, exact=exact)
+    def _open_starts(self, start: int, more: str, *, or_final: bool) -> Iterator[int]:
+        spelling, literals = self.spelling, self.automaton
+        node = literals.walk(self.state, more) if more else self.state
+        return literals.live(node, spelling.chars + more, spelling.before, or_final=or_final)
 
     def forget(self, start: int) -> None:
-        """What begins before ``start`` does not matter any more."""
         least = start + self._window.offset
         self._found = [match for match in self._found if match.start >= least]
 
     def _in_window(self, match: Match) -> Match:
         offset = self._window.offset
-        return Match(match.start - offset, match.minus_end + offset, match.rank)
+        return match._replace(start=match.start - offset, minus_end=match.minus_end + offset)
 
 
 class LongestWords(LiteralScanner):
@@ -235,20 +388,23 @@ class AllWords(LiteralScanner):
 class ReachOfWords(LiteralScanner):
     """It remembers how far the words reach that begin at each character. Reads when it is asked."""
 
-    def __init__(self, literals: Literals, window: Window, *, exact: bool) -> None:
-        super().__init__(literals, window, exact=exact)
+    def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
+        super().__init__(automaton, window, spelling)
         self._reach: dict[int, int] = {}
-        self._done = 0
+        self._done = 0  # symbols of the text that were read
+
+    def follow(self, other: LiteralScanner) -> None:
+        self._reach, self._done = {}, -1  # it reads the window anew
 
     def _record(self, match: Match) -> None:
-        self._reach[match.start] = -match.minus_end
+        self._reach[match.start] = max(-match.minus_end, self._reach.get(match.start, 0))
 
     def reach(self) -> Iterable[tuple[int, int]]:
-        window = self._window
-        if self._done < window.offset:
-            self.state, self._pending, self._done = self._literals.start, [], window.offset
-        self._read(window.spelling(exact=self.exact)[window.index(self._done - window.offset, exact=self.exact) :])
-        self._done = window.offset + len(window.raw)
+        window, spelling = self._window, self.spelling
+        if self._done < spelling.dropped:
+            self.state, self._pending, self._done = self.automaton.start, [], spelling.dropped
+        self._read(spelling.chars[self._done - spelling.dropped :])
+        self._done = spelling.dropped + len(spelling.chars)
         return _in_window(self._reach, window)
 
 
@@ -259,51 +415,78 @@ class ReachOfRegexes(RegexScanner):
     on as one; of those that end together only the first beginning matters.
     """
 
-    def __init__(self, regexes: Regexes, window: Window, *, exact: bool) -> None:
-        super().__init__(regexes, window, exact=exact)
+    def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
+        super().__init__(automaton, window, spelling)
         self._reach: dict[int, int] = {}
-        self._done = 0
-        self._count = 0  # characters read, as they are spelled
-        # By the state's positions. Of each start, ascending: the count there, and which character of the text it is.
+        self._done = 0  # symbols of the text that were read
+        # By the state's positions. Of each start, ascending: the symbols before it, and which character it comes from.
         self._threads: dict[int, tuple[State, list[tuple[int, int]]]] = {}
-        self._pending: dict[int, int] = {}  # ends of whole words, if the next character is not of the word
+        self._pending: dict[int, int] = {}  # ends of whole words, if the next symbol is none of the word
+
+    def follow(self, other: AnewScanner) -> None:
+        self._reach, self._done = {}, -1
 
     def reach(self) -> Iterable[tuple[int, int]]:
-        window, exact = self._window, self.exact
-        if self._done < window.offset:
-            self._threads, self._pending, self._done = {}, {}, window.offset
-        spelling = window.spelling(exact=exact)
-        for at in range(window.index(self._done - window.offset, exact=exact), len(spelling)):
-            self._read(spelling, at)
-        self._done = window.offset + len(window.raw)
-        return _in_window(self._reach, window)
+        spelling = self.spelling
+        if self._done < spelling.dropped:
+            self._threads, self._pending, self._done = {}, {}, spelling.dropped
+        for at in range(self._done - spelling.dropped, len(spelling.chars)):
+            self._read(at)
+        self._done = spelling.dropped + len(spelling.chars)
+        return _in_window(self._reach, self._window)
 
-    def _read(self, spelling: str, at: int) -> None:
-        regexes, window, char = self._regexes, self._window, spelling[at]
-        if self._pending:
-            if not is_word_char(char):
-                self._reach |= self._pending
-            self._pending = {}
+    def _read(self, at: int) -> None:
+        regexes, spelling = self.automaton, self.spelling
+        chars, offset = spelling.chars, self._window.offset
+        symbol, before = chars[at], spelling.symbol_before(at)
+        if before:
+            self._end_threads_before(before, symbol, offset + (spelling.end(at) if at else 0))
         threads: dict[int, tuple[State, list[tuple[int, int]]]] = {}
         for state, starts in self._threads.values():
-            _join(threads, state[char], starts)
-        if regexes.may_begin(spelling, at, window.before(0, exact=self.exact)):
-            start = window.offset + window.begin(at, exact=self.exact)
-            _join(threads, regexes.match_start[char], [(self._count, start)])
-        self._count += 1
+            _join(threads, state[symbol], starts)
+        if regexes.may_begin(chars, at, spelling.before):
+            start = spelling.dropped + at, offset + spelling.begin(at)
+            _join(threads, regexes.match_from(before)[symbol], [start])
         self._threads = threads
-        self._end_threads(char, window.offset + window.end(at + 1, exact=self.exact))
+        self._end_threads(symbol, spelling.dropped + at + 1, offset + spelling.end(at + 1))
 
-    def _end_threads(self, char: str, end: int) -> None:
-        regexes = self._regexes
-        pending = regexes.whole_word and is_word_char(char)
+    def _end_threads_before(self, last: str, following: str, end: int) -> None:
+        """Those that end with the last symbol, now that the one that follows is known."""
+        regexes = self.automaton
+        if not regexes.edges.may_end_between(last, following):
+            self._pending = {}
+            return
+        self._keep_pending()
+        if not regexes.positions.after:
+            return
+        for state, starts in self._threads.values():
+            if starts and state[following].positions & regexes.positions.after:
+                self._reach[starts[0][1]] = max(end, self._reach.get(starts[0][1], 0))
+
+    def _end_threads(self, symbol: str, count: int, end: int) -> None:
+        regexes = self.automaton
         for positions, (_, starts) in list(self._threads.items()):
-            while starts and self._count - starts[0][0] > regexes.max_span:
+            while starts and count - starts[0][0] > regexes.max_span:
                 del starts[0]
             if not starts:
                 del self._threads[positions]
             elif positions & regexes.positions.final:
-                (self._pending if pending else self._reach)[starts[0][1]] = end
+                self._pending[starts[0][1]] = end
+        is_last = count == self.spelling.dropped + len(self.spelling.chars)
+        if is_last and not regexes.edges.waits(symbol):
+            self._keep_pending()
+
+    def _keep_pending(self) -> None:
+        for start, end in self._pending.items():
+            self._reach[start] = max(end, self._reach.get(start, 0))
+        self._pending = {}
+
+
+class ReachAnew(AnewScanner):
+    """How far loose words reach that are allowed. They are looked for anew each time."""
+
+    def reach(self) -> Iterable[tuple[int, int]]:
+        return ((match.start, -match.minus_end) for match in self.found(0).all())
 
 
 def _join(threads: dict[int, tuple[State, list[tuple[int, int]]]], state: State, starts: list[tuple[int, int]]) -> None:

@@ -2,101 +2,142 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import re
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from streaming.moderation.folding import is_word_char
+from streaming.moderation.readings import Key, Medium
+from streaming.moderation.readings.json import JsonStrings
+from streaming.moderation.readings.reading import READERS
+from streaming.moderation.spelling import Spelling
 
 
 class Decided(NamedTuple):
-    """Text that is decided, and the rank of the rule that matched it; -1 if none did."""
+    """Text that is decided, what is shown of it, and the rank of the rule that matched it.
+
+    The rank is NONE if no rule did, and SWALLOWED if it goes with the match before it. ``is_rest`` is whether it is the
+    rest of that match, which was longer than a match may be.
+    """
 
     text: str
     start: int
     end: int
     rank: int
+    shown: str
+    is_rest: bool = False
 
 
-class Match(NamedTuple):
-    """In window coordinates. The least of several is the one that counts."""
+NONE, SWALLOWED = -1, -2
 
-    start: int
-    minus_end: int
-    rank: int
+# After a line break, quote markers are none of the text to what has spaces in it.
+_QUOTE = re.compile(r"\n\s*>")
+_QUOTE_FIRST = re.compile(r"\s*>")
 
 
 class Window:
-    """Some text as it came, and folded, and which character of the one comes from which of the other."""
+    """The raw text, and its spellings.
 
-    def __init__(self) -> None:
+    While all readings of Markdown agree only one of them is kept: the others follow it. They part where a piece of the
+    text has signs, which they read differently, and join again when they agree on all that still matters.
+    """
+
+    def __init__(self, keys: Iterable[Key], medium: Medium) -> None:
         self.offset = 0  # characters of the text before it
         self.raw = ""
-        self.folded = ""
-        self._origin: list[int] | None = None  # for each folded character; None while they are the same
-        self._before = ("", "")
+        self.medium: Medium = medium
+        self.json = JsonStrings() if medium == "json" else None
+        self.by_key: dict[Key, Spelling] = {}
+        for key in keys:
+            if key not in self.by_key:
+                self.by_key[key] = Spelling(len(self.by_key), key)
+        self.spellings = list(self.by_key.values())
+        self._read = [each for each in self.spellings if not each.is_raw]
+        leaders: dict[tuple[bool, bool], Spelling] = {}
+        for each in self._read:
+            each.leader = leaders.setdefault((each.key.accents, each.key.spaces), each)
+        self._leaders = list(leaders.values())
+        self._followers = [each for each in self._read if each.leader is not each]
+        self._spaced = next((each for each in self._leaders if each.key.spaces), None)
+        self._sign = READERS["deep"].grammar.may_begin
+        self._together = [each for each in self.spellings if each.leader is each]
+        self.active = self._together
+        self.is_forked = False
+        self._may_fork = medium == "markdown"
 
-    def append(self, text: str, folded: str, origin: list[int] | None) -> None:
-        if origin is not None or self._origin is not None:
-            if self._origin is None:
-                self._origin = list(range(len(self.folded)))
-            base = len(self.raw)
-            self._origin += [base + index for index in (origin if origin is not None else range(len(folded)))]
+    def append(self, text: str) -> None:
+        if not text:
+            for each in self.active:
+                each.added = ""
+            return
+        if self._may_fork and not self.is_forked and self._has_signs(text):
+            self.is_forked = True
+            self.active = self.spellings
+            for each in self._followers:
+                each.follow()
+        if self.is_forked or not self._may_fork:
+            for each in self.active:
+                each.read(text)
+        else:
+            for each in self.active:
+                each.read_written(text)
         self.raw += text
-        self.folded += folded
+
+    def _has_signs(self, text: str) -> bool:
+        if self._sign.search(text):
+            return True
+        spaced = self._spaced
+        if not spaced or ">" not in text:
+            return False
+        after_line_break = spaced.reading is not None and spaced.reading.symbols.after_line_break
+        return bool(_QUOTE.search(text) or (after_line_break and _QUOTE_FIRST.match(text)))
+
+    def agree(self) -> bool:
+        """Whether all readings agree on what still matters, so that they may join."""
+        return all(each.reading is None or each.reading.medium.is_neutral for each in self._read) and all(
+            each.agrees() for each in self._followers
+        )
+
+    def join(self) -> None:
+        self.is_forked = False
+        self.active = self._together
+
+    def finish(self) -> None:
+        """What is undecided is what it looks like."""
+        for each in self.active:
+            each.read("", final=True)
+
+    @property
+    def is_undecided(self) -> bool:
+        return any(each.undecided for each in self.active)
+
+    def sign_from(self, could_begin: Callable[[str, str], bool]) -> int:
+        """From where on the text may be a sign with which a pattern begins; its end if there is none such."""
+        size = 0
+        for each in self.active:
+            pending = each.pending
+            if len(pending) > size and could_begin(pending, each.open[:1] or each.last):
+                size = len(pending)
+        return max(len(self.raw) - size, 0)  # what is pending may have begun in what was let go
 
     def drop(self, count: int) -> None:
-        """Forgets the first characters, but for the one that may join with the next to a word."""
         if not count:
             return
-        folded = self.index(count, exact=False)
-        self._before = (self.folded[folded - 1] if folded else self._before[0], self.raw[count - 1])
+        if self.json:
+            self.json.passed(self.raw[:count])
         self.offset += count
         self.raw = self.raw[count:]
-        self.folded = self.folded[folded:]
-        if self._origin is not None:
-            self._origin = [index - count for index in self._origin[folded:]]
-            if len(self.raw) == len(self.folded) and self._origin == list(range(len(self.raw))):
-                self._origin = None
-
-    def spelling(self, *, exact: bool) -> str:
-        return self.raw if exact else self.folded
+        for each in self.active:
+            each.drop(count)
 
     def take_all(self) -> list[Decided]:
         """All of it as text without a match, and forgets it."""
         text, start = self.raw, self.offset
         if not text:
             return []
-        self._before = (self.folded[-1:] or self._before[0], text[-1])
+        if self.json:
+            self.json.passed(text)
         self.offset = end = start + len(text)
-        self.raw = self.folded = ""
-        self._origin = None
-        return [Decided(text, start, end, -1)]
-
-    def known_at(self, match: Match, *, exact: bool, whole_word: bool) -> int:
-        """How much of the text has to be there to know of a match: a whole word is known by the character after it."""
-        spelling, end = self.spelling(exact=exact), -match.minus_end
-        after = self.index(end, exact=exact)
-        if not whole_word or not is_word_char(spelling[after - 1]):
-            return end
-        return self.end(after + 1, exact=exact) if after < len(spelling) else len(self.raw) + 1
-
-    def is_one_to_one(self, *, exact: bool) -> bool:
-        return exact or self._origin is None
-
-    def index(self, at: int, *, exact: bool) -> int:
-        """Where a character of the text, or what comes after it, stands in a spelling."""
-        return at if exact or self._origin is None else bisect_left(self._origin, at)
-
-    def begin(self, index: int, *, exact: bool) -> int:
-        """The character of the text that one of a spelling comes from; at the spelling's end, the text's."""
-        if exact or self._origin is None:
-            return index
-        return self._origin[index] if index < len(self._origin) else len(self.raw)
-
-    def end(self, index: int, *, exact: bool) -> int:
-        """Where the character of the text ends that the one before ``index`` comes from."""
-        return index if exact or self._origin is None else self._origin[index - 1] + 1
-
-    def before(self, index: int, *, exact: bool) -> str:
-        """The character before one of a spelling."""
-        return self.spelling(exact=exact)[index - 1] if index else self._before[exact]
+        self.raw = ""
+        for each in self.active:
+            each.drop_all()
+        return [Decided(text, start, end, NONE, text)]

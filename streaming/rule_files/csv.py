@@ -12,7 +12,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from streaming.moderation import ACTIONS, KINDS
+from streaming.moderation import ACTIONS, COMPARES, KINDS, OVERFLOWS
 from streaming.rule_files.decoding import split_lines
 from streaming.rule_files.rows import COLUMNS, SCOPES, FileError, Found, Refusal, Row
 
@@ -26,7 +26,20 @@ def read_csv(text: str, basis: Row) -> Found | None:
 
 def columns_of(text: str) -> list[str]:
     names = [name.strip().strip('"').lower() for name in _head(text).split(_delimiter(text))]
+    names = [_FIELD_OF.get(name, name) for name in names]
     return names if "pattern" in names else []
+
+
+_FIELD_OF = {"check": "match_check"}
+_COLUMN_OF = {field: column for column, field in _FIELD_OF.items()}
+
+_OLD_COLUMNS = {"exact": "exact", "squeeze": "loose"}
+"""Columns of files that were written before there was ``compare``: what it is where one of them is true."""
+
+
+def columns_said_by(names: Iterable[str]) -> set[str]:
+    """The columns of a row that a file with these says something of."""
+    return {"compare" if name in _OLD_COLUMNS else name for name in names}
 
 
 def _head(text: str) -> str:
@@ -55,9 +68,9 @@ def _csv_rows(text: str, delimiter: str, names: list[str], basis: Row) -> Found:
 
 
 def _check_header(names: list[str], line: int) -> None:
-    if unknown := [name for name in names if name not in COLUMNS]:
+    if unknown := [name for name in names if name not in COLUMNS and name not in _OLD_COLUMNS]:
         said = _("The column “%(name)s” is not known. There are: %(columns)s.")
-        raise FileError(said % {"name": unknown[0], "columns": ", ".join(COLUMNS)}, line)
+        raise FileError(said % {"name": unknown[0], "columns": ", ".join(_header())}, line)
     if twice := [name for name in names if names.count(name) > 1]:
         raise FileError(_("The column “%s” is there twice.") % twice[0], line)
 
@@ -70,7 +83,10 @@ def _csv_row(line: int, names: list[str], cells: list[str], basis: Row) -> tuple
     values: dict[str, Any] = {}
     for name, cell in zip(names, cells, strict=False):
         try:
-            if name not in _PARSERS:
+            if name in _OLD_COLUMNS:
+                if cell.strip() and _parse_bool(cell):
+                    values.setdefault("compare", _OLD_COLUMNS[name])
+            elif name not in _PARSERS:
                 values[name] = _without_escape(cell)
             elif cell.strip():  # what is left empty is as if the column were not there
                 values[name] = _PARSERS[name](cell)
@@ -127,8 +143,9 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "action": _parse_choice(ACTIONS),
     "applies_to": _parse_choice(SCOPES),
     "whole_word": _parse_bool,
-    "exact": _parse_bool,
-    "squeeze": _parse_bool,
+    "compare": _parse_choice(COMPARES),
+    "group": _parse_int,
+    "overflow": _parse_choice(OVERFLOWS),
     "enabled": _parse_bool,
     "priority": _parse_int,
     "upstreams": _parse_names,
@@ -160,9 +177,13 @@ class _Line:
 def write_csv(rows: Iterable[Row]) -> Iterator[str]:
     """The lines of a CSV that, read again, gives the same rows."""
     writer = csv.writer(_Line())
-    yield writer.writerow(COLUMNS)
+    yield writer.writerow(_header())
     for row in rows:
         yield writer.writerow([_cell(getattr(row, name)) for name in COLUMNS])
+
+
+def _header() -> list[str]:
+    return [_COLUMN_OF.get(name, name) for name in COLUMNS]
 
 
 def _cell(value: Any) -> str:

@@ -9,11 +9,10 @@ from django.utils.translation import gettext as _
 
 from streaming.moderation import RuleError, compile_rule
 from streaming.rule_files.automod import read_automod
-from streaming.rule_files.csv import columns_of, read_csv
+from streaming.rule_files.csv import columns_of, columns_said_by, read_csv
 from streaming.rule_files.decoding import decode
 from streaming.rule_files.rows import COLUMNS, LIMITS, FileError, Found, Reading, Refusal, Row
 from streaming.rule_files.words import read_words
-from streaming.sentences import translated
 
 MAX_BYTES = 20_000_000
 """Of a file; a hundred thousand rules with all their columns are about half of it."""
@@ -27,7 +26,10 @@ def read(data: bytes, defaults: Mapping[str, Any] | None = None) -> Reading:
     basis = Row("", **(defaults or {}))
     for form, reader in _READERS.items():
         if (found := reader(text, basis)) is not None:
-            says = {*(columns_of(text) if form == "csv" else _COLUMNS_OF_FORM[form]), *(defaults or {})}
+            says = {
+                *(columns_said_by(columns_of(text)) if form == "csv" else _COLUMNS_OF_FORM[form]),
+                *(defaults or {}),
+            }
             return _checked(Reading(form, encoding, tuple(name for name in COLUMNS if name in says)), found)
     raise AssertionError("any text is a word list")
 
@@ -77,7 +79,7 @@ def flaw(row: Row) -> str:
     try:
         compile_rule(row.as_rule(""))
     except RuleError as error:
-        return translated(str(error))
+        return _(error.template) % error.params
     return ""
 
 

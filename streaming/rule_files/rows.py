@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 
-from streaming.moderation import Rule
+from streaming.moderation import Action, Compare, Kind, Overflow, Rule
 
-LIMITS = {"pattern": 4096, "replacement": 500, "category": 50, "note": 10_000}
+LIMITS = {"pattern": 4096, "replacement": 500, "category": 50, "note": 10_000, "match_check": 20}
 """Characters of each text."""
 
 SCOPES = ("both", "prompts", "answers")
@@ -27,14 +27,16 @@ class Row:
     """A rule as a file has it. Its fields are the columns of the CSV; a pattern alone is enough."""
 
     pattern: str
-    kind: str = "literal"
-    action: str = "mask"
+    kind: Kind = "literal"
+    action: Action = "mask"
     replacement: str = ""
     whole_word: bool = False
     category: str = ""
     priority: int = 0
-    exact: bool = False
-    squeeze: bool = False
+    compare: Compare = "normal"
+    group: int = 0
+    match_check: str = ""
+    overflow: Overflow = "pass"
     upstreams: tuple[str, ...] = ()
     applies_to: str = "both"
     enabled: bool = True
@@ -48,8 +50,8 @@ class Row:
         return self.kind, self.pattern, self.action
 
     def as_rule(self, name: int | str) -> Rule:
-        mine = (getattr(self, column) for column in COLUMNS[:9])
-        return Rule(name, *mine)
+        own = (_COLUMN_OF.get(field, field) for field in Rule.__dataclass_fields__ if field != "id")
+        return Rule(name, *(getattr(self, column) for column in own))
 
     def holds(self, now: datetime, upstream: str | None = None, direction: str | None = None) -> bool:
         """Whether it is in force at a moment, for an upstream and a direction; None stands for any."""
@@ -61,6 +63,7 @@ class Row:
 
 
 COLUMNS = tuple(each.name for each in fields(Row))
+_COLUMN_OF = {"check": "match_check"}  # of a Rule's fields those that are called otherwise here
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from django.utils import timezone
 from streaming import rule_files
 from streaming.management.commands._plain import PlainCommand
 from streaming.models import ModerationRule
-from streaming.moderation import Blocked, Finding, Moderator, Outcome, Rule, RuleError, RuleSet, Text
+from streaming.moderation import Hit, Moderator, Outcome, Rule, RuleError, RuleSet, Text
 
 READ_BYTES = 65536
 
@@ -101,12 +101,12 @@ class Run:
             self._characters += len(piece)
             self._held[self._moderator.held] += 1
             yield from self._counted(outcomes)
-            if any(isinstance(outcome, Blocked) for outcome in outcomes):
+            if any(isinstance(outcome, Hit) and outcome.rule.action == "block" for outcome in outcomes):
                 return
         yield from self._counted(self._moderator.finish())
 
     def _counted(self, outcomes: list[Outcome]) -> list[Outcome]:
-        self._hits += sum(isinstance(outcome, Finding | Blocked) for outcome in outcomes)
+        self._hits += sum(isinstance(outcome, Hit) for outcome in outcomes)
         return outcomes
 
     def summary(self) -> str:
@@ -124,7 +124,7 @@ class Run:
         )
 
 
-def _told(hit: Finding | Blocked, where: str) -> str:
+def _told(hit: Hit, where: str) -> str:
     return f"{where}: {hit.rule.action} {hit.start}-{hit.end} ({hit.rule.pattern[:80]})"
 
 

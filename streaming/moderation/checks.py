@@ -1,0 +1,65 @@
+"""What a match must be besides, for rules that have a check. They are given symbols, so letters are small ones."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+
+Check = Callable[[str], bool]
+
+DEFAULT_ENTROPY = 3.0
+"""Bits for each character: of random letters and digits there are about four, of words less than three."""
+
+
+def luhn(text: str) -> bool:
+    """Payment cards (ISO/IEC 7812-1, annex B). Signs between the digits do not count."""
+    digits = [int(char) for char in text if char in "0123456789"]
+    doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[-2::-2]]
+    return len(digits) > 1 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+
+
+def iban(text: str) -> bool:
+    """Bank accounts (ISO 13616): the remainder by 97 is 1."""
+    compact = re.sub(r"[\s-]", "", text).lower()
+    if not re.fullmatch(r"[a-z]{2}[0-9]{2}[0-9a-z]{8,30}", compact):
+        return False
+    return int("".join(str(int(char, 36)) for char in compact[4:] + compact[:4])) % 97 == 1
+
+
+def cn_id(text: str) -> bool:
+    """Chinese residents (GB 11643-1999): the last sign is a check of the others."""
+    if not re.fullmatch(r"[0-9]{17}[0-9xX]", text):
+        return False
+    weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+    total = sum(int(char) * weight for char, weight in zip(text, weights, strict=False))
+    return "10x98765432"[total % 11] == text[-1].lower()
+
+
+def entropy(least: float) -> Check:
+    """Shannon's entropy of a text's characters, in bits for each."""
+
+    def is_random(text: str) -> bool:
+        shares = (count / len(text) for count in Counter(text).values())
+        return -sum(share * math.log2(share) for share in shares) >= least
+
+    return is_random
+
+
+_CHECKS: dict[str, Check] = {"luhn": luhn, "iban": iban, "cn_id": cn_id, "entropy": entropy(DEFAULT_ENTROPY)}
+CHECKS = ("", *_CHECKS)
+
+
+def check_named(name: str) -> Check | None:
+    """The check of that name; of entropy the least may be given, as in ``entropy:3.5``. None for the empty name.
+
+    ValueError if there is none of that name.
+    """
+    if not name:
+        return None
+    if name in _CHECKS:
+        return _CHECKS[name]
+    if found := re.fullmatch(r"entropy:([0-9](?:\.[0-9]{1,3})?)", name):
+        return entropy(float(found[1]))
+    raise ValueError(name)

@@ -1,0 +1,127 @@
+"""Rules made into the automata that an engine runs: once, for all texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from streaming.moderation.checks import check_named
+from streaming.moderation.edges import Edges
+from streaming.moderation.folding import OPEN_LETTERS, fold, fold_letter, forms_of, is_word_char
+from streaming.moderation.literals import Literals
+from streaming.moderation.loose import LooseWords
+from streaming.moderation.readings import Key, Medium, could_stand_for, kinds_of
+from streaming.moderation.readings.keys import KINDS
+from streaming.moderation.regexes import Regexes
+from streaming.moderation.rules import Compiled, Rule
+from streaming.moderation.scanning import Automaton, Machine
+
+_MAX_KNOWN = 1 << 12
+
+
+class Plan:
+    """Rules with their ranks, as machines. Immutable but for what the automata learn."""
+
+    def __init__(self, rules: Iterable[tuple[int, Compiled]], max_span: int) -> None:
+        rules = list(rules)
+        self.max_span = max_span
+        self.rules: dict[int, Rule] = {rank: compiled.rule for rank, compiled in rules}
+        self.replacing = _machines([r for r in rules if r[1].rule.action not in ("block", "allow")], max_span)
+        self.blocking = _machines([r for r in rules if r[1].rule.action == "block"], max_span)
+        self.exempting = _machines([r for r in rules if r[1].rule.action == "allow"], max_span)
+        self.regexes: dict[int, Regexes] = {}  # of each rank that acts on a match
+        for machine in self.replacing:
+            if isinstance(machine.automaton, Regexes):
+                self.regexes |= dict.fromkeys(machine.automaton.ranks, machine.automaton)
+        self._could_begin: dict[tuple[str, bool], bool] = {}
+
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        return (*self.replacing, *self.blocking, *self.exempting)
+
+    @property
+    def automata(self) -> list[Automaton]:
+        return [machine.automaton for machine in self.machines]
+
+    def keys(self, medium: Medium) -> list[Key]:
+        """The readings that its rules are compared with, the fullest first."""
+        keys = {key for machine in self.machines for key in readings_of(machine, medium)}
+        return sorted(keys, key=lambda key: (KINDS.index(key.kind), key))
+
+    def could_begin(self, begun: str, before: str) -> bool:
+        """Whether a pattern could begin within a sign of which this much has come, after this symbol."""
+        key = begun, before != "" and is_word_char(before)
+        found = self._could_begin.get(key)
+        if found is None:
+            if len(self._could_begin) >= _MAX_KNOWN:
+                self._could_begin.clear()
+            found = self._could_begin[key] = any(_could_begin(each, begun, before) for each in self.machines)
+        return found
+
+
+def _machines(rules: list[tuple[int, Compiled]], max_span: int) -> tuple[Machine, ...]:
+    """One automaton for all rules that are compared alike."""
+    alike: dict[tuple[str, bool, bool, bool, str], list[tuple[int, Compiled]]] = {}
+    for rank, compiled in rules:
+        rule, accents = compiled.rule, compiled.accents
+        key = (rule.compare, rule.whole_word, accents, compiled.has_spaces, rule.check)
+        alike.setdefault(key, []).append((rank, compiled))
+    machines = []
+    for (compare, whole_word, accents, spaces, check), same in alike.items():
+        edges = Edges(whole_word=whole_word, accents=None if compare == "exact" else accents)
+        words = [(word, rank) for rank, compiled in same for word in compiled.words]
+        nodes = [(compiled.node, rank) for rank, compiled in same if compiled.node is not None]
+        automata: list[Automaton] = []
+        if words and compare == "loose":
+            automata.append(LooseWords(words, max_span, edges))
+        elif words:
+            automata.append(Literals(words, edges))
+        if nodes:
+            automata.append(Regexes(nodes, max_span, edges, check_named(check)))
+        machines += [Machine(each, compare == "exact", accents, spaces) for each in automata]
+    return tuple(machines)
+
+
+def readings_of(machine: Machine, medium: Medium) -> list[Key]:
+    """The readings that a machine's rules are compared with."""
+    if machine.exact:
+        return [Key("raw")]
+    return [Key(kind, machine.accents, machine.spaces) for kind in kinds_of(medium)]
+
+
+def _could_begin(machine: Machine, begun: str, before: str) -> bool:
+    if machine.exact:
+        return False
+    automaton, edges = machine.automaton, machine.automaton.edges
+    decoded = could_stand_for(begun)
+    if decoded is None:
+        return not (edges.whole_word and before and is_word_char(before)) or _begins_apart(automaton)
+    for first, previous in _first_symbols(begun, before, decoded, accents=machine.accents):
+        if automaton.begins_with(first) and edges.may_begin(previous, first):
+            return True
+    return False
+
+
+def _begins_apart(automaton: Automaton) -> bool:
+    """Whether a match may begin with a symbol that is none of a word."""
+    if isinstance(automaton, Literals):
+        return any(not is_word_char(symbol) for symbol in automaton.start)
+    return True
+
+
+def _first_symbols(begun: str, before: str, decoded: frozenset[str], *, accents: bool) -> Iterator[tuple[str, str]]:
+    """The symbols with which a match could begin there, each with the one before it."""
+    for char in decoded:
+        for symbol in _forms(char, accents=accents):
+            yield symbol, before
+    for symbol in fold(begun, accents=accents):
+        for form in _forms(symbol, accents=accents):
+            yield form, before
+        before = symbol
+
+
+def _forms(char: str, *, accents: bool) -> tuple[str, ...]:
+    """The symbols that a character may come to begin with."""
+    symbols = fold_letter(char, accents=accents)
+    if len(symbols) == 1 and OPEN_LETTERS[accents][char]:
+        return forms_of(char, accents=accents)
+    return tuple(symbols[:1])

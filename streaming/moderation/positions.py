@@ -1,0 +1,299 @@
+"""The positions of patterns: each set of symbols in one is a position (Glushkov, 1961), and many are bits of an int."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from streaming.moderation.char_sets import Ranges
+from streaming.moderation.lookaround import Layout, lay_out
+from streaming.moderation.nodes import Alt, Chars, Look, Node, Repeat, Seq, has_group, has_look, max_length
+
+_MAX_REACH = 1 << 16
+
+
+class Ending(NamedTuple):
+    """A pattern's rank, the positions that end it, and those after it that read the symbol which it has to see."""
+
+    rank: int
+    final: int
+    after: int
+
+
+class Positions:
+    """What each position reads, what it leads to, and what it ends.
+
+    Position 0 reads nothing. It stands before every pattern, and leads to what begins one.
+    """
+
+    def __init__(self, patterns: Iterable[tuple[Node, int]], max_span: int) -> None:
+        self._sets: list[Ranges] = [()]
+        self._follow: list[int] = [0]
+        self._reach: dict[str, int] = {}
+        self.final = 0
+        self.endings: list[Ending] = []  # the least rank first
+        # What is beside a match: positions that read the symbol before it, or after it; some stand for the text's edge.
+        self._contexts: dict[tuple[Ranges, bool, int], int] = {}
+        self.before = self.before_edge = self.after = self.after_edge = 0
+        self.group = 0
+        self.preferred: dict[int, list[int]] = {}  # of patterns with a group: what each leads to, in order
+        cut = 0
+        for node, rank in sorted(patterns, key=lambda pattern: pattern[1]):
+            begin = len(self._sets)
+            after = self.after
+            first, last = self._lay_out(node, rank)
+            longest = max_length(node)
+            if longest is None or longest > max_span:
+                cut |= (1 << len(self._sets)) - (1 << begin)
+            self._follow[0] |= first
+            self.final |= last
+            self.endings.append(Ending(rank, last, self.after & ~after))
+        self.first = self._follow[0]
+        self.grows = mask_of(p for p, follow in enumerate(self._follow) if follow and p)
+        self.final_edge = mask_of(p for p, follow in enumerate(self._follow) if follow & self.after_edge)
+        self.forwards = _Arrows(self._follow)
+        self.backwards = _Arrows(_reversed(self._follow))
+        self._by_set: dict[Ranges, int] = {}
+        for position, ranges in enumerate(self._sets):
+            self._by_set[ranges] = self._by_set.get(ranges, 0) | 1 << position
+        self._distances = self._measure()
+        # Only of these patterns could a match be longer than the longest there may be.
+        self.max_distance = max((self._distances[position] for position in bits_of(cut)), default=0)
+        self.has_cut = cut != 0
+
+    @property
+    def ranks(self) -> list[int]:
+        return [ending.rank for ending in self.endings]
+
+    # Laying out
+
+    def _lay_out(self, node: Node, rank: int) -> tuple[int, int]:
+        """The positions that begin a pattern, and those that end it without a look at what follows."""
+        if has_look(node) or has_group(node):
+            return self._connect_layout(lay_out(node), rank)
+        _, first, last = self._place(node)
+        return first, last
+
+    def _new(self, ranges: Ranges) -> int:
+        self._sets.append(ranges)
+        self._follow.append(0)
+        return 1 << (len(self._sets) - 1)
+
+    def _context(self, ranges: Ranges, edge: bool, *, ahead: bool, rank: int) -> int:
+        """The position, as a bit, that reads the symbol before a match, or after it."""
+        key = (ranges, edge, rank if ahead else -1)
+        if key not in self._contexts:
+            self._contexts[key] = bit = self._new(ranges)
+            if ahead:
+                self.after |= bit
+                self.after_edge |= bit if edge else 0
+            else:
+                self.before |= bit
+                self.before_edge |= bit if edge else 0
+        return self._contexts[key]
+
+    def _connect_layout(self, layout: Layout, rank: int) -> tuple[int, int]:
+        bits = [self._new(ranges) for ranges in layout.sets]
+        self.group |= union(bits[number] for number in layout.group)
+        first = last = 0
+        for arrow in layout.arrows:
+            sources = [bits[number] for number in arrow.sources]
+            targets = [bits[number] for number in arrow.targets]
+            if arrow.begins:
+                if arrow.behind is None:
+                    first |= union(targets)
+                    self._prefer([1], targets)
+                else:
+                    context = self._context(*arrow.behind, ahead=False, rank=rank)
+                    self._connect(context, union(targets))
+                    self._prefer([context], targets)
+            elif arrow.ends:
+                if arrow.ahead is None:
+                    last |= union(sources)
+                else:
+                    self._connect(union(sources), self._context(*arrow.ahead, ahead=True, rank=rank))
+            else:
+                self._connect(union(sources), union(targets))
+                self._prefer(sources, targets)
+        return first, last
+
+    def _prefer(self, sources: Iterable[int], targets: Sequence[int]) -> None:
+        for source in sources:
+            self.preferred.setdefault(source, []).extend(targets)
+
+    def _place(self, node: Node) -> tuple[bool, int, int]:
+        """Lays a pattern out. Whether it can be empty, the positions that begin it, and those that end it."""
+        match node:
+            case Chars(ranges):
+                place = self._new(ranges)
+                return False, place, place
+            case Seq(items):
+                return self._place_all(items)
+            case Alt(items):
+                places = [self._place(item) for item in items]
+                firsts, lasts = (union(place[i] for place in places) for i in (1, 2))
+                return any(place[0] for place in places), firsts, lasts
+            case Repeat(item, least, most):
+                return self._place_repeat(item, least, most)
+            case Look():
+                raise AssertionError("look-around is laid out otherwise")
+
+    def _place_all(self, items: Iterable[Node]) -> tuple[bool, int, int]:
+        empty, first, last = True, 0, 0
+        for item in items:
+            item_empty, item_first, item_last = self._place(item)
+            self._connect(last, item_first)
+            first |= item_first if empty else 0
+            last = item_last | (last if item_empty else 0)
+            empty = empty and item_empty
+        return empty, first, last
+
+    def _place_repeat(self, item: Node, least: int, most: int | None) -> tuple[bool, int, int]:
+        # x{2,4} is laid out as x x (x x?)?, and x{2,} as x x+: each copy leads to the next one only.
+        if most == 0:
+            return True, 0, 0
+        copies = [self._place(item) for _ in range(most if most is not None else max(least, 1))]
+        can_be_empty = copies[0][0]
+        firsts, lasts, previous, through = 0, 0, 0, True
+        for number, (_, first, last) in enumerate(copies):
+            self._connect(previous, first)
+            firsts |= first if through else 0
+            # A copy that can be empty lets what is before it go on to what is after.
+            previous = last | (previous if can_be_empty else 0)
+            through = through and can_be_empty
+            if number + 1 >= least:
+                lasts |= previous
+        if most is None:
+            self._connect(copies[-1][2], copies[-1][1])
+        return can_be_empty or least == 0, firsts, lasts
+
+    def _connect(self, sources: int, targets: int) -> None:
+        for position in bits_of(sources):
+            self._follow[position] |= targets
+
+    def _measure(self) -> list[int]:
+        """For each position that can go on, how many more symbols a match needs at least."""
+        distance: dict[int, int] = {}
+        reached, wave, steps = 0, self.backwards.step(self.final | self.after), 1
+        while wave & ~reached:
+            for position in bits_of(wave & ~reached):
+                distance[position] = steps
+            reached |= wave
+            wave, steps = self.backwards.step(wave), steps + 1
+        return [distance.get(position, 0) for position in range(len(self._follow))]
+
+    # What is asked of them
+
+    def reads(self, symbol: str) -> int:
+        """The positions that read this symbol."""
+        found = self._reach.get(symbol)
+        if found is None:
+            if len(self._reach) >= _MAX_REACH:
+                self._reach.clear()
+            code = ord(symbol)
+            sets = (mask for ranges, mask in self._by_set.items() if any(a <= code <= b for a, b in ranges))
+            found = self._reach[symbol] = union(sets)
+        return found
+
+    def begins_with(self, symbol: str) -> bool:
+        return bool(self.first_after(None) & self.reads(symbol))
+
+    def first_after(self, before: str | None) -> int:
+        """The positions that may begin a match after a symbol (empty: at the text's beginning; None: anywhere)."""
+        if not self.before:
+            return self.first
+        return self.first | self.forwards.step(self.before if before is None else self.beside(before))
+
+    def beside(self, before: str) -> int:
+        """The contexts that a symbol before a match is; of none, the text's beginning."""
+        return self.reads(before) & self.before if before else self.before_edge
+
+    def rank(self, positions: int) -> int:
+        """The least rank of the patterns that end there; -1 if none does."""
+        if positions & self.final:
+            return next(ending.rank for ending in self.endings if positions & ending.final)
+        return -1
+
+    def rank_after(self, positions: int) -> int:
+        """The least rank of those that end before the symbol that was read."""
+        if positions & self.after:
+            return next(ending.rank for ending in self.endings if positions & ending.after)
+        return -1
+
+    def rank_at_edge(self, positions: int) -> int:
+        """The least rank of those that end if the text does."""
+        return self.rank_after(self.forwards.step(positions & self.final_edge) & self.after_edge)
+
+    def distance(self, positions: int) -> int:
+        """How many more symbols the nearest end is away, of the positions that can go on."""
+        return min((self._distances[position] for position in bits_of(positions & self.grows)), default=1 << 30)
+
+    def group_within(self, text: str, start: int, end: int, before: str) -> tuple[int, int]:
+        """Where in a match its group is: on the way through the pattern that it prefers."""
+        ways = [0] * (end - start)
+        back = self.final | self.backwards.step(self.after)
+        for at in range(end - 1, start - 1, -1):
+            ways[at - start] = back = back & self.reads(text[at])
+            back = self.backwards.step(back)
+        sources = [1, *(1 << position for position in bits_of(self.beside(before) if self.before else 0))]
+        inside: list[int] = []
+        for at in range(start, end):
+            choices = (target for source in sources for target in self.preferred.get(source, ()))
+            choice = next((target for target in choices if target & ways[at - start]), 0)
+            if choice & self.group:
+                inside.append(at)
+            sources = [choice]
+        return (inside[0], inside[-1] + 1) if inside else (start, end)
+
+
+class _Arrows:
+    """What a set of positions leads to. Most lead to the next, the one before or themselves: these go all at once."""
+
+    def __init__(self, targets: list[int]) -> None:
+        self._up = self._down = self._loop = self._others = 0
+        self._targets: dict[int, int] = {}
+        for position, mask in enumerate(targets):
+            here = 1 << position
+            rest = mask
+            for name, target in (("_up", here << 1), ("_down", here >> 1), ("_loop", here)):
+                if rest & target:
+                    setattr(self, name, getattr(self, name) | here)
+                    rest &= ~target
+            if rest:
+                self._others |= here
+                self._targets[here] = rest
+
+    def step(self, positions: int) -> int:
+        out = (positions & self._up) << 1 | (positions & self._down) >> 1 | positions & self._loop
+        others = positions & self._others
+        while others:
+            lowest = others & -others
+            out |= self._targets[lowest]
+            others ^= lowest
+        return out
+
+
+def bits_of(mask: int) -> Iterator[int]:
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
+
+
+def mask_of(positions: Iterable[int]) -> int:
+    return union(1 << position for position in positions)
+
+
+def union(masks: Iterable[int]) -> int:
+    out = 0
+    for mask in masks:
+        out |= mask
+    return out
+
+
+def _reversed(follow: list[int]) -> list[int]:
+    before = [0] * len(follow)
+    for position, targets in enumerate(follow):
+        for target in bits_of(targets):
+            before[target] |= 1 << position
+    return before

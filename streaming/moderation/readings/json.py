@@ -1,0 +1,52 @@
+"""JSON (RFC 8259): arguments of tools, and answers that were asked for in JSON."""
+
+from __future__ import annotations
+
+import re
+
+from streaming.moderation.readings.media import MediumReader, grammar
+from streaming.moderation.readings.signs import CODES, CODES_SO_FAR, decoded
+
+_CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+class JsonReader(MediumReader):
+    r"""Escapes as what they stand for, percent codes too. Outside strings a ``\`` is no JSON, so it does not matter."""
+
+    grammar = grammar(r"[\\%]", rf'(?P<json>\\["\\/bfnrt])|{CODES}', CODES_SO_FAR)
+
+    def _read_sign(self, sign: re.Match[str], data: str, base: int) -> None:
+        text, start, end = sign[0], base + sign.start(), base + sign.end()
+        chars = _CONTROLS.get(text[1], text[1]) if sign.lastgroup == "json" else decoded(str(sign.lastgroup), text)
+        if chars is None:
+            self.as_written(text, start)
+        else:
+            self.stands_for(chars, start, end)
+
+
+_QUOTES_AND_ESCAPES = re.compile(r'"|\\.?', re.DOTALL)
+
+
+class JsonStrings:
+    """Whether a place in a JSON text is within a string. It is told of the text as that is let go."""
+
+    def __init__(self) -> None:
+        self._is_inside = False
+        self._is_escaped = False
+
+    def passed(self, text: str) -> None:
+        self._is_inside, self._is_escaped = self._after(text)
+
+    def is_inside(self, text: str) -> bool:
+        """Whether what follows this text, which follows what has passed, is within a string."""
+        return self._after(text)[0]
+
+    def _after(self, text: str) -> tuple[bool, bool]:
+        if not text:
+            return self._is_inside, self._is_escaped
+        is_inside, is_escaped = self._is_inside, False
+        for sign in _QUOTES_AND_ESCAPES.finditer(text, int(self._is_escaped)):
+            if sign[0] == '"':
+                is_inside = not is_inside
+            is_escaped = sign[0] == "\\"
+        return is_inside, is_escaped

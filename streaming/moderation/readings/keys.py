@@ -1,0 +1,33 @@
+"""Which readings there are."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+Medium = Literal["markdown", "json", "plain"]
+"""What a text is written in. Its channel knows."""
+
+Kind = Literal["deep", "flat", "json", "written", "raw"]
+
+MEDIA: tuple[Medium, ...] = get_args(Medium)
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""The fullest reading first: of two matches that are alike that of the fuller one counts."""
+
+_OF_MEDIUM: dict[Medium, tuple[Kind, ...]] = {
+    "markdown": ("deep", "flat", "written"),
+    "json": ("json",),
+    "plain": ("written",),
+}
+
+
+def kinds_of(medium: Medium) -> tuple[Kind, ...]:
+    """The readings in which a rule that is not exact is compared."""
+    return _OF_MEDIUM[medium]
+
+
+class Key(NamedTuple):
+    """A reading: how deep, whether accents count, and whether a run of white space is one space."""
+
+    kind: Kind
+    accents: bool = False
+    spaces: bool = False

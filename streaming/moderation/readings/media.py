@@ -1,0 +1,111 @@
+"""What a medium's grammar is, and the transducer that all of them share.
+
+A sign is a piece of syntax: it is read as the character that it stands for, or as nothing. Between signs text is as it
+is written. A medium hands both on to the letters behind it, and keeps what could still become a sign.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from streaming.moderation.readings.letters import Letters
+
+
+class Grammar(NamedTuple):
+    """``may_begin`` finds where a sign may begin; ``sign`` is one, its group tells which; ``so_far`` may become one."""
+
+    may_begin: re.Pattern[str]
+    sign: re.Pattern[str]
+    so_far: re.Pattern[str]
+
+
+def grammar(may_begin: str, sign: str, so_far: str) -> Grammar:
+    return Grammar(re.compile(may_begin), re.compile(sign), re.compile(rf"(?:{so_far})\Z"))
+
+
+class MediumReader:
+    """Text as it is written. Others know signs besides."""
+
+    grammar = grammar("(?!)", "(?!)", "(?!)")
+
+    def __init__(self, letters: Letters) -> None:
+        self.letters = letters
+        self.pending = ""
+        """The end of what came, while it is undecided whether it is a sign."""
+        self.previous = ""
+        """The last character that was read as one."""
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether nothing that came matters to how what follows is read, but for ``previous``."""
+        return not self.pending
+
+    def is_written(self, text: str) -> bool:
+        """Whether it reads the text as it is written."""
+        return self.is_neutral and not self.grammar.may_begin.search(text)
+
+    def follow(self, other: MediumReader) -> None:
+        """Goes on where another is."""
+        self.pending, self.previous = other.pending, other.previous
+
+    def agrees(self, other: MediumReader) -> bool:
+        return self.pending == other.pending and self.previous == other.previous
+
+    def feed(self, text: str, *, final: bool) -> None:
+        """Spans count from the beginning of the text; what was pending is before it."""
+        data, base = self.pending + text, -len(self.pending)
+        at, size = 0, len(data)
+        while at < size:
+            done = self._step(data, at, base, final=final)
+            if done == at:
+                break
+            at = done
+        self.pending = data[at:]
+
+    def _step(self, data: str, at: int, base: int, *, final: bool) -> int:
+        """Reads on from ``at``; returns how far, which is ``at`` if that is undecided."""
+        limit = len(data)
+        if self.letters.is_after_line_break:
+            if (skipped := self._line_beginning(data, at)) > at:
+                return skipped
+            limit = at + 1
+        found = self.grammar.may_begin.search(data, at)
+        stop = min(found.start(), limit) if found else limit
+        if self.letters.spaces and (line := data.find("\n", at, stop)) >= 0:
+            stop = line + 1  # what a line begins with may be none of the text
+        if stop > at:
+            self.as_written(data[at:stop], base + at)
+            return stop
+        if not final and self.grammar.so_far.match(data, at) and not self._is_decided(data, at):
+            return at
+        sign = self.grammar.sign.match(data, at)
+        if sign is None:
+            self.as_written(data[at], base + at)
+            return at + 1
+        self._read_sign(sign, data, base)
+        return sign.end()
+
+    def as_written(self, text: str, start: int) -> None:
+        self.letters.as_written(text, start)
+        self.previous = text[-1]
+
+    def stands_for(self, chars: str, start: int, end: int) -> None:
+        self.letters.stands_for(chars, start, end)
+        self.previous = chars[-1]
+
+    def known_after(self, text: str) -> int:
+        """How many of the characters of a text decide how the first one is read."""
+        size = 1
+        while size < len(text) and self.grammar.so_far.match(text[:size]):
+            size += 1
+        return size
+
+    def _is_decided(self, data: str, at: int) -> bool:
+        return False
+
+    def _line_beginning(self, data: str, at: int) -> int:
+        return at
+
+    def _read_sign(self, sign: re.Match[str], data: str, base: int) -> None:
+        raise NotImplementedError

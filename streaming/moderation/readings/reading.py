@@ -1,0 +1,70 @@
+"""One reading of a text: medium, letters and spaces, one behind the other."""
+
+from __future__ import annotations
+
+from streaming.moderation.folding import TABLES
+from streaming.moderation.readings.json import JsonReader
+from streaming.moderation.readings.keys import Key, Kind
+from streaming.moderation.readings.letters import Letters
+from streaming.moderation.readings.markdown import DeepReader, FlatReader
+from streaming.moderation.readings.media import MediumReader
+from streaming.moderation.readings.plain import PlainReader
+from streaming.moderation.readings.spaces import Read, Symbols
+
+READERS: dict[Kind, type[MediumReader]] = {
+    "deep": DeepReader,
+    "flat": FlatReader,
+    "json": JsonReader,
+    "written": PlainReader,
+}
+
+
+class Reading:
+    """Text in, in pieces; symbols out, each with the span that it comes from."""
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.symbols = Symbols(spaces=key.spaces)
+        self.letters = Letters(self.symbols, accents=key.accents)
+        self.medium = READERS[key.kind](self.letters)
+        self._table = TABLES[key.accents]
+
+    @property
+    def undecided(self) -> int:
+        """How many of the last characters are not decided."""
+        spans = self.letters.spans
+        begin = spans[0][0] if spans else 0
+        return max(len(self.medium.pending), -begin)
+
+    def feed(self, text: str, *, final: bool = False) -> Read:
+        """What is decided; spans count from the beginning of this text."""
+        self.medium.feed(text, final=final)
+        if final:
+            self.letters.close()
+        self.letters.moved(len(text))
+        return self.symbols.take()
+
+    def feed_written(self, text: str) -> Read:
+        """The same of a text without signs."""
+        self.medium.as_written(text, 0)
+        self.letters.moved(len(text))
+        return self.symbols.take()
+
+    def follow(self, other: Reading) -> None:
+        """Goes on where another is."""
+        self.medium.follow(other.medium)
+        self.letters.follow(other.letters)
+        self.symbols.follow(other.symbols)
+
+    def agrees(self, other: Reading) -> bool:
+        """Whether both read whatever follows alike, but for the signs that one knows and the other does not."""
+        mine, others = self.letters, other.letters
+        return (
+            self.medium.is_neutral
+            and other.medium.is_neutral
+            and self.medium.previous == other.medium.previous
+            and mine.open == others.open
+            and mine.spans == others.spans
+            and self.symbols.after_space == other.symbols.after_space
+            and self.symbols.after_line_break == other.symbols.after_line_break
+        )

@@ -1,0 +1,104 @@
+"""What is shown of a match.
+
+What is read as nothing within it stays where it is, so that emphasis stays balanced. Each stretch of the text that is
+read at once gives one mask. JSON stays JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from streaming.moderation.folding import ATTACHED
+from streaming.moderation.loose import is_letter
+from streaming.moderation.rules import Rule
+from streaming.moderation.spelling import Match, Spelling
+from streaming.moderation.window import Window
+
+_LINE_BEGINNING = re.compile(r"[\s>]+")
+_WHITE = re.compile(r"\s+")
+
+
+class Rendering:
+    """What the actions of rules make of text. ``mask`` is one character that is no syntax anywhere."""
+
+    def __init__(self, window: Window, mask: str) -> None:
+        self._window = window
+        self._mask = mask
+
+    def shown(self, rule: Rule, match: Match, *, is_rest: bool = False) -> str:
+        """What is shown of a match; of its rest, if it was shown in part, no replacement a second time."""
+        text = rule.replacement if rule.action == "replace" and not is_rest else ""
+        if self._window.json:
+            return self._shown_in_json(rule, match, text, is_rest=is_rest)
+        if rule.action == "mask":
+            return self._masked(rule, match)
+        return text + self._kept(match)
+
+    def _masked(self, rule: Rule, match: Match) -> str:
+        start, stop = match.start, -match.minus_end
+        spelling = self._window.spellings[match.spelling]
+        if spelling.is_one_to_one and rule.compare != "loose":
+            return self._mask * (stop - start)
+        shown: list[str] = []
+        for gap, text, symbol in self._stretches(match):
+            is_separator = rule.compare == "loose" and not is_letter(symbol)
+            shown += (gap, text if is_separator else self._mask)
+        return "".join(shown)
+
+    def _kept(self, match: Match) -> str:
+        spelling = self._window.spellings[match.spelling]
+        return "" if spelling.is_one_to_one else "".join(gap for gap, _, _ in self._stretches(match))
+
+    def _stretches(self, match: Match) -> list[tuple[str, str, str]]:
+        """Each stretch of a match that is read at once: what before it is read as nothing, itself, its first symbol."""
+        raw, spelling = self._window.raw, self._window.spellings[match.spelling]
+        stretches = []
+        at, before = match.start, ""
+        for index in range(spelling.index(match.start), spelling.index_of_end(-match.minus_end)):
+            start, end = spelling.begin(index), spelling.end(index + 1)
+            if end > at:
+                gap = self._gap(raw[at:start], before) if start > at else ""
+                stretches.append((gap, raw[start:end], spelling.chars[index]))
+                at = end
+            before = spelling.chars[index]
+        return stretches
+
+    def _gap(self, text: str, before: str) -> str:
+        """What stays of what is read as nothing: not what belongs to the character before it."""
+        if before == " ":
+            run = (_LINE_BEGINNING if self._window.medium == "markdown" else _WHITE).match(text)
+        else:
+            run = ATTACHED.match(text)
+        return text[run.end() :] if run else text
+
+    def _shown_in_json(self, rule: Rule, match: Match, replacement: str, *, is_rest: bool) -> str:
+        raw = self._window.raw
+        inside = self._window.json is not None and self._window.json.is_inside(raw[: match.start])
+        shown: list[str] = []
+        if rule.action != "mask" and not is_rest:
+            quoted = json.dumps(replacement, ensure_ascii=False)
+            shown.append(quoted[1:-1] if inside else quoted)
+        for gap, text, symbol in self._stretches(match):
+            shown.append(gap)
+            if text == '"':
+                inside = not inside
+                shown.append(text)
+            elif rule.action == "mask":
+                is_separator = rule.compare == "loose" and not is_letter(symbol)
+                shown.append(text if is_separator else self._mask if inside else self._outside(text))
+            elif not inside and _STRUCTURE.match(text):
+                shown.append(text)
+        return "".join(shown)
+
+    def _outside(self, text: str) -> str:
+        """What a masked character is outside strings: a number stays one, and an object an object."""
+        return text if _STRUCTURE.match(text) else "0" if text.isdecimal() else self._mask
+
+
+_STRUCTURE = re.compile(r"[\s{}\[\]:,]")
+
+
+def takes_along(spelling: Spelling) -> bool:
+    """Whether what is read as nothing after a match goes with it."""
+    return not spelling.is_raw

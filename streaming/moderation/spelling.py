@@ -1,0 +1,201 @@
+"""A spelling: the part of a text that still matters, as one reading reads it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import NamedTuple
+
+from streaming.moderation.edges import Edges
+from streaming.moderation.readings import Key, Reading
+from streaming.moderation.readings.spaces import Read
+
+
+class Match(NamedTuple):
+    """A match, in characters of its window. The least of several is the one that counts.
+
+    ``looks`` is whether the symbol after it had to be known.
+    """
+
+    start: int
+    minus_end: int
+    rank: int
+    spelling: int = 0
+    looks: bool = False
+
+
+class Spelling:
+    """Symbols, and where each comes from. ``starts`` and ``ends`` are None while each is the character at its place."""
+
+    def __init__(self, number: int, key: Key) -> None:
+        self.number = number
+        self.key = key
+        self.is_raw = key.kind == "raw"
+        self.reading = None if self.is_raw else Reading(key)
+        self.size = 0  # characters of the window
+        self.chars = ""
+        self.starts: list[int] | None = None
+        self.ends: list[int] | None = None
+        self.before = ""  # the symbol before these
+        self.dropped = 0  # symbols before these
+        self.added = ""  # the symbols that came last
+        self.leader = self
+
+    @property
+    def undecided(self) -> int:
+        """Characters at the end whose reading is not decided."""
+        return self.reading.undecided if self.reading else 0
+
+    @property
+    def open(self) -> str:
+        """The last letter, while a mark could follow it."""
+        return self.reading.letters.open if self.reading else ""
+
+    @property
+    def pending(self) -> str:
+        """The end of the text, while it is undecided whether it is a sign."""
+        return self.reading.medium.pending if self.reading else ""
+
+    @property
+    def last(self) -> str:
+        """The last symbol; empty at the beginning of the text."""
+        return self.chars[-1:] or self.before
+
+    @property
+    def is_one_to_one(self) -> bool:
+        return self.starts is None
+
+    def read(self, text: str, *, final: bool = False) -> None:
+        """Reads on, whatever signs the text has."""
+        self._add(self.reading.feed(text, final=final) if self.reading else Read(text), len(text))
+
+    def read_written(self, text: str) -> None:
+        """Reads on in a text without signs."""
+        self._add(self.reading.feed_written(text) if self.reading else Read(text), len(text))
+
+    def _add(self, read: Read, length: int) -> None:
+        symbols, first, starts, ends = read
+        base = self.size
+        self.size += length
+        self.added = symbols
+        if not symbols:
+            return
+        first = base + (starts[0] if starts else first)
+        if first < 0:
+            # What was let go before it was decided cannot be part of a match any more.
+            gone = bisect_left(starts, -base) if starts else min(-first, len(symbols))
+            self.before = symbols[gone - 1]
+            self.dropped += gone
+            symbols = symbols[gone:]
+            starts, ends = (starts[gone:], ends[gone:]) if starts and ends else (None, None)
+            first = base + starts[0] if starts else max(first, 0)
+        count = len(self.chars)
+        self.chars += symbols
+        if self.starts is None and starts is None and (first == count or not symbols):
+            return
+        if self.starts is None or self.ends is None:
+            self.starts, self.ends = list(range(count)), list(range(1, count + 1))
+        if starts is None or ends is None:
+            self.starts += range(first, first + len(symbols))
+            self.ends += range(first + 1, first + 1 + len(symbols))
+        else:
+            self.starts += [base + at for at in starts]
+            self.ends += [base + at for at in ends]
+
+    def follow(self) -> None:
+        """Goes on where the leader is."""
+        leader = self.leader
+        self.size, self.chars, self.before, self.dropped = leader.size, leader.chars, leader.before, leader.dropped
+        self.starts = None if leader.starts is None else leader.starts[:]
+        self.ends = None if leader.ends is None else leader.ends[:]
+        if self.reading and leader.reading:
+            self.reading.follow(leader.reading)
+
+    def agrees(self) -> bool:
+        """Whether nothing tells it from the leader's any more."""
+        mine, leader = self.reading, self.leader.reading
+        return (
+            self.chars == self.leader.chars
+            and self.before == self.leader.before
+            and self.starts == self.leader.starts
+            and self.ends == self.leader.ends
+            and mine is not None
+            and leader is not None
+            and mine.agrees(leader)
+        )
+
+    def drop(self, count: int) -> None:
+        """Forgets what comes from the first characters of the window."""
+        self.size -= count
+        index = self.index(count)
+        if index:
+            self.dropped += index
+            self.before = self.chars[index - 1]
+            self.chars = self.chars[index:]
+        if self.starts is not None and self.ends is not None:
+            self.starts = [at - count for at in self.starts[index:]]
+            self.ends = [at - count for at in self.ends[index:]]
+            size = len(self.chars)
+            if size == self.size - self.undecided and self.starts == list(range(size)):
+                self.starts = self.ends = None
+
+    def drop_all(self) -> None:
+        if self.chars:
+            self.dropped += len(self.chars)
+            self.before = self.chars[-1]
+            self.chars = ""
+        self.starts = self.ends = None
+        self.size = 0
+
+    def index(self, at: int) -> int:
+        """The first symbol that comes from there or after."""
+        return min(at, len(self.chars)) if self.starts is None else bisect_left(self.starts, at)
+
+    def index_of_end(self, at: int) -> int:
+        """How many symbols end there or before."""
+        return min(at, len(self.chars)) if self.ends is None else bisect_left(self.ends, at + 1)
+
+    def begin(self, index: int) -> int:
+        """Where a symbol comes from; the one that is to come, from what is not decided."""
+        if index >= len(self.chars):
+            return max(self.size - self.undecided, 0)
+        return index if self.starts is None else self.starts[index]
+
+    def end(self, index: int) -> int:
+        """Where the symbol before ``index`` ends."""
+        return index if self.ends is None else self.ends[index - 1]
+
+    def symbol_before(self, index: int) -> str:
+        return self.chars[index - 1] if index else self.before
+
+    def known_at(self, match: Match, edges: Edges, raw: str) -> int:
+        """How much of the window has to be there for a match to be known."""
+        after = self.index_of_end(-match.minus_end)
+        needs_next = match.looks or edges.waits(self.chars[after - 1])
+        return self._decided_at(after + needs_next, raw)
+
+    def end_of_known(self, end: int, known: int, raw: str) -> int:
+        """Where the last symbol ends that does so there or before, and is decided when so much has come."""
+        count = self.index_of_end(end)
+        while count and self._decided_at(count, raw) > known:
+            count -= 1
+        return self.end(count) if count else 0
+
+    def _decided_at(self, count: int, raw: str) -> int:
+        """How much of the window has to be there for the first ``count`` symbols to be decided."""
+        if count > len(self.chars):
+            return len(raw) + 1
+        if self.is_raw or self.reading is None:
+            return self.end(count)
+        own = Reading(self.key)
+        own.feed(raw[self.begin(count - 1) : self.end(count)])
+        if not own.letters.open:
+            return self._read_at(count - 1, raw)
+        # An open letter is decided by the next one that has come.
+        return self._read_at(count, raw) if count < len(self.chars) else len(raw) + 1
+
+    def _read_at(self, index: int, raw: str) -> int:
+        """How much has to be there for a symbol's sign to be read."""
+        start, end = self.begin(index), self.end(index + 1)
+        if end - start > 1 or self.reading is None:
+            return end
+        return start + self.reading.medium.known_after(raw[start:])
