@@ -89,6 +89,11 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         for name in ("pattern", "replacement", "category", "note"):
             if name in self.fields:
                 self.fields[name].widget.attrs["dir"] = "auto"
+        for name in ("valid_from", "valid_until"):
+            # Django's two inputs stand beside one label, which is that of neither.
+            widget = self.fields[name].widget if name in self.fields else None
+            for part, said in zip(getattr(widget, "widgets", ()), (_("Date"), _("Time")), strict=False):
+                part.attrs["aria-label"] = f"{self.fields[name].label}: {said}"
         for name in _DEFAULTS:
             # A pattern and an action alone make a rule.
             if name in self.fields:

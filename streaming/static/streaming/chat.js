@@ -124,8 +124,8 @@ export class ChatPanel extends Panel {
       if (saved.state !== "running") turn.end(saved.state, saved.reason);
     }
     this.#code.refresh();
-    this.#scroll.toEnd();
     const last = turns.at(-1);
+    if (last) this.#scroll.toEnd();
     if (last && last.state !== "running") this.setStatus(last.state);
     if (last?.state === "running") {
       this.#lastEventId = lastEventId;

@@ -25,6 +25,9 @@ export class Code {
 
   /** After each frame that showed more. Colours are fetched when the first code in a language comes. */
   refresh() {
+    // What scrolls by itself is scrolled by keys, too.
+    for (const wide of this.#root.querySelectorAll(":is(pre, table, .math.display):not([tabindex])"))
+      if (wide.scrollWidth > wide.clientWidth) wide.setAttribute("tabindex", "0");
     if (this.#highlighter) this.#highlighter.refresh(this.#root);
     else if (!this.#isLoading && CSS.highlights && this.#root.querySelector("code[class]")) void this.#load();
   }

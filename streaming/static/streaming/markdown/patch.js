@@ -159,7 +159,7 @@ function syncAttributes(node, wanted) {
   if (node.style.textAlign !== align) node.style.textAlign = align;
   wanted.delete("style");
   for (const name of node.getAttributeNames())
-    if (!wanted.has(name) && name !== "style" && name !== CURSOR) node.removeAttribute(name);
+    if (!wanted.has(name) && !["style", "tabindex", CURSOR].includes(name)) node.removeAttribute(name);
   for (const [name, value] of wanted)
     if (node.getAttribute(name) !== String(value)) node.setAttribute(name, String(value));
 }
