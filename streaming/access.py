@@ -11,7 +11,6 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
@@ -20,12 +19,12 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
 from streaming import api_keys, conf, upstreams
+from streaming.errors import Denied
 from streaming.formats import FormatError
-from streaming.journal import Gap, JournalError, UnknownStream
 from streaming.models import ApiKey
-from streaming.moderation import RuleError
-from streaming.requests import BODY_IN_SCOPE, BadRequest, collect_body, refusal_of_body
-from streaming.responses import errors_at, failure_of
+from streaming.problems import EXPECTED, Problem, Renderer, problem_json, problem_of
+from streaming.requests import BODY_IN_SCOPE, collect_body, refusal_of_body
+from streaming.responses import label_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,23 +33,19 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
-class Denied(Exception):
-    """This request may not come in."""
-
-    def __init__(self, status: HTTPStatus, detail: str, **more: Any) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.more = more
-
-
 def guarded(
-    *methods: str, everyone: bool | Callable[..., bool] = False, signed: bool = False, arriving: bool = False
+    *methods: str,
+    everyone: bool | Callable[..., bool] = False,
+    signed: bool = False,
+    arriving: bool = False,
+    errors: Renderer = problem_json,
 ) -> Callable[[View], View]:
     """A view for those who may use upstreams, by these methods only (none named: any). Its errors become problems.
 
     ``everyone``: who they are does not matter; or a function of the view's arguments that says whether it does.
     ``signed``: this site's own relay may come from whatever page it relays for. ``arriving``: the view takes the body
-    as it comes; else it is read here, once it is clear that its sender may come in. HEAD comes with GET.
+    as it comes; else it is read here, once it is clear that its sender may come in. HEAD comes with GET. ``errors``
+    renders problems for the view's clients.
     """
     if "GET" in methods:
         methods = tuple(dict.fromkeys(("GET", "HEAD", *methods)))
@@ -59,7 +54,7 @@ def guarded(
         @csrf_exempt  # it is checked below, and only when a session is what lets a request in
         @functools.wraps(view)
         async def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            origin, refuse = None, errors_at(request)
+            origin = None
             try:
                 relayed = signed and upstreams.is_signed(request)
                 origin = None if relayed else _allowed_origin(request)
@@ -76,53 +71,24 @@ def guarded(
                 response = await view(request, *args, **kwargs)
                 if request.method == "HEAD" and response.streaming and not arriving:
                     response = await _head_of(response)
-            except Denied as denied:
-                more = {key: value for key, value in denied.more.items() if value is not None}
-                response = refuse(denied.status, str(denied), **more)
-            except BadRequest as bad:
-                response = refuse(bad.status, str(bad), **{key: value for key, value in bad.more.items() if value})
-            except RuleError:
-                # Unmoderated text never goes out.
-                response = refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the moderation rules cannot be carried out")
-            except ImproperlyConfigured:
-                logger.exception("an upstream's settings are wrong")
-                detail = "the site's settings are wrong: 'manage.py check' says which"
-                response = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
-            except JournalError as error:
-                status, headers = _refusal_of_journal(error)
-                response = refuse(status, str(error), headers=headers)
-            except (upstreams.UpstreamError, FormatError) as error:
-                if refusal := refusal_of_body(request):
-                    response = refuse(refusal.status, str(refusal))
-                else:
-                    failure = failure_of(error)
-                    response = refuse(failure.status, failure.detail, headers=_headers_of(error), facts=failure.facts)
+            except EXPECTED as error:
+                response = errors(_problem_of(error, request))
             return _with_cors(response, request, origin) if "Origin" in request.headers else response
 
         guard.reads_its_body = True  # type: ignore[attr-defined]  # see streaming/request_body.py
+        guard.errors = errors  # type: ignore[attr-defined]  # see problems.renderer_at
         return guard
 
     return decorate
 
 
-def _headers_of(error: Exception) -> dict[str, str]:
-    match error:
-        case upstreams.PostOnly():
-            return {"Allow": "POST"}
-        case upstreams.Busy():
-            return {"Retry-After": "1"}
-        case upstreams.Refused(retry_after=when) if when:
-            return {"Retry-After": when}
-    return {}
-
-
-def _refusal_of_journal(error: JournalError) -> tuple[HTTPStatus, dict[str, str]]:
-    match error:
-        case UnknownStream():
-            return HTTPStatus.NOT_FOUND, {}
-        case Gap():
-            return HTTPStatus.GONE, {}
-    return HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "1"}
+def _problem_of(error: Exception, request: HttpRequest) -> Problem:
+    if isinstance(error, upstreams.UpstreamError | FormatError) and (refusal := refusal_of_body(request)):
+        error = refusal  # passing the body on failed because of what the client sent
+    problem = problem_of(error)
+    if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s failed", label_of(request), exc_info=error)
+    return problem
 
 
 def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:

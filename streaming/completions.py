@@ -12,8 +12,10 @@ from django.http.response import HttpResponseBase
 
 from streaming import formats, guardrails, resumption, sources, upstream_settings, upstreams
 from streaming.access import guarded, may_use_upstreams, require_caller
+from streaming.errors import BadRequest
+from streaming.problems import openai_error
 from streaming.relay import EventReader, Relay, TextChunks
-from streaming.requests import BadRequest, CompletionRequest, as_query, filled_playback, read_completion_request
+from streaming.requests import CompletionRequest, as_query, filled_playback, read_completion_request
 from streaming.responses import Source
 
 SIMULATED = "simulated"
@@ -22,7 +24,7 @@ SIMULATED = "simulated"
 _began = int(time.time())
 
 
-@guarded("POST", everyone=True)  # of the body's model it depends who may come in
+@guarded("POST", everyone=True, errors=openai_error)  # of the body's model it depends who may come in
 async def chat_completions(request: HttpRequest) -> HttpResponseBase:
     asked = read_completion_request(request)
     if asked.model == SIMULATED:
@@ -105,7 +107,7 @@ def _found(model: str) -> tuple[str, str]:
     return found
 
 
-@guarded("GET", everyone=True)
+@guarded("GET", everyone=True, errors=openai_error)
 async def models(request: HttpRequest) -> HttpResponseBase:
     """Those that the caller may use."""
     upstreams_models = upstream_settings.models() if await may_use_upstreams(request) else {}
@@ -113,7 +115,7 @@ async def models(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse({"object": "list", "data": [_model(name, owner) for name, (owner, _) in listed.items()]})
 
 
-@guarded("GET", everyone=True)
+@guarded("GET", everyone=True, errors=openai_error)
 async def model(request: HttpRequest, name: str) -> HttpResponseBase:
     if name != SIMULATED:
         await require_caller(request)
@@ -125,7 +127,7 @@ def _model(name: str, owner: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": _began, "owned_by": owner}
 
 
-@guarded(everyone=True)
+@guarded(everyone=True, errors=openai_error)
 async def elsewhere(request: HttpRequest) -> HttpResponseBase:
     detail = f"there is no {request.path}; this site has /v1/chat/completions and /v1/models"
     raise BadRequest(detail, HTTPStatus.NOT_FOUND, code="unknown_url")

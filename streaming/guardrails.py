@@ -13,11 +13,11 @@ from django.http import HttpRequest
 
 from streaming import answer, formats, hit_log, rulebook
 from streaming.answer import PAUSE, AnswerModeration
+from streaming.errors import PromptBlocked, PromptTooDeep
 from streaming.formats import Delta, Notice, Part, StreamEnd, TextPart
 from streaming.hit_context import HitHandler
 from streaming.models import Direction
 from streaming.moderation import RuleSet
-from streaming.requests import BadRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +86,15 @@ async def moderate_complete_texts(
 
 
 async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, on_hit: HitHandler | None = None) -> None:
-    """A chat completion request whose texts the rules have seen, changed where it stands. BadRequest if one blocks."""
+    """Moderates the texts of a chat completion request in place. PromptBlocked if a rule blocks one of them."""
     try:
         texts, refs = formats.extract_prompt(fields)
     except RecursionError as error:
-        raise BadRequest("the body has more objects in objects than can be read") from error
+        raise PromptTooDeep from error
     moderated = await moderate_complete_texts(texts, rule_set, on_hit)
     if moderated.is_blocked:
-        why = moderated.notices[-1]
-        about = f" ({why.category})" if why.category else ""
-        said = f": {why.notice}" if why.notice else ""
-        raise BadRequest(f"the prompt was blocked by a moderation rule{about}{said}", code="content_filter")
+        notice = moderated.notices[-1]
+        raise PromptBlocked(notice.category, notice.notice)
     formats.put_back(refs, moderated.texts)
 
 

@@ -10,8 +10,9 @@ from http import HTTPStatus
 from streaming import registry, upstreams
 from streaming.interruptible_wait import NEVER, Interrupted, InterruptibleWait
 from streaming.journal import JournalError, LogReader, StreamLog
+from streaming.problems import problem_of
 from streaming.relay import Relay
-from streaming.responses import TURN, Source, failure_of
+from streaming.responses import TURN, Source
 
 logger = logging.getLogger(__name__)
 
@@ -129,12 +130,12 @@ class LiveStream:
             raise
         except upstreams.UpstreamError as error:
             self._error = f"error: {error}"
-            return relay.fail(failure_of(error))
+            return relay.fail(problem_of(error).failure)
         except Exception as error:  # noqa: BLE001 (an exception that left the stream would hang its client)
             return self._failed(error)
 
     def _failed(self, error: Exception) -> bytes:
-        failure = failure_of(error)
+        failure = problem_of(error).failure
         self._error = f"error: {failure.detail}"
         if failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("%s failed", self._label, exc_info=error)

@@ -27,8 +27,8 @@ from django.urls import get_script_prefix, reverse
 from django.utils.deprecation import MiddlewareMixin
 
 from streaming import conf
+from streaming.problems import Problem, renderer_at
 from streaming.requests import BODY_IN_SCOPE
-from streaming.responses import errors_at
 from streaming.upstreams import allowed_host
 
 logger = logging.getLogger(__name__)
@@ -214,13 +214,11 @@ class UnmigratedMiddleware(_ExceptionMiddleware):
             missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
         except DatabaseError:
             logger.exception("the database does not answer")
-            return errors_at(request)(
-                HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer; the server's log tells more"
-            )
+            return self._refuse(request, "the database does not answer; see the server's log")
         if not missing:
             return None
         detail = "the database has not been migrated: run 'uv run manage.py migrate' (or 'python manage.py migrate')"
         return self._refuse(request, detail)
 
     def _refuse(self, request: HttpRequest, detail: str) -> HttpResponseBase:
-        return errors_at(request)(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+        return renderer_at(request.path_info)(Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail))

@@ -10,15 +10,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from http import HTTPStatus
-from types import SimpleNamespace
 from typing import Any, cast
 
-from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 
 from streaming import conf
-from streaming.requests import BODY_IN_SCOPE, BadRequest
-from streaming.responses import errors_at
+from streaming.errors import BadRequest
+from streaming.problems import problem_of, renderer_at
+from streaming.requests import BODY_IN_SCOPE
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -218,8 +217,8 @@ async def limit_body(application: Any, scope: Scope, receive: Receive, send: Sen
 
 
 async def _refuse(path: str, refused: BadRequest, send: Send) -> None:
-    said = errors_at(cast("HttpRequest", SimpleNamespace(path_info=path)))(refused.status, str(refused))
-    headers = [(key.encode(), value.encode("latin-1")) for key, value in said.items()]
-    headers.append((b"content-length", str(len(said.content)).encode()))
+    response = renderer_at(path)(problem_of(refused))
+    headers = [(key.encode(), value.encode("latin-1")) for key, value in response.items()]
+    headers.append((b"content-length", str(len(response.content)).encode()))
     await send({"type": "http.response.start", "status": refused.status.value, "headers": headers})
-    await send({"type": "http.response.body", "body": said.content})
+    await send({"type": "http.response.body", "body": response.content})

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 from django import forms
 from django.http import HttpRequest
 
+from streaming.errors import BadRequest
 from streaming.sources import DOCUMENTS, Playback
 
 BODY_IN_SCOPE = "streaming.body"
@@ -19,29 +20,6 @@ BODY_IN_SCOPE = "streaming.body"
 
 READ_BODY_IN_SCOPE = "streaming.read_body"
 """Where it is left once it was read whole."""
-
-
-class BadRequest(ValueError):
-    """What the reader sent cannot be carried out. ``errors`` names each field that is wrong.
-
-    ``code`` is a word that a program can act on, one of OpenAI's.
-    """
-
-    def __init__(
-        self,
-        detail: str,
-        status: HTTPStatus = HTTPStatus.BAD_REQUEST,
-        errors: dict[str, list[str]] | None = None,
-        code: str | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.errors = errors or {}
-        self.code = code
-
-    @property
-    def more(self) -> dict[str, Any]:
-        return {"errors": self.errors, "code": self.code}
 
 
 class PlaybackForm(forms.Form):

@@ -1,4 +1,4 @@
-"""The answers that are not pages: event streams, and problems in the words of RFC 9457."""
+"""The responses that stream: event streams, and relayed responses."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from http import HTTPStatus
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Awaitable, Iterable
+from typing import Protocol
 from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
 from django.db import connections
-from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 
-from streaming import sse, upstreams
-from streaming.formats import Failure, FormatError
-from streaming.formats.errors import NO_FACTS, client_status
+from streaming import upstreams
 from streaming.interruptible_wait import Interrupted, InterruptibleWait
 
 logger = logging.getLogger(__name__)
@@ -55,75 +52,6 @@ class Source(Protocol):
 class Closable(Protocol):
     def close(self) -> None:
         """More than once does no harm."""
-
-
-def problem(status: HTTPStatus | int, detail: str, **more: Any) -> JsonResponse:
-    """An error before the first byte, as RFC 9457's ``application/problem+json``."""
-    status = HTTPStatus(status)
-    headers, facts = more.pop("headers", None), more.pop("facts", NO_FACTS)
-    known = {key: value for key, value in (("code", facts.code), ("param", facts.param)) if value is not None}
-    return JsonResponse(
-        {"status": status.value, "title": status.phrase, "detail": detail, **known, **more},
-        status=status,
-        content_type="application/problem+json",
-        headers={"Cache-Control": "no-store", **(headers or {})},
-    )
-
-
-def openai_error(status: HTTPStatus | int, detail: str, **more: Any) -> JsonResponse:
-    """An error before the first byte, in the shape that OpenAI's clients know. ``code`` is a word for programs.
-
-    ``facts`` is what an upstream said of it, in words that may be shown.
-    """
-    status, errors = HTTPStatus(status), more.get("errors") or {}
-    param = next(iter(errors)) if len(errors) == 1 else None
-    facts = more.get("facts", NO_FACTS).public()
-    error = {"message": detail, "type": _error_type(status), "param": param, "code": more.get("code"), **facts}
-    headers = {"Cache-Control": "no-store", **(more.get("headers") or {})}
-    return JsonResponse({"error": error}, status=status, headers=headers)
-
-
-def _error_type(status: HTTPStatus) -> str:
-    match status:
-        case HTTPStatus.UNAUTHORIZED:
-            return "authentication_error"
-        case HTTPStatus.FORBIDDEN:
-            return "permission_error"
-        case HTTPStatus.TOO_MANY_REQUESTS:
-            return "rate_limit_error"
-    return "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
-
-
-def errors_at(request: HttpRequest) -> Callable[..., JsonResponse]:
-    """How errors are said at this address: ``problem``, or ``openai_error`` where OpenAI's clients come."""
-    return openai_error if f"{request.path_info}/".startswith("/v1/") else problem
-
-
-def failure_of(error: Exception) -> Failure:
-    """What an error is to a reader; the one place where a situation becomes a status."""
-    match error:
-        case upstreams.Silent():
-            return _failure(HTTPStatus.GATEWAY_TIMEOUT, str(error))
-        case upstreams.Closed():
-            return _failure(HTTPStatus.FORBIDDEN, str(error))
-        case upstreams.Unknown():
-            return _failure(HTTPStatus.NOT_FOUND, str(error))
-        case upstreams.Outside() | upstreams.BadPrompt():
-            return _failure(HTTPStatus.BAD_REQUEST, str(error))
-        case upstreams.PostOnly():
-            return _failure(HTTPStatus.METHOD_NOT_ALLOWED, str(error))
-        case upstreams.Busy():
-            return _failure(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        case upstreams.Refused(status=status, facts=facts):
-            status = HTTPStatus(client_status(status, facts))
-            return Failure(status.value, status.phrase, str(error), facts)
-        case upstreams.UpstreamError() | sse.StreamError() | FormatError():
-            return _failure(HTTPStatus.BAD_GATEWAY, str(error))
-    return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log tells more")
-
-
-def _failure(status: HTTPStatus, detail: str) -> Failure:
-    return Failure(status.value, status.phrase, detail)
 
 
 def label_of(request: HttpRequest) -> str:

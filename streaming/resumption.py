@@ -19,6 +19,7 @@ from django.urls import reverse
 
 from streaming import conf, registry, request_scope, sse
 from streaming.access import may_use_upstreams, require_caller
+from streaming.errors import BadRequest
 from streaming.formats import Failure, Writer
 from streaming.journal import (
     AlreadyClaimed,
@@ -32,7 +33,7 @@ from streaming.journal import (
 )
 from streaming.live_stream import JoinedStream, LiveStream
 from streaming.relay import Relay
-from streaming.requests import BadRequest, is_a_return, read_body
+from streaming.requests import is_a_return, read_body
 from streaming.responses import EventStreamResponse, Source, label_of
 
 Start = Callable[[], Awaitable[tuple[Source, Relay]]]

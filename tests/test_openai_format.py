@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from streaming import formats, guardrails
 from streaming.answer import AnswerModeration, clean
+from streaming.errors import PromptBlocked, PromptTooDeep
 from streaming.formats import OpenAIReader, OpenAIRelay, OpenAIWriter
 from streaming.formats.errors import ErrorFacts, read_error_body
 from streaming.formats.templates import ChunkTemplateCache
 from streaming.hit_context import HitContext
 from streaming.moderation import Rule, RuleSet
 from streaming.relay import EventReader, Relay
-from streaming.requests import BadRequest
 from streaming.sse import Message, Parser, encode
 
 RULES = RuleSet(
@@ -789,17 +789,17 @@ class TestPrompts:
     async def test_that_are_blocked_say_so(self) -> None:
         fields = {"messages": [{"role": "user", "content": "please stop here"}]}
 
-        with pytest.raises(BadRequest, match=r"blocked by a moderation rule \(test\): Let us stop\.") as blocked:
+        with pytest.raises(PromptBlocked, match=r"blocked by a moderation rule \(test\): Let us stop\.") as blocked:
             await guardrails.moderate_prompt(fields, RULES)
 
-        assert blocked.value.code == "content_filter"
+        assert (blocked.value.category, blocked.value.notice) == ("test", "Let us stop.")
 
     async def test_may_not_be_deeper_than_can_be_read(self) -> None:
         deep: Any = "darn"
         for _ in range(5000):
             deep = [deep]
 
-        with pytest.raises(BadRequest, match="more objects in objects"):
+        with pytest.raises(PromptTooDeep):
             await guardrails.moderate_prompt({"messages": deep}, RULES)
 
     async def test_of_any_length_leave_the_loop_its_turns(self) -> None:

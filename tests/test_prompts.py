@@ -11,9 +11,10 @@ from django.test import AsyncRequestFactory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streaming.errors import BadRequest, PromptBlocked, PromptTooDeep
 from streaming.guardrails import moderate_prompt
 from streaming.moderation import Rule, RuleSet
-from streaming.requests import BadRequest, read_completion_request
+from streaming.requests import read_completion_request
 
 RULES = RuleSet([Rule(1, "darn"), Rule(2, "so long", action="block")])
 PNG = "data:image/png;base64,iVBORdarnKGgo="
@@ -72,7 +73,7 @@ class TestWordsAreModerated:
         assert "darn" not in json.dumps(await moderated(**fields))
 
     async def test_and_a_block_is_one_in_a_name_too(self) -> None:
-        with pytest.raises(BadRequest, match="blocked by a moderation rule"):
+        with pytest.raises(PromptBlocked, match="blocked by a moderation rule"):
             await moderated(tools=[{"function": {"name": "f", "parameters": {"properties": {"so long": {}}}}}])
 
 
@@ -154,7 +155,7 @@ async def test_whatever_a_request_says_it_is_refused_or_nothing_passes_unseen(fi
     try:
         asked = read_completion_request(request).fields
         await moderate_prompt(asked, RULES)
-    except BadRequest:
+    except (BadRequest, PromptBlocked, PromptTooDeep):
         return
 
     json.dumps(asked, allow_nan=False).encode()

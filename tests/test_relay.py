@@ -14,8 +14,8 @@ from streaming.answer import AnswerModeration
 from streaming.formats import CUT, READERS, Delta, Failure, NativeWriter, Notice, Part, Snapshot, StreamEnd
 from streaming.hit_context import HitContext
 from streaming.moderation import Rule, RuleSet
+from streaming.problems import problem_of
 from streaming.relay import MAX_MESSAGE_CHARS, EncodedRelay, EventReader, Relay, TextChunks
-from streaming.responses import failure_of
 from streaming.sse import Message, Parser, encode
 from streaming.upstreams import Broken, Silent
 
@@ -78,7 +78,7 @@ def drive(relay: Relay, items: Iterable[Any], parts: list[Part]) -> Batches:
 
     with closing(relay):
         for item in items:
-            relay.fail(failure_of(item)) if isinstance(item, Exception) else relay.feed(item)
+            relay.fail(problem_of(item).failure) if isinstance(item, Exception) else relay.feed(item)
             while relay.is_behind:
                 relay.resume()
             note()
@@ -353,7 +353,7 @@ def test_what_goes_wrong_with_the_upstream_is_the_last_part_and_what_was_held_co
 ) -> None:
     batches = moderated([wire(*deltas("oh dar")), error])
 
-    assert told(batches) == [Delta("oh dar"), failure_of(error)]
+    assert told(batches) == [Delta("oh dar"), problem_of(error).failure]
 
 
 def test_a_message_may_be_8_megabytes_long_and_no_longer() -> None:

@@ -11,9 +11,9 @@ from django.test import AsyncRequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streaming.errors import BadRequest
 from streaming.requests import (
     BODY_IN_SCOPE,
-    BadRequest,
     arriving_body,
     is_a_return,
     raw_path_after,

@@ -20,8 +20,9 @@ from streaming import formats, upstreams
 from streaming.answer import AnswerModeration
 from streaming.live_stream import LiveStream
 from streaming.moderation import RuleSet
+from streaming.problems import problem_of
 from streaming.relay import EventReader, Relay
-from streaming.responses import EventStreamResponse, failure_of
+from streaming.responses import EventStreamResponse
 from streaming.upstreams import (
     Refused,
     Silent,
@@ -714,7 +715,7 @@ class TestRelaying:
         with pytest.raises(upstreams.UpstreamError) as refused:
             await relayed()
 
-        assert failure_of(refused.value).status == 502
+        assert problem_of(refused.value).status == 502
         assert await asyncio.to_thread(upstream.left.wait, 20)
 
     @pytest.mark.parametrize("status", ["100 Continue", "103 Early Hints", "199 Whatever"])
@@ -741,7 +742,7 @@ class TestRelaying:
         with pytest.raises(upstreams.Closed, match=r"the upstream 'default' is not open to /proxy$") as closed:
             await relayed()
 
-        assert failure_of(closed.value).status == 403
+        assert problem_of(closed.value).status == 403
         assert upstream.accepted == 0
         assert "STREAMING_UPSTREAMS['default'] would need 'PROXY': True" in said_in_log()
 

@@ -1,0 +1,59 @@
+"""Why a request is refused: one class for each situation. ``problems.py`` turns them into an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+
+class BadRequest(ValueError):
+    """The request is malformed. ``errors`` names each field that is wrong.
+
+    ``code`` is one of OpenAI's error codes, for programs.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        status: HTTPStatus = HTTPStatus.BAD_REQUEST,
+        errors: dict[str, list[str]] | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.errors = errors or {}
+        self.code = code
+
+
+class Denied(Exception):
+    """The caller may not make this request. ``extensions`` are further members of the problem (RFC 9457, 3.2)."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **extensions: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.headers = headers or {}
+        self.extensions = extensions
+
+
+class PromptBlocked(Exception):
+    """A moderation rule blocks the prompt. ``notice`` is the rule's message to the user; both may be empty."""
+
+    def __init__(self, category: str = "", notice: str = "") -> None:
+        message = "the prompt was blocked by a moderation rule"
+        super().__init__(message + (f" ({category})" if category else "") + (f": {notice}" if notice else ""))
+        self.category = category
+        self.notice = notice
+
+
+class PromptTooDeep(Exception):
+    """The prompt's JSON is nested too deeply to be moderated."""
