@@ -46,7 +46,7 @@ class Guardrail:
 
 async def begin(request: HttpRequest, upstream: str, stream: str | None = None) -> Guardrail:
     """The guardrail of a stream of this upstream, under an id of its own unless it has one."""
-    stream, who = stream or formats.new_stream_id(), await hit_log.name_of(request)
+    stream, who = stream or formats.new_stream_id(), await hit_log.username_of(request)
 
     async def of(direction: Direction) -> tuple[RuleSet, HitHandler]:
         snapshot = await rulebook.current(upstream, direction)

@@ -1,4 +1,4 @@
-"""A match that counted, with the text around it, for moderators. Pure: a moderator's outcomes in, contexts out."""
+"""Hits with the text before and after them, for moderators. Pure: takes a moderator's outcomes, gives contexts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from streaming.moderation import MAX_SPAN, Hit, Outcome, Rule, Text
 
 CONTEXT = 40
-"""Characters on either side of a match that are kept with it."""
+"""How many characters before and after a match are kept with it."""
 
 MAX_TEXT = 4 * MAX_SPAN
-"""Characters of a match that are kept: invisible ones in it do not count for its rule, but may be any number."""
+"""How many characters of a match are kept: it can exceed MAX_SPAN, which does not count ignorable characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class HitContext:
-    """A match that counted: characters ``start`` to ``end`` of one channel's text, and what stands around it."""
+    """A match on which a rule acted: characters ``start`` to ``end`` of one channel's text, and the text around it."""
 
     rule: Rule
     start: int
@@ -30,11 +30,11 @@ class HitContext:
 
 
 HitHandler = Callable[[HitContext], None]
-"""Called with each hit by the stream itself, so it may neither wait nor fail."""
+"""Called by the stream with each hit, on the event loop, so it must neither block nor raise."""
 
 
 class ContextRecorder:
-    """Remembers enough of one channel's text to say what stands around a match; that which follows it may yet come."""
+    """Keeps enough of one channel's text to report each hit with its context, once the text after it has arrived."""
 
     def __init__(
         self, on_hit: HitHandler, channel: str = "content", choice: int = 0, *, may_rewind: bool = False
@@ -47,15 +47,15 @@ class ContextRecorder:
         self._first = 0  # characters before the first piece
         self._end = 0
         self._waiting: list[Hit] = []
-        self._reported_before: set[tuple[int | str, int, int]] = set()  # of the text that began anew
+        self._reported_before: set[tuple[int | str, int, int]] = set()  # before the text was restarted
         self._reported: list[tuple[int | str, int, int]] = []
 
     def record(self, text: str, outcomes: Iterable[Outcome], held: int) -> None:
-        """What was fed, what came of it, and how much of it is not decided yet."""
+        """The text that was fed to the moderator, its outcomes, and how many characters it still holds."""
         if text:
             self._pieces.append(text)
             self._end += len(text)
-        self._waiting += [each for each in outcomes if not isinstance(each, Text)]
+        self._waiting += [outcome for outcome in outcomes if not isinstance(outcome, Text)]
         while self._waiting and self._waiting[0].end + CONTEXT <= self._end:
             self._report(self._waiting.pop(0))
         keep = held + MAX_TEXT + 2 * CONTEXT
@@ -63,14 +63,14 @@ class ContextRecorder:
             self._first += len(self._pieces.popleft())
 
     def rewind(self) -> None:
-        """The text begins anew; a hit that was handed on is not handed on again."""
+        """The text starts again from its beginning; hits that were reported are not reported twice."""
         self.finish()
         self._reported_before.update(self._reported)
         self._pieces.clear()
         self._first = self._end = 0
 
     def finish(self) -> None:
-        """No more text comes."""
+        """Report what is waiting: no more text will arrive."""
         while self._waiting:
             self._report(self._waiting.pop(0))
 

@@ -1,4 +1,4 @@
-"""Hits of moderation rules go into the database, and no stream waits for that."""
+"""Records hits of moderation rules in the database, from a background thread, so that no stream waits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StreamInfo:
     upstream: str
     direction: Direction
     version: int
-    """Of the rules that the stream began with."""
+    """The edition of the rules that the stream began with."""
     who: str = ""
 
 
@@ -38,8 +38,8 @@ class _Hit:
     context: HitContext
 
 
-async def name_of(request: HttpRequest) -> str:
-    """Who asks, if they are logged in."""
+async def username_of(request: HttpRequest) -> str:
+    """The user's name; empty if nobody is logged in."""
     user = await request.auser()
     return user.get_username() if user.is_authenticated else ""
 
@@ -58,13 +58,13 @@ def _probe() -> None:
 
 
 class HitLog(WriteBehind[_Hit]):
-    """Takes the hits of this process's streams."""
+    """The queue of hits of all streams in this process."""
 
     def __init__(self, **bounds: Any) -> None:
         super().__init__("hits of moderation rules", _write, _probe, **bounds)
 
     def on_hit(self, stream: StreamInfo) -> HitHandler:
-        """Takes the hits of one stream. The handler neither waits nor fails."""
+        """A handler for the hits of one stream. It neither blocks nor raises."""
         return lambda context: self.put(_Hit(timezone.now(), stream, context))
 
 
@@ -95,7 +95,7 @@ def _texts(context: HitContext) -> dict[str, str]:
 
 
 def _clean(text: str) -> str:
-    """What every database takes: no NUL, no half of a surrogate pair."""
+    """Text that every database accepts: without NUL and lone surrogates."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 

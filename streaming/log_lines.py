@@ -1,4 +1,4 @@
-"""One record, one line: what strangers wrote into it ends no line and moves no terminal's cursor (CWE-117)."""
+"""Log records on one line each: control characters from untrusted input are escaped (log injection, CWE-117)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class LineFormatter(logging.Formatter):
-    """Writes ``\\\\n``, ``\\\\x1b`` and the like in place of the characters. Only a traceback has lines of its own."""
+    """Escapes unprintable characters as ``\\\\n``, ``\\\\x1b`` and so on. Only tracebacks span several lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
         return _escaped(super().formatMessage(record))

@@ -1,4 +1,4 @@
-"""What moderators edit. A QuerySet gives plain values, so that nothing behind it knows the database."""
+"""The rules, imports, hits and API keys in the database. The rules leave it as plain values (``ScopedRule``)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from streaming.moderation.checks import check_named
 from streaming.visible_text import isolated
 
 PATTERN_LIMIT = 4096
-"""Characters of a pattern. A word may be ``max_span`` long at most; a regular expression is often longer."""
+"""The longest pattern, in characters. A literal is limited to MAX_SPAN; a regular expression is often longer."""
 
 Direction = Literal["prompts", "answers"]
 
 
-def translated(said: RuleError | Remark) -> str:
-    """What is said of a rule, in the language of this moment: the engine itself knows English only."""
-    return gettext(said.template) % said.params
+def translated(message: RuleError | Remark) -> str:
+    """An error or a warning of the engine, which is in English, in the active language."""
+    return gettext(message.template) % message.params
 
 
 rules_changed = Signal()
@@ -39,7 +39,7 @@ rules_changed = Signal()
 
 
 class Edition(models.Model):
-    """How often the rules have changed: one row, so that asking whether they have costs next to nothing."""
+    """A counter of changes to the rules, in a single row, so that checking for changes is one cheap query."""
 
     number = models.PositiveBigIntegerField(default=0)
 
@@ -51,9 +51,10 @@ class Edition(models.Model):
 
     @classmethod
     def bump(cls) -> None:
-        """The rules are about to change, in this transaction. Others that change them wait for its end.
+        """Increase the counter; call it inside the transaction that changes rules, before changing any.
 
-        Hence first the edition and then the rules, always: who goes the other way round may meet in a deadlock.
+        It locks the row until the transaction ends. Always in this order, edition first and rules second: two
+        transactions that lock them in opposite orders would deadlock.
         """
         edition, _new = cls.objects.get_or_create(pk=1)
         cls.objects.filter(pk=edition.pk).update(number=F("number") + 1)
@@ -61,7 +62,7 @@ class Edition(models.Model):
 
 
 class ScopedRule(NamedTuple):
-    """A rule, and where it holds."""
+    """A rule with its scope: upstreams (empty: all), direction, and the period in which it applies."""
 
     rule: Rule
     upstreams: frozenset[str]
@@ -70,58 +71,59 @@ class ScopedRule(NamedTuple):
     valid_until: datetime | None
 
     def covers(self, upstream: str | None, direction: Direction | None) -> bool:
-        """None stands for any."""
-        there = not self.upstreams or upstream is None or upstream in self.upstreams
-        return there and (direction is None or self.applies_to in ("both", direction))
+        """None means any upstream, any direction."""
+        includes_upstream = not self.upstreams or upstream is None or upstream in self.upstreams
+        return includes_upstream and (direction is None or self.applies_to in ("both", direction))
 
-    def holds_at(self, now: datetime) -> bool:
-        begun = self.valid_from is None or self.valid_from <= now
-        return begun and (self.valid_until is None or now < self.valid_until)
+    def is_active_at(self, now: datetime) -> bool:
+        has_begun = self.valid_from is None or self.valid_from <= now
+        return has_begun and (self.valid_until is None or now < self.valid_until)
 
 
 class ModerationRuleQuerySet(models.QuerySet["ModerationRule"]):
     def last_expired(self, now: datetime) -> datetime | None:
-        """When the last of the enabled rules that no longer hold ceased to."""
+        """The latest ``valid_until`` of the enabled rules that have expired."""
         expired = self.filter(valid_until__lte=now, enabled=True).aggregate(last=models.Max("valid_until"))
         return cast("datetime | None", expired["last"])
 
     def scoped_rules(self, now: datetime | None = None) -> Iterator[ScopedRule]:
-        """The enabled rules as values, the oldest first; those of the future too, but none that has expired."""
+        """The enabled rules as values, oldest first. Includes rules that start later, excludes expired ones."""
         rows = self.filter(Q(valid_until=None) | Q(valid_until__gt=now or timezone.now()), enabled=True).order_by("pk")
         scope = ("upstreams", "applies_to", "valid_from", "valid_until")
-        # As tuples: of a hundred thousand rules it would take seconds to make model instances.
+        # As tuples: creating model instances of a hundred thousand rules would take seconds.
         for row in rows.values_list(*RULE_COLUMNS, *scope).iterator(chunk_size=2000):
-            # In the order of Rule's own fields.
+            # RULE_COLUMNS are in the order of Rule's fields.
             yield ScopedRule(Rule(*row[:-4]), frozenset(row[-4] or ()), *row[-3:])
 
     def in_force(self, upstream: str | None = None, direction: Direction | None = None) -> list[Rule]:
-        """The rules that hold now, for this upstream and direction or for any."""
+        """The rules that are active now for this upstream and direction; None means any."""
         now = timezone.now()
-        return [each.rule for each in self.scoped_rules(now) if each.holds_at(now) and each.covers(upstream, direction)]
+        active = (scoped for scoped in self.scoped_rules(now) if scoped.is_active_at(now))
+        return [scoped.rule for scoped in active if scoped.covers(upstream, direction)]
 
     def version(self) -> int:
-        """Grows whenever a rule was added, changed or deleted: one cheap query."""
+        """The edition number; it increases whenever a rule is added, changed or deleted. One cheap query."""
         return Edition.objects.filter(pk=1).values_list("number", flat=True).first() or 0
 
     def update(self, **fields: Any) -> int:
-        """As Django's; a change made in bulk counts as a change too."""
+        """Like Django's, and also sets ``changed`` and increases the edition."""
         with transaction.atomic(using=self.db):
             Edition.bump()
             return super().update(**{"changed": timezone.now(), **fields})
 
     def bulk_create(self, objs: Iterable[ModerationRule], *args: Any, **kwargs: Any) -> list[ModerationRule]:
-        made = list(objs)
-        for rule in made:
+        rules = list(objs)
+        for rule in rules:
             rule.fingerprint = rule.make_fingerprint()
         with transaction.atomic(using=self.db):
             Edition.bump()
-            return super().bulk_create(made, *args, **kwargs)
+            return super().bulk_create(rules, *args, **kwargs)
 
     def bulk_update(self, objs: Iterable[ModerationRule], fields: Iterable[str], batch_size: int | None = None) -> int:
-        made = list(objs)
-        for rule in made:
+        rules = list(objs)
+        for rule in rules:
             rule.fingerprint = rule.make_fingerprint()
-        return super().bulk_update(made, {*fields, "fingerprint"}, batch_size)
+        return super().bulk_update(rules, {*fields, "fingerprint"}, batch_size)
 
     def delete(self) -> tuple[int, dict[str, int]]:
         with transaction.atomic(using=self.db):
@@ -141,7 +143,7 @@ def _validate_check(name: str) -> None:
 
 
 class ModerationRule(models.Model):
-    """A pattern, and what becomes of the text that matches it. Pattern and action alone make one."""
+    """A pattern and the action taken on text that matches it. All other fields are optional."""
 
     class Kind(models.TextChoices):
         LITERAL = "literal", _("word or phrase")
@@ -235,7 +237,7 @@ class ModerationRule(models.Model):
     imported = models.ForeignKey(
         "RuleImport", models.SET_NULL, verbose_name=_("import"), related_name="rules", null=True, editable=False
     )
-    # A pattern may be longer than what PostgreSQL and MySQL can index.
+    # Unique in place of the pattern, which may be longer than PostgreSQL and MySQL can index.
     fingerprint = models.CharField(max_length=64, editable=False)
 
     objects = ModerationRuleQuerySet.as_manager()
@@ -256,7 +258,7 @@ class ModerationRule(models.Model):
         return name_of(*(getattr(self, name) for name in NAMED_BY))
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **more: Any) -> None:
-        """As Django's; a change of some fields counts as a change too."""
+        """Like Django's. With ``update_fields``, ``changed`` and ``fingerprint`` are written too."""
         self.fingerprint = self.make_fingerprint()
         if update_fields:
             update_fields = {*update_fields, "changed", "fingerprint"}
@@ -277,7 +279,7 @@ class ModerationRule(models.Model):
         return hashlib.sha256(f"{kind}\0{pattern}".encode("utf-8", "surrogatepass")).hexdigest()
 
     def validate_constraints(self, exclude: Iterable[str] | None = None) -> None:
-        """As Django's. No form has the fingerprint, yet it is what may not be there twice."""
+        """Like Django's, but never excludes the fingerprint: it is in no form, yet it has to be unique."""
         self.fingerprint = self.make_fingerprint()
         super().validate_constraints(set(exclude or ()) - {"fingerprint"})
 
@@ -306,8 +308,8 @@ class ModerationRule(models.Model):
 
 
 @receiver(pre_save, sender=ModerationRule)
-def _count_what_is_loaded(*, raw: bool, **_kwargs: Any) -> None:
-    """``loaddata`` goes past ``save``."""
+def _bump_edition_on_loaddata(*, raw: bool, **_kwargs: Any) -> None:
+    """``loaddata`` does not call ``save``."""
     if raw:
         Edition.bump()
 
@@ -316,18 +318,18 @@ NAMED_BY = ("action", "pattern")
 
 
 def name_of(action: str, pattern: str) -> str:
-    """What a rule is called where there is room for a line."""
+    """A rule as one short line, for the admin's history and titles."""
     return f"{action} {isolated(pattern if len(pattern) <= 60 else pattern[:59] + '…')}"
 
 
 COLUMN_OF = {"id": "pk", "check": "match_check"}
-"""Of a Rule's fields those that are called otherwise here."""
+"""The fields of a ``Rule`` whose column has another name."""
 RULE_COLUMNS: Sequence[str] = tuple(COLUMN_OF.get(name, name) for name in Rule.__dataclass_fields__)
-"""The columns that are a Rule's own fields, in its order."""
+"""The columns that make up a ``Rule``, in the order of its fields."""
 
 
 class RuleImport(models.Model):
-    """A file of rules: looked at first, then carried out, perhaps undone."""
+    """An uploaded file of rules: previewed, then imported, and possibly undone."""
 
     class State(models.TextChoices):
         PREVIEW = "preview", _("not carried out")
@@ -340,10 +342,10 @@ class RuleImport(models.Model):
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.PREVIEW)
     added = models.PositiveIntegerField(_("added"), default=0)
     changed = models.PositiveIntegerField(_("changed"), default=0)
-    # Until it is carried out: the file as it came, compressed, and what was said beside it.
+    # Until it is imported: the uploaded file, compressed, and the defaults chosen in the form.
     data = models.BinaryField(null=True)
     defaults = models.JSONField(default=dict)
-    # From then on: what the rules that it changed were before.
+    # After the import: the previous values of the rules that it changed, as pairs of pk and fields.
     before = models.JSONField(default=list)
 
     class Meta:
@@ -357,14 +359,14 @@ class RuleImport(models.Model):
 
 
 class ModerationHit(models.Model):
-    """A match that counted, as it was then: it stays when its rule is changed or deleted."""
+    """A match on which a rule acted. It copies what it needs of the rule, which may be changed or deleted later."""
 
     when = models.DateTimeField(_("when"), db_index=True)
     stream = models.CharField(_("stream"), max_length=64)
     upstream = models.CharField(_("upstream"), max_length=100)
     who = models.CharField(_("user or key"), max_length=150, blank=True)
     direction = models.CharField(_("direction"), max_length=10, choices=ModerationRule.Scope.choices[1:])
-    # The rule may be gone by the time that its hits are written, and they need not be touched when it goes.
+    # No constraint: hits are written with a delay, when the rule may be deleted already; deleting it keeps its hits.
     rule = models.ForeignKey(
         ModerationRule,
         models.DO_NOTHING,
@@ -399,7 +401,7 @@ class ModerationHit(models.Model):
 
 
 class LostHits(models.Model):
-    """How many hits a worker could not record, since there were more than it may keep while the database is away."""
+    """A number of hits that a worker had to discard because the database was unavailable and its queue was full."""
 
     when = models.DateTimeField(auto_now_add=True)
     count = models.PositiveIntegerField()
@@ -412,16 +414,16 @@ class LostHits(models.Model):
 
 
 API_KEY_BEGINNING = "streams-"
-"""By which a key of this site is told from others', here and by those who look for keys that got out."""
+"""The prefix of every API key, by which this site and scanners for leaked secrets recognize one."""
 
 
 def hash_of_secret(secret: str) -> str:
-    """SHA-256 in hex: a secret of 256 random bits needs no slow hash, as a password would."""
+    """SHA-256 in hex. A secret of 256 random bits needs no slow password hash."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class ApiKey(models.Model):
-    """Lets a program in as its owner. The key itself is shown once, when it is made; only its hash is kept."""
+    """Authenticates a program as its owner. The key is shown once, when it is created; only its hash is stored."""
 
     name = models.CharField(_("name"), max_length=100, help_text=_("What it is for."))
     owner = models.ForeignKey(
@@ -448,7 +450,7 @@ class ApiKey(models.Model):
         return secret[: len(API_KEY_BEGINNING) + 6]
 
     def make_secret(self) -> str:
-        """A new secret for this key, which is returned and not kept: save the key then."""
+        """Generate and return the secret. Only its hash is set on the instance, which the caller has to save."""
         secret = API_KEY_BEGINNING + secrets.token_urlsafe(32)
         self.prefix, self.last4, self.hashed = self.prefix_of(secret), secret[-4:], hash_of_secret(secret)
         return secret

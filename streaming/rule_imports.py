@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from streaming.models import NAMED_BY, Edition, ModerationRule, RuleImport, name_of
-from streaming.rule_files import COLUMNS, Reading, Refusal, Row, read
+from streaming.rule_files import COLUMNS, ParsedFile, Refusal, Row, read
 
 Progress = Callable[[int, int], None]
 """Is told how many rules of how many are in."""
@@ -61,12 +61,12 @@ def keep(data: bytes, name: str, who: str, defaults: dict[str, Any]) -> RuleImpo
     return RuleImport.objects.create(name=name[:255], who=who, data=zlib.compress(data), defaults=defaults)
 
 
-def reading_of(kept: RuleImport) -> Reading:
+def reading_of(kept: RuleImport) -> ParsedFile:
     """FileError if it is no file of rules."""
     return read(zlib.decompress(bytes(kept.data or b"")) if kept.data else b"", kept.defaults)
 
 
-def compare(reading: Reading) -> Comparison:
+def compare(reading: ParsedFile) -> Comparison:
     comparison = Comparison(refused=reading.refused)
     for part in _chunks(reading.rows, CHUNK):
         there = _rules_like(row for _, row in part)

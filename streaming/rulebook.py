@@ -52,7 +52,7 @@ class CompiledEdition:
     """When a rule began or ceased to hold last, and when one does next: a clock may be set back too."""
     rule_sets: dict[tuple[str, Direction], ScopedRuleSet] = field(default_factory=dict)
 
-    def holds_at(self, now: datetime) -> bool:
+    def is_active_at(self, now: datetime) -> bool:
         return (self.since is None or self.since <= now) and (self.until is None or now < self.until)
 
 
@@ -110,7 +110,7 @@ class Rulebook:
         return {"version": self.version, "error": error}
 
     def _is_fresh(self, edition: CompiledEdition) -> bool:
-        return self._clock() - self._asked < FRESH_SECONDS and edition.holds_at(timezone.now())
+        return self._clock() - self._asked < FRESH_SECONDS and edition.is_active_at(timezone.now())
 
     def _look_up(self, upstream: str, direction: Direction) -> ScopedRuleSet:
         with no_long_pauses():
@@ -143,10 +143,10 @@ class Rulebook:
         # The version is read before the rules: rules that change in between are read again next time.
         version = ModerationRule.objects.version()
         known = self.load_error.version if self.load_error else before.version if before else None
-        if before and version == known and before.holds_at(now):
+        if before and version == known and before.is_active_at(now):
             return before
         scoped = reuse_unchanged(ModerationRule.objects.scoped_rules(now), before)
-        edition = CompiledEdition(version, [each for each in scoped if each.holds_at(now)], *_span(scoped, now))
+        edition = CompiledEdition(version, [each for each in scoped if each.is_active_at(now)], *_span(scoped, now))
         try:
             _check(scoped, before)
             for key in before.rule_sets if before else ():

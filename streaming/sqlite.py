@@ -7,11 +7,11 @@ from typing import Any
 
 
 class Connection(sqlite3.Connection):
-    """Closes its file when a statement that sets it up fails: a database that is locked, or no database.
+    """Closes its file when an ``init_command`` fails, for example because the database is locked or damaged.
 
-    Django calls ``execute`` of a connection for those statements only (``init_command``), and drops the connection if
-    one fails. An exception of Django's database layer refers to itself, and through its frames to the connection, so
-    that the file would stay open until the collector of cycles comes by.
+    Django calls ``Connection.execute`` for ``init_command`` only, and drops the connection if it fails. Its exception
+    is part of a reference cycle that includes the connection, so the file would stay open until the garbage collector
+    runs.
     """
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:

@@ -1,4 +1,4 @@
-"""Text of strangers, for moderators: what cannot be seen is shown, and nothing reorders the words around it."""
+"""Shows untrusted text safely to moderators: makes invisible characters visible and isolates right-to-left text."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import unicodedata
 from functools import lru_cache
 
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
-# Letters and marks that have no shape.
+# Letters and marks without a visible glyph.
 _BLANK = frozenset("\u034f\u115f\u1160\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
-# Signs with a shape that Unicode counts among the controls: Arabic and Syriac ones that enclose numbers.
-_SEEN = frozenset("\n\t\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
-# They join emoji, shape Persian and Indic words and choose how a sign is drawn; between Latin letters they only hide.
+# Format characters with a visible glyph (Arabic and Syriac number signs), and the line breaks and tabs that are kept.
+_VISIBLE_CONTROLS = frozenset(
+    "\n\t\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+)
+# Joiners and variation selectors have a use in emoji, Persian and Indic words; after an ASCII character they have none.
 _JOINERS = frozenset(("\u200c", "\u200d", *map(chr, range(0xFE00, 0xFE10))))
 _RIGHT_TO_LEFT = frozenset(("R", "AL", "AN"))
 
@@ -18,9 +20,9 @@ FIRST_STRONG_ISOLATE, POP_DIRECTIONAL_ISOLATE = "\u2068", "\u2069"
 
 
 def visible(text: str) -> str:
-    """The text with ``⟨U+202E⟩`` in place of each character that cannot be seen, or that turns what follows it round.
+    """The text with a code such as ``⟨U+202E⟩`` in place of each invisible or bidirectional control character.
 
-    Line breaks and tabs stay. Where right-to-left text stands beside other text, use ``isolated`` or HTML's ``bdi``.
+    Line breaks and tabs are kept. Inside a sentence use ``isolated``, in HTML also ``<bdi>``, for right-to-left text.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -34,7 +36,7 @@ def visible(text: str) -> str:
 
 
 def isolated(text: str) -> str:
-    """The same, so that it does not reorder what stands around it in a sentence (UAX #9, 2.4)."""
+    """``visible`` text that does not reorder the sentence around it (isolates: UAX #9, section 2.4)."""
     shown = visible(text)
     if any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in shown):
         return f"{FIRST_STRONG_ISOLATE}{shown}{POP_DIRECTIONAL_ISOLATE}"
@@ -43,6 +45,6 @@ def isolated(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _is_hidden(char: str) -> bool:
-    if char in _SEEN:
+    if char in _VISIBLE_CONTROLS:
         return False
     return char in _BLANK or char in _JOINERS or unicodedata.category(char) in _INVISIBLE

@@ -1,4 +1,4 @@
-"""Rows that are written in batches, by a thread of their own, so that nobody who has one waits for the database."""
+"""Writes rows to the database in batches from a background thread, so that callers never wait for the database."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from django.db import InterfaceError, OperationalError, connections
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 20_000
-"""Rows that are kept while they cannot be written. What comes after them is lost, and counted."""
+"""How many rows are queued while they cannot be written. Further rows are discarded and counted."""
 
 BATCH = 500
 GATHER_SECONDS = 0.25
 RETRY_SECONDS = 2.0
-"""After which a database that is away is tried again."""
+"""How long to wait before trying an unavailable database again."""
 
 CLOSE_SECONDS = 3.0
 
 MAX_ATTEMPTS = 3
-"""For a row that alone is refused, with an error that may pass, by a database that takes others."""
+"""For a single row that fails with a possibly temporary error while the database accepts other rows."""
 
 Item = TypeVar("Item")
 
@@ -37,14 +37,14 @@ class _Row(Generic[Item]):
 
 
 class WriteBehind(Generic[Item]):
-    """Takes rows at once, and writes them later.
+    """Accepts rows at once and writes them later.
 
-    ``write(items, lost)`` writes all of them, and that so many were lost before, in one transaction; or it raises
-    something, whatever that is, and has written none. ``probe()`` returns if the database takes a row that is surely
-    good, and raises if not. ``what`` names the rows in the log.
+    ``write(items, lost)`` writes all items and the number of lost rows in one transaction; on failure it raises any
+    exception and has written nothing. ``probe()`` tries to write a row that is certainly valid and raises if that
+    fails. ``what`` names the rows in log messages.
 
-    A row that alone is refused while the database takes the probe is never written, and holds up no other; while the
-    database does not take the probe either, it is away, and all rows wait for it.
+    A row that fails while the probe succeeds is discarded, so that it does not hold up the others. While the probe
+    fails too, the database is unavailable and all rows wait.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class WriteBehind(Generic[Item]):
         return len(self._queue) + len(self._batch)
 
     def state(self) -> dict[str, Any]:
-        """What there is to say of this process."""
+        """The figures of this process for ``/healthz``."""
         return {"waiting": self.waiting, "lost": self.lost}
 
     def put(self, item: Item) -> None:
-        """Neither waits nor fails."""
+        """Queue a row. Neither blocks nor raises."""
         if self.waiting >= self._max_waiting:
             self._count_lost(1)
             return
@@ -88,7 +88,7 @@ class WriteBehind(Generic[Item]):
             self._start()
 
     def close(self) -> None:
-        """Writes what is left, if that does not take long."""
+        """Write the remaining rows, within CLOSE_SECONDS."""
         self._closing.set()
         self._filled.set()
         if self._thread:
@@ -114,7 +114,7 @@ class WriteBehind(Generic[Item]):
                 return
 
     def _write_batch(self) -> bool:
-        """Whether the next may follow at once."""
+        """Whether the next batch may follow at once."""
         while self._queue and len(self._batch) < BATCH:
             self._batch.append(self._queue.popleft())
         try:
@@ -122,7 +122,7 @@ class WriteBehind(Generic[Item]):
         except Exception as error:  # noqa: BLE001 (a row may raise anything, and the others are written)
             if self._takes_rows():
                 return self._write_one_by_one()
-            logger.warning("the database takes no %s: %r; %d are waiting", self._what, error, self.waiting)
+            logger.warning("the database accepts no %s: %r; %d are waiting", self._what, error, self.waiting)
             return False
         finally:
             connections.close_all()
@@ -136,15 +136,15 @@ class WriteBehind(Generic[Item]):
             self._unreported -= lost
 
     def _takes_rows(self) -> bool:
-        connections.close_all()  # whatever became of the last one
+        connections.close_all()  # the last connection may be broken
         try:
             self._probe()
-        except Exception:  # noqa: BLE001 (it is away)
+        except Exception:  # noqa: BLE001 (whatever it raises, the database is unavailable)
             return False
         return True
 
     def _write_one_by_one(self) -> bool:
-        """Whether the next may follow at once: no row waits for its next attempt."""
+        """Whether the next batch may follow at once: no row waits for another attempt."""
         is_done = True
         while self._batch:
             row = self._batch[0]
@@ -158,7 +158,7 @@ class WriteBehind(Generic[Item]):
                     self._queue.append(row)
                     is_done = False
                 else:
-                    # In a line: many rows may have the same to say.
+                    # On one line, without a traceback: many rows may fail in the same way.
                     logger.error("one of the %s can never be recorded: %r", self._what, error)  # noqa: TRY400
                     self._count_lost(1)
             del self._batch[0]

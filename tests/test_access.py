@@ -223,7 +223,7 @@ class TestAnApiKey:
 
         await require_caller(request)
 
-        assert await hit_log.name_of(request) == "owner"
+        assert await hit_log.username_of(request) == "owner"
 
     async def test_is_no_header_that_an_upstream_would_see(self) -> None:
         _, secret = await make_key()

@@ -276,7 +276,7 @@ def test_hits_wait_until_a_file_is_a_database_again(make_site: Any) -> None:
     path.write_bytes(b"This is no database. " * 1000)
 
     assert "event: moderation" in httpx.get(f"{site.url}/transfer?interval=0").text
-    eventually(lambda: "the database takes no hits" in site.log, "it is tried")
+    eventually(lambda: "the database accepts no hits" in site.log, "it is tried")
     path.write_bytes(good)
 
     eventually(lambda: len(rows(site, "SELECT * FROM streaming_moderationhit")) == 4, "the hits are written")

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.moderation import ACTIONS, COMPARES, Hit, Moderator, RuleSet
-from streaming.rule_files import COLUMNS, MAX_BYTES, FileError, Reading, Row, flaw, read, write_csv
+from streaming.rule_files import COLUMNS, MAX_BYTES, FileError, ParsedFile, Row, find_problem, read, write_csv
 
 
-def patterns(reading: Reading) -> list[str]:
+def patterns(reading: ParsedFile) -> list[str]:
     return [row.pattern for _, row in reading.rows]
 
 
-def refused(reading: Reading) -> list[tuple[int, str]]:
+def refused(reading: ParsedFile) -> list[tuple[int, str]]:
     return [(refusal.line, refusal.reason) for refusal in reading.refused]
 
 
@@ -29,7 +29,7 @@ class TestAWordList:
         reading = read("# 脏话\ndarn\n\n  坏话  \r\n# more\nC# and F#\n".encode())
 
         assert [(line, row.pattern) for line, row in reading.rows] == [(2, "darn"), (4, "坏话"), (6, "C# and F#")]
-        assert reading.form == "words"
+        assert reading.file_format == "words"
 
     def test_may_have_several_on_a_line(self) -> None:
         assert patterns(read("a,b、c；d|e，f\ng h".encode())) == ["a", "b", "c", "d", "e", "f", "g h"]
@@ -261,7 +261,7 @@ ROWS = st.builds(
 
 
 @settings(deadline=None)  # the machine may be busy
-@given(st.lists(ROWS.filter(lambda row: not flaw(row)), max_size=5, unique_by=lambda row: row.key))
+@given(st.lists(ROWS.filter(lambda row: not find_problem(row)), max_size=5, unique_by=lambda row: row.key))
 def test_what_is_written_is_read_again_as_it_was(rows: list[Row]) -> None:
     data = "".join(write_csv(rows)).encode("utf-8-sig")
 

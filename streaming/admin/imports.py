@@ -138,7 +138,7 @@ class ImportPages(_Base):
             comparison = rule_imports.compare(reading)
         context = {"kept": kept, "reading": reading, "comparison": comparison, "shown": SHOWN}
         context |= _listed(comparison)
-        context["form"] = _FORMS[reading.form]
+        context["form"] = _FORMS[reading.file_format]
         return self._page(request, "import_preview.html", gettext("Look before you import"), **context)
 
     def _carried_out(self, request: HttpRequest, kept: RuleImport) -> HttpResponseBase:

@@ -1,8 +1,19 @@
-"""Rules as files: word lists, CSV, Discord AutoMod JSON, in and out. Knows no database and no web."""
+"""Reads rules from word lists, CSV and Discord AutoMod JSON, and writes CSV. Uses neither database nor requests."""
 
 from streaming.rule_files.csv import write_csv
 from streaming.rule_files.decoding import decode
-from streaming.rule_files.reading import MAX_BYTES, flaw, read
-from streaming.rule_files.rows import COLUMNS, FileError, Reading, Refusal, Row
+from streaming.rule_files.reading import MAX_BYTES, find_problem, read
+from streaming.rule_files.rows import COLUMNS, FileError, ParsedFile, Refusal, Row
 
-__all__ = ["COLUMNS", "MAX_BYTES", "FileError", "Reading", "Refusal", "Row", "decode", "flaw", "read", "write_csv"]
+__all__ = [
+    "COLUMNS",
+    "MAX_BYTES",
+    "FileError",
+    "ParsedFile",
+    "Refusal",
+    "Row",
+    "decode",
+    "find_problem",
+    "read",
+    "write_csv",
+]

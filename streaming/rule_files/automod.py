@@ -1,4 +1,4 @@
-"""Rules as Discord's AutoMod has them: https://discord.com/developers/docs/resources/auto-moderation"""
+"""Rules in the JSON of Discord's AutoMod: https://discord.com/developers/docs/resources/auto-moderation"""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from streaming.rule_files.rows import LIMITS, FileError, Found, Refusal, Row
+from streaming.rule_files.rows import LIMITS, FileError, Refusal, Row, RowsAndRefusals
 
 _KEYWORD = 1
 _MEMBER_PROFILE = 6
 _KINDS_WITHOUT_WORDS = {3: "spam", 4: "keyword_preset", 5: "mention_spam"}
 
-# Of a word, more of it. Latin letters are folded to a-z; from U+2E80 on nothing joins with its like to a word.
-_MORE = r"[\w\x{388}-\x{1dbf}]{0,64}"
+# The rest of a word, for a wildcard. Latin letters are folded to a-z; from U+2E80 on, text has no word boundaries.
+_WORD_REST = r"[\w\x{388}-\x{1dbf}]{0,64}"
 
 
-def read_automod(text: str, basis: Row) -> Found | None:
-    """A rule as Discord's API gives it, or a list of them."""
+def read_automod(text: str, defaults: Row) -> RowsAndRefusals | None:
+    """A rule as returned by Discord's API, or a list of them; None if the text is not JSON."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
@@ -29,65 +29,70 @@ def read_automod(text: str, basis: Row) -> Found | None:
         raise FileError(_("The JSON is nested too deep.")) from None
     except ValueError as error:
         if text.lstrip().startswith("["):
-            return None  # a word list may begin so
+            return None  # a word list may begin with a bracket too
         line = getattr(error, "lineno", None)
         raise FileError(_("It begins like JSON, but is none: %s.") % getattr(error, "msg", error), line) from error
     rules = data if isinstance(data, list) else [data]
     if not all(isinstance(rule, dict) for rule in rules):
         raise FileError(_("This JSON is not what Discord's AutoMod gives: a rule, or a list of rules."))
-    return _automod_rows(text, rules, basis)
+    return _automod_rows(text, rules, defaults)
 
 
-def _automod_rows(text: str, rules: list[dict[str, Any]], basis: Row) -> Found:
-    place = _Place(text)
+def _automod_rows(text: str, rules: list[dict[str, Any]], defaults: Row) -> RowsAndRefusals:
+    lines = _LineFinder(text)
     for rule in rules:
         metadata = rule.get("trigger_metadata", rule)
         name, kind = str(rule.get("name", "")), rule.get("trigger_type", _KEYWORD)
-        own = replace(basis, enabled=bool(rule.get("enabled", True)) and basis.enabled, note=_automod_note(name, basis))
+        rule_defaults = replace(
+            defaults, enabled=bool(rule.get("enabled", True)) and defaults.enabled, note=_automod_note(name, defaults)
+        )
         if not isinstance(metadata, dict) or kind not in (_KEYWORD, _MEMBER_PROFILE):
             reason = _("A rule of Discord's of the kind “%s” has no words of its own.")
-            yield Refusal(place.of(name), name[:200], reason % _KINDS_WITHOUT_WORDS.get(kind, kind))
+            yield Refusal(lines.of(name), name[:200], reason % _KINDS_WITHOUT_WORDS.get(kind, kind))
             continue
         for key, make in (("keyword_filter", _from_keyword), ("allow_list", _allowed), ("regex_patterns", _from_regex)):
             words = metadata.get(key) or []
             for word in words if isinstance(words, list) else [words]:
-                line = place.of(word) if isinstance(word, str) else place.line
+                line = lines.of(word) if isinstance(word, str) else lines.line
                 if isinstance(word, str) and word.strip("* "):
-                    yield line, make(word.strip(), own)
+                    yield line, make(word.strip(), rule_defaults)
                 else:
                     yield Refusal(line, str(word)[:200], _("This is not a word."))
 
 
-def _automod_note(name: str, basis: Row) -> str:
-    return basis.note or (f"Discord AutoMod: {name}"[: LIMITS["note"]] if name else "")
+def _automod_note(name: str, defaults: Row) -> str:
+    return defaults.note or (f"Discord AutoMod: {name}"[: LIMITS["note"]] if name else "")
 
 
-def _from_keyword(word: str, basis: Row) -> Row:
-    """``cat`` is a whole word, ``cat*`` and ``*cat`` begin and end one, ``*cat*`` may stand anywhere."""
+def _from_keyword(word: str, defaults: Row) -> Row:
+    """``cat`` matches a whole word, ``cat*`` its beginning, ``*cat`` its end, and ``*cat*`` anywhere in a word."""
     core = word.strip("*")
     before, after = word.startswith("*"), word.endswith("*")
-    # Where there are no bounds of words, a word begins and ends anywhere.
+    # In scripts without word boundaries, a word may begin and end anywhere.
     before, after = before or core[0] >= "\u2e80", after or core[-1] >= "\u2e80"
     if before and after:
-        return replace(basis, pattern=core)
+        return replace(defaults, pattern=core)
     if not before and not after:
-        return replace(basis, pattern=core, whole_word=True)
+        return replace(defaults, pattern=core, whole_word=True)
     quoted = re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", core)
-    starts_open, ends_open = word.startswith("*") and core[0] < "\u2e80", word.endswith("*") and core[-1] < "\u2e80"
-    pattern = f"{_MORE if starts_open else ''}{quoted}{_MORE if ends_open else ''}"
-    return replace(basis, pattern=pattern, kind="regex", whole_word=True)
+    has_open_start, has_open_end = (
+        word.startswith("*") and core[0] < "\u2e80",
+        word.endswith("*") and core[-1] < "\u2e80",
+    )
+    pattern = f"{_WORD_REST if has_open_start else ''}{quoted}{_WORD_REST if has_open_end else ''}"
+    return replace(defaults, pattern=pattern, kind="regex", whole_word=True)
 
 
-def _allowed(word: str, basis: Row) -> Row:
-    return replace(_from_keyword(word, basis), action="allow")
+def _allowed(word: str, defaults: Row) -> Row:
+    return replace(_from_keyword(word, defaults), action="allow")
 
 
-def _from_regex(pattern: str, basis: Row) -> Row:
-    return replace(basis, pattern=pattern, kind="regex")
+def _from_regex(pattern: str, defaults: Row) -> Row:
+    return replace(defaults, pattern=pattern, kind="regex")
 
 
-class _Place:
-    """On which line of a JSON text its strings stand, asked for in their order."""
+class _LineFinder:
+    """Finds the line numbers of strings in a JSON text; ask for them in the order of the text."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -1,4 +1,4 @@
-"""CSV with a header that names the columns: a rule a line, in and out."""
+"""Reads and writes rules as CSV: a header that names the columns, then one rule on each line."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from django.utils.translation import gettext as _
 
 from streaming.moderation import ACTIONS, COMPARES, KINDS, OVERFLOWS
 from streaming.rule_files.decoding import split_lines
-from streaming.rule_files.rows import COLUMNS, SCOPES, FileError, Found, Refusal, Row
+from streaming.rule_files.rows import COLUMNS, SCOPES, FileError, Refusal, Row, RowsAndRefusals
 
 
-def read_csv(text: str, basis: Row) -> Found | None:
-    """CSV, if the first line that says anything names a column ``pattern``."""
+def read_csv(text: str, defaults: Row) -> RowsAndRefusals | None:
+    """The rows of a CSV file; None if the first line that is not empty or a comment has no column ``pattern``."""
     if not (names := columns_of(text)):
         return None
-    return _csv_rows(text, _delimiter(text), names, basis)
+    return _csv_rows(text, _delimiter(text), names, defaults)
 
 
 def columns_of(text: str) -> list[str]:
@@ -34,11 +34,11 @@ _FIELD_OF = {"check": "match_check"}
 _COLUMN_OF = {field: column for column, field in _FIELD_OF.items()}
 
 _OLD_COLUMNS = {"exact": "exact", "squeeze": "loose"}
-"""Columns of files that were written before there was ``compare``: what it is where one of them is true."""
+"""Columns of older files, and the value of ``compare`` that each means where it is true."""
 
 
-def columns_said_by(names: Iterable[str]) -> set[str]:
-    """The columns of a row that a file with these says something of."""
+def current_columns(names: Iterable[str]) -> set[str]:
+    """The columns of a ``Row`` that a file with these columns sets."""
     return {"compare" if name in _OLD_COLUMNS else name for name in names}
 
 
@@ -50,7 +50,7 @@ def _delimiter(text: str) -> str:
     return max(",;\t", key=_head(text).count)
 
 
-def _csv_rows(text: str, delimiter: str, names: list[str], basis: Row) -> Found:
+def _csv_rows(text: str, delimiter: str, names: list[str], defaults: Row) -> RowsAndRefusals:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     headed = False
     try:
@@ -61,25 +61,25 @@ def _csv_rows(text: str, delimiter: str, names: list[str], basis: Row) -> Found:
                 _check_header(names, reader.line_num)
                 headed = True
                 continue
-            yield _csv_row(reader.line_num, names, cells, basis)
+            yield _csv_row(reader.line_num, names, cells, defaults)
     except csv.Error as error:
-        said = _("It is not CSV from here on (%s). Is a quotation mark not closed?")
-        raise FileError(said % error, reader.line_num) from error
+        message = _("It is not CSV from here on (%s). Is a quotation mark not closed?")
+        raise FileError(message % error, reader.line_num) from error
 
 
 def _check_header(names: list[str], line: int) -> None:
     if unknown := [name for name in names if name not in COLUMNS and name not in _OLD_COLUMNS]:
-        said = _("The column “%(name)s” is not known. There are: %(columns)s.")
-        raise FileError(said % {"name": unknown[0], "columns": ", ".join(_header())}, line)
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise FileError(_("The column “%s” is there twice.") % twice[0], line)
+        message = _("The column “%(name)s” is not known. There are: %(columns)s.")
+        raise FileError(message % {"name": unknown[0], "columns": ", ".join(_header())}, line)
+    if duplicates := [name for name in names if names.count(name) > 1]:
+        raise FileError(_("The column “%s” is there twice.") % duplicates[0], line)
 
 
-def _csv_row(line: int, names: list[str], cells: list[str], basis: Row) -> tuple[int, Row] | Refusal:
-    shown = ",".join(cells)[:200]
+def _csv_row(line: int, names: list[str], cells: list[str], defaults: Row) -> tuple[int, Row] | Refusal:
+    excerpt = ",".join(cells)[:200]
     if len(cells) > len(names):
-        said = _("There are %(cells)d cells, but %(columns)d columns.")
-        return Refusal(line, shown, said % {"cells": len(cells), "columns": len(names)})
+        message = _("There are %(cells)d cells, but %(columns)d columns.")
+        return Refusal(line, excerpt, message % {"cells": len(cells), "columns": len(names)})
     values: dict[str, Any] = {}
     for name, cell in zip(names, cells, strict=False):
         try:
@@ -88,11 +88,11 @@ def _csv_row(line: int, names: list[str], cells: list[str], basis: Row) -> tuple
                     values.setdefault("compare", _OLD_COLUMNS[name])
             elif name not in _PARSERS:
                 values[name] = _without_escape(cell)
-            elif cell.strip():  # what is left empty is as if the column were not there
+            elif cell.strip():  # an empty cell means the default
                 values[name] = _PARSERS[name](cell)
         except ValueError as error:
-            return Refusal(line, shown, f"{name}: {error}")
-    return line, replace(basis, **values)
+            return Refusal(line, excerpt, f"{name}: {error}")
+    return line, replace(defaults, **values)
 
 
 _TRUE = ("1", "true", "yes", "y", "on", "是", "x")
@@ -130,8 +130,8 @@ def _parse_choice(choices: Iterable[str]) -> Callable[[str], str]:
     def parse(cell: str) -> str:
         word = cell.strip().lower()
         if word not in choices:
-            said = _("“%(word)s” is none of %(choices)s.")
-            raise ValueError(said % {"word": cell[:50], "choices": ", ".join(choices)})
+            message = _("“%(word)s” is none of %(choices)s.")
+            raise ValueError(message % {"word": cell[:50], "choices": ", ".join(choices)})
         return word
 
     return parse
@@ -154,8 +154,8 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
 }
 
 
-# What spreadsheets take for the beginning of a formula, which may then run programs and call home. An apostrophe before
-# it keeps it a text; one more is put where apostrophes stand already, so that reading takes away what writing added.
+# Beginnings of a formula in a spreadsheet, which may run programs or send data (CSV injection). A leading apostrophe
+# makes the cell text. Where there are apostrophes already, one more is added, so that reading can remove exactly one.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 
@@ -168,14 +168,14 @@ def _without_escape(cell: str) -> str:
 
 
 class _Line:
-    """What csv.writer writes a line into."""
+    """A file-like object for csv.writer whose ``write`` returns the line."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def write_csv(rows: Iterable[Row]) -> Iterator[str]:
-    """The lines of a CSV that, read again, gives the same rows."""
+    """The lines of a CSV file; reading it gives the same rows."""
     writer = csv.writer(_Line())
     yield writer.writerow(_header())
     for row in rows:

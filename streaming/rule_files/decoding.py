@@ -1,4 +1,4 @@
-"""Bytes to text: which encoding a file of rules is in, and its lines."""
+"""Detects the encoding of a file of rules, decodes it and splits it into lines."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def _decoded(data: bytes, encoding: str) -> str:
 
 
 def _is_damaged_utf8(data: bytes) -> bool:
-    """Rather than GBK, in which hardly any character happens to look like one of UTF-8."""
+    """Whether most of its non-ASCII characters are valid UTF-8, which hardly ever happens in GBK text."""
     text = data.decode(errors="replace")
     wrong = text.count("\ufffd")
     return sum(char > "\x7f" for char in text) - wrong > wrong
 
 
 def _undecodable(data: bytes, error: UnicodeDecodeError) -> FileError:
-    said = _("The byte 0x%(byte)02X is not %(encoding)s. Save the file as UTF-8.")
+    message = _("The byte 0x%(byte)02X is not %(encoding)s. Save the file as UTF-8.")
     encoding = "UTF-8" if error.encoding in ("utf-8", "utf-8-sig") else "UTF-8, nor GBK"
     byte = data[error.start] if error.start < len(data) else 0
-    return FileError(said % {"byte": byte, "encoding": encoding}, data.count(b"\n", 0, error.start) + 1)
+    return FileError(message % {"byte": byte, "encoding": encoding}, data.count(b"\n", 0, error.start) + 1)
 
 
 def split_lines(text: str) -> list[str]:
-    """As an editor counts them; str.splitlines() would split at a form feed too."""
+    """Lines as an editor counts them; str.splitlines() would split at a form feed too."""
     return re.split("\r\n|\r|\n", text)

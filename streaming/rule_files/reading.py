@@ -1,4 +1,4 @@
-"""A file of rules, whatever its format: its rows checked, each refusal with its line and reason."""
+"""Reads a file of rules in any supported format and checks every row; invalid rows get a line number and a reason."""
 
 from __future__ import annotations
 
@@ -9,59 +9,60 @@ from django.utils.translation import gettext as _
 
 from streaming.moderation import RuleError, compile_rule
 from streaming.rule_files.automod import read_automod
-from streaming.rule_files.csv import columns_of, columns_said_by, read_csv
+from streaming.rule_files.csv import columns_of, current_columns, read_csv
 from streaming.rule_files.decoding import decode
-from streaming.rule_files.rows import COLUMNS, LIMITS, FileError, Found, Reading, Refusal, Row
+from streaming.rule_files.rows import COLUMNS, LIMITS, FileError, ParsedFile, Refusal, Row, RowsAndRefusals
 from streaming.rule_files.words import read_words
 
 MAX_BYTES = 20_000_000
-"""Of a file; a hundred thousand rules with all their columns are about half of it."""
+"""The largest file, in bytes; a hundred thousand rules with all columns take about half of it."""
 
 
-def read(data: bytes, defaults: Mapping[str, Any] | None = None) -> Reading:
-    """The rules in a file. ``defaults`` are for the columns that it does not have. FileError if it is none at all."""
+def read(data: bytes, defaults: Mapping[str, Any] | None = None) -> ParsedFile:
+    """The rules in a file. ``defaults`` are the values of columns that it does not have.
+
+    FileError if the file as a whole cannot be read.
+    """
     if len(data) > MAX_BYTES:
         raise FileError(_("The file has %(size)d MB; at most %(most)d MB can be read.") % _megabytes(len(data)))
     text, encoding = decode(data)
-    basis = Row("", **(defaults or {}))
-    for form, reader in _READERS.items():
-        if (found := reader(text, basis)) is not None:
-            says = {
-                *(columns_said_by(columns_of(text)) if form == "csv" else _COLUMNS_OF_FORM[form]),
-                *(defaults or {}),
-            }
-            return _checked(Reading(form, encoding, tuple(name for name in COLUMNS if name in says)), found)
+    row_defaults = Row("", **(defaults or {}))
+    for file_format, reader in _READERS.items():
+        if (items := reader(text, row_defaults)) is not None:
+            names = current_columns(columns_of(text)) if file_format == "csv" else _COLUMNS_OF_FORMAT[file_format]
+            given = {*names, *(defaults or {})}
+            return _checked(ParsedFile(file_format, encoding, tuple(name for name in COLUMNS if name in given)), items)
     raise AssertionError("any text is a word list")
 
 
-_COLUMNS_OF_FORM = {"words": ("pattern",), "automod": ("pattern", "kind", "whole_word", "enabled")}
+_COLUMNS_OF_FORMAT = {"words": ("pattern",), "automod": ("pattern", "kind", "whole_word", "enabled")}
 
 
 def _megabytes(size: int) -> dict[str, int]:
     return {"size": -(-size // 1_000_000), "most": MAX_BYTES // 1_000_000}
 
 
-def _checked(reading: Reading, found: Found) -> Reading:
-    """Sorts out what is a rule, and the first of its kind in the file."""
+def _checked(parsed: ParsedFile, items: RowsAndRefusals) -> ParsedFile:
+    """Sorts the items into valid rules and refusals; of duplicates the first is valid."""
     lines: dict[tuple[str, str, str], tuple[int, Row]] = {}
-    for each in found:
-        if isinstance(each, Refusal):
-            reading.refused.append(each)
+    for item in items:
+        if isinstance(item, Refusal):
+            parsed.refused.append(item)
             continue
-        line, row = each
-        if reason := flaw(row):
-            reading.refused.append(Refusal(line, row.pattern[:200], reason))
+        line, row = item
+        if reason := find_problem(row):
+            parsed.refused.append(Refusal(line, row.pattern[:200], reason))
         elif first := lines.get(row.key):
             same = _("It is on line %d already.") if first[1] == row else _("Line %d says otherwise of it.")
-            reading.refused.append(Refusal(line, row.pattern[:200], same % first[0]))
+            parsed.refused.append(Refusal(line, row.pattern[:200], same % first[0]))
         else:
-            lines[row.key] = each
-            reading.rows.append(each)
-    return reading
+            lines[row.key] = item
+            parsed.rows.append(item)
+    return parsed
 
 
-def flaw(row: Row) -> str:
-    """What is wrong with it as a rule; empty if nothing is."""
+def find_problem(row: Row) -> str:
+    """Why the row is not a valid rule, as a sentence; empty if it is valid."""
     for name, limit in LIMITS.items():
         value = getattr(row, name)
         if len(value) > limit:
@@ -83,7 +84,7 @@ def flaw(row: Row) -> str:
     return ""
 
 
-_READERS: dict[str, Callable[[str, Row], Found | None]] = {
+_READERS: dict[str, Callable[[str, Row], RowsAndRefusals | None]] = {
     "automod": read_automod,
     "csv": read_csv,
     "words": read_words,

@@ -1,4 +1,4 @@
-"""A rule as a file has it, and what a file has in it."""
+"""The values that reading a file of rules gives: rows, refusals, and the parsed file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import datetime
 from streaming.moderation import Action, Compare, Kind, Overflow, Rule
 
 LIMITS = {"pattern": 4096, "replacement": 500, "category": 50, "note": 10_000, "match_check": 20}
-"""Characters of each text."""
+"""The maximum length of each text column, in characters."""
 
 SCOPES = ("both", "prompts", "answers")
 
 
 class FileError(ValueError):
-    """The file as a whole cannot be read. ``line`` is where, counted from 1, if it is one line's fault."""
+    """The file as a whole cannot be read. ``line`` (from 1) is the line that causes it, if a single line does."""
 
     def __init__(self, sentence: str, line: int | None = None) -> None:
         super().__init__(sentence)
@@ -24,7 +24,7 @@ class FileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A rule as a file has it. Its fields are the columns of the CSV; a pattern alone is enough."""
+    """One rule of a file. Its fields are the CSV columns; only ``pattern`` is required."""
 
     pattern: str
     kind: Kind = "literal"
@@ -46,29 +46,29 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What makes it one rule and not another."""
+        """What identifies a rule: two rows with the same key are the same rule."""
         return self.kind, self.pattern, self.action
 
-    def as_rule(self, name: int | str) -> Rule:
-        own = (_COLUMN_OF.get(field, field) for field in Rule.__dataclass_fields__ if field != "id")
-        return Rule(name, *(getattr(self, column) for column in own))
+    def as_rule(self, rule_id: int | str) -> Rule:
+        columns = (_COLUMN_OF.get(name, name) for name in Rule.__dataclass_fields__ if name != "id")
+        return Rule(rule_id, *(getattr(self, column) for column in columns))
 
-    def holds(self, now: datetime, upstream: str | None = None, direction: str | None = None) -> bool:
-        """Whether it is in force at a moment, for an upstream and a direction; None stands for any."""
-        timely = (self.valid_from is None or self.valid_from <= now) and (
-            self.valid_until is None or now < self.valid_until
-        )
-        there = not self.upstreams or upstream is None or upstream in self.upstreams
-        return self.enabled and timely and there and (direction is None or self.applies_to in ("both", direction))
+    def is_active(self, now: datetime, upstream: str | None = None, direction: str | None = None) -> bool:
+        """Whether the rule applies at that moment to an upstream and a direction; None means any."""
+        has_begun = self.valid_from is None or self.valid_from <= now
+        is_in_period = has_begun and (self.valid_until is None or now < self.valid_until)
+        includes_upstream = not self.upstreams or upstream is None or upstream in self.upstreams
+        includes_direction = direction is None or self.applies_to in ("both", direction)
+        return self.enabled and is_in_period and includes_upstream and includes_direction
 
 
-COLUMNS = tuple(each.name for each in fields(Row))
-_COLUMN_OF = {"check": "match_check"}  # of a Rule's fields those that are called otherwise here
+COLUMNS = tuple(column.name for column in fields(Row))
+_COLUMN_OF = {"check": "match_check"}  # fields of a Rule whose column has another name
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A row that is no rule: on which line, what it says there, and why not."""
+    """A row that is not a valid rule: its line number, its text, and the reason."""
 
     line: int
     text: str
@@ -76,15 +76,15 @@ class Refusal:
 
 
 @dataclass(slots=True)
-class Reading:
-    """What a file has in it. ``rows`` are pairs of a line, counted from 1, and the rule that stands there."""
+class ParsedFile:
+    """The content of a file. ``rows`` are pairs of a line number (from 1) and the rule on that line."""
 
-    form: str
+    file_format: str
     encoding: str
     columns: tuple[str, ...] = ()
-    """What the file, or whoever imports it, says of each rule. What it does not say, a rule that is there keeps."""
+    """The columns with values from the file or the defaults. An import changes no other column of an existing rule."""
     rows: list[tuple[int, Row]] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
 
-Found = Iterator[tuple[int, Row] | Refusal]
+RowsAndRefusals = Iterator[tuple[int, Row] | Refusal]

@@ -1,4 +1,4 @@
-"""Word lists: one word a line, or several with a separator between."""
+"""Word lists: one word on each line, or several with a separator between them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from dataclasses import replace
 
 from streaming.rule_files.decoding import split_lines
-from streaming.rule_files.rows import Found, Row
+from streaming.rule_files.rows import Row, RowsAndRefusals
 
 _SEPARATORS = re.compile("[,、，；|]")
 
 
-def read_words(text: str, basis: Row) -> Found:
-    """One word a line, or several with a separator between; a line that begins with # is a comment."""
+def read_words(text: str, defaults: Row) -> RowsAndRefusals:
+    """One word on each line, or several with a separator between them; lines that begin with # are comments."""
     for number, line in enumerate(split_lines(text), 1):
         if not line.lstrip().startswith("#"):
             for word in _SEPARATORS.split(line):
                 if pattern := word.strip():
-                    yield number, replace(basis, pattern=pattern)
+                    yield number, replace(defaults, pattern=pattern)

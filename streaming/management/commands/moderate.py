@@ -61,10 +61,10 @@ class Command(PlainCommand):
             return ModerationRule.objects.in_force(upstream, direction), lambda rule: f"rule {rule.id}"
         now = timezone.now()
         rows = self._read_rules(path).rows
-        rules = [row.as_rule(line) for line, row in rows if row.holds(now, upstream, direction)]
+        rules = [row.as_rule(line) for line, row in rows if row.is_active(now, upstream, direction)]
         return rules, lambda rule: f"{path}, line {rule.id}"
 
-    def _read_rules(self, path: str) -> rule_files.Reading:
+    def _read_rules(self, path: str) -> rule_files.ParsedFile:
         try:
             reading = rule_files.read(Path(path).read_bytes())
         except OSError as error:
@@ -79,9 +79,9 @@ class Command(PlainCommand):
         return reading
 
 
-def _is_a_repetition(refusal: rule_files.Refusal, reading: rule_files.Reading) -> bool:
+def _is_a_repetition(refusal: rule_files.Refusal, reading: rule_files.ParsedFile) -> bool:
     """A word that is twice in a list does no harm."""
-    return reading.form == "words" and any(row.pattern == refusal.text for _, row in reading.rows)
+    return reading.file_format == "words" and any(row.pattern == refusal.text for _, row in reading.rows)
 
 
 class Run:
