@@ -166,6 +166,7 @@ export function sentences(EventSourceClass, origin) {
     {
       sentence:
         "Set (`Last-Event-ID`, lastEventIDValue) in request's header list, UTF-8 encoded, and not from an event that did not end",
+      needsByteHeaders: true,
       expect: [null, "第1", "第1", ""],
       async run() {
         const url = address(
