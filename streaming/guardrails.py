@@ -16,8 +16,8 @@ from streaming.answer import PAUSE, AnswerModeration
 from streaming.errors import PromptBlocked, PromptTooDeep
 from streaming.formats import Delta, Notice, Part, StreamEnd, TextPart
 from streaming.hit_context import HitHandler
-from streaming.models import Direction
 from streaming.moderation import RuleSet
+from streaming.rule_fields import Direction
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from streaming.hit_context import HitContext, HitHandler
-from streaming.models import Direction, LostHits, ModerationHit
+from streaming.models import LostHits, ModerationHit
 from streaming.moderation.folding import fold
+from streaming.rule_fields import Direction
 from streaming.write_behind import WriteBehind
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -21,12 +21,8 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming.moderation import ACTIONS, CHECKS, Remark, Rule, RuleError, compile_rule
 from streaming.moderation.checks import check_named
+from streaming.rule_fields import LIMITS, RULE_FIELDS, SCOPE_FIELDS, Direction, RuleScope
 from streaming.visible_text import isolated
-
-PATTERN_LIMIT = 4096
-"""The longest pattern, in characters. A literal is limited to MAX_SPAN; a regular expression is often longer."""
-
-Direction = Literal["prompts", "answers"]
 
 
 def translated(message: RuleError | Remark) -> str:
@@ -62,22 +58,10 @@ class Edition(models.Model):
 
 
 class ScopedRule(NamedTuple):
-    """A rule with its scope: upstreams (empty: all), direction, and the period in which it applies."""
+    """A rule, and where and when it applies."""
 
     rule: Rule
-    upstreams: frozenset[str]
-    applies_to: str
-    valid_from: datetime | None
-    valid_until: datetime | None
-
-    def covers(self, upstream: str | None, direction: Direction | None) -> bool:
-        """None means any upstream, any direction."""
-        includes_upstream = not self.upstreams or upstream is None or upstream in self.upstreams
-        return includes_upstream and (direction is None or self.applies_to in ("both", direction))
-
-    def is_active_at(self, now: datetime) -> bool:
-        has_begun = self.valid_from is None or self.valid_from <= now
-        return has_begun and (self.valid_until is None or now < self.valid_until)
+    scope: RuleScope
 
 
 class ModerationRuleQuerySet(models.QuerySet["ModerationRule"]):
@@ -89,17 +73,16 @@ class ModerationRuleQuerySet(models.QuerySet["ModerationRule"]):
     def scoped_rules(self, now: datetime | None = None) -> Iterator[ScopedRule]:
         """The enabled rules as values, oldest first. Includes rules that start later, excludes expired ones."""
         rows = self.filter(Q(valid_until=None) | Q(valid_until__gt=now or timezone.now()), enabled=True).order_by("pk")
-        scope = ("upstreams", "applies_to", "valid_from", "valid_until")
         # As tuples: creating model instances of a hundred thousand rules would take seconds.
-        for row in rows.values_list(*RULE_COLUMNS, *scope).iterator(chunk_size=2000):
-            # RULE_COLUMNS are in the order of Rule's fields.
-            yield ScopedRule(Rule(*row[:-4]), frozenset(row[-4] or ()), *row[-3:])
+        for row in rows.values_list("pk", *RULE_FIELDS, *SCOPE_FIELDS).iterator(chunk_size=2000):
+            rule, (upstreams, *more) = row[: -len(SCOPE_FIELDS)], row[-len(SCOPE_FIELDS) :]
+            yield ScopedRule(Rule(*rule), RuleScope(frozenset(upstreams or ()), *more))
 
     def in_force(self, upstream: str | None = None, direction: Direction | None = None) -> list[Rule]:
         """The rules that are active now for this upstream and direction; None means any."""
         now = timezone.now()
-        active = (scoped for scoped in self.scoped_rules(now) if scoped.is_active_at(now))
-        return [scoped.rule for scoped in active if scoped.covers(upstream, direction)]
+        active = ((rule, scope) for rule, scope in self.scoped_rules(now) if scope.is_active_at(now))
+        return [rule for rule, scope in active if scope.covers(upstream, direction)]
 
     def version(self) -> int:
         """The edition number; it increases whenever a rule is added, changed or deleted. One cheap query."""
@@ -173,22 +156,24 @@ class ModerationRule(models.Model):
 
     pattern = models.TextField(
         _("pattern"),
-        max_length=PATTERN_LIMIT,
-        validators=[MaxLengthValidator(PATTERN_LIMIT)],
+        max_length=LIMITS["pattern"],
+        validators=[MaxLengthValidator(LIMITS["pattern"])],
         help_text=_("A word or phrase; its case does not matter. Or a regular expression, of the RE2 kind."),
     )
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.LITERAL)
     action = models.CharField(_("action"), max_length=10, choices=Action.choices, default=Action.MASK)
     replacement = models.CharField(
         _("replacement"),
-        max_length=500,
+        max_length=LIMITS["replacement"],
         blank=True,
         help_text=_("What replace shows; what block tells the reader."),
     )
     whole_word = models.BooleanField(
         _("whole word"), default=False, help_text=_("“ass” is not in “class”. Chinese text has no such bounds.")
     )
-    category = models.CharField(_("category"), max_length=50, blank=True, help_text=_("Told to the reader."))
+    category = models.CharField(
+        _("category"), max_length=LIMITS["category"], blank=True, help_text=_("Told to the reader.")
+    )
     priority = models.IntegerField(
         _("priority"),
         default=0,
@@ -215,7 +200,7 @@ class ModerationRule(models.Model):
     # Not named check: a model has a method of that name.
     match_check = models.CharField(
         _("check"),
-        max_length=20,
+        max_length=LIMITS["match_check"],
         blank=True,
         validators=[_validate_check],
         help_text=_("What a match must be besides: luhn, iban, cn_id, entropy, or entropy:3.5 and the like."),
@@ -304,7 +289,7 @@ class ModerationRule(models.Model):
         return self.action in ACTIONS and all(value in choices.values for value, choices in chosen)
 
     def as_value(self) -> Rule:
-        return Rule(self.pk or 0, *(getattr(self, name) for name in RULE_COLUMNS[1:]))
+        return Rule(self.pk or 0, *(getattr(self, name) for name in RULE_FIELDS))
 
 
 @receiver(pre_save, sender=ModerationRule)
@@ -320,12 +305,6 @@ NAMED_BY = ("action", "pattern")
 def name_of(action: str, pattern: str) -> str:
     """A rule as one short line, for the admin's history and titles."""
     return f"{action} {isolated(pattern if len(pattern) <= 60 else pattern[:59] + '…')}"
-
-
-COLUMN_OF = {"id": "pk", "check": "match_check"}
-"""The fields of a ``Rule`` whose column has another name."""
-RULE_COLUMNS: Sequence[str] = tuple(COLUMN_OF.get(name, name) for name in Rule.__dataclass_fields__)
-"""The columns that make up a ``Rule``, in the order of its fields."""
 
 
 class RuleImport(models.Model):

@@ -1,4 +1,4 @@
-"""The compiled rules in force, swapped in whole: a stream keeps the edition it began with."""
+"""The compiled rules, replaced as a whole when they change: a stream keeps the edition it began with."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from django.utils import timezone
 
 from streaming import conf
 from streaming.gc_pauses import no_long_pauses
-from streaming.models import Direction, ModerationRule, ScopedRule, rules_changed
+from streaming.models import ModerationRule, ScopedRule, rules_changed
 from streaming.moderation import Rule, RuleError, RuleSet, compile_rule
+from streaming.rule_fields import Direction
 
 logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 1.0
-"""How long what the database said is taken for true: it is asked at most once in that time, and only for a stream."""
-
+"""The database is asked for changes at most once in this time, and only when a stream needs the rules."""
 
 MANY_RULES = 5_000
-"""From here on care is taken that compiling them does not hold up the streams that are open."""
+"""From this number on, compiled rules are hidden from the garbage collector, whose pauses would stall streams."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScopedRuleSet:
-    """The rules for one upstream and direction, compiled. ``version`` is the edition of the rules that they are of."""
+    """The compiled rules for one upstream and direction. ``version`` is the number of their edition."""
 
     version: int
     rule_set: RuleSet
@@ -43,13 +43,13 @@ class ScopedRuleSet:
 
 @dataclass(slots=True)
 class CompiledEdition:
-    """All rules of one edition that hold at one moment; what is compiled of them is compiled once."""
+    """All rules of one edition that are active at one time, and the rule sets compiled from them so far."""
 
     version: int
     rules: list[ScopedRule]
     since: datetime | None
     until: datetime | None
-    """When a rule began or ceased to hold last, and when one does next: a clock may be set back too."""
+    """The last and the next time at which a rule starts or expires. ``since`` matters if the clock is set back."""
     rule_sets: dict[tuple[str, Direction], ScopedRuleSet] = field(default_factory=dict)
 
     def is_active_at(self, now: datetime) -> bool:
@@ -58,61 +58,61 @@ class CompiledEdition:
 
 @dataclass(frozen=True, slots=True)
 class LoadError:
-    """The rules of this edition cannot be compiled; an earlier one is in force."""
+    """The rules of this edition cannot be compiled; an earlier edition stays in use."""
 
     version: int
     error: RuleError
 
 
 class Rulebook:
-    """The editions of one process. All its work is done in a thread of its own, one piece after the other."""
+    """Loads and compiles the rules of one process, one task at a time in a single thread of its own."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._edition: CompiledEdition | None = None
-        self._asked = float("-inf")
+        self._checked_at = float("-inf")
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="rulebook")
         self.load_error: LoadError | None = None
 
     @property
     def version(self) -> int | None:
-        """The edition in force in this process; None before the first is asked for."""
+        """The edition in use in this process; None before the first is loaded."""
         return self._edition.version if self._edition else None
 
     async def current(self, upstream: str, direction: Direction) -> ScopedRuleSet:
-        """The rules that hold now, as the database had them a second ago at the earliest.
+        """The active rules, at most FRESH_SECONDS behind the database.
 
-        Compiled off the event loop and only when they have changed. While they cannot be compiled, or the database
-        does not answer, the last good ones hold. RuleError or DatabaseError if there are none: no text goes out
-        unmoderated.
+        They are compiled off the event loop and only when they have changed. While they cannot be compiled, or the
+        database is unavailable, the last good rules are used. RuleError or DatabaseError if there are none: no text is
+        sent unmoderated.
         """
         edition = self._edition
         if edition and self._is_fresh(edition) and (rule_set := edition.rule_sets.get((upstream, direction))):
             return rule_set
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._look_up, upstream, direction)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._rule_set_for, upstream, direction)
 
-    def current_now(self, upstream: str, direction: Direction) -> ScopedRuleSet:
-        """The same for those who may wait."""
-        return self._executor.submit(self._look_up, upstream, direction).result()
+    def current_blocking(self, upstream: str, direction: Direction) -> ScopedRuleSet:
+        """``current`` for synchronous code: blocks until the rules are compiled."""
+        return self._executor.submit(self._rule_set_for, upstream, direction).result()
 
     async def refresh(self) -> None:
-        """Learns of the last changes, if that was not done within the last second."""
+        """Load changed rules, unless that was done within the last FRESH_SECONDS."""
         if self._edition is None or not self._is_fresh(self._edition):
             await asyncio.get_running_loop().run_in_executor(self._executor, self._refresh)
 
     def invalidate(self, *_: Any, **__: Any) -> None:
-        """The rules have changed in this very process: the database is asked at once."""
-        self._asked = float("-inf")
+        """The rules were changed in this process: query the database again on next use."""
+        self._checked_at = float("-inf")
 
     def state(self) -> dict[str, Any]:
-        """What there is to say of this process: the version in force, and what keeps a later one out."""
+        """The version in use in this process and the error that prevents a later one, for ``/healthz``."""
         error = {"version": self.load_error.version, "reason": str(self.load_error.error)} if self.load_error else None
         return {"version": self.version, "error": error}
 
     def _is_fresh(self, edition: CompiledEdition) -> bool:
-        return self._clock() - self._asked < FRESH_SECONDS and edition.is_active_at(timezone.now())
+        return self._clock() - self._checked_at < FRESH_SECONDS and edition.is_active_at(timezone.now())
 
-    def _look_up(self, upstream: str, direction: Direction) -> ScopedRuleSet:
+    def _rule_set_for(self, upstream: str, direction: Direction) -> ScopedRuleSet:
         with no_long_pauses():
             return _compiled(self._refreshed(), (upstream, direction), None)
 
@@ -121,77 +121,79 @@ class Rulebook:
             self._refreshed()
 
     def _refreshed(self) -> CompiledEdition:
-        before = self._edition
-        if before and self._is_fresh(before):
-            return before
-        asked = self._clock()
+        previous = self._edition
+        if previous and self._is_fresh(previous):
+            return previous
+        checked_at = self._clock()
         try:
-            edition = self._load(before)
+            edition = self._load(previous)
         except DatabaseError as error:
-            if before is None:
+            if previous is None:
                 raise
-            logger.warning("the database does not say whether the rules have changed: %s", error)
-            edition = before
+            logger.warning("cannot check whether the rules have changed: %s", error)
+            edition = previous
         finally:
-            connections.close_all()  # one that is kept would be this thread's for ever
-        self._edition, self._asked = edition, asked
+            connections.close_all()  # otherwise this thread would keep a connection open for ever
+        self._edition, self._checked_at = edition, checked_at
         return edition
 
-    def _load(self, before: CompiledEdition | None) -> CompiledEdition:
-        """The edition as it has to be now; the one before if nothing has changed, or what has is no good."""
+    def _load(self, previous: CompiledEdition | None) -> CompiledEdition:
+        """The current edition; the previous one if nothing has changed, or if the change cannot be compiled."""
         now = timezone.now()
-        # The version is read before the rules: rules that change in between are read again next time.
+        # Read the version before the rules: if rules change in between, they are read again next time.
         version = ModerationRule.objects.version()
-        known = self.load_error.version if self.load_error else before.version if before else None
-        if before and version == known and before.is_active_at(now):
-            return before
-        scoped = reuse_unchanged(ModerationRule.objects.scoped_rules(now), before)
-        edition = CompiledEdition(version, [each for each in scoped if each.is_active_at(now)], *_span(scoped, now))
+        known = self.load_error.version if self.load_error else previous.version if previous else None
+        if previous and version == known and previous.is_active_at(now):
+            return previous
+        scoped = reuse_unchanged(ModerationRule.objects.scoped_rules(now), previous)
+        edition = CompiledEdition(
+            version, [each for each in scoped if each.scope.is_active_at(now)], *_unchanged_period(scoped, now)
+        )
         try:
-            _check(scoped, before)
-            for key in before.rule_sets if before else ():
-                _compiled(edition, key, before)
+            _check_rules(scoped, previous)
+            for key in previous.rule_sets if previous else ():
+                _compiled(edition, key, previous)
         except RuleError as error:
             logger.error("the rules cannot be compiled, for %r: %s", error.rule, error)  # noqa: TRY400
             self.load_error = LoadError(version, error)
-            if before is None:
+            if previous is None:
                 raise
-            # Tried once; the next change may mend them.
-            before.since, before.until = edition.since, edition.until
-            return before
+            # Try each version only once; the next change may fix it.
+            previous.since, previous.until = edition.since, edition.until
+            return previous
         self.load_error = None
         return edition
 
 
-def _span(scoped: list[ScopedRule], now: datetime) -> tuple[datetime | None, datetime | None]:
-    """From when until when the same rules hold as now."""
-    moments = [at for each in scoped for at in (each.valid_from, each.valid_until) if at]
+def _unchanged_period(scoped: list[ScopedRule], now: datetime) -> tuple[datetime | None, datetime | None]:
+    """The period around ``now`` in which the set of active rules does not change."""
+    moments = [at for _, scope in scoped for at in (scope.valid_from, scope.valid_until) if at]
     if expired := ModerationRule.objects.last_expired(now):
         moments.append(expired)
     return max((at for at in moments if at <= now), default=None), min((at for at in moments if at > now), default=None)
 
 
-def _check(rules: list[ScopedRule], before: CompiledEdition | None) -> None:
-    """RuleError for the first that cannot be carried out: an edition comes into force as a whole, or not at all."""
-    known = {each.rule.id: each.rule for each in before.rules} if before else {}
-    for each in rules:
-        if known.get(each.rule.id) is not each.rule:
-            compile_rule(each.rule)
+def _check_rules(rules: list[ScopedRule], previous: CompiledEdition | None) -> None:
+    """Raise RuleError for the first rule that cannot be compiled: an edition is used as a whole or not at all."""
+    known = {rule.id: rule for rule, _ in previous.rules} if previous else {}
+    for rule, _ in rules:
+        if known.get(rule.id) is not rule:
+            compile_rule(rule)
 
 
-def reuse_unchanged(scoped: Iterable[ScopedRule], before: CompiledEdition | None) -> list[ScopedRule]:
-    """The same, with the values of before where they are equal: to free all of one edition at once would take long."""
-    known = {each.rule.id: each for each in before.rules} if before else {}
-    found = ((known.get(each.rule.id), each) for each in scoped)
-    return [old if old is not None and old == each else each for old, each in found]
+def reuse_unchanged(scoped: Iterable[ScopedRule], previous: CompiledEdition | None) -> list[ScopedRule]:
+    """The same rules, reusing equal objects of the previous edition: freeing a whole edition at once would stall."""
+    known = {old.rule.id: old for old in previous.rules} if previous else {}
+    pairs = ((known.get(new.rule.id), new) for new in scoped)
+    return [old if old is not None and old == new else new for old, new in pairs]
 
 
-def _compiled(edition: CompiledEdition, key: tuple[str, Direction], before: CompiledEdition | None) -> ScopedRuleSet:
-    """What the edition says for an upstream and direction. Where the same rules hold, it is the same rule set."""
+def _compiled(edition: CompiledEdition, key: tuple[str, Direction], previous: CompiledEdition | None) -> ScopedRuleSet:
+    """The rule set of an edition for an upstream and direction. Where the same rules apply, it is the same object."""
     if key not in edition.rule_sets:
-        rules = tuple(each.rule for each in edition.rules if each.covers(*key))
-        made = [known.rule_set for each in (edition, before) if each for known in each.rule_sets.values()]
-        same = next((rule_set for rule_set in made if _has(rule_set, rules)), None)
+        rules = tuple(rule for rule, scope in edition.rules if scope.covers(*key))
+        compiled = [known.rule_set for source in (edition, previous) if source for known in source.rule_sets.values()]
+        same = next((rule_set for rule_set in compiled if _has_rules(rule_set, rules)), None)
         edition.rule_sets[key] = ScopedRuleSet(edition.version, _compile(rules) if same is None else same)
     return edition.rule_sets[key]
 
@@ -199,8 +201,8 @@ def _compiled(edition: CompiledEdition, key: tuple[str, Direction], before: Comp
 def _compile(rules: tuple[Rule, ...]) -> RuleSet:
     rule_set = RuleSet(rules, mask=conf.mask())
     if len(rules) >= MANY_RULES:
-        # They are there to stay: the collector of cycles need never look at them, which would take it 0.1 s and more.
-        # So they are taken apart when their last stream has ended.
+        # Scanning so many long-lived objects would take the garbage collector 0.1 s and more, so it skips them from
+        # now on (gc.freeze). Their reference cycles are broken by hand when the last stream has ended.
         gc.freeze()
         for plan in rule_set.plans:
             weakref.finalize(plan, _dismantle_later, plan.automata).atexit = False
@@ -208,7 +210,7 @@ def _compile(rules: tuple[Rule, ...]) -> RuleSet:
 
 
 def _dismantle_later(automata: list[Any]) -> None:
-    """In a thread: whichever drops the last stream may be the event loop's."""
+    """In a new thread, because the last reference may be dropped on the event loop."""
     threading.Thread(target=_dismantle, args=(automata,), name="rulebook-dismantling", daemon=True).start()
 
 
@@ -218,20 +220,20 @@ def _dismantle(automata: list[Any]) -> None:
             automaton.dismantle()
 
 
-def _has(rule_set: RuleSet, rules: tuple[Rule, ...]) -> bool:
+def _has_rules(rule_set: RuleSet, rules: tuple[Rule, ...]) -> bool:
     return len(rule_set.rules) == len(rules) and rule_set.rules == tuple(sorted(rules, key=lambda rule: -rule.priority))
 
 
 _rulebook = Rulebook()
 state = _rulebook.state
 current = _rulebook.current
-current_now = _rulebook.current_now
+current_blocking = _rulebook.current_blocking
 refresh = _rulebook.refresh
 rules_changed.connect(_rulebook.invalidate)
 
 
-def find_load_error(patience: float = 1.0) -> LoadError | None:
-    """What keeps the last changes out of this process, if something does and it is known within so many seconds."""
+def find_load_error(timeout: float = 1.0) -> LoadError | None:
+    """The error that prevents the latest rules from being used, if there is one and it is known within ``timeout``."""
     with suppress(TimeoutError, DatabaseError, RuleError):
-        _rulebook._executor.submit(_rulebook._refresh).result(patience)
+        _rulebook._executor.submit(_rulebook._refresh).result(timeout)
     return _rulebook.load_error

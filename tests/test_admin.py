@@ -15,8 +15,8 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from streaming.admin.forms import EDITABLE
 from streaming.models import LostHits, ModerationHit, ModerationRule
+from streaming.rule_files import COLUMNS
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_in_force_yet")]
 
@@ -51,7 +51,7 @@ def test_the_form_asks_for_no_more_than_that_and_offers_an_enabled_mask(moderato
     form = moderator.get(ADD).context["adminform"].form
 
     assert {name for name, field in form.fields.items() if field.required} == {"pattern", "action"}
-    assert set(form.fields) == {*EDITABLE, "seen"}
+    assert set(form.fields) == {*COLUMNS, "seen"}
     assert (form["action"].value(), form["enabled"].value()) == ("mask", True)
 
 
@@ -318,7 +318,7 @@ def test_a_rule_can_say_where_when_and_how_it_holds(moderator: Client) -> None:
     response = moderator.post(ADD, fields, follow=True)
 
     rule = rules.get()
-    assert {name: getattr(rule, name) for name in EDITABLE} == {
+    assert {name: getattr(rule, name) for name in COLUMNS} == {
         "pattern": "a+b",
         "kind": "regex",
         "action": "replace",

@@ -13,6 +13,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from streaming.models import ModerationRule
 from streaming.moderation import Rule
+from streaming.rule_files import COLUMNS
 
 pytestmark = pytest.mark.django_db
 
@@ -36,6 +37,14 @@ def test_the_rules_in_force_are_the_enabled_ones_the_oldest_first() -> None:
         Rule(one.pk, "one", action="mask", category="c"),
         Rule(two.pk, "two", action="block"),
     ]
+
+
+def test_files_and_the_admin_have_every_field_that_can_be_edited() -> None:
+    editable = {
+        field.name for field in ModerationRule._meta.concrete_fields if field.editable and not field.primary_key
+    }
+
+    assert set(COLUMNS) == editable
 
 
 CHANGES: dict[str, Callable[[ModerationRule], Any]] = {

@@ -247,7 +247,7 @@ async def test_while_the_database_is_away_the_last_good_ones_hold(
     elsewhere.wait(5)
 
     assert await now(elsewhere) == "••••, heck and 中文"
-    assert "does not say whether the rules have changed: gone" in said_in_log()
+    assert "cannot check whether the rules have changed: gone" in said_in_log()
 
 
 async def test_no_text_goes_out_when_there_never_were_good_ones(book: Rulebook) -> None:

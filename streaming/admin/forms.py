@@ -17,13 +17,13 @@ from django.utils.translation import gettext_lazy
 
 from streaming import upstreams
 from streaming.models import ModerationRule
+from streaming.rule_files import COLUMNS, Row
 from streaming.visible_text import isolated
 
-EDITABLE = (
-    *("pattern", "kind", "action", "replacement", "category", "priority", "whole_word", "compare"),
-    *("group", "match_check", "overflow"),
-    *("upstreams", "applies_to", "enabled", "valid_from", "valid_until", "note"),
-)
+_DEFAULTS = {
+    name: getattr(Row(""), name) for name in ("kind", "applies_to", "priority", "compare", "group", "overflow")
+}
+"""The values of fields that a form may leave out: a pattern and an action alone make a rule."""
 
 
 def last_editor(rule: ModerationRule) -> str:
@@ -72,7 +72,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = ModerationRule
-        fields = EDITABLE
+        fields = COLUMNS
         widgets = {
             "pattern": forms.Textarea(attrs={"rows": 2, "class": "vLargeTextField", "spellcheck": "false"}),
             "note": forms.Textarea(attrs={"rows": 2, "class": "vLargeTextField"}),
@@ -136,20 +136,10 @@ def _conflict(now: ModerationRule) -> str:
 
 def _theirs(now: ModerationRule, values: dict[str, Any], fields: Any) -> list[str]:
     """What it is now, where that is not what the form says."""
-    differing = [name for name in fields if name in EDITABLE and name in values and values[name] != getattr(now, name)]
+    differing = [name for name in fields if name in COLUMNS and name in values and values[name] != getattr(now, name)]
     labels = {name: str(fields[name].label or name) for name in differing}
     said = _("{label}: it is now “{value}”.")
     return [format_html(said, label=labels[name], value=shown(now, name, getattr(now, name))) for name in differing]
-
-
-_DEFAULTS = {
-    "kind": "literal",
-    "applies_to": "both",
-    "priority": 0,
-    "compare": "normal",
-    "group": 0,
-    "overflow": "pass",
-}
 
 
 class SeenWidget(forms.HiddenInput):

@@ -16,9 +16,9 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming import rulebook, upstreams
 from streaming.admin import trial
-from streaming.admin.forms import EDITABLE
 from streaming.models import ModerationRule, translated
 from streaming.moderation import RuleError, RuleSet, compile_rule
+from streaming.rule_files import COLUMNS
 
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[ModerationRule]
@@ -117,7 +117,7 @@ class TryPage(_Base):
         """The rules that are tried, or a sentence that says why they cannot be."""
         match values["which"]:
             case "all":
-                snapshot = rulebook.current_now(values["upstream"] or "default", values["direction"] or "answers")
+                snapshot = rulebook.current_blocking(values["upstream"] or "default", values["direction"] or "answers")
                 return snapshot.rule_set, snapshot.version
             case "chosen":
                 found = ModerationRule.objects.filter(pk__in=chosen).order_by("pk")
@@ -134,7 +134,7 @@ class TryPage(_Base):
 def _unsaved_names() -> list[str]:
     """The fields of a rule's form, of which a moment has two."""
     moments = [f"{name}_{part}" for name in ("valid_from", "valid_until") for part in (0, 1)]
-    return [*(name for name in EDITABLE if not name.startswith("valid_")), *moments]
+    return [*(name for name in COLUMNS if not name.startswith("valid_")), *moments]
 
 
 def _initial(form: TryForm) -> dict[str, Any]:

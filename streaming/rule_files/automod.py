@@ -9,7 +9,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from streaming.rule_files.rows import LIMITS, FileError, Refusal, Row, RowsAndRefusals
+from streaming.rule_fields import LIMITS
+from streaming.rule_files.rows import FileError, Refusal, Row, RowsAndRefusals
 
 _KEYWORD = 1
 _MEMBER_PROFILE = 6

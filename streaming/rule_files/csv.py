@@ -13,8 +13,9 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from streaming.moderation import ACTIONS, COMPARES, KINDS, OVERFLOWS
+from streaming.rule_fields import APPLIES_TO
 from streaming.rule_files.decoding import split_lines
-from streaming.rule_files.rows import COLUMNS, SCOPES, FileError, Refusal, Row, RowsAndRefusals
+from streaming.rule_files.rows import COLUMNS, FileError, Refusal, Row, RowsAndRefusals
 
 
 def read_csv(text: str, defaults: Row) -> RowsAndRefusals | None:
@@ -141,7 +142,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "pattern": lambda cell: _without_escape(cell.strip()),
     "kind": _parse_choice(KINDS),
     "action": _parse_choice(ACTIONS),
-    "applies_to": _parse_choice(SCOPES),
+    "applies_to": _parse_choice(APPLIES_TO),
     "whole_word": _parse_bool,
     "compare": _parse_choice(COMPARES),
     "group": _parse_int,

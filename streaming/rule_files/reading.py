@@ -8,10 +8,11 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from streaming.moderation import RuleError, compile_rule
+from streaming.rule_fields import LIMITS
 from streaming.rule_files.automod import read_automod
 from streaming.rule_files.csv import columns_of, current_columns, read_csv
 from streaming.rule_files.decoding import decode
-from streaming.rule_files.rows import COLUMNS, LIMITS, FileError, ParsedFile, Refusal, Row, RowsAndRefusals
+from streaming.rule_files.rows import COLUMNS, FileError, ParsedFile, Refusal, Row, RowsAndRefusals
 from streaming.rule_files.words import read_words
 
 MAX_BYTES = 20_000_000

@@ -7,11 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from streaming.moderation import Action, Compare, Kind, Overflow, Rule
-
-LIMITS = {"pattern": 4096, "replacement": 500, "category": 50, "note": 10_000, "match_check": 20}
-"""The maximum length of each text column, in characters."""
-
-SCOPES = ("both", "prompts", "answers")
+from streaming.rule_fields import RULE_FIELDS, RuleScope
 
 
 class FileError(ValueError):
@@ -50,20 +46,19 @@ class Row:
         return self.kind, self.pattern, self.action
 
     def as_rule(self, rule_id: int | str) -> Rule:
-        columns = (_COLUMN_OF.get(name, name) for name in Rule.__dataclass_fields__ if name != "id")
-        return Rule(rule_id, *(getattr(self, column) for column in columns))
+        return Rule(rule_id, *(getattr(self, name) for name in RULE_FIELDS))
+
+    @property
+    def scope(self) -> RuleScope:
+        return RuleScope(frozenset(self.upstreams), self.applies_to, self.valid_from, self.valid_until)
 
     def is_active(self, now: datetime, upstream: str | None = None, direction: str | None = None) -> bool:
         """Whether the rule applies at that moment to an upstream and a direction; None means any."""
-        has_begun = self.valid_from is None or self.valid_from <= now
-        is_in_period = has_begun and (self.valid_until is None or now < self.valid_until)
-        includes_upstream = not self.upstreams or upstream is None or upstream in self.upstreams
-        includes_direction = direction is None or self.applies_to in ("both", direction)
-        return self.enabled and is_in_period and includes_upstream and includes_direction
+        return self.enabled and self.scope.is_active_at(now) and self.scope.covers(upstream, direction)
 
 
 COLUMNS = tuple(column.name for column in fields(Row))
-_COLUMN_OF = {"check": "match_check"}  # fields of a Rule whose column has another name
+"""All fields of a rule that can be edited; a test compares them with the model's."""
 
 
 @dataclass(frozen=True, slots=True)
