@@ -36,10 +36,17 @@ class CuttingProxy:
         self._run(self._cut_all())
 
     def stop(self) -> None:
-        self._server.close()
-        self._run(self._cut_all())
+        self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(DEADLINE)
+        self._loop.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _run(self, work: object) -> asyncio.Server:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE)  # type: ignore[arg-type]

@@ -722,22 +722,26 @@ class TestARedisThatIsAway:
             assert await whole(await other.follow(new.info.id, -1)) == event(0)
             assert await whole(here) == event(7)
 
-    async def test_and_comes_back_empty_gets_again_what_is_in_memory(self, failing_redis: RedisServer) -> None:
+    async def test_and_comes_back_empty_gets_again_what_is_in_memory_before_anybody_is_told_it_is_unknown(
+        self, failing_redis: RedisServer
+    ) -> None:
         async with working("redis, in another worker", failing_redis) as workers:
-            driver, other = workers.make(beat=BEAT), workers.make(beat=BEAT)
-            log = await driver.open(new_stream(), nothing)
+            driver, other = workers.make(beat=2 * BEAT), workers.make(beat=BEAT)
+            info = new_stream(claim="c", fingerprint="f")
+            log = await driver.open(info, nothing)
             log.append(events(0, 4), 5)
             await until_stored(driver)
             await other.find(log.info.id)
 
             failing_redis.stop()
             failing_redis.empty()
-            await until(lambda: driver.state()["status"] == "away", "it is noticed")
+            await until(lambda: driver.state()["status"] == other.state()["status"] == "away", "it is noticed")
             log.append(events(5, 6), 2)
             failing_redis.start()
-            await until(lambda: driver.state()["status"] == "ok", "it is back")
-            await until_stored(driver)
-
             await until(lambda: other.state()["status"] == "ok", "it is back")
+
+            reader = await other.follow(log.info.id, 2)
+            with pytest.raises(AlreadyClaimed):
+                await other.open(replace(info, id="another"), nothing)
             log.end("stop")
-            assert await whole(await other.follow(log.info.id, 2)) == events(3, 6)
+            assert await whole(reader) == events(3, 6)

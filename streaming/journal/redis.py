@@ -74,6 +74,7 @@ class RedisJournal:
         self._started: asyncio.Task[None] | None = None
         self._away_since: float | None = None
         self._back_since = float("-inf")
+        self._lost_at = float("-inf")
         self._is_leased = False
         self._redis = _client(url, 2, COMMAND_BEATS * beat)
         self._listener = _client(url, 1, (COMMAND_BEATS + 1) * beat)
@@ -88,6 +89,8 @@ class RedisJournal:
         self._memory.refuse_claimed(info)
         self._memory.refuse_full()
         log = SharedLog(info, self._limits.stream_bytes, self._memory, self)
+        while info.claim and self._may_still_be_stored and self._away_since is None:  # noqa: ASYNC110 (no event)
+            await asyncio.sleep(self._beat / 4)
         try:
             # Redis decides first who has a claim: until then no other request here may take it for this stream's.
             await self._create(log, with_claim=bool(info.claim))
@@ -249,7 +252,10 @@ class RedisJournal:
         elif answer == scripts.MISSING:
             # Redis was emptied, or away when the stream began: what is here of the stream goes there again.
             log.stored, log.ttl_set_at = -1, 0.0
-            await self._create(log, with_claim=log.info.claim != "")
+            try:
+                await self._create(log, with_claim=log.info.claim != "")
+            except AlreadyClaimed:  # while Redis was away
+                await self._create(log, with_claim=False)
             self._unstored[stream] = log
         else:
             log.stored = answer
@@ -265,6 +271,9 @@ class RedisJournal:
         await self.start()
         while True:
             meta = await self._answered(self._redis.hgetall(_keys(stream)[0]))
+            if not meta and self._may_still_be_stored:
+                await asyncio.sleep(self._beat / 4)
+                continue
             if not meta:
                 raise UnknownStream("there is no such stream, or not any more")
             if meta[b"ended"] or await self._answered(self._is_alive(meta[b"worker"].decode())):
@@ -284,9 +293,14 @@ class RedisJournal:
         """A lease that could not be renewed, since Redis was away or was emptied, says nothing."""
         return time.monotonic() > self._back_since + LEASE_BEATS * self._beat
 
+    @property
+    def _may_still_be_stored(self) -> bool:
+        """Redis was away, or emptied, a moment ago: other workers may not have stored again what they have."""
+        return time.monotonic() < self._lost_at + LEASE_BEATS * self._beat
+
     def _leases_were_lost(self) -> None:
         """And perhaps more than leases: what is here of running streams is looked for there."""
-        self._back_since = time.monotonic()
+        self._back_since = self._lost_at = time.monotonic()
         for log in self._memory.running():
             if isinstance(log, SharedLog):
                 self.store(log)
