@@ -17,7 +17,7 @@ from django.utils.decorators import async_only_middleware
 from streaming import request_scope, upstreams
 from streaming.request_scope import RequestScope
 from streaming.responses import RelayResponse
-from streaming.upstreams import transport
+from streaming.upstreams import sending
 from tests.conftest import DEADLINE, Connection, ScriptedUpstream
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -153,7 +153,7 @@ async def test_an_upstream_is_closed_whatever_middleware_does_with_the_response(
         with request_scope.request_scope():
             await ASGIHandler()(scope, receive, send)
 
-    assert transport._open["default"] == 0
+    assert sending._open["default"] == 0
     assert await asyncio.to_thread(upstream.left.wait, DEADLINE)
     await upstreams.close()
 

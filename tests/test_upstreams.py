@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Any
 
+import aiohttp
+import httpx
 import pytest
 from django.core.signing import TimestampSigner
 from django.http import HttpRequest
@@ -32,8 +34,9 @@ from streaming.upstreams import (
     client,
     leaves_its_base,
     response,
-    transport,
+    sending,
 )
+from streaming.upstreams.aiohttp_transport import causes
 from tests.conftest import DEADLINE, Connection, ScriptedUpstream, _answer_nothing, eventually, free_port
 
 Configure = Callable[..., None]
@@ -468,6 +471,36 @@ class TestWhatGoesWrong:
 
         assert refused.value.status == 502
 
+    @pytest.mark.parametrize(
+        ("answer", "kind", "cause"),
+        [
+            (b"", httpx.ReadError, aiohttp.ServerDisconnectedError),
+            (b"SSH-2.0-OpenSSH_9.6\r\n", httpx.RemoteProtocolError, aiohttp.ClientResponseError),
+        ],
+    )
+    async def test_arrives_as_an_exception_of_httpx_behind_which_is_that_of_its_transport(
+        self, upstream: ScriptedUpstream, configure: Configure, answer: bytes, kind: Any, cause: Any
+    ) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.send(answer)
+
+        upstream.script = script
+
+        with pytest.raises(Unreachable) as failed:
+            await connected()
+
+        assert type(failed.value.__cause__) is kind
+        assert isinstance(failed.value.__cause__.__cause__, cause)
+
+    async def test_a_refused_connection_is_not_taken_for_one_that_took_too_long(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS = {"default": {"URL": f"http://127.0.0.1:{free_port()}"}}
+
+        with pytest.raises(Unreachable) as failed:
+            await connected()
+
+        assert isinstance(failed.value.__cause__, httpx.ConnectError)
+        assert any(isinstance(cause, ConnectionRefusedError) for cause in causes(failed.value))
+
     async def test_it_sends_us_elsewhere(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = answers("302 Found", f"Location: {upstream.url}/elsewhere")
 
@@ -701,6 +734,31 @@ class TestRelaying:
             ("Content-Length", b"3"),
         ]
         assert await all_of(answer) == b"\x1f\x8b\x08"  # and nobody unpacked it
+
+    @pytest.mark.parametrize("status", [301, 303, 307, 308])
+    @pytest.mark.parametrize("location", ["/elsewhere?a=%2F", "http://[", "http://x:port/", "//", "mailto:a", "/é"])
+    async def test_passes_a_redirect_on_and_reads_nothing_into_where_it_leads(
+        self, upstream: ScriptedUpstream, configure: Configure, status: int, location: str
+    ) -> None:
+        upstream.script = answers(f"{status} Elsewhere", f"Location: {location}", "Content-Length: 0")
+
+        answer = await relayed()
+
+        assert (answer.status, answer.header("Location")) == (status, location)
+        assert len(upstream.requests) == 1
+        answer.close()
+
+    async def test_no_log_of_the_client_names_what_was_asked_for(
+        self, upstream: ScriptedUpstream, configure: Configure, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """At INFO httpx has each request's URL; in a query stand prompts and keys."""
+        upstream.script = answers("200 OK")
+
+        with caplog.at_level("DEBUG"):
+            await all_of(await connected(address="/transfer?key=secret"))
+
+        assert upstream.requests[0].request_line == "GET /?key=secret HTTP/1.1"
+        assert "secret" not in caplog.text
 
     @pytest.mark.parametrize("status", ["101 Switching Protocols", "099 Early", "600 Late", "999 Never"])
     async def test_passes_no_status_on_that_ends_nothing(
@@ -1022,7 +1080,7 @@ class TestAStreamThatIsSlowToBegin:
         answer.close()
 
         assert await asyncio.to_thread(upstream.left.wait, 20)
-        assert transport._open["default"] == 0
+        assert sending._open["default"] == 0
 
     async def test_is_left_when_its_reader_is(self, slow: asyncio.Event, upstream: ScriptedUpstream) -> None:
         answer = await connected(body=PROMPT)
@@ -1086,7 +1144,7 @@ class TestAnOpenAIUpstreamThatWasAskedForAStream:
             await connected(body=PROMPT)
 
         assert refused.value.status == 502
-        assert transport._open["default"] == 0
+        assert sending._open["default"] == 0
 
     async def test_may_not_answer_without_end(
         self, upstream: ScriptedUpstream, configure: Configure, monkeypatch: pytest.MonkeyPatch
@@ -1119,7 +1177,7 @@ class TestConcurrency:
 
         for answer in (second, third):
             answer.close()
-        assert transport._open["default"] == 0
+        assert sending._open["default"] == 0
 
     @pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
     async def test_counts_nobody_who_has_ended(
@@ -1132,7 +1190,7 @@ class TestConcurrency:
             with suppress(Refused):
                 await all_of(await connected())
 
-        assert transport._open["default"] == 0
+        assert sending._open["default"] == 0
 
 
 async def until_it_has_ended(answer: UpstreamResponse) -> None:

@@ -21,8 +21,8 @@ from streaming.upstreams.errors import (
     UpstreamError,
 )
 from streaming.upstreams.headers import NEVER_FORWARDED, end_to_end
+from streaming.upstreams.http_clients import close, problem_with_proxy, problem_with_tls
 from streaming.upstreams.response import UpstreamResponse
-from streaming.upstreams.sessions import close, problem_with_proxy, problem_with_tls
 
 __all__ = [
     "NEVER_FORWARDED",

@@ -15,7 +15,6 @@ from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 from django.http import HttpRequest
-from yarl import URL
 
 from streaming import request_scope
 from streaming.formats.assembly import completion_from_events, is_undecided, looks_like_events, looks_like_json
@@ -35,7 +34,7 @@ from streaming.upstreams.event_body import EventBody
 from streaming.upstreams.headers import Header, forwarded_headers, relayed_headers, without_challenge
 from streaming.upstreams.refusals import not_what_was_asked, refusal
 from streaming.upstreams.response import UpstreamResponse
-from streaming.upstreams.transport import send
+from streaming.upstreams.sending import send
 
 logger = logging.getLogger(__name__)
 
@@ -139,13 +138,13 @@ async def complete_at_once(upstream: UpstreamConfig, request: HttpRequest, field
 _FOR_A_STREAM = [("Accept", "text/event-stream"), ("Accept-Encoding", "identity"), ("Cache-Control", "no-store")]
 
 
-def _asked(upstream: UpstreamConfig, fields: Fields) -> tuple[bytes, URL]:
+def _asked(upstream: UpstreamConfig, fields: Fields) -> tuple[bytes, str]:
     path = "" if upstream.url.endswith("/chat/completions") else "chat/completions"
     return json.dumps(fields).encode(), _target(upstream, path, "")
 
 
 async def _stream(
-    upstream: UpstreamConfig, method: str, target: URL, headers: list[Header], body: bytes, guardrail: Guardrail
+    upstream: UpstreamConfig, method: str, target: str, headers: list[Header], body: bytes, guardrail: Guardrail
 ) -> UpstreamResponse:
     """The stream, once its head has come; or after ``head`` seconds without one, so that its reader can be answered."""
     head, idle, total = upstream.timeouts.head, upstream.timeouts.idle, upstream.timeouts.total
@@ -175,7 +174,7 @@ def _taken_over(opening: asyncio.Task[UpstreamResponse], late: LateBody) -> Upst
 async def _opened(
     upstream: UpstreamConfig,
     method: str,
-    target: URL,
+    target: str,
     headers: list[Header],
     body: bytes,
     limit: float | None,
@@ -341,12 +340,13 @@ def _chat_completion_fields(upstream: UpstreamConfig, body: bytes) -> Fields:
     return {**model, **fields}
 
 
-def _target(upstream: UpstreamConfig, path: str, query: str) -> URL:
-    """The upstream's URL with a raw path below it and a raw query, nothing quoted anew."""
+def _target(upstream: UpstreamConfig, path: str, query: str) -> str:
+    """The raw path and query to ask the upstream for: its URL's path, and below it what is given. Quoted as it is."""
     if leaves_its_base(path):
         raise Outside(upstream.name, "is not asked for a path outside its URL")
-    url = upstream.url.rstrip("/") + f"/{path}" if path else upstream.url
-    return URL(f"{url}?{query}" if query else url, encoded=True)
+    base = "/" + upstream.url.partition("://")[2].partition("/")[2]
+    whole = base.rstrip("/") + f"/{path}" if path else base
+    return f"{whole}?{query}" if query else whole
 
 
 def leaves_its_base(path: str) -> bool:

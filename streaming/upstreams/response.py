@@ -8,10 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-import aiohttp
-
 from streaming import request_scope
 from streaming.upstream_settings import UpstreamConfig
+from streaming.upstreams.aiohttp_transport import READ_ERRORS, RawResponse
 from streaming.upstreams.errors import Broken, Silent
 
 LINGER_SECONDS = 0.05
@@ -79,9 +78,7 @@ class ResponseBody:
     Silent. One timer serves both: it looks at the time when it rings, so that a chunk costs it nothing.
     """
 
-    def __init__(
-        self, upstream: UpstreamConfig, response: aiohttp.ClientResponse, on_close: Callable[[], None]
-    ) -> None:
+    def __init__(self, upstream: UpstreamConfig, response: RawResponse, on_close: Callable[[], None]) -> None:
         self._upstream = upstream
         self._response = response
         self._content = response.content
@@ -109,7 +106,7 @@ class ResponseBody:
             self._waiting_since = self._loop.time()
         try:
             chunk = await self._content.readany()
-        except (aiohttp.ClientError, OSError) as error:
+        except READ_ERRORS as error:
             chunk = self._rest_before(error)
         self._waiting_since = NEVER
         if not chunk:

@@ -9,14 +9,14 @@ from typing import Any
 
 from ssesite.asgi import application as site
 from streaming import registry
-from streaming.upstreams import transport
+from streaming.upstreams import sending
 
 
 def counts() -> dict[str, int]:
     gc.collect()
     return {
         "tasks": len(asyncio.all_tasks()),
-        "slots": sum(transport._open.values()),
+        "slots": sum(sending._open.values()),
         "streams": registry.count_open(),
     }
 

@@ -6,22 +6,21 @@ import asyncio
 import logging
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
+from functools import lru_cache
 
-import aiohttp
-from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
-from multidict import CIMultiDict
-from yarl import URL
+import httpx
 
 from streaming import request_scope
 from streaming.upstream_settings import UpstreamConfig
+from streaming.upstreams.aiohttp_transport import HeaderLimitError, causes, raw
 from streaming.upstreams.errors import BadPrompt, Busy, Silent, Unreachable, UpstreamError
 from streaming.upstreams.framing import WrongLengthError, framed
 from streaming.upstreams.headers import Header
+from streaming.upstreams.http_clients import client_of
 from streaming.upstreams.proxies import UnusableProxyError
 from streaming.upstreams.response import ResponseBody, UpstreamResponse
-from streaming.upstreams.sessions import MAX_HEADER_BYTES, MAX_HEADERS, outgoing_proxy, session_of
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ logger = logging.getLogger(__name__)
 async def send(
     upstream: UpstreamConfig,
     method: str,
-    target: URL,
+    target: str,
     headers: list[Header],
     body: AsyncIterable[bytes] | bytes,
     limit: float | None,
@@ -38,7 +37,7 @@ async def send(
     slot = ConcurrencySlot(upstream)
     try:
         response = await _sent(upstream, method, target, headers, body, limit)
-        received = ResponseBody(upstream, response, slot.leave)
+        received = ResponseBody(upstream, raw(response), slot.leave)
     except BaseException:
         slot.leave()
         raise
@@ -48,8 +47,9 @@ async def send(
         received.close()
         raise
     # ISO 8859-1 gives each byte back when Django writes them.
-    raw = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in response.raw_headers]
-    return UpstreamResponse(upstream.name, upstream.format, response.status, response.reason or "", raw, received)
+    came = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in response.headers.raw]
+    reason = response.extensions["reason_phrase"].decode("utf-8", "surrogateescape")
+    return UpstreamResponse(upstream.name, upstream.format, response.status_code, reason, came, received)
 
 
 _open = Counter[str]()  # the requests to each upstream that are not closed
@@ -76,11 +76,11 @@ class ConcurrencySlot:
 async def _sent(
     upstream: UpstreamConfig,
     method: str,
-    target: URL,
+    target: str,
     headers: list[Header],
     body: AsyncIterable[bytes] | bytes,
     limit: float | None,
-) -> aiohttp.ClientResponse:
+) -> httpx.Response:
     own = {key.lower() for key in upstream.headers}
     headers = [(key, value) for key, value in headers if key.lower() not in own] + list(upstream.headers.items())
     headers, body = framed(headers, body)
@@ -88,50 +88,45 @@ async def _sent(
     if not isinstance(body, bytes) and limit is not None:
         body = _restarting(patience, limit, body)
     try:
+        request = _request(upstream, method, target, headers, body)
         async with patience:
-            return await _asked(upstream, method, target, headers, body)
-    except (aiohttp.ClientError, OSError, ValueError) as error:
+            return await _client(upstream).send(request, stream=True)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         if patience.expired():
             raise Silent(upstream.name, f"did not answer within {limit:g} s") from error
         raise _translated(upstream, error) from error
 
 
-async def _asked(
-    upstream: UpstreamConfig, method: str, target: URL, headers: list[Header], body: AsyncIterable[bytes] | bytes
-) -> aiohttp.ClientResponse:
-    """The response; asked for once more if the server had closed the connection, which was an old one, before that."""
-    reused: list[bool] = []
+def _request(
+    upstream: UpstreamConfig, method: str, target: str, headers: list[Header], body: AsyncIterable[bytes] | bytes
+) -> httpx.Request:
+    """Its URL is the upstream's alone, which httpx may read and log; what a client asked for stands in ``target``."""
+    return httpx.Request(
+        method,
+        _url(upstream.url),
+        headers=httpx.Headers(headers, encoding="utf-8"),
+        # Given as "content" it would get headers of httpx's making.
+        stream=httpx.ByteStream(body) if isinstance(body, bytes) else _Stream(body),
+        extensions={"target": target.encode(), "timeout": {"connect": upstream.timeouts.connect}},
+    )
 
-    def ask(session: aiohttp.ClientSession) -> Awaitable[aiohttp.ClientResponse]:
-        return session.request(
-            method,
-            target,
-            headers=CIMultiDict(headers),
-            data=body or None,
-            allow_redirects=False,
-            proxy=outgoing_proxy(upstream),
-            # The idle limit is ours to keep, see ResponseBody; aiohttp's own default of 300 s would end a stream.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=upstream.timeouts.connect),
-            trace_request_ctx=reused,
-        )
 
+_url = lru_cache(httpx.URL)
+
+
+class _Stream(httpx.AsyncByteStream):
+    """A body of unknown length, as it arrives."""
+
+    def __init__(self, pieces: AsyncIterable[bytes]) -> None:
+        self._pieces = pieces
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._pieces)
+
+
+def _client(upstream: UpstreamConfig) -> httpx.AsyncClient:
     try:
-        return await ask(_session(upstream))
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        if not (reused and _was_closed_without_a_byte(error) and isinstance(body, bytes)):
-            raise
-        # The server closed it for having been idle while the request was on its way (RFC 9112, section 9.3.1).
-        # The next idle one may be closed as well, so this time the connection is a new one.
-        return await ask(_session(upstream, is_kept=False))
-
-
-def _was_closed_without_a_byte(error: Exception) -> bool:
-    return not isinstance(error, aiohttp.ServerDisconnectedError) or isinstance(error.message, str)
-
-
-def _session(upstream: UpstreamConfig, *, is_kept: bool = True) -> aiohttp.ClientSession:
-    try:
-        return session_of(upstream, is_kept=is_kept)
+        return client_of(upstream)
     except OSError as error:
         logger.exception("VERIFY or CERT of the upstream %r cannot be used", upstream.name)
         raise Unreachable(upstream.name, "cannot be reached over TLS") from error
@@ -146,43 +141,34 @@ async def _restarting(patience: asyncio.Timeout, seconds: float, body: AsyncIter
 
 
 def _translated(upstream: UpstreamConfig, error: Exception) -> UpstreamError:
-    """The situation behind an exception, most of them aiohttp's own; its kinds overlap, so the order counts."""
+    """The situation behind an exception."""
     name = upstream.name
-    for cause in reversed(list(_causes(error))):
+    for cause in reversed(list(causes(error))):
         if isinstance(cause, WrongLengthError):
             return BadPrompt(name, f"was not sent all: {cause}")
         if isinstance(cause, ssl.SSLError):
             logger.warning("the upstream %r cannot be reached over TLS: %s", name, _tls_reason(cause))
             return Unreachable(name, "cannot be reached over TLS")
-        if isinstance(cause, LineTooLong):
-            return Unreachable(name, f"sent a header line of more than {MAX_HEADER_BYTES:,} bytes")
-        if isinstance(cause, BadHttpMessage) and "Too many headers" in str(cause):
-            return Unreachable(name, f"sent more than {MAX_HEADERS} headers")
     match error:
-        case TimeoutError():
+        case httpx.ConnectTimeout():
             return Silent(name, f"could not be connected to within {upstream.timeouts.connect:g} s")
         case UnusableProxyError():
             logger.warning("the upstream %r cannot be reached: %s", name, error)
             return Unreachable(name, "cannot be reached through its proxy")
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            logger.warning("the upstream %r cannot be reached through its proxy: %s", name, _proxy_reason(error))
+        case httpx.ProxyError():
+            logger.warning("the upstream %r cannot be reached through its proxy: %s", name, error)
             return Unreachable(name, "cannot be reached through its proxy")
-        case aiohttp.ClientConnectorError():
-            logger.warning("the upstream %r cannot be reached: %s", name, error.os_error)
+        case httpx.ConnectError():
+            logger.warning("the upstream %r cannot be reached: %s", name, error)
             return Unreachable(name, "cannot be reached")
-        case aiohttp.ServerDisconnectedError() | OSError():
+        case httpx.ReadError():
             return Unreachable(name, "closed the connection without an answer")
-        case aiohttp.ClientResponseError():
+        case HeaderLimitError():
+            return Unreachable(name, f"sent {error}")
+        case httpx.RemoteProtocolError():
             return Unreachable(name, "answered, but not in HTTP")
     logger.warning("the upstream %r failed: %r", name, error)
     return Unreachable(name, "cannot be used")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and those behind it: aiohttp keeps the system's own as a cause, or as ``os_error``."""
-    while error is not None:
-        yield error
-        error = getattr(error, "os_error", None) or error.__cause__
 
 
 def _tls_reason(error: BaseException) -> str:
@@ -190,9 +176,3 @@ def _tls_reason(error: BaseException) -> str:
     said = str(getattr(error, "verify_message", "")) or str(getattr(error, "reason", "")) or str(error)
     hint = ": set VERIFY to the file of its certificate authority" if "issuer" in said or "self-signed" in said else ""
     return said.lower().replace("_", " ") + hint
-
-
-def _proxy_reason(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"it answered {error.status}" + (": it wants a password" if error.status == 407 else "")
-    return "nobody answers there"
