@@ -110,6 +110,25 @@ class TestABodyThatIsWrong:
             await read_all(response(coding, [b"data: hello\n\n" * 20]))
 
 
+EMPTY_MEMBERS = {"gzip": gzip.compress, "zstd": zstd.compress}
+
+
+@pytest.mark.parametrize("coding", EMPTY_MEMBERS)
+async def test_empty_members_before_the_text_are_passed_over(coding: str) -> None:
+    encode = EMPTY_MEMBERS[coding]
+
+    assert await read_all(response(coding, [encode(b"") * 50 + encode(b"Hello")])) == b"Hello"
+
+
+@pytest.mark.parametrize("coding", EMPTY_MEMBERS)
+@pytest.mark.parametrize("pieces", [1, 4000])
+async def test_empty_members_without_end_are_refused_and_take_no_time(coding: str, pieces: int) -> None:
+    empty = EMPTY_MEMBERS[coding](b"")
+
+    with pytest.raises(Broken):
+        await read_all(response(coding, [empty * (4000 // pieces)] * pieces))
+
+
 BOMBS = {
     "gzip": lambda: gzip.compress(bytes(300_000_000)),
     "deflate": lambda: zlib.compress(bytes(300_000_000)),
