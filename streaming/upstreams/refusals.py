@@ -68,7 +68,7 @@ def retry_after(fields: dict[str, str]) -> str:
     if value:
         try:
             return value if parsedate_to_datetime(value) and re.fullmatch(r"[A-Za-z0-9,:+ -]{10,40}", value) else ""
-        except ValueError:
+        except (ValueError, OverflowError):  # the second where the time zone is beyond all bounds
             return ""
     milliseconds = fields.get("retry-after-ms", "").strip()
     return _whole_seconds(float(milliseconds) / 1000) if re.fullmatch(r"\d{1,9}", milliseconds, re.ASCII) else ""
