@@ -133,6 +133,8 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         initial: dict[str, Any] = super().get_changeform_initial_data(request)
         given: QueryDict = request.GET
+        for name in ("valid_from", "valid_until"):
+            initial.pop(name, None)  # Django's widget for a date and a time fails at a text
         if "pattern" in given and "action" in given:
             # A form that was filled in: what is not ticked is not sent.
             initial |= {name: name in given for name in ("enabled", "whole_word")}
