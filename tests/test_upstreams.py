@@ -558,7 +558,20 @@ class TestRelaying:
             await all_of(await relayed(QUERY_STRING=query))
 
     @pytest.mark.parametrize(
-        "path", ["..", "../a", "a/../b", "%2e%2e/a", "a%2f..%2fb", "%252e%252e", "..%5ca", "a\\..\\b"]
+        "path",
+        [
+            "..",
+            "../a",
+            "a/../b",
+            "%2e%2e/a",
+            "a%2f..%2fb",
+            "%252e%252e",
+            "..%5ca",
+            "a\\..\\b",
+            "..;/a",
+            "a/..;b=c",
+            "%2e.%3bx/a",
+        ],
     )
     async def test_does_not_leave_the_upstreams_url(
         self, upstream: ScriptedUpstream, configure: Configure, path: str

@@ -350,11 +350,15 @@ def _target(upstream: UpstreamConfig, path: str, query: str) -> str:
 
 
 def leaves_its_base(path: str) -> bool:
-    """Whether a raw path has a ``..`` in it, however often it was quoted and whatever slash is used."""
+    """Whether a raw path has a ``..`` in it, however often it was quoted and whatever slash is used.
+
+    To some servers (Tomcat) ``..;name`` is one too: what follows ``;`` is a parameter (RFC 3986, section 3.3).
+    """
     raw, before = path.encode(), b""
     while raw != before:
         raw, before = unquote_to_bytes(raw), raw
-    return b".." in re.split(rb"[/\\]", raw) or any(byte < 0x20 for byte in raw)
+    segments = (segment.partition(b";")[0] for segment in re.split(rb"[/\\]", raw))
+    return b".." in segments or any(byte < 0x20 for byte in raw)
 
 
 async def _refuse_an_error(upstream: UpstreamConfig, answer: UpstreamResponse, guardrail: Guardrail) -> None:
