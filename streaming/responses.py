@@ -168,7 +168,7 @@ class RelayResponse(_StreamingResponse):
                 raise Interrupted  # noqa: TRY301 (the same as if it had been waiting)
             self._why = "done"
         except (upstreams.UpstreamError, Interrupted) as error:
-            # There is no way to say it in the body: the connection has to break, see ssesite/asgi.py.
+            # A body cannot report an error: the connection has to break, see streaming/asgi.py.
             broken = upstreams.Broken(self._upstream.name, f"was cut off: {self._stopped}") if self._stopped else error
             self._why = self._stopped or f"error: {error}"
             raise broken from error

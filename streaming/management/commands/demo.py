@@ -146,8 +146,9 @@ class Command(BaseCommand):
 def serve(host: str, port: int) -> None:
     """Daphne with this site, until a signal ends it."""
     from daphne.endpoints import build_endpoint_description_strings
+    from daphne.management.commands.runserver import get_default_application
     from daphne.server import Server
 
-    from ssesite.asgi import application
-
-    Server(application, endpoints=build_endpoint_description_strings(host=host, port=port), verbosity=1).run()
+    Server(
+        get_default_application(), endpoints=build_endpoint_description_strings(host=host, port=port), verbosity=1
+    ).run()

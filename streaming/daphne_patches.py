@@ -1,15 +1,15 @@
-"""The one place that knows Daphne's inside (4.2) and Twisted's, under it: what they lack, added to their own classes.
+"""The one place that knows the internals of Daphne (4.2) and of Twisted below it. It patches what they lack:
 
-* Request bodies reach the application while they arrive, with back-pressure, where Daphne would collect them first and
-  Twisted parse forms besides. So whatever refuses a request (its size, its sender, its method) comes before its body.
-  An answer that is complete before the body is ends the connection (HTTP/1.1) or resets the stream (HTTP/2).
-* The head of a request has to be there within STREAMING_HEAD_SECONDS.
-* Back-pressure for responses: ``send`` waits while the connection's buffer is full. Without it a reader that reads
-  nothing makes the server keep all that is sent.
-* ``abort``: a body that cannot be finished breaks the connection, so that nobody takes it for whole.
+* Request bodies reach the application while they arrive, with back-pressure. Daphne would collect each body first, and
+  Twisted would parse forms. So a request is refused (for its size, sender or method) before its body is read. A
+  response that is complete before the request's body ends the connection (HTTP/1.1) or resets the stream (HTTP/2).
+* The head of a request has to arrive within STREAMING_HEAD_SECONDS.
+* Back-pressure for responses: ``send`` waits while the connection's buffer is full. Otherwise the server would buffer
+  everything for a client that does not read.
+* ``abort`` breaks the connection of a response that cannot be finished, so that the client can tell it is incomplete.
 * An exception after the response has begun breaks the connection too. Daphne's own handler would raise in its
-  housekeeping task, and stop that for good.
-* The header Daphne-Root-Path is not believed, and the access log has no query strings.
+  housekeeping task, which stops that task for good.
+* The header Daphne-Root-Path is ignored, and the access log has no query strings.
 """
 
 from __future__ import annotations
@@ -27,15 +27,17 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.web import http
 from zope.interface import implementer
 
+from streaming import conf
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 READ_AHEAD_BYTES = 64 * 1024
-"""Of a request's body that has arrived and that the application has not asked for yet."""
+"""How much of a request's body is buffered before the application asks for it."""
 
 
 @implementer(IPushProducer)
 class _Gate:
-    """Open while Twisted wants more. Its method names are those of Twisted's interface."""
+    """Open while Twisted's buffer has room. The method names are those of Twisted's interface."""
 
     def __init__(self) -> None:
         self._open = asyncio.Event()
@@ -50,7 +52,7 @@ class _Gate:
     def resumeProducing(self) -> None:  # noqa: N802
         self._open.set()
 
-    stopProducing = resumeProducing  # noqa: N815 (the connection is gone: nothing waits for it)
+    stopProducing = resumeProducing  # noqa: N815 (the connection is lost: send must not wait)
 
 
 class _ArrivingBody:
@@ -58,15 +60,15 @@ class _ArrivingBody:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        """What can be paused: HTTP/1.1's transport, or HTTP/2's stream."""
+        """The producer that can be paused: HTTP/1.1's transport, or HTTP/2's stream."""
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._paused = False
         self._changed = asyncio.Event()
         self.on_first_read: Callable[[], None] | None = None
-        """Sends the 100 that the client waits for (RFC 9110, section 10.1.1): only when its body is wanted."""
+        """Sends "100 Continue" (RFC 9110, section 10.1.1), once the application asks for the body."""
         self.has_begun = False
-        """Whether the application was started."""
+        """Whether the application has been called."""
         self.is_complete = self.is_lost = self.is_abandoned = self.was_read = False
 
     def feed(self, data: bytes) -> None:
@@ -83,18 +85,18 @@ class _ArrivingBody:
         self.is_complete = True
         self._changed.set()
 
-    def lose(self) -> None:
+    def connection_lost(self) -> None:
         self.is_lost = True
         self._changed.set()
 
     def abandon(self) -> None:
-        """The answer is complete: what else comes of the body is thrown away."""
+        """The response is complete: the rest of the body is discarded."""
         self.is_abandoned = True
         self._chunks.clear()
         self._resume()
 
     async def receive(self) -> dict[str, Any]:
-        """The next piece, as ASGI's ``http.request``; a disconnect if the client leaves in the middle."""
+        """The next ``http.request`` message; ``http.disconnect`` if the client leaves before the body's end."""
         if self.on_first_read:
             self.on_first_read()
             self.on_first_read = None
@@ -117,7 +119,7 @@ class _ArrivingBody:
 
 
 def install() -> None:
-    """Adds all of it, once, whichever way Daphne is started."""
+    """Applies all patches. Further calls do nothing."""
     if hasattr(WebRequest, "_gate"):
         return
     WebRequest._gate = WebRequest._arriving = None
@@ -136,13 +138,13 @@ def install() -> None:
 
 
 def request_behind(send: Any) -> Any:
-    """Daphne's request behind an ASGI ``send``; None if that is another server's."""
+    """Daphne's request object for an ASGI ``send``; None under another server."""
     request = next(iter(send.args), None) if isinstance(send, partial) else None
     return request if isinstance(request, WebRequest) else None
 
 
 def arriving(receive: Receive, send: Any) -> Receive:
-    """A ``receive`` that gives the body as it arrives; the same as before where the server is not Daphne."""
+    """A ``receive`` that yields the body while it arrives; ``receive`` itself under another server."""
     request = request_behind(send)
     body: _ArrivingBody | None = request._arriving if request else None
     if body is None:
@@ -151,7 +153,7 @@ def arriving(receive: Receive, send: Any) -> Receive:
     async def receive_arriving() -> dict[str, Any]:
         if not body.was_read:
             return await body.receive()
-        # Daphne's own queue: an empty body first, since it had not collected any, and the disconnect in the end.
+        # Daphne's own queue: an empty body, since Daphne collected none, and finally the disconnect.
         while (message := await receive())["type"] == "http.request":
             pass
         return message
@@ -160,7 +162,7 @@ def arriving(receive: Receive, send: Any) -> Receive:
 
 
 def abort(send: Any) -> bool:
-    """Breaks the connection behind an ASGI ``send``. False if that is not Daphne's."""
+    """Breaks the connection of an ASGI ``send``. False under another server than Daphne."""
     if not (request := request_behind(send)):
         return False
     _break(request)
@@ -178,7 +180,7 @@ def _break(request: Any) -> None:
 
 
 def _reset_stream(connection: Any, stream_id: int) -> None:
-    """Twisted's own way to abort a stream resets it with NO_ERROR, which reads as an end (RFC 9113, section 8.1)."""
+    """Twisted itself aborts a stream with NO_ERROR, which clients take for a complete one (RFC 9113, section 8.1)."""
     from h2.errors import ErrorCodes
 
     connection.conn.reset_stream(stream_id, error_code=ErrorCodes.INTERNAL_ERROR)
@@ -191,16 +193,16 @@ def _is_http1(channel: Any) -> bool:
 
 
 def _got_length(original: Any) -> Any:
-    """HTTP/1.1 calls it when the head is complete; HTTP/2 in the middle of it, and so begins elsewhere."""
+    """HTTP/1.1 calls it when the head is complete. HTTP/2 calls it earlier: see ``_install_http2``."""
 
     def got_length(self: Any, length: int | None) -> None:
         channel: Any = self.channel
         if length == 0 or not _is_http1(channel):
-            # Of what HTTP/2 announces nothing is collected either: a temporary file would be made for nothing.
+            # 0 also for HTTP/2: Twisted would create a temporary file for the announced length.
             original(self, 0)
             return
-        # While the body arrives streaming/request_body.py looks at the time; Twisted's own limit would cut off
-        # whoever reads a stream while sending.
+        # streaming/request_body.py limits the time for a body. Twisted's own limit would disconnect a client that
+        # reads a stream while it sends.
         channel._savedTimeOut = channel.setTimeout(None)
         _begin(self, channel._networkProducer, channel._command, channel._path, channel._version)
         send_continue = channel._send100Continue
@@ -210,7 +212,7 @@ def _got_length(original: Any) -> Any:
 
 
 def _begin(request: Any, connection: Any, command: bytes, path: bytes, version: bytes) -> None:
-    """Starts the application while the body is still to come."""
+    """Calls the application before the body has arrived."""
     request.content = io.BytesIO()
     request._arriving = _ArrivingBody(connection)
     request.requestReceived(command, path, version)
@@ -242,7 +244,7 @@ def _finish(original: Any) -> Any:
             self._arriving.abandon()
             channel: Any = self.channel
             if _is_http1(channel):
-                # What is left of the body would be taken for the next request.
+                # The rest of the body would be parsed as the next request.
                 channel.persistent = False
                 channel.dataReceived = channel.rawDataReceived = lambda data: None
         original(self)
@@ -251,15 +253,13 @@ def _finish(original: Any) -> Any:
 
 
 def _limit_heads() -> None:
-    """Cuts connections whose request's head takes too long; Twisted's own limit begins anew with each byte."""
+    """Aborts connections whose request head takes too long; Twisted's own timeout restarts with every byte."""
     channel: Any = http.HTTPChannel
     channel._head_limit = None
     connection_made, data_received = channel.connectionMade, channel.dataReceived
     set_timeout, all_headers_received = channel.setTimeout, channel.allHeadersReceived
 
     def start(self: Any) -> None:
-        from streaming import conf  # Django's settings are read when there is a connection, not before
-
         if self._head_limit is None:
             self._head_limit = self.callLater(conf.head_seconds(), lambda: self.transport.abortConnection())
 
@@ -282,7 +282,7 @@ def _limit_heads() -> None:
         all_headers_received(self)
 
     def set_timeout_(self: Any, seconds: float | None) -> Any:
-        if seconds is None:  # the connection is lost, or goes on as HTTP/2
+        if seconds is None:  # the connection is lost, or switches to HTTP/2
             end(self)
         return set_timeout(self, seconds)
 
@@ -300,7 +300,7 @@ def _install_http2() -> None:
     def request_received_(self: Any, event: Any) -> None:
         request_received(self, event)
         stream = self.streams.get(event.stream_id)
-        # Whether there is a body is said by the end of the stream alone (RFC 9113, section 8.1).
+        # Only the end of the stream says whether there is a body (RFC 9113, section 8.1).
         if stream is not None and event.stream_ended is None:
             _begin(stream._request, stream, stream.command, stream.path, b"HTTP/2")
 
@@ -309,12 +309,12 @@ def _install_http2() -> None:
         body = request._arriving
         request_done(self, stream_id)
         if request.finished and body is not None and not body.is_complete:
-            # RFC 9113, section 8.1: the answer is whole, and the rest of the request is not wanted.
+            # RFC 9113, section 8.1: NO_ERROR asks the client to stop sending the body; the response is complete.
             try:
                 self.conn.reset_stream(stream_id, error_code=0)
                 self._tryToWriteControlData()
             except h2.exceptions.ProtocolError:
-                pass  # it is closed already
+                pass  # the stream is closed already
 
     connection._requestReceived, connection._requestDone = request_received_, request_done_
 
@@ -326,7 +326,7 @@ def _handle_reply(original: Any) -> Any:
             self._gate = _Gate()
             self.registerProducer(self._gate, True)
             if (b"connection", b"close") in message.get("headers", ()):
-                self.channel.persistent = False  # RFC 9112, section 9.6: who says so closes
+                self.channel.persistent = False  # RFC 9112, section 9.6: the sender of "close" closes
         elif connected and message.get("type") == "http.response.body" and not message.get("more_body", False):
             self.unregisterProducer()
         original(self, message)
@@ -339,7 +339,7 @@ def _connection_lost(original: Any) -> Any:
         if self._gate is not None:
             self._gate.stopProducing()
         if self._arriving is not None:
-            self._arriving.lose()
+            self._arriving.connection_lost()
         original(self, reason)
 
     return connection_lost

@@ -1,0 +1,141 @@
+"""``wrap`` makes a Django ASGI application fit for many long streams, under any ASGI server.
+
+It limits the threads, hands over request bodies while they arrive, ends streams properly at shutdown, and runs
+middleware that never blocks on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+
+from asgiref.sync import ThreadSensitiveContext
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler
+from django.core.signals import request_started
+from django.db import close_old_connections, reset_queries
+
+from streaming import daphne_patches, registry, resumption, upstreams
+from streaming.gc_pauses import raise_threshold
+from streaming.middleware import load_inline
+from streaming.request_body import Receive, Scope, Send, limit_body
+from streaming.request_scope import request_scope
+from streaming.request_target import hide_queries_from_uvicorns_log, in_origin_form
+
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SYNC_THREADS = 8
+"""Threads for all synchronous work. Each request uses one of them, shared with other requests.
+
+By default asgiref gives every request a thread of its own until its response ends: 2,000 streams, 2,000 threads.
+The price of sharing: a slow synchronous call delays the other requests on its thread.
+"""
+
+LAST_REQUESTS_SECONDS = 1.0
+"""How long requests may take to finish at shutdown once the streams have ended, so that no task is cut off."""
+
+
+def wrap(django_application: ASGIHandler) -> Application:
+    """The application to serve, from what ``get_asgi_application()`` returns. Call it once, before the server starts.
+
+    A relayed body that breaks off breaks the connection, since the response has no other way to report it: under
+    Daphne the connection is aborted, other servers do it when the UpstreamError reaches them.
+    """
+    _prepare_process()
+    load_inline(django_application)
+    executors = itertools.cycle(
+        [ThreadPoolExecutor(1, thread_name_prefix=f"sync-{number}") for number in range(SYNC_THREADS)]
+    )
+    shutdown = GracefulShutdown()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})  # before it was accepted: the server answers 403
+            return
+        if scope["type"] != "http":
+            # Servers read this as "not supported" for "lifespan", and go on.
+            raise ValueError(f"this site does not support {scope['type']}")
+        shutdown.install()
+        shutdown.track_request()
+        receive = daphne_patches.arriving(receive, send)
+        scope = in_origin_form(scope)
+        try:
+            # Closes what the request opened, even if its response got lost in a middleware.
+            with request_scope():
+                async with ThreadSensitiveContext(executor=next(executors)):
+                    await limit_body(django_application, scope, receive, send)
+        except upstreams.UpstreamError:  # its response has logged it
+            if not daphne_patches.abort(send):
+                raise
+
+    return application
+
+
+def _prepare_process() -> None:
+    daphne_patches.install()
+    hide_queries_from_uvicorns_log()
+    # Both take a thread hop at the start of each request for nothing: connections are closed when a request ends, and
+    # queries are recorded only where DEBUG is on.
+    request_started.disconnect(close_old_connections)
+    if not settings.DEBUG:
+        request_started.disconnect(reset_queries)
+    raise_threshold()
+
+
+class GracefulShutdown:
+    """On SIGTERM and Ctrl-C every stream sends its final messages; then the server's own signal handler is called."""
+
+    def __init__(self) -> None:
+        self._is_installed = self._has_begun = False
+        self._requests = set[asyncio.Task[None]]()
+
+    def track_request(self) -> None:
+        """The current task is answering a request: shutdown waits for it."""
+        if request := asyncio.current_task():
+            self._requests.add(request)
+            request.add_done_callback(self._requests.discard)
+
+    def install(self) -> None:
+        """Called with each request, and effective with the first: by then the server has installed its handlers."""
+        if self._is_installed:
+            return
+        self._is_installed = True
+        # Under runserver's reloader the site runs in another thread, where Python cannot set signal handlers.
+        if threading.current_thread() is threading.main_thread():
+            self._loop = asyncio.get_running_loop()
+            handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+            # An ignored signal stays ignored: a shell ignores Ctrl-C for jobs in the background.
+            self._server_handlers = {number: old for number, old in handlers.items() if old != signal.SIG_IGN}
+            for number in self._server_handlers:
+                signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._has_begun:  # a second signal: the operator does not want to wait
+            self._call_server_handler(number, frame)
+        else:
+            self._has_begun = True
+            self._loop.call_soon_threadsafe(self._drain, number)
+
+    def _drain(self, number: int) -> None:
+        self._task = self._loop.create_task(self._end_streams())
+        self._task.add_done_callback(lambda _: self._call_server_handler(number, None))
+
+    def _call_server_handler(self, number: int, frame: FrameType | None) -> None:
+        handler = self._server_handlers[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+        elif handler == signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    async def _end_streams(self) -> None:
+        await registry.drain()
+        if self._requests:
+            await asyncio.wait(self._requests, timeout=LAST_REQUESTS_SECONDS)
+        await resumption.close()
+        await upstreams.close()
