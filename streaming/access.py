@@ -169,7 +169,7 @@ def _no_view(request: HttpRequest) -> HttpResponse:
 def _allowed_origin(request: HttpRequest) -> str | None:
     """The other site that a request comes from and may come from. Denied if it may not; None if it is this one."""
     origin = request.headers.get("Origin")
-    if origin in settings.STREAMING_ALLOWED_ORIGINS:
+    if origin in conf.allowed_origins():
         return origin
     # The browser says itself whose page made the request. Where it does not (plain HTTP), Origin has to do.
     site = request.headers.get("Sec-Fetch-Site")

@@ -59,7 +59,7 @@ def check_access_for_deployment(app_configs: Sequence[AppConfig] | None, **_: An
 @register()
 def check_upstreams(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
-    for name, entry in settings.STREAMING_UPSTREAMS.items():
+    for name, entry in conf.upstreams().items():
         try:
             messages += _doubts(read_config(name, entry))
         except ImproperlyConfigured as error:
@@ -98,7 +98,7 @@ def _looks_like_openai(url: str) -> bool:
 @register()
 def check_trusted_proxies(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     try:
-        read_networks(tuple(getattr(settings, "STREAMING_TRUSTED_PROXIES", ())))
+        read_networks(conf.trusted_proxies())
     except ValueError as error:
         problem = f"STREAMING_TRUSTED_PROXIES may hold addresses, networks and 'unix': {error}."
         return [Error(problem, id="streaming.E004")]
@@ -110,18 +110,16 @@ def check_hosts_and_origins(app_configs: Sequence[AppConfig] | None, **_: Any) -
     """Entries that are read without complaint, and never match anything."""
     host = re.compile(r"\*|\.?[^\s/:@]+|\[[0-9a-fA-F:.]+\]")
     origin = re.compile(r"https?://[^\s/?#@]+")
-    wanted = {
-        "ALLOWED_HOSTS": (host, "a host without scheme, port and spaces, like streams.example"),
-        "CSRF_TRUSTED_ORIGINS": (origin, "a scheme and a host without a slash behind it, like https://streams.example"),
-        "STREAMING_ALLOWED_ORIGINS": (
-            origin,
-            "a scheme and a host without a slash behind it, like https://app.example",
-        ),
-    }
+    an_origin = "a scheme and a host without a slash behind it, like"
+    wanted = [
+        ("ALLOWED_HOSTS", settings.ALLOWED_HOSTS, host, "a host without scheme, port and spaces, like streams.example"),
+        ("CSRF_TRUSTED_ORIGINS", settings.CSRF_TRUSTED_ORIGINS, origin, f"{an_origin} https://streams.example"),
+        ("STREAMING_ALLOWED_ORIGINS", conf.allowed_origins(), origin, f"{an_origin} https://app.example"),
+    ]
     return [
         checks.Warning(f"{name} has {entry!r}, which matches nothing: it has to be {like}.", id="streaming.W008")
-        for name, (pattern, like) in wanted.items()
-        for entry in getattr(settings, name, ())
+        for name, entries, pattern, like in wanted
+        for entry in entries
         if not pattern.fullmatch(entry)
     ]
 
@@ -131,9 +129,9 @@ def check_names(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
     """Settings, and variables of the environment, that look like this app's and are not."""
     known = _known_settings()
     messages = [*_unknown("setting", (name for name in dir(settings) if name.startswith("STREAMING_")), known)]
-    read = set(getattr(settings, "STREAMING_ENVIRONMENT", ()))
+    read = conf.environment_names()
     if read:  # else the project has its own way to read the environment, or none
-        keys = {entry.get("API_KEY_ENV") for entry in settings.STREAMING_UPSTREAMS.values()}
+        keys = {entry.get("API_KEY_ENV") for entry in conf.upstreams().values()}
         ours = {name for name in os.environ if name.startswith(("STREAMING_", "UPSTREAM_"))}
         messages += _unknown("variable", ours - keys, read)
         if "UPSTREAM_URL" not in os.environ and (lost := sorted(ours & read & {"UPSTREAM_MODELS", *_SHORT})):
@@ -145,13 +143,12 @@ def check_names(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
 _SHORT = ("UPSTREAM_FORMAT", "UPSTREAM_API_KEY", "UPSTREAM_PROXY")
 
 
-def _known_settings() -> set[str]:
-    """Every setting that the source of this app speaks of."""
-    files = Path(__file__).parent.rglob("*.py")
-    return {name for file in files for name in re.findall(r"\bSTREAMING_[A-Z_]*[A-Z]", file.read_text("utf-8"))}
+def _known_settings() -> frozenset[str]:
+    """The settings that conf.py documents."""
+    return frozenset(re.findall(r"\bSTREAMING_[A-Z_]*[A-Z]", Path(conf.__file__).read_text("utf-8")))
 
 
-def _unknown(kind: str, names: Iterable[str], known: set[str]) -> Iterator[CheckMessage]:
+def _unknown(kind: str, names: Iterable[str], known: frozenset[str]) -> Iterator[CheckMessage]:
     for name in sorted(set(names) - known):
         meant = difflib.get_close_matches(name, known, 1, cutoff=0.8)
         hint = f"Is {meant[0]} meant?" if meant else None

@@ -16,6 +16,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.request import split_domain_port, validate_host
 
+from streaming import conf
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -56,7 +58,7 @@ def forwarded(request: HttpRequest) -> Forwarded:
 
 def is_trusted(address: str) -> bool:
     """Whether this peer is one of ``STREAMING_TRUSTED_PROXIES``."""
-    trusted = tuple(getattr(settings, "STREAMING_TRUSTED_PROXIES", ()))
+    trusted = conf.trusted_proxies()
     if (read := _read_address(address)) is None:
         return not address and UNIX in trusted
     return any(read in network for network in read_networks(trusted))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from streaming import conf
 from streaming.hit_context import HitContext, HitHandler
 from streaming.models import LostHits, ModerationHit
 from streaming.moderation.folding import fold
@@ -90,7 +90,7 @@ def _row(hit: _Hit) -> ModerationHit:
 
 
 def _texts(context: HitContext) -> dict[str, str]:
-    if settings.STREAMING_HIT_TEXTS:
+    if conf.stores_hit_texts():
         return {"before": _clean(context.before), "text": _clean(context.text), "after": _clean(context.after)}
     return {"digest": salted_hmac("streaming.hit", fold(_clean(context.text)), algorithm="sha256").hexdigest()}
 

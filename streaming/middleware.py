@@ -23,7 +23,7 @@ from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.locale import LocaleMiddleware
 from django.middleware.security import SecurityMiddleware
-from django.urls import get_script_prefix, reverse
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils.deprecation import MiddlewareMixin
 
 from streaming import conf
@@ -140,13 +140,23 @@ class PageLocaleMiddleware(InlineMiddleware, LocaleMiddleware):
 
 
 class HealthHostMiddleware(InlineMiddleware):
-    """``/healthz`` is asked under whatever name, an IP address for one; all else under ALLOWED_HOSTS only."""
+    """Accepts any Host header on ``/healthz``, such as an IP address: load balancers send what they like.
+
+    Everything else is served under ALLOWED_HOSTS only.
+    """
 
     def process_request(self, request: HttpRequest) -> None:
-        if request.path_info == reverse("healthz", urlconf=settings.ROOT_URLCONF).removeprefix(
-            get_script_prefix()[:-1]
-        ):
+        if request.path_info == _health_path():
             request.META["HTTP_HOST"] = allowed_host()
+
+
+def _health_path() -> str | None:
+    """Without the script prefix; None if the project does not serve ``/healthz``."""
+    try:
+        path = reverse("healthz", urlconf=settings.ROOT_URLCONF)
+    except NoReverseMatch:
+        return None
+    return path.removeprefix(get_script_prefix()[:-1])
 
 
 class FormSizeMiddleware:

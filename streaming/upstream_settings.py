@@ -1,4 +1,4 @@
-"""The entries of ``settings.STREAMING_UPSTREAMS``, checked: where streams begin, and which models answer there."""
+"""The entries of ``STREAMING_UPSTREAMS``, checked: where streams begin, and which models answer there."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from yarl import URL
+
+from streaming import conf
 
 LLM_IDLE_SECONDS = 600.0
 """The idle limit of LLM APIs, where nothing else is said: models that think are silent for minutes."""
@@ -202,7 +203,7 @@ def _is_readable(url: str) -> bool:
 
 
 def names() -> list[str]:
-    return list(dict.fromkeys(["default", *settings.STREAMING_UPSTREAMS]))
+    return list(dict.fromkeys(["default", *conf.upstreams()]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ class Choice:
 
 def choices() -> list[Choice]:
     """All upstreams, "default" first."""
-    entries = {name: settings.STREAMING_UPSTREAMS.get(name) for name in names()}
+    entries = {name: conf.upstreams().get(name) for name in names()}
     configs = {name: read_config(name, entry) if entry else None for name, entry in entries.items()}
     return [Choice(name, not it or it.format == "native", it.models if it else ()) for name, it in configs.items()]
 
@@ -227,13 +228,13 @@ def default_plays_documents() -> bool:
 
     Servers of LLM APIs refuse a request with a field that they do not know.
     """
-    entry = settings.STREAMING_UPSTREAMS.get("default")
+    entry = conf.upstreams().get("default")
     return entry is None or read_config("default", entry).format == "native"
 
 
 def default_is_open_to_proxy() -> bool:
     """Whether ``/proxy`` relays "default": this site's own ``/stream``, or one that its settings open."""
-    entry = settings.STREAMING_UPSTREAMS.get("default")
+    entry = conf.upstreams().get("default")
     return entry is None or read_config("default", entry).is_open_to_proxy
 
 
@@ -243,7 +244,7 @@ def models() -> dict[str, tuple[str, str]]:
     Where two upstreams have a model of the same name, the second's is listed as ``upstream/model``.
     """
     found: dict[str, tuple[str, str]] = {}
-    for name, entry in settings.STREAMING_UPSTREAMS.items():
+    for name, entry in conf.upstreams().items():
         upstream = read_config(name, entry)
         for model in upstream.models if upstream.format == "openai" else ():
             found[f"{name}/{model}" if model in found else model] = name, model
@@ -257,7 +258,7 @@ def find_model(model: str) -> tuple[str, str] | None:
     """
     if found := models().get(model):
         return found
-    for name, entry in settings.STREAMING_UPSTREAMS.items():
+    for name, entry in conf.upstreams().items():
         upstream = read_config(name, entry)
         if upstream.format == "openai":
             if model.removeprefix(f"{name}/") in upstream.models:

@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path, re_path
 
-from streaming import completions, views
+from streaming import api, views
 from streaming.login import ThrottledLoginForm, login_once
 
 log_in = LoginView.as_view(template_name="streaming/login.html", authentication_form=ThrottledLoginForm)
@@ -19,13 +19,13 @@ urlpatterns = [
     re_path(r"\Aproxy/(?P<name>[^/]+)(?:/(?P<path>[\s\S]*))?\Z", views.proxy, name="proxy"),
     path("streams/<str:stream>", views.streams, name="streams"),
     path("healthz", views.healthz, name="healthz"),
-    path("v1/chat/completions", completions.chat_completions, name="chat-completions"),
-    path("v1/models", completions.models, name="models"),
-    path("v1/models/<path:name>", completions.model, name="model"),
-    re_path(r"\Av1(?:/.*)?\Z", completions.elsewhere),
+    path("v1/chat/completions", api.chat_completions, name="chat-completions"),
+    path("v1/models", api.list_models, name="models"),
+    path("v1/models/<path:name>", api.retrieve_model, name="model"),
+    re_path(r"\Av1(?:/.*)?\Z", api.not_found),
     path(
         "login/",
-        LoginView.as_view(template_name="streaming/login.html", authentication_form=ThrottledLoginForm),
+        log_in,
         name="login",
     ),
     path("login/once/<str:user>/<str:token>", login_once, name="login-once"),

@@ -56,6 +56,15 @@ def test_the_floor_plan_draws_nothing_that_is_not_there() -> None:
     assert plan() - there == set()
 
 
+def test_only_conf_reads_the_settings_of_this_app() -> None:
+    reads = re.compile(r"getattr\(settings|settings\.(?:STREAMING_\w+|REDIS_URL)\b(?! = )")
+    sources = [path for path in tracked() if re.fullmatch(r"streaming/.*\.py", path) and path != "streaming/conf.py"]
+
+    found = [f"{path}: {m[0]}" for path in sources for m in reads.finditer((ROOT / path).read_text("utf-8"))]
+
+    assert found == []
+
+
 def test_the_top_level_is_what_it_was() -> None:
     top = {path.split("/")[0] for path in tracked() if (ROOT / path).exists()}
 

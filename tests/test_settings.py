@@ -122,7 +122,7 @@ def test_an_access_that_does_not_exist_is_refused(machine: Path, access: str) ->
 def test_an_access_that_is_gone_is_refused_with_what_to_do(machine: Path) -> None:
     said = refused(machine, SECRET_KEY="x", STREAMING_ACCESS="local")
 
-    assert "STREAMING_ACCESS is 'local', which is gone" in said
+    assert "STREAMING_ACCESS is 'local', which no longer exists" in said
     assert "Leave it out" in said
 
 

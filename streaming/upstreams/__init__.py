@@ -1,6 +1,6 @@
 """Streams that begin elsewhere. The only door to the network.
 
-Upstreams are named in ``settings.STREAMING_UPSTREAMS``: no request can choose a host. Without a "default" there it is
+Upstreams are named in ``STREAMING_UPSTREAMS``: no request can choose a host. Without a "default" there it is
 this site's own ``/stream``, reached over a real socket like any other.
 """
 

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core import signing
 from django.http import HttpRequest
 
+from streaming import conf
 from streaming.upstream_settings import UpstreamConfig
 from streaming.upstreams.errors import Unreachable
 
@@ -17,7 +18,7 @@ SIGNATURE_SECONDS = 60
 
 def is_builtin(name: str = "default", **_: object) -> bool:
     """Whether this name is that of this site's own ``/stream``: it costs nobody anything."""
-    return name == "default" and name not in settings.STREAMING_UPSTREAMS
+    return name == "default" and name not in conf.upstreams()
 
 
 def builtin_config(request: HttpRequest) -> UpstreamConfig:

@@ -13,10 +13,9 @@ from functools import partial
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
-from django.conf import settings
 from django.http import HttpRequest
 
-from streaming import request_scope
+from streaming import conf, request_scope
 from streaming.formats.assembly import completion_from_events, is_undecided, looks_like_events, looks_like_json
 from streaming.upstream_settings import UpstreamConfig, read_config
 from streaming.upstreams.builtin import builtin_config
@@ -50,7 +49,7 @@ own limit."""
 
 def config_of(name: str, request: HttpRequest) -> UpstreamConfig:
     """The upstream of this name. Unknown if there is none."""
-    if entry := settings.STREAMING_UPSTREAMS.get(name):
+    if entry := conf.upstreams().get(name):
         return read_config(name, entry)
     if name == "default":
         return builtin_config(request)

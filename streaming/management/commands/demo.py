@@ -14,6 +14,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, call_command
 from django.db import DatabaseError, transaction
 
+from streaming import conf
 from streaming.login import one_time_path
 from streaming.management.commands import _llama
 from streaming.models import ApiKey, ModerationRule
@@ -79,12 +80,13 @@ class Command(BaseCommand):
         self.stdout.write("The model starts ...")
         self.stdout.flush()
         with _llama.serving() as url:
-            settings.STREAMING_UPSTREAMS["gemma"] = {
+            gemma = {
                 "URL": url,
                 "FORMAT": "openai",
                 "MODEL": _llama.NAME,
                 "TIMEOUTS": {"idle": 300},  # a slow machine may read a long prompt for minutes
             }
+            settings.STREAMING_UPSTREAMS = {**conf.upstreams(), "gemma": gemma}
             self.stdout.write(f"The model:  {_llama.NAME}; on the page choose 'gemma' under 'Answered by'")
             self.stdout.write(
                 f"By client:  OpenAI(base_url='{site}/v1', api_key=<the key above>), model='{_llama.NAME}'"

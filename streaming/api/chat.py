@@ -1,0 +1,95 @@
+"""OpenAI's Chat Completions API: ``POST /v1/chat/completions``, moderated.
+
+https://platform.openai.com/docs/api-reference/chat/create
+"""
+
+from __future__ import annotations
+
+import json
+
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+
+from streaming import formats, guardrails, resumption, sources, upstreams
+from streaming.access import guarded, require_caller
+from streaming.api.models import SIMULATED, find_model
+from streaming.problems import openai_error
+from streaming.relay import EventReader, Relay, TextChunks
+from streaming.requests import CompletionRequest, as_query, filled_playback, read_completion_request
+from streaming.responses import Source
+
+
+@guarded("POST", everyone=True, errors=openai_error)  # the body's model decides who may use it
+async def chat_completions(request: HttpRequest) -> HttpResponseBase:
+    chat = read_completion_request(request)
+    if chat.model == SIMULATED:
+        return await (_simulated_stream if chat.streams else _simulated_completion)(request, chat)
+    await require_caller(request)
+    name, model = find_model(chat.model)
+    guardrail, upstream = await guardrails.begin(request, name), upstreams.config_of(name, request)
+    fields = {**chat.fields, "model": model}
+    if not chat.streams:
+        data = await upstreams.complete_at_once(upstream, request, fields, guardrail)
+        completion = await guardrail.moderate_completion(data, is_json=_wants_json(chat))
+        return JsonResponse(completion, headers=_headers(guardrail))
+    writer = formats.OpenAIRelay(chat.model)
+
+    async def start() -> tuple[Source, Relay]:
+        answer = await upstreams.complete(upstream, request, fields, guardrail)
+        reader = EventReader(formats.OpenAIReader(keep_raw=True))
+        return answer, Relay(reader, guardrail.moderate_answer(is_json=_wants_json(chat)), writer)
+
+    return await _begin_stream(request, guardrail, writer, start)
+
+
+def _wants_json(chat: CompletionRequest) -> bool:
+    """Whether the answer is to be JSON (``response_format``)."""
+    response_format = chat.fields.get("response_format")
+    return isinstance(response_format, dict) and response_format.get("type") in ("json_object", "json_schema")
+
+
+async def _simulated_stream(request: HttpRequest, chat: CompletionRequest) -> HttpResponseBase:
+    playback, guardrail = _playback(chat), await guardrails.begin(request, SIMULATED)
+    writer = formats.OpenAIWriter(SIMULATED, chat.choices, chat.counts_usage, _prompt_chars(chat))
+
+    async def start() -> tuple[Source, Relay]:
+        await guardrail.moderate_prompt(chat.fields)
+        relay = Relay(TextChunks(choices=chat.choices), guardrail.moderate_answer(), writer)
+        return sources.Play(playback), relay
+
+    return await _begin_stream(request, guardrail, writer, start)
+
+
+async def _simulated_completion(request: HttpRequest, chat: CompletionRequest) -> HttpResponseBase:
+    playback, guardrail = _playback(chat), await guardrails.begin(request, SIMULATED)
+    await guardrail.moderate_prompt(chat.fields)
+    text = sources.read_document(playback.document)
+    completion = formats.whole_completion(SIMULATED, text, chat.choices, _prompt_chars(chat))
+    return JsonResponse(await guardrail.moderate_completion(json.dumps(completion)), headers=_headers(guardrail))
+
+
+async def _begin_stream(
+    request: HttpRequest, guardrail: guardrails.Guardrail, writer: formats.Writer, start: resumption.Start
+) -> HttpResponseBase:
+    # Clients of this API cancel by disconnecting. A client that sends an idempotency key may come back.
+    grace = None if "Idempotency-Key" in request.headers else 0
+    stream = guardrail.stream
+    response = await resumption.begin(request, stream, writer, start, dialect="openai", grace=grace)
+    response["X-Request-ID"] = stream
+    return response
+
+
+def _headers(guardrail: guardrails.Guardrail) -> dict[str, str]:
+    """X-Request-ID is the stream's id in the hit log; OpenAI's clients show it in their errors."""
+    return {"X-Request-ID": guardrail.stream, "Cache-Control": "no-store"}
+
+
+def _playback(chat: CompletionRequest) -> sources.Playback:
+    """How to play the document, from fields that this site adds to OpenAI's."""
+    extra = {key: chat.fields.get(key) for key in ("document", "interval", "step", "seed")}
+    return filled_playback(as_query(extra)).playback
+
+
+def _prompt_chars(chat: CompletionRequest) -> int:
+    contents = (message.get("content") for message in chat.fields["messages"])
+    return sum(len(content) for content in contents if isinstance(content, str))
