@@ -579,13 +579,16 @@ media = st.sampled_from(["markdown", "markdown", "json", "plain"])
 
 def compiled(rules: list[Rule]) -> RuleSet:
     """The rule set, with those rules left out that are refused."""
+    blocks = any(rule.action == "block" for rule in rules)
     kept = []
     for rule in rules:
         try:
-            compile_rule(rule, oracle.SPAN)
+            longest = compile_rule(rule, oracle.SPAN).longest
         except RuleError:
             continue
-        kept.append(rule)
+        # What a match has besides its longest is acted on at once, even where a block may begin in it.
+        if not (blocks and rule.kind == "regex" and longest is None):
+            kept.append(rule)
     assume(kept)
     return RuleSet(kept, max_span=oracle.SPAN)
 

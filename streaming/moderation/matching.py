@@ -112,6 +112,8 @@ class Engine:
         for scanner in self._leaders:
             scanner.spelling = scanner.own.leader
         self._rest: _Rest | None = None
+        self._last: tuple[int, int] | None = None  # where a block ends the text, and how much has come by then
+        self._is_idle = not plan.exempting  # nothing is held, met or begun
         self._swallows = False  # what belongs to the match that was shown last goes with it
         self.blocked = False
 
@@ -137,6 +139,27 @@ class Engine:
         if not self.blocked and window.agree() and all(s.state is leader.state for s, leader in self._followers):
             self._join()
         return decided
+
+    def passes(self, text: str) -> bool:
+        """Whether nothing is met or begun in a text while nothing is held, as in most; then it is let go."""
+        window = self._window
+        if not self._is_idle or not text or not window.may_pass(text):
+            return False
+        for spelling in window.active:
+            simple = spelling.simple_symbols(text)
+            if simple is None:
+                return False
+            spelling.added = simple
+        states = []
+        for scanner in self._watching:
+            state = reduce(getitem, scanner.spelling.added, scanner.state)
+            if state.is_hit or state.may_grow:
+                return False
+            states.append(state)
+        for scanner, state in zip(self._watching, states, strict=True):
+            scanner.state = state
+        window.passed(text)
+        return True
 
     def _use(self, scanners: _Scanners) -> None:
         self._replacing, self._blocking, self._exempting = scanners
@@ -166,6 +189,7 @@ class Engine:
 
     def _look(self) -> list[Decided]:
         window = self._window
+        self._is_idle = False
         before: list[Decided] = []
         if self._rest:
             self._go_on(before)
@@ -179,13 +203,14 @@ class Engine:
                 after = reduce(getitem, added, start)
             if scanner.feed(after):
                 met = True
-            elif scanner.state.may_grow or scanner.goes_on_with_open():
+            elif scanner.state.may_grow or (spelling.open and scanner.goes_on_with_open()):
                 may_grow = True
         if met:
             return before + self._decide()
-        if may_grow or self._shown or self._exempting or self._swallows or window.is_undecided:
+        if may_grow or self._shown or self._exempting or self._swallows or self._rest or window.has_pending_signs:
             return before + self._release()
         self._block_from = 0
+        self._is_idle = not window.is_forked and not any(spelling.open for spelling in window.active)
         return before + window.take_all()
 
     def finish(self) -> list[Decided]:
@@ -276,8 +301,11 @@ class Engine:
         assert rest  # noqa: S101 (its callers look)
         state, spelling, regexes, rank = rest
         alive = True
+        size = len(spelling.chars)
+        if self._last:
+            size = spelling.index_of_end(spelling.end_of_known(*self._last, window.raw))
         start = at = spelling.index(self._shown)
-        while alive and at < len(spelling.chars):
+        while alive and at < size:
             after = state[spelling.chars[at]]
             alive = regexes.continues(after)
             if alive:
@@ -321,6 +349,8 @@ class Engine:
         decided: list[Decided] = []
         found = [scanner.found(self._shown) for scanner in self._replacing if scanner.has_met]
         hold = self._take_matches(found, bound, block, live, allowed, decided)
+        if self._rest:
+            hold = min(hold, self._undecided_from())
         self._show(max(hold, self._shown), decided)
         self._forget(bound)
         for scanner in self._replacing:
@@ -332,6 +362,7 @@ class Engine:
     def _end_with(self, known_block: tuple[int, Match], allowed: _Allowances) -> list[Decided]:
         """The end of the text: what counts before the block, and the block."""
         known, block = known_block
+        self._last = -block.minus_end, known
         window, decided = self._window, list[Decided]()
         found = self._found_up_to(-block.minus_end, known)
         self._take_matches(found, block.start, block, [], allowed, decided)

@@ -99,7 +99,10 @@ class Moderator:
 
     def feed(self, text: str) -> list[Outcome]:
         """What is now certain. Nothing more comes after a block."""
-        return [] if self._engine.blocked else self._outcomes(self._engine.feed(text))
+        engine = self._engine
+        if not self._flags and engine.passes(text):
+            return [Text(text)]
+        return [] if engine.blocked else self._outcomes(engine.feed(text))
 
     def feed_all(self, pieces: list[str]) -> list[list[Outcome]]:
         """As feeding the pieces one by one, but they are looked at together; what came of them, for each piece.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from typing import NamedTuple
+from unicodedata import is_normalized
 
 from streaming.moderation.edges import Edges
+from streaming.moderation.folding import ODD, OPEN_LETTERS, TABLES, goes_on
 from streaming.moderation.readings import Key, Reading
 from streaming.moderation.readings.spaces import Read
 
@@ -38,17 +40,16 @@ class Spelling:
         self.before = ""  # the symbol before these
         self.dropped = 0  # symbols before these
         self.added = ""  # the symbols that came last
+        self.open = ""  # the last letter, while a mark could follow it
         self.leader = self
+        self._last_read = Read("")
+        self._table = TABLES[key.accents]
+        self._is_open = OPEN_LETTERS[key.accents]
 
     @property
     def undecided(self) -> int:
         """Characters at the end whose reading is not decided."""
         return self.reading.undecided if self.reading else 0
-
-    @property
-    def open(self) -> str:
-        """The last letter, while a mark could follow it."""
-        return self.reading.letters.open if self.reading else ""
 
     @property
     def pending(self) -> str:
@@ -66,11 +67,107 @@ class Spelling:
 
     def read(self, text: str, *, final: bool = False) -> None:
         """Reads on, whatever signs the text has."""
-        self._add(self.reading.feed(text, final=final) if self.reading else Read(text), len(text))
+        if self.reading:
+            self._last_read = self.reading.feed(text, final=final)
+            self._add(self._last_read, len(text))
+            self.open = self.reading.letters.open
+        else:
+            self._add(Read(text), len(text))
+
+    def is_where(self, other: Spelling) -> bool:
+        """Whether it reads what follows as another does, if that has no signs that only one of them knows."""
+        return self.reading is not None and other.reading is not None and self.reading.is_where(other.reading)
+
+    def read_like(self, other: Spelling, length: int) -> None:
+        """Reads on as another has just done."""
+        self._add(other._last_read, length)
+        self.open = other.open
+        if self.reading and other.reading:
+            self.reading.follow(other.reading)
 
     def read_written(self, text: str) -> None:
         """Reads on in a text without signs."""
-        self._add(self.reading.feed_written(text) if self.reading else Read(text), len(text))
+        if self.reading is None:
+            self._add(Read(text), len(text))
+        elif not self._read_simply(self.reading, text):
+            self._add(self.reading.feed_written(text), len(text))
+            self.open = self.reading.letters.open
+
+    def simple_symbols(self, text: str) -> str | None:
+        """The symbols of a text without signs of which each character is one, and the last one decided; else None.
+
+        It asks for nothing to be open or undecided, and remembers nothing: see ``passed``.
+        """
+        if self.is_raw:
+            return text
+        if self.reading is None or self._is_open[text[-1]]:
+            return None
+        if self.key.spaces and not self.reading.symbols.is_even(text):
+            return None
+        if text.isascii():
+            return text.lower()
+        symbols = text.translate(self._table)
+        return None if ODD in symbols or not is_normalized("NFC", text) else symbols
+
+    def passed(self, last: str) -> None:
+        """What was added is let go at once, while nothing is held; ``last`` is the text's last character."""
+        symbols = self.added
+        self.before = symbols[-1]
+        self.dropped += len(symbols)
+        if self.reading:
+            self.reading.medium.previous = last
+            if self.key.spaces:
+                self.reading.symbols.passed(symbols[-1])
+
+    def _read_simply(self, reading: Reading, text: str) -> bool:
+        """Reads a text of which each character is one symbol, as nearly all texts are. Whether it is such a one."""
+        opened, last = self.open, text[-1]
+        if opened:
+            if len(opened) > 1 or goes_on(text[0]):
+                return False
+            text = opened + text
+        keeps_open = self._is_open[last]
+        if keeps_open and goes_on(last):
+            return False
+        if reading.key.spaces and not reading.symbols.is_even(text):
+            return False
+        body = text[:-1] if keeps_open else text
+        if body.isascii():
+            symbols = body.lower()
+        else:
+            symbols = body.translate(self._table)
+            if ODD in symbols or not is_normalized("NFC", body):
+                return False
+        self._add_each(symbols, len(text) - len(opened), len(opened))
+        reading.medium.previous = last
+        if keeps_open or opened:
+            self.open = last if keeps_open else ""
+            reading.letters.keep_open(self.open)
+        if reading.key.spaces and symbols:
+            reading.symbols.passed(symbols[-1])
+        return True
+
+    def _add_each(self, symbols: str, length: int, undecided: int) -> None:
+        """Adds symbols of one character each, of which some were not decided before."""
+        first = self.size - undecided
+        self.size += length
+        self.added = symbols
+        if first < 0 and symbols:
+            self.before = symbols[-first - 1]
+            self.dropped -= first
+            symbols, first = symbols[-first:], 0
+        if self.starts is None and first == len(self.chars):
+            self.chars += symbols
+        elif symbols:
+            self._spell_out()
+            self.starts += range(first, first + len(symbols))  # type: ignore[operator]
+            self.ends += range(first + 1, first + 1 + len(symbols))  # type: ignore[operator]
+            self.chars += symbols
+
+    def _spell_out(self) -> None:
+        if self.starts is None:
+            count = len(self.chars)
+            self.starts, self.ends = list(range(count)), list(range(1, count + 1))
 
     def _add(self, read: Read, length: int) -> None:
         symbols, first, starts, ends = read
@@ -107,6 +204,7 @@ class Spelling:
         self.size, self.chars, self.before, self.dropped = leader.size, leader.chars, leader.before, leader.dropped
         self.starts = None if leader.starts is None else leader.starts[:]
         self.ends = None if leader.ends is None else leader.ends[:]
+        self.open = leader.open
         if self.reading and leader.reading:
             self.reading.follow(leader.reading)
 

@@ -31,6 +31,8 @@ NONE, SWALLOWED = -1, -2
 
 # After a line break, quote markers are none of the text to what has spaces in it.
 _QUOTE = re.compile(r"\n\s*>")
+_LINK_OR_TAG = re.compile(r"[\[\]<!]")
+_JSON_SIGN = READERS["json"].grammar.may_begin
 _QUOTE_FIRST = re.compile(r"\s*>")
 
 
@@ -58,6 +60,11 @@ class Window:
         self._leaders = list(leaders.values())
         self._followers = [each for each in self._read if each.leader is not each]
         self._spaced = next((each for each in self._leaders if each.key.spaces), None)
+        self._pairs = [
+            (deep, flat)
+            for deep in self._read
+            if deep.key.kind == "deep" and (flat := self.by_key.get(deep.key._replace(kind="flat")))
+        ]
         self._sign = READERS["deep"].grammar.may_begin
         self._together = [each for each in self.spellings if each.leader is each]
         self.active = self._together
@@ -74,13 +81,29 @@ class Window:
             self.active = self.spellings
             for each in self._followers:
                 each.follow()
-        if self.is_forked or not self._may_fork:
+        if self.is_forked:
+            self._read_apart(text)
+        elif self.json:
             for each in self.active:
                 each.read(text)
         else:
             for each in self.active:
                 each.read_written(text)
         self.raw += text
+
+    def _read_apart(self, text: str) -> None:
+        """Each reading reads for itself; but what has no links and tags the flat one reads as the deep one does."""
+        alike: dict[int, Spelling] = {}
+        if not _LINK_OR_TAG.search(text):
+            alike = {deep.number: flat for deep, flat in self._pairs if flat.is_where(deep)}
+        shared = {flat.number for flat in alike.values()}
+        for each in self.active:
+            if each.key.kind == "written":
+                each.read_written(text)
+            elif each.number not in shared:
+                each.read(text)
+                if flat := alike.get(each.number):
+                    flat.read_like(each, len(text))
 
     def _has_signs(self, text: str) -> bool:
         if self._sign.search(text):
@@ -90,6 +113,21 @@ class Window:
             return False
         after_line_break = spaced.reading is not None and spaced.reading.symbols.after_line_break
         return bool(_QUOTE.search(text) or (after_line_break and _QUOTE_FIRST.match(text)))
+
+    def may_pass(self, text: str) -> bool:
+        """Whether a text has no signs, so that all readings of it are alike; not asked while they are apart."""
+        if self._may_fork:
+            return not self._has_signs(text)
+        return self.json is None or not _JSON_SIGN.search(text)
+
+    def passed(self, text: str) -> None:
+        """A text without a match came and is let go at once, while nothing is held."""
+        last = text[-1]
+        for each in self.active:
+            each.passed(last)
+        if self.json:
+            self.json.passed(text)
+        self.offset += len(text)
 
     def agree(self) -> bool:
         """Whether all readings agree on what still matters, so that they may join."""
@@ -107,8 +145,11 @@ class Window:
             each.read("", final=True)
 
     @property
-    def is_undecided(self) -> bool:
-        return any(each.undecided for each in self.active)
+    def has_pending_signs(self) -> bool:
+        """Whether the end of the text may be a sign, of which it is not decided."""
+        if not self.is_forked and self._may_fork:
+            return False
+        return any(each.pending for each in self.active)
 
     def sign_from(self, could_begin: Callable[[str, str], bool]) -> int:
         """From where on the text may be a sign with which a pattern begins; its end if there is none such."""

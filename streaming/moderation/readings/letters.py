@@ -50,6 +50,10 @@ class Letters:
     def follow(self, other: Letters) -> None:
         self.open, self.spans = other.open, other.spans[:]
 
+    def keep_open(self, char: str) -> None:
+        """The last character is open, and nothing else; none is, if it is empty."""
+        self.open, self.spans = char, [(-1, 0)] if char else []
+
     def moved(self, count: int) -> None:
         """Spans count from the beginning of the text that comes, which is so much farther."""
         if self.spans:

@@ -72,6 +72,10 @@ class DeepReader(FlatReader):
         self._depth = self._count = 0
 
     @property
+    def is_within(self) -> bool:  # type: ignore[override]
+        return self._within != ""
+
+    @property
     def is_neutral(self) -> bool:
         return not self.pending and not self._within
 

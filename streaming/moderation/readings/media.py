@@ -36,6 +36,9 @@ class MediumReader:
         self.previous = ""
         """The last character that was read as one."""
 
+    is_within = False
+    """Whether it is within something that it goes past."""
+
     @property
     def is_neutral(self) -> bool:
         """Whether nothing that came matters to how what follows is read, but for ``previous``."""
@@ -50,7 +53,13 @@ class MediumReader:
         self.pending, self.previous = other.pending, other.previous
 
     def agrees(self, other: MediumReader) -> bool:
-        return self.pending == other.pending and self.previous == other.previous
+        """Whether nothing that came makes them read what follows differently."""
+        return (
+            not self.is_within
+            and not other.is_within
+            and self.pending == other.pending
+            and self.previous == other.previous
+        )
 
     def feed(self, text: str, *, final: bool) -> None:
         """Spans count from the beginning of the text; what was pending is before it."""

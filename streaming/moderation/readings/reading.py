@@ -58,11 +58,13 @@ class Reading:
 
     def agrees(self, other: Reading) -> bool:
         """Whether both read whatever follows alike, but for the signs that one knows and the other does not."""
+        return self.medium.is_neutral and other.medium.is_neutral and self.is_where(other)
+
+    def is_where(self, other: Reading) -> bool:
+        """Whether it stands where another does: nothing that came makes them read what follows differently."""
         mine, others = self.letters, other.letters
         return (
-            self.medium.is_neutral
-            and other.medium.is_neutral
-            and self.medium.previous == other.medium.previous
+            self.medium.agrees(other.medium)
             and mine.open == others.open
             and mine.spans == others.spans
             and self.symbols.after_space == other.symbols.after_space

@@ -32,6 +32,14 @@ class Symbols:
     def follow(self, other: Symbols) -> None:
         self.after_space, self.after_line_break = other.after_space, other.after_line_break
 
+    def is_even(self, text: str) -> bool:
+        """Whether white space in it is single spaces, as it would come out."""
+        return not (self.after_space and text[0].isspace()) and not _UNEVEN.search(text)
+
+    def passed(self, symbol: str) -> None:
+        """What came out last did so without being added here."""
+        self.after_space, self.after_line_break = symbol == " ", False
+
     def add_each(self, symbols: str, start: int) -> None:
         """Symbols of one character each."""
         if self.spaces:
