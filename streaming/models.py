@@ -78,6 +78,15 @@ class ModerationRuleQuerySet(models.QuerySet["ModerationRule"]):
             rule, (upstreams, *more) = row[: -len(SCOPE_FIELDS)], row[-len(SCOPE_FIELDS) :]
             yield ScopedRule(Rule(*rule), RuleScope(frozenset(upstreams or ()), *more))
 
+    def changed_since(self, moment: datetime, most: int) -> list[tuple[ScopedRule, bool]] | None:
+        """The rules that were added or changed since then, and whether each is enabled; None if they are too many."""
+        rows = self.filter(changed__gte=moment).values_list("pk", *RULE_FIELDS, *SCOPE_FIELDS, "enabled")[: most + 1]
+        found = []
+        for *row, enabled in rows:
+            rule, (upstreams, *more) = row[: -len(SCOPE_FIELDS)], row[-len(SCOPE_FIELDS) :]
+            found.append((ScopedRule(Rule(*rule), RuleScope(frozenset(upstreams or ()), *more)), enabled))
+        return found if len(found) <= most else None
+
     def in_force(self, upstream: str | None = None, direction: Direction | None = None) -> list[Rule]:
         """The rules that are active now for this upstream and direction; None means any."""
         now = timezone.now()

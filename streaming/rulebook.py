@@ -9,10 +9,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError, connections
@@ -31,6 +31,19 @@ FRESH_SECONDS = 1.0
 
 MANY_RULES = 5_000
 """From this number on, compiled rules are hidden from the garbage collector, whose pauses would stall streams."""
+
+
+LONGEST_WAIT = 0.008
+"""Seconds for which a new stream waits for changed rules where there are very many."""
+
+LONGEST_STALE = 5.0
+"""Seconds for which an edition stays in use while the next one is being compiled."""
+
+MAX_CHANGED = 1_000
+"""Rules that are added to an edition while the next one is being compiled: what moderators change by hand."""
+
+_CLOCKS_DIFFER = timedelta(seconds=2)
+"""How much earlier a change may be dated by another worker's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,12 @@ class Rulebook:
         self._checked_at = float("-inf")
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="rulebook")
         self.load_error: LoadError | None = None
+        # Of very many rules whole editions are compiled in a thread of its own, while the last one is in use.
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="rulebook-loader")
+        self._loading: Future[None] | None = None
+        self._loading_since = 0.0
+        self._full: CompiledEdition | None = None
+        self._loaded_at = timezone.now()
 
     @property
     def version(self) -> int | None:
@@ -87,9 +106,18 @@ class Rulebook:
         sent unmoderated.
         """
         edition = self._edition
-        if edition and self._is_fresh(edition) and (rule_set := edition.rule_sets.get((upstream, direction))):
-            return rule_set
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._rule_set_for, upstream, direction)
+        known = edition.rule_sets.get((upstream, direction)) if edition else None
+        if edition and known and self._is_fresh(edition):
+            return known
+        loop = asyncio.get_running_loop()
+        asked = loop.run_in_executor(self._executor, self._rule_set_for, upstream, direction)
+        if edition and known and len(edition.rules) >= MANY_RULES:
+            # So many rules may take seconds: meanwhile those that were in use are.
+            done, _ = await asyncio.wait([asked], timeout=LONGEST_WAIT)
+            if not done:
+                asked.add_done_callback(_logged_if_failed)
+                return known
+        return await asked
 
     def current_blocking(self, upstream: str, direction: Direction) -> ScopedRuleSet:
         """``current`` for synchronous code: blocks until the rules are compiled."""
@@ -126,7 +154,13 @@ class Rulebook:
             return previous
         checked_at = self._clock()
         try:
-            edition = self._load(previous)
+            if (full := self._full) and len(full.rules) >= MANY_RULES and previous:
+                edition = self._with_changes(previous, full)
+                if self._full is not full and self._full.version >= edition.version:
+                    edition = self._full  # it has been compiled meanwhile
+            else:
+                self._loaded_at = timezone.now()
+                self._full = edition = self._load(previous)
         except DatabaseError as error:
             if previous is None:
                 raise
@@ -136,6 +170,40 @@ class Rulebook:
             connections.close_all()  # otherwise this thread would keep a connection open for ever
         self._edition, self._checked_at = edition, checked_at
         return edition
+
+    def _with_changes(self, previous: CompiledEdition, full: CompiledEdition) -> CompiledEdition:
+        """The last edition that was compiled as a whole, with what moderators have changed by hand since.
+
+        The next one is compiled meanwhile, in a thread of its own; from LONGEST_STALE on it is waited for.
+        """
+        version = ModerationRule.objects.version()
+        tried = self.load_error.version if self.load_error else previous.version
+        if version == tried and previous.is_active_at(timezone.now()):
+            return full if full.version == version else previous
+        if self._loading is None or self._loading.done():
+            self._loading, self._loading_since = self._loader.submit(self._load_fully), self._clock()
+        elif self._clock() - self._loading_since > LONGEST_STALE:
+            self._loading.result()
+            return self._edition or previous
+        changed = ModerationRule.objects.changed_since(self._loaded_at - _CLOCKS_DIFFER, MAX_CHANGED)
+        if changed is None or not previous.is_active_at(timezone.now()):
+            return previous
+        try:
+            return _extended(full, version, changed)
+        except RuleError:  # the edition that is being compiled says so
+            return previous
+
+    def _load_fully(self) -> None:
+        started = timezone.now()
+        try:
+            with no_long_pauses():
+                self._full = self._edition = self._load(self._full)
+                self._loaded_at = started
+        except DatabaseError as error:
+            logger.warning("cannot load the changed rules: %s", error)
+        finally:
+            connections.close_all()
+            self.invalidate()  # what changed meanwhile is looked for at once
 
     def _load(self, previous: CompiledEdition | None) -> CompiledEdition:
         """The current edition; the previous one if nothing has changed, or if the change cannot be compiled."""
@@ -218,6 +286,22 @@ def _dismantle(automata: list[Any]) -> None:
     with no_long_pauses():
         for automaton in automata:
             automaton.dismantle()
+
+
+def _extended(full: CompiledEdition, version: int, changed: list[tuple[ScopedRule, bool]]) -> CompiledEdition:
+    """An edition with some rules changed: nothing else of it is compiled anew."""
+    now, removed = timezone.now(), [each.rule.id for each, _ in changed]
+    edition = CompiledEdition(version, full.rules, full.since, full.until)
+    for key, known in full.rule_sets.items():
+        active = [each for each, enabled in changed if enabled and each.scope.is_active_at(now)]
+        added = [each.rule for each in active if each.scope.covers(*key)]
+        edition.rule_sets[key] = ScopedRuleSet(version, known.rule_set.extended(added, removed))
+    return edition
+
+
+def _logged_if_failed(asked: asyncio.Future[Any]) -> None:
+    if not asked.cancelled() and (error := asked.exception()):
+        logger.warning("cannot check whether the rules have changed: %s", error)
 
 
 def _has_rules(rule_set: RuleSet, rules: tuple[Rule, ...]) -> bool:

@@ -718,3 +718,29 @@ def test_text_goes_with_its_piece_and_a_match_with_the_piece_that_ends_it() -> N
     outcomes = Moderator(RuleSet([rule])).feed_all(["oh ", "da", "rn it", "", " da"])
 
     assert outcomes == [[Text("oh ")], [], [Hit(rule, 3, 7), Text("••••"), Text(" it")], [], [Text(" ")]]
+
+
+class TestRulesAddedLater:
+    def test_count_at_once_and_those_they_replace_do_not(self) -> None:
+        base = RuleSet([Rule(1, "darn"), Rule(2, "heck"), Rule(3, "h[e]ck!", "regex")])
+
+        later = base.extended([Rule(1, "darn", action="drop"), Rule(4, "new", action="block")], removed=[2])
+
+        reading = read(later, *"darn heck heck! new x")
+        assert reading.shown == " heck ••••• "
+        assert reading.blocked
+        assert [rule.id for rule in later.rules] == [3, 1, 4]
+        assert read(base, "darn heck").shown == "•••• ••••"
+
+    def test_have_the_priority_that_they_would_have(self) -> None:
+        base = RuleSet([Rule(1, "a", priority=2), Rule(2, "b", priority=0)])
+
+        urgent, lazy = Rule(3, "a", action="drop", priority=3), Rule(4, "a", action="drop", priority=1)
+
+        assert read(base.extended([urgent]), "a").shown == ""
+        assert read(base.extended([lazy]), "a").shown == "•"
+
+    def test_may_be_flags(self) -> None:
+        flagged = RuleSet([Rule(1, "a")]).extended([Rule(2, "b", action="flag")])
+
+        assert [rule.id for rule, _, _ in read(flagged, "ab").found] == [1, 2]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -268,3 +269,71 @@ async def test_is_asked_of_the_database_in_one_query_while_nothing_changes(
             elsewhere._refreshed()
 
     await sync_to_async(load)()
+
+
+class TestVeryManyRules:
+    @pytest.fixture
+    def compiling(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+        """Three rules are very many; once the event is cleared, to compile them takes until it is set."""
+        may_compile = threading.Event()
+        may_compile.set()
+
+        def slow(rules: Any, **more: Any) -> RuleSet:
+            assert may_compile.wait(20)
+            return RuleSet(rules, **more)
+
+        monkeypatch.setattr(rulebook, "MANY_RULES", 3)
+        monkeypatch.setattr(rulebook, "RuleSet", slow)
+        yield may_compile
+        may_compile.set()
+
+    async def test_are_used_as_they_were_while_they_are_compiled_but_with_what_was_changed_by_hand(
+        self, book: Rulebook, compiling: threading.Event
+    ) -> None:
+        for pattern in ("darn", "one", "two"):
+            await rules.acreate(pattern=pattern)
+        assert await now(book) == "••••, heck and 中文"
+        compiling.clear()
+
+        await rules.acreate(pattern="heck")
+        await rules.filter(pattern="darn").aupdate(action="drop")
+
+        await eventually(book, ", •••• and 中文")
+        compiling.set()
+        await rules.filter(pattern="heck").adelete()
+        await eventually(book, ", heck and 中文")
+        assert book.version == await sync_to_async(rules.version)()
+
+    async def test_let_no_stream_wait(self, book: Rulebook, compiling: threading.Event) -> None:
+        for pattern in ("darn", "one", "two"):
+            await rules.acreate(pattern=pattern)
+        await now(book)
+        compiling.clear()
+        await rules.all().aupdate(action="drop")
+        asked = threading.Event()
+        book._executor.submit(asked.wait, 20)  # whatever the rulebook does takes long
+
+        assert await now(book) == "••••, heck and 中文"
+
+        asked.set()
+
+    async def test_are_taken_as_a_whole_when_very_many_were_changed(
+        self, book: Rulebook, compiling: threading.Event, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rulebook, "MAX_CHANGED", 0)
+        for pattern in ("darn", "one", "two"):
+            await rules.acreate(pattern=pattern)
+        await now(book)
+        compiling.clear()
+        await rules.acreate(pattern="heck")
+
+        assert await now(book) == "••••, heck and 中文"
+        compiling.set()
+        await eventually(book, "••••, •••• and 中文")
+
+
+async def eventually(book: Rulebook, text: str, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while (shown_now := await now(book)) != text:
+        assert time.monotonic() < deadline, shown_now
+        await asyncio.sleep(0.01)

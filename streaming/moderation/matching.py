@@ -106,6 +106,7 @@ class Engine:
             leader = leaders.setdefault(id(scanner.automaton), scanner)
             if leader is not scanner:
                 self._followers.append((scanner, leader))
+            scanner.removed = plan.removed
         self._leaders = list(leaders.values())
         self._together = _Scanners(*([s for s in each if leaders[id(s.automaton)] is s] for each in self._apart))
         self._use(self._together)
@@ -379,13 +380,16 @@ class Engine:
         for scanner in self._replacing:
             spelling = scanner.spelling
             stop = spelling.end_of_known(end, known, raw) if known < _NEVER else end
-            found.append(Found(scanner.automaton, spelling, self._shown, stop, final=True))
+            found.append(Found(scanner.automaton, spelling, self._shown, stop, final=True, removed=self._plan.removed))
         return found
 
     def _allowed(self, *, final: bool) -> _Allowances:
         size = len(self._window.raw)
         if final:
-            found = (Found(each.automaton, each.spelling, 0, size, final=True).all() for each in self._exempting)
+            found = (
+                Found(each.automaton, each.spelling, 0, size, final=True, removed=self._plan.removed).all()
+                for each in self._exempting
+            )
             return _Allowances(((match.start, -match.minus_end) for each in found for match in each), _NEVER)
         if not self._exempting:
             return _Allowances((), _NEVER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
@@ -50,6 +51,10 @@ def check_mask(mask: str) -> None:
         raise ValueError(f"{mask!r} is syntax in Markdown, HTML or JSON, or part of a word; take a sign such as • or █")
 
 
+_STEP = 1 << 16
+"""From one rank to the next: room for rules that are added later."""
+
+
 class RuleSet:
     """Rules compiled once, for all streams. RuleError names the rule that is wrong.
 
@@ -64,7 +69,9 @@ class RuleSet:
         self.mask = mask
         # The least rank counts: the highest priority, then the oldest.
         self.rules = tuple(sorted(rules, key=lambda rule: -rule.priority))
-        compiled = [(rank, compile_rule(rule, max_span)) for rank, rule in enumerate(self.rules)]
+        self.max_span = max_span
+        ranked = zip(range(_STEP, (len(self.rules) + 1) * _STEP, _STEP), self.rules, strict=True)
+        compiled = [(rank, compile_rule(rule, max_span)) for rank, rule in ranked]
         self.warnings: list[tuple[Rule, Remark]] = [
             (each.rule, each.warning) for _, each in compiled if each.warning is not None
         ]
@@ -72,6 +79,28 @@ class RuleSet:
         flags = [each for each in compiled if each[1].rule.action in ("flag", "allow")]
         self.plan = Plan([each for each in compiled if each[1].rule.action != "flag"], max_span)
         self.flag_plan = Plan(flags, max_span) if any(each[1].rule.action == "flag" for each in flags) else None
+
+    def extended(self, added: Iterable[Rule], removed: Iterable[int | str] = ()) -> RuleSet:
+        """This rule set with more rules, and without those of some ids: made in no time, however many rules there are.
+
+        For the while until all of them are compiled together. It is as that will be, but for this: a rule that has the
+        word of a removed one too counts only then.
+        """
+        gone = {*removed, *(rule.id for rule in added)}
+        ranks = {rule.id: place * _STEP for place, rule in enumerate(self.rules, 1) if rule.id in gone}
+        compiled = []
+        for number, rule in enumerate(sorted(added, key=lambda rule: -rule.priority), 1):
+            older = bisect_right(self.rules, -rule.priority, key=lambda other: -other.priority)
+            compiled.append((ranks.get(rule.id, older * _STEP) + number, compile_rule(rule, self.max_span)))
+        extended = copy(self)
+        extended.rules = (*(rule for rule in self.rules if rule.id not in gone), *(each.rule for _, each in compiled))
+        out = frozenset(ranks.values())
+        acting = [each for each in compiled if each[1].rule.action != "flag"]
+        flags = [each for each in compiled if each[1].rule.action in ("flag", "allow")]
+        extended.plan = Plan(acting, self.max_span, self.plan, out)
+        if self.flag_plan or any(each[1].rule.action == "flag" for each in flags):
+            extended.flag_plan = Plan(flags, self.max_span, self.flag_plan, out)
+        return extended
 
     @property
     def plans(self) -> list[Plan]:
@@ -88,7 +117,8 @@ class Moderator:
     def __init__(self, rule_set: RuleSet, medium: Medium = "plain") -> None:
         if medium not in MEDIA:
             raise ValueError(f"the medium is {medium!r}; it may be {', '.join(MEDIA)}")
-        self._rules = rule_set.rules
+        self._rules = rule_set.plan.rules
+        self._flag_rules = rule_set.flag_plan.rules if rule_set.flag_plan else {}
         self._engine = Engine(rule_set.plan, medium, rule_set.mask)
         self._flags = Engine(rule_set.flag_plan, medium, rule_set.mask) if rule_set.flag_plan else None
 
@@ -152,7 +182,9 @@ class Moderator:
 
     def _hits(self, decided: list[Decided]) -> list[Outcome]:
         return [
-            Hit(self._rules[each.rank], each.start, each.end) for each in decided if each.rank >= 0 and not each.is_rest
+            Hit(self._flag_rules[each.rank], each.start, each.end)
+            for each in decided
+            if each.rank >= 0 and not each.is_rest
         ]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
 
 from streaming.moderation.checks import check_named
 from streaming.moderation.edges import Edges
@@ -21,13 +22,27 @@ _MAX_KNOWN = 1 << 12
 class Plan:
     """Rules with their ranks, as machines. Immutable but for what the automata learn."""
 
-    def __init__(self, rules: Iterable[tuple[int, Compiled]], max_span: int) -> None:
+    def __init__(
+        self,
+        rules: Iterable[tuple[int, Compiled]],
+        max_span: int,
+        base: Plan | None = None,
+        removed: frozenset[int] = frozenset(),
+    ) -> None:
+        """``base`` is a plan that these rules are added to; what it has of the ``removed`` ranks does not count."""
         rules = list(rules)
         self.max_span = max_span
-        self.rules: dict[int, Rule] = {rank: compiled.rule for rank, compiled in rules}
+        self.removed = removed
+        own: dict[int, Rule] = {rank: compiled.rule for rank, compiled in rules}
+        self.rules: Mapping[int, Rule] = ChainMap(own, base.rules) if base else own  # type: ignore[arg-type]
         self.replacing = _machines([r for r in rules if r[1].rule.action not in ("block", "allow")], max_span)
         self.blocking = _machines([r for r in rules if r[1].rule.action == "block"], max_span)
         self.exempting = _machines([r for r in rules if r[1].rule.action == "allow"], max_span)
+        self.base = base  # kept: whoever holds on to this plan needs its automata
+        if base:
+            self.replacing = (*base.replacing, *self.replacing)
+            self.blocking = (*base.blocking, *self.blocking)
+            self.exempting = (*base.exempting, *self.exempting)
         self.regexes: dict[int, Regexes] = {}  # of each rank that acts on a match
         for machine in self.replacing:
             if isinstance(machine.automaton, Regexes):

@@ -36,8 +36,18 @@ class Machine:
 class Found:
     """The matches of one automaton in a part of a window, looked for anew and asked for from left to right."""
 
-    def __init__(self, automaton: Automaton, spelling: Spelling, start: int, end: int, *, final: bool) -> None:
+    def __init__(
+        self,
+        automaton: Automaton,
+        spelling: Spelling,
+        start: int,
+        end: int,
+        *,
+        final: bool,
+        removed: frozenset[int] = frozenset(),
+    ) -> None:
         self._spelling = spelling
+        self._removed = removed
         self._base = spelling.index(start)
         text = spelling.chars[self._base : spelling.index_of_end(end)]
         before = spelling.symbol_before(self._base)
@@ -45,12 +55,15 @@ class Found:
         self._least = 0
         self._next: Match | None = None
         # Where a spelling is not one to one several matches may be of the same characters: the least comes first.
-        self._candidates = self._longest_of_each() if spelling.is_one_to_one else iter(sorted(self.all()))
+        self._candidates = (
+            self._longest_of_each() if spelling.is_one_to_one and not removed else iter(sorted(self.all()))
+        )
 
     def all(self) -> Iterator[Match]:
         for start in self._matches.starts():
             for ending in self._matches.ends(start):
-                yield self._match(start, ending)
+                if ending.rank not in self._removed:
+                    yield self._match(start, ending)
 
     def first(self, least: int) -> Match | None:
         """The leftmost and then longest that begins at ``least`` or after; ``least`` only grows."""
@@ -104,6 +117,8 @@ class Scanner(ABC):
         self.spelling = spelling
         self.own = spelling
         self.state = automaton.start
+        self.removed: frozenset[int] = frozenset()
+        """Ranks of rules that do not count any more."""
         self._window = window
 
     @property
@@ -167,7 +182,7 @@ class Scanner(ABC):
         return starts
 
     def found(self, start: int) -> Any:
-        return Found(self.automaton, self.spelling, start, len(self._window.raw), final=False)
+        return Found(self.automaton, self.spelling, start, len(self._window.raw), final=False, removed=self.removed)
 
     def all(self, start: int) -> Iterable[Match]:
         found: Found = self.found(start)
@@ -328,6 +343,8 @@ class LiteralScanner(Scanner):
                 self._record(match)
 
     def _meet(self, start: int, end: int, rank: int) -> None:
+        if rank in self.removed:
+            return
         spelling, offset, edges = self.spelling, self._window.offset, self.automaton.edges
         chars = spelling.chars
         # What begins before the window was let go, since no whole word may begin there.
