@@ -854,6 +854,8 @@ def test_the_composer_is_in_view_and_nothing_scrolls_that_hides_nothing(open_pag
     page = open_page(viewport={"width": width, "height": height})
 
     expect(page.get_by_label("Your question")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("heading", name="A model's answer, checked while it streams")).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollHeight > innerHeight") is (height < 700)
     start(page, "poem")
     expect(status(page, "chat")).to_have_text("Done")
     expect(page.get_by_label("Your question")).to_be_in_viewport(ratio=1)

@@ -36,6 +36,7 @@ export class Scroll {
   #isPressed = false;
   #touchY = 0;
   #scroller;
+  #content;
   #onChange;
   /** @type {Position} */
   #last;
@@ -47,6 +48,7 @@ export class Scroll {
    */
   constructor(scroller, content, onChange) {
     this.#scroller = scroller;
+    this.#content = content;
     this.#onChange = onChange;
     this.#last = positionOf(scroller);
     this.#anchor();
@@ -94,7 +96,8 @@ export class Scroll {
   follow() {
     // The reader may have scrolled in this frame, and the event for it is still to come.
     this.#scrolled();
-    if (!this.#stuck || this.#isPressed) return;
+    // What stands there before anything has come is read from its beginning.
+    if (!this.#stuck || this.#isPressed || this.#content.clientHeight === 0) return;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#last = positionOf(this.#scroller);
   }
