@@ -196,15 +196,17 @@ class _ExceptionMiddleware:
 
 class IncorrectLookupMiddleware(_ExceptionMiddleware):
     """Answers a list of the admin that is asked for with a value out of range (``?when__year=99999999999``) as Django
-    does where it notices one: with the list as it is without, and ``?e=1``."""
+    does where it notices one: with the list as it is without, and ``?e=1``. A form that such a value is to fill in
+    (``add/?owner=99999999999``) is shown empty."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         match = request.resolver_match
-        is_list = match is not None and match.app_name == "admin" and (match.url_name or "").endswith("_changelist")
-        if not is_list or request.method != "GET" or "e" in request.GET or not _is_of_a_value(exception):
+        kind = (match.url_name or "").rpartition("_")[2] if match is not None and match.app_name == "admin" else ""
+        is_new = "e" not in request.GET if kind == "changelist" else kind == "add" and bool(request.GET)
+        if not is_new or request.method != "GET" or not _is_of_a_value(exception):
             return None
-        logger.warning("a list of the admin cannot be filtered as asked: %r", exception)
-        return HttpResponseRedirect(f"{request.path}?e=1")
+        logger.warning("a page of the admin cannot be shown as asked: %r", exception)
+        return HttpResponseRedirect(f"{request.path}?e=1" if kind == "changelist" else request.path)
 
 
 def _is_of_a_value(exception: Exception) -> bool:

