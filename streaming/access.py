@@ -1,4 +1,4 @@
-"""Who may come in, and from where: logins, API keys, other sites' pages, CSRF; and how errors are answered."""
+"""Access control for views: logins, API keys, cross-origin requests and CSRF. Errors become responses here, too."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from streaming.errors import Denied
 from streaming.formats import FormatError
 from streaming.models import ApiKey
 from streaming.problems import EXPECTED, Problem, Renderer, problem_json, problem_of
-from streaming.requests import BODY_IN_SCOPE, collect_body, refusal_of_body
+from streaming.requests import BODY_IN_SCOPE, body_refusal, collect_body
 from streaming.responses import label_of
 
 logger = logging.getLogger(__name__)
@@ -40,18 +40,18 @@ def guarded(
     arriving: bool = False,
     errors: Renderer = problem_json,
 ) -> Callable[[View], View]:
-    """A view for those who may use upstreams, by these methods only (none named: any). Its errors become problems.
+    """Decorates a view: only callers who may use upstreams, only these methods (none: any), errors become problems.
 
-    ``everyone``: who they are does not matter; or a function of the view's arguments that says whether it does.
-    ``signed``: this site's own relay may come from whatever page it relays for. ``arriving``: the view takes the body
-    as it comes; else it is read here, once it is clear that its sender may come in. HEAD comes with GET. ``errors``
-    renders problems for the view's clients.
+    ``everyone``: any caller is allowed; or a function of the view's arguments that decides this. ``signed``: a request
+    signed by this site itself is allowed from any origin. ``arriving``: the view reads the body while it arrives;
+    otherwise it is read here, after the caller was authorized. ``errors`` renders problems for the view's clients.
+    GET includes HEAD.
     """
     if "GET" in methods:
         methods = tuple(dict.fromkeys(("GET", "HEAD", *methods)))
 
     def decorate(view: View) -> View:
-        @csrf_exempt  # it is checked below, and only when a session is what lets a request in
+        @csrf_exempt  # require_caller checks it, and only where a session authorizes the request
         @functools.wraps(view)
         async def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             origin = None
@@ -59,21 +59,21 @@ def guarded(
                 relayed = signed and upstreams.is_signed(request)
                 origin = None if relayed else _allowed_origin(request)
                 if origin and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-                    return _with_cors(HttpResponse(status=HTTPStatus.NO_CONTENT), request, origin)
+                    return _add_cors(HttpResponse(status=HTTPStatus.NO_CONTENT), request, origin)
                 _check_method(request, methods)
                 api_keys.hide_from_upstreams(request)
                 if everyone(**kwargs) if callable(everyone) else everyone:
-                    await _limit_strangers(request)
+                    await _limit_anonymous_body(request)
                 elif not relayed:
                     await require_caller(request)
                 if not arriving:
                     await collect_body(request)
                 response = await view(request, *args, **kwargs)
                 if request.method == "HEAD" and response.streaming and not arriving:
-                    response = await _head_of(response)
+                    response = await _head_response(response)
             except EXPECTED as error:
                 response = errors(_problem_of(error, request))
-            return _with_cors(response, request, origin) if "Origin" in request.headers else response
+            return _add_cors(response, request, origin) if "Origin" in request.headers else response
 
         guard.reads_its_body = True  # type: ignore[attr-defined]  # see streaming/request_body.py
         guard.errors = errors  # type: ignore[attr-defined]  # see problems.renderer_at
@@ -83,7 +83,7 @@ def guarded(
 
 
 def _problem_of(error: Exception, request: HttpRequest) -> Problem:
-    if isinstance(error, upstreams.UpstreamError | FormatError) and (refusal := refusal_of_body(request)):
+    if isinstance(error, upstreams.UpstreamError | FormatError) and (refusal := body_refusal(request)):
         error = refusal  # passing the body on failed because of what the client sent
     problem = problem_of(error)
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -94,27 +94,27 @@ def _problem_of(error: Exception, request: HttpRequest) -> Problem:
 def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:
     if methods and request.method not in methods:
         allowed = ", ".join(methods)
-        detail = f"{request.method} is not possible here, but {allowed}"
+        detail = f"{request.method} is not allowed here; allowed: {allowed}"
         raise Denied(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
 
 
-async def _head_of(response: HttpResponseBase) -> HttpResponse:
-    """An answer to HEAD: the stream's status and headers (RFC 9110, section 9.3.2). The stream itself never begins."""
+async def _head_response(response: HttpResponseBase) -> HttpResponse:
+    """The response to HEAD: the stream's status and headers (RFC 9110, section 9.3.2). The stream never starts."""
     await sync_to_async(response.close)()
     return HttpResponse(status=response.status_code, headers=dict(response.items()))
 
 
 async def require_caller(request: HttpRequest) -> None:
-    """Denied unless the request comes from a logged-in user, or with an API key, or everybody may do everything."""
+    """Denied unless a logged-in user or a valid API key made the request, or STREAMING_ACCESS is ``public``."""
     if conf.access() == "public":
         return
-    shown = api_keys.shown_in(request)
-    if shown and (key := await api_keys.find(shown)):
+    secret = api_keys.key_in(request)
+    if secret and (key := await api_keys.find(secret)):
         _act_for(request, key)
         return
     user = await request.auser()
-    if not user.is_active:  # the anonymous user is not
-        raise _unauthorized(had_key=bool(shown))
+    if not user.is_active:  # AnonymousUser is not
+        raise _unauthorized(had_key=bool(secret))
     if request.method not in SAFE_METHODS and not has_csrf_token(request):
         raise Denied(HTTPStatus.FORBIDDEN, "the X-CSRFToken header is missing or wrong: reload the page")
 
@@ -137,29 +137,29 @@ def _act_for(request: HttpRequest, key: ApiKey) -> None:
 
 def _unauthorized(*, had_key: bool) -> Denied:
     login = reverse(settings.LOGIN_URL)
-    detail = "this API key is not known here, or not any more" if had_key else f"log in at {login}, or send an API key"
+    detail = "this API key is unknown or was revoked" if had_key else f"log in at {login}, or send an API key"
     bearer = 'Bearer realm="streams"' + (', error="invalid_token"' if had_key else "")
     challenge = f'{bearer}, Cookie realm="streams", form-action="{login}"'
     code = "invalid_api_key" if had_key else None
     return Denied(HTTPStatus.UNAUTHORIZED, detail, login=login, code=code, headers={"WWW-Authenticate": challenge})
 
 
-async def _limit_strangers(request: HttpRequest) -> None:
-    """Where everybody may come in, only those who are known may send much."""
+async def _limit_anonymous_body(request: HttpRequest) -> None:
+    """Lowers the limit for the body where everyone is allowed and the caller is not authenticated."""
     body = getattr(request, "scope", {}).get(BODY_IN_SCOPE)
-    if body is None or (body.announced is not None and body.announced <= conf.OPEN_BODY_BYTES):
+    if body is None or (body.declared_length is not None and body.declared_length <= conf.OPEN_BODY_BYTES):
         return
     if not await may_use_upstreams(request):
         body.limit = min(body.limit, conf.OPEN_BODY_BYTES)
 
 
 def has_csrf_token(request: HttpRequest) -> bool:
-    """Django's own check, by the header alone: for the token in a form it would have to consume the body."""
-    shadow = copy.copy(request)
-    shadow.method = "PUT"  # of which Django knows that it has no form
+    """Django's own check, of the header only: to find a token in a form it would have to read the body."""
+    as_put = copy.copy(request)
+    as_put.method = "PUT"  # Django does not look for a form in a PUT request
     check = CsrfViewMiddleware(lambda _: HttpResponse())
-    check.process_request(shadow)
-    return check.process_view(shadow, _no_view, (), {}) is None
+    check.process_request(as_put)
+    return check.process_view(as_put, _no_view, (), {}) is None
 
 
 def _no_view(request: HttpRequest) -> HttpResponse:
@@ -167,28 +167,28 @@ def _no_view(request: HttpRequest) -> HttpResponse:
 
 
 def _allowed_origin(request: HttpRequest) -> str | None:
-    """The other site that a request comes from and may come from. Denied if it may not; None if it is this one."""
+    """The origin of a cross-origin request from an allowed site; None for a same-origin one. Denied if not allowed."""
     origin = request.headers.get("Origin")
     if origin in conf.allowed_origins():
         return origin
-    # The browser says itself whose page made the request. Where it does not (plain HTTP), Origin has to do.
+    # Browsers send Sec-Fetch-Site, but not over plain HTTP: there Origin is compared with Host.
     site = request.headers.get("Sec-Fetch-Site")
     if site not in (None, "same-origin", "none"):
-        raise Denied(HTTPStatus.FORBIDDEN, "another site's page may not use this address")
+        raise Denied(HTTPStatus.FORBIDDEN, "pages of other sites may not use this address")
     if site is None and origin is not None and origin.partition("://")[2].lower() != request.get_host().lower():
         raise Denied(HTTPStatus.FORBIDDEN, f"pages of {origin} may not use this address")
     return None
 
 
-def _with_cors(response: HttpResponseBase, request: HttpRequest, origin: str | None) -> HttpResponseBase:
+def _add_cors(response: HttpResponseBase, request: HttpRequest, origin: str | None) -> HttpResponseBase:
     patch_vary_headers(response, ["Origin"])
     if origin:
         response["Access-Control-Allow-Origin"] = origin
         response["Access-Control-Expose-Headers"] = "*"
         if "Access-Control-Request-Method" in request.headers:
             response["Access-Control-Allow-Methods"] = request.headers["Access-Control-Request-Method"]
-            # "*" does not cover all of them in every browser; Last-Event-ID has to be among them.
-            asked = request.headers.get("Access-Control-Request-Headers", "")
-            response["Access-Control-Allow-Headers"] = ", ".join(filter(None, ["Last-Event-ID", asked]))
+            # Not every browser accepts "*" for all headers. Last-Event-ID has to be listed.
+            requested = request.headers.get("Access-Control-Request-Headers", "")
+            response["Access-Control-Allow-Headers"] = ", ".join(filter(None, ["Last-Event-ID", requested]))
             response["Access-Control-Max-Age"] = "600"
     return response

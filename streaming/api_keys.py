@@ -1,4 +1,4 @@
-"""API keys: how a request shows one, and whose it is."""
+"""API keys: how requests carry them, and who owns them."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from django.http import HttpRequest
 from streaming.models import API_KEY_BEGINNING, ApiKey, hash_of_secret
 
 FRESH_SECONDS = 1.0
-"""How long what the database said of a key is taken for true, so that a revoked one is refused a second later."""
+"""How long a looked-up key is cached. A revoked key is refused after this at the latest."""
 
-MAX_REMEMBERED = 10_000
+MAX_CACHED = 10_000
 
-_remembered: dict[str, tuple[float, ApiKey | None]] = {}
-"""By the hash of what was shown: when it was looked up, and the key that it is."""
+_cache: dict[str, tuple[float, ApiKey | None]] = {}
+"""By the hash of the secret: when it was looked up, and the key found."""
 
 
-def shown_in(request: HttpRequest) -> str:
-    """What a request shows as its key: ``Authorization: Bearer``, or ``x-api-key`` as Anthropic's clients have it."""
+def key_in(request: HttpRequest) -> str:
+    """The secret in a request: ``Authorization: Bearer``, or ``X-Api-Key`` as Anthropic's clients send it."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return (
         token.strip() if scheme.lower() == "bearer" and token.strip() else request.headers.get("X-Api-Key", "").strip()
     )
 
 
-async def find(shown: str) -> ApiKey | None:
-    """The key that this is, with its owner; None if there is none, it is not enabled, or its owner is not active."""
-    if not shown.startswith(API_KEY_BEGINNING):
+async def find(secret: str) -> ApiKey | None:
+    """The key with this secret, and its owner. None if it does not exist or is disabled, or its owner is inactive."""
+    if not secret.startswith(API_KEY_BEGINNING):
         return None
-    hashed, now = hash_of_secret(shown), time.monotonic()
-    asked, key = _remembered.get(hashed, (float("-inf"), None))
-    if now - asked < FRESH_SECONDS:
+    hashed, now = hash_of_secret(secret), time.monotonic()
+    looked_up, key = _cache.get(hashed, (float("-inf"), None))
+    if now - looked_up < FRESH_SECONDS:
         return key
-    key = await _look_up(shown, hashed)
-    if len(_remembered) >= MAX_REMEMBERED:
-        _remembered.clear()
-    _remembered[hashed] = now, key
+    key = await _look_up(secret, hashed)
+    if len(_cache) >= MAX_CACHED:
+        _cache.clear()
+    _cache[hashed] = now, key
     return key
 
 
-async def _look_up(shown: str, hashed: str) -> ApiKey | None:
+async def _look_up(secret: str, hashed: str) -> ApiKey | None:
     usable = ApiKey.objects.filter(enabled=True, owner__is_active=True).select_related("owner")
-    async for key in usable.filter(prefix=ApiKey.prefix_of(shown)):
+    async for key in usable.filter(prefix=ApiKey.prefix_of(secret)):
         if hmac.compare_digest(key.hashed, hashed):
             return key
     return None
 
 
 def hide_from_upstreams(request: HttpRequest) -> None:
-    """A key of this site opens this site: it is not relayed to anybody, whatever headers an upstream is given."""
+    """Removes this site's own API keys from the request's headers, so that no upstream ever gets one."""
     scope = getattr(request, "scope", None)
     if scope is not None:
         scope["headers"] = [(name, value) for name, value in scope["headers"] if not _has_key(name, value)]

@@ -91,7 +91,7 @@ async def is_for_staff(request: HttpRequest) -> bool:
     """Whether somebody asks who may know the details: staff who are logged in, or an API key of theirs."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            key = await api_keys.find(api_keys.shown_in(request))
+            key = await api_keys.find(api_keys.key_in(request))
             user = key.owner if key else await request.auser()
     except (DatabaseError, TimeoutError):
         return False

@@ -1,4 +1,4 @@
-"""What every view would otherwise repeat; and Django's own middleware without its hops to threads."""
+"""Middleware: Django's own without thread hops, the page's language, limits for forms, helpful database errors."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 class InlineMiddleware(MiddlewareMixin):
-    """Calls its hooks on the event loop. Django's own calls each in a thread, because it cannot know which ones block.
+    """Calls its hooks on the event loop. Django calls each in a thread, because it cannot know which ones block.
 
-    A hop costs 0.1 ms of CPU, and the default middleware makes 15 of them a request.
+    A thread hop costs 0.1 ms of CPU; Django's default middleware makes 15 of them per request.
     """
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
@@ -70,11 +70,11 @@ class InlineXFrameOptionsMiddleware(InlineMiddleware, XFrameOptionsMiddleware):
 
 
 class InlineAuthenticationMiddleware(InlineMiddleware, AuthenticationMiddleware):
-    """The user is looked up where somebody asks for it: ``request.auser`` hops to a thread then."""
+    """Looks up the user lazily: ``request.auser`` hops to a thread when it is called."""
 
 
 class InlineSessionMiddleware(InlineMiddleware, SessionMiddleware):
-    """Only saving a session needs the database."""
+    """Only saving a session blocks."""
 
     def response_may_block(self, request: HttpRequest) -> bool:
         session = getattr(request, "session", None)
@@ -82,7 +82,7 @@ class InlineSessionMiddleware(InlineMiddleware, SessionMiddleware):
 
 
 class InlineMessageMiddleware(InlineMiddleware, MessageMiddleware):
-    """Only messages that were read or added are stored, which may need the session."""
+    """Blocks only if messages were read or added: storing them may need the session."""
 
     def response_may_block(self, request: HttpRequest) -> bool:
         messages = getattr(request, "_messages", None)
@@ -90,7 +90,7 @@ class InlineMessageMiddleware(InlineMiddleware, MessageMiddleware):
 
 
 class InlineCsrfViewMiddleware(InlineMiddleware, CsrfViewMiddleware):
-    """A token in a form is read in a thread: parsing 25 MB of form fields takes long."""
+    """Looks for a token in a form in a thread: parsing 25 MB of form fields takes long."""
 
     def __init__(self, get_response: Any) -> None:
         super().__init__(get_response)
@@ -118,12 +118,12 @@ _INLINE = {
 
 
 def load_inline(handler: BaseHandler) -> None:
-    """Loads an ASGI handler's middleware again, with the inline version of each class of Django's that has one.
+    """Reloads an ASGI handler's middleware with the inline version of each of Django's classes that has one.
 
-    ``settings.MIDDLEWARE`` keeps Django's own names: Django's system checks look for them.
+    ``settings.MIDDLEWARE`` keeps Django's names, since Django's system checks look for them.
     """
     listed = settings.MIDDLEWARE
-    # With CSRF_USE_SESSIONS every request's CSRF check needs the database.
+    # With CSRF_USE_SESSIONS every CSRF check reads the session from the database.
     kept = {f"{CsrfViewMiddleware.__module__}.CsrfViewMiddleware"} if settings.CSRF_USE_SESSIONS else set()
     settings.MIDDLEWARE = [path if path in kept else _INLINE.get(path, path) for path in listed]
     try:
@@ -133,7 +133,7 @@ def load_inline(handler: BaseHandler) -> None:
 
 
 class PageLocaleMiddleware(InlineMiddleware, LocaleMiddleware):
-    """Django's, for what this site says itself: of a stream's language it knows nothing."""
+    """Django's LocaleMiddleware, except that it adds no headers to streams, whose language is unknown."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         return response if response.streaming else super().process_response(request, response)
@@ -160,7 +160,7 @@ def _health_path() -> str | None:
 
 
 class FormSizeMiddleware:
-    """Refuses a form that is too long, before anything parses it: of somebody who has not logged in a lot sooner."""
+    """Refuses a form that is too long before anything parses it. The limit is lower before login."""
 
     async_capable = True
     sync_capable = False
@@ -171,7 +171,7 @@ class FormSizeMiddleware:
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
         body = getattr(request, "scope", {}).get(BODY_IN_SCOPE)
-        # Of a body that a view reads itself nothing has been read yet.
+        # ``size`` is 0 where the view reads the body itself.
         if body is not None and body.size > conf.FORM_BYTES and not (await request.auser()).is_active:
             body.limit = conf.FORM_BYTES
             raise RequestDataTooBig
@@ -181,7 +181,7 @@ class FormSizeMiddleware:
 
 
 class _ExceptionMiddleware:
-    """Does nothing until a view fails."""
+    """Base of middleware that only handles exceptions."""
 
     async_capable = True
     sync_capable = False
@@ -195,28 +195,30 @@ class _ExceptionMiddleware:
 
 
 class IncorrectLookupMiddleware(_ExceptionMiddleware):
-    """Answers a list of the admin that is asked for with a value out of range (``?when__year=99999999999``) as Django
-    does where it notices one: with the list as it is without, and ``?e=1``. A form that such a value is to fill in
-    (``add/?owner=99999999999``) is shown empty."""
+    """Redirects an admin page with an unusable value in its query to the same page without it.
+
+    A list (``?when__year=99999999999``) gets ``?e=1``, as Django does for the invalid values that it detects itself.
+    A form to be filled in (``add/?owner=99999999999``) is shown empty.
+    """
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         match = request.resolver_match
         kind = (match.url_name or "").rpartition("_")[2] if match is not None and match.app_name == "admin" else ""
         is_new = "e" not in request.GET if kind == "changelist" else kind == "add" and bool(request.GET)
-        if not is_new or request.method != "GET" or not _is_of_a_value(exception):
+        if not is_new or request.method != "GET" or not _is_invalid_value(exception):
             return None
-        logger.warning("a page of the admin cannot be shown as asked: %r", exception)
+        logger.warning("cannot show an admin page with this query: %r", exception)
         return HttpResponseRedirect(f"{request.path}?e=1" if kind == "changelist" else request.path)
 
 
-def _is_of_a_value(exception: Exception) -> bool:
-    """What Python and databases raise for a value that they cannot take; SQLite for a regular expression, in words."""
+def _is_invalid_value(exception: Exception) -> bool:
+    """Errors of Python and databases for unusable values. SQLite reports a bad regular expression by message only."""
     values = (OverflowError, ValueError, TypeError, DataError)
     return isinstance(exception, values) or "user-defined function raised exception" in str(exception)
 
 
 class UnmigratedMiddleware(_ExceptionMiddleware):
-    """Says which command is missing, when a view fails because the database has not been migrated."""
+    """Names the command to run when a view fails because the database has not been migrated."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         if not isinstance(exception, DatabaseError):

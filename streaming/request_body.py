@@ -1,7 +1,7 @@
-"""Bodies of requests, the same under every server: how long, how slow, and none read before its sender is let in.
+"""Request bodies, with the same limits on length and time under every server.
 
-Django reads a body whole before it calls a view. The views of this app check access and method first, so they are
-handed a body that is still arriving (``IncomingBody`` in the scope), and read it themselves.
+Django reads the whole body before it calls a view. This app's views check access and method first: they get a body
+that is still arriving (``IncomingBody`` in the ASGI scope), and read it themselves.
 """
 
 from __future__ import annotations
@@ -24,73 +24,73 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 LINGERING_SECONDS = 2.0
-"""How long the rest of a body that nobody wants is read and thrown away: a client that is still sending when the
-connection closes would often lose the answer too (RFC 9112, section 9.6)."""
+"""How long the rest of an unwanted body is read and discarded: a client that still sends when the connection closes
+often loses the response too (RFC 9112, section 9.6)."""
 
 SMALL_BYTES = 64_000
-"""A body of which the rest is rather read than the connection closed."""
+"""The rest of a body up to this size is read, instead of closing the connection."""
 
 SLOW = "the body of the request paused for more than {seconds:g} s"
 
 
 class IncomingBody:
-    """One request's body: an async iterable of bytes, and the ``receive`` and ``send`` that an application gets.
+    """One request's body: an async iterable of bytes, and the application's ``receive`` and ``send``.
 
-    BadRequest with 413 once it is longer than ``limit``, with 408 when it pauses for too long; ConnectionResetError if
-    the client leaves in the middle.
+    BadRequest with 413 if it is longer than ``limit``, with 408 if it pauses for too long; ConnectionResetError if the
+    client disconnects before its end.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.limit = conf.max_body_bytes()
-        self.announced = _announced_length(scope)
-        """Bytes, as Content-Length says; None where nothing does."""
+        self.declared_length = _declared_length(scope)
+        """The Content-Length in bytes; None without one."""
         self.size = 0
-        """Bytes that have arrived."""
+        """Bytes received so far."""
         self.refusal: BadRequest | None = None
-        """Why it was refused. Who passes a body on may only learn that passing it on has failed."""
+        """Why reading it failed. The error that reaches the view may only say that relaying the body failed."""
         self.response_started = False
         self._is_http1 = scope.get("http_version", "1.1").startswith("1")
         self._receive, self._send = receive, send
         self._reading = asyncio.Lock()
         self._first: dict[str, Any] | None = None
         self._complete, self._unread = asyncio.Event(), asyncio.Event()
-        self._is_for_the_view = self._was_begun = False
+        self._is_left_to_view = self._reading_began = False
 
-    def check_announced(self) -> None:
-        """BadRequest if the announced length is more than the limit."""
-        if self.announced is not None and self.announced > self.limit:
+    def check_declared_length(self) -> None:
+        """BadRequest if the declared_length length is more than the limit."""
+        if self.declared_length is not None and self.declared_length > self.limit:
             raise too_large(self.limit)
 
     async def exists(self, scope: Scope) -> bool:
-        """Whether there is one. HTTP/2 has no header that says so: there the server does (``more_body``)."""
-        if self.announced is not None or any(name == b"transfer-encoding" for name, _ in scope["headers"]):
-            return self.announced != 0
+        """Whether the request has a body. In HTTP/2 no header says so: the first message does (``more_body``)."""
+        if self.declared_length is not None or any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+            return self.declared_length != 0
         if self._is_http1:
             return False
         self._first = await self._next()
         return bool(self._first.get("body") or self._first.get("more_body"))
 
-    def leave_to_the_view(self) -> None:
-        self._is_for_the_view = True
-        self._told = False
+    def leave_to_view(self) -> None:
+        self._is_left_to_view = True
+        self._sent_empty_body = False
 
     async def receive(self) -> dict[str, Any]:
-        """As ASGI has it: for an application that reads the body, or for one that leaves it to a view."""
-        if not self._is_for_the_view:
+        """ASGI's ``receive``. Where the view reads the body itself, Django gets an empty one."""
+        if not self._is_left_to_view:
             return await self._receive_form()
-        if not self._told:
-            self._told = True
+        if not self._sent_empty_body:
+            self._sent_empty_body = True
             return {"type": "http.request", "body": b"", "more_body": False}
         await self._unread.wait()
         while self._has_more:
-            # An answer may go on for long while what nobody reads of the body pauses.
+            # Ignored: a long response may go on while the unread rest of the body pauses.
             with suppress(BadRequest):
                 if (message := await self._next())["type"] == "http.disconnect":
                     return message
         return await self._receive()
 
     async def _receive_form(self) -> dict[str, Any]:
-        """One that is too long ends where it is: streaming/middleware.py refuses it with a page."""
+        """A form that is too long is cut off here: FormSizeMiddleware then refuses it with a page."""
         if self.refusal:
             await self._complete.wait()
         if not self._has_more:
@@ -104,22 +104,22 @@ class IncomingBody:
             return {"type": "http.request", "body": b"", "more_body": False}
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._was_begun = True
+        self._reading_began = True
         try:
             while self._has_more:
                 message = await self._next_within_limits()
                 if message["type"] == "http.disconnect":
-                    raise ConnectionResetError("the client left in the middle of its request")
+                    raise ConnectionResetError("the client disconnected before the end of its request")
                 if message.get("body"):
                     yield message["body"]
         except BadRequest as refusal:
             self.refusal = refusal
             raise
         finally:
-            self._unread.set()  # what is still to come is waited for by ``receive``, and so is the client's leaving
+            self._unread.set()  # ``receive`` now waits for the rest, and for the disconnect
 
     async def read(self) -> bytes:
-        """All of it."""
+        """The whole body."""
         async with aclosing(cast("Any", aiter(self))) as chunks:
             return b"".join([chunk async for chunk in chunks])
 
@@ -128,7 +128,7 @@ class IncomingBody:
         return self._first is not None or not self._complete.is_set()
 
     async def _next_within_limits(self) -> dict[str, Any]:
-        self.check_announced()
+        self.check_declared_length()
         message = await self._next()
         if self.size > self.limit:
             raise too_large(self.limit)
@@ -153,20 +153,20 @@ class IncomingBody:
             return message
 
     async def send(self, message: Mapping[str, Any]) -> None:
-        """As ASGI has it. An answer that is complete before the body is closes the connection in good order."""
+        """ASGI's ``send``. A response that completes before the request's body closes the connection cleanly."""
         if message["type"] == "http.response.start":
             self.response_started = True
-            if not self._was_begun and (self.announced or SMALL_BYTES) < SMALL_BYTES:
-                await self._throw_away(LINGERING_SECONDS)
+            if not self._reading_began and (self.declared_length or SMALL_BYTES) < SMALL_BYTES:
+                await self._discard_rest(LINGERING_SECONDS)
             if self._is_http1 and not self._complete.is_set():
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
         elif self._is_http1 and not self._complete.is_set() and not message.get("more_body", False):
             await self._send({**message, "more_body": True})
-            await self._throw_away(LINGERING_SECONDS)
+            await self._discard_rest(LINGERING_SECONDS)
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
-    async def _throw_away(self, seconds: float) -> None:
+    async def _discard_rest(self, seconds: float) -> None:
         with suppress(TimeoutError, BadRequest):
             async with asyncio.timeout(seconds):
                 while self._has_more:
@@ -177,26 +177,26 @@ def too_large(limit: int) -> BadRequest:
     return BadRequest(f"the body is longer than {limit:,} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
-def _announced_length(scope: Scope) -> int | None:
+def _declared_length(scope: Scope) -> int | None:
     values = {value.strip() for name, value in scope["headers"] if name == b"content-length"}
-    # Servers refuse what is no number, and lengths that differ.
+    # Servers reject non-numeric and contradictory lengths.
     return int(values.pop()) if len(values) == 1 else None
 
 
 def _form_limit(path: str) -> int | None:
-    """How long a body may be that Django reads before the view; None where a view reads it, or nobody does."""
+    """The limit for a body that Django reads before it calls the view; None if the view reads it, or nothing does."""
     try:
         match = resolve(path)
     except Resolver404:
         return None
     if getattr(match.func, "reads_its_body", False):
         return None
-    # The lists of the admin are for those who have logged in: streaming/middleware.py asks who it is.
+    # Admin pages other than the login require a login: FormSizeMiddleware checks who it is.
     return conf.max_body_bytes() if match.app_name == "admin" and match.url_name != "login" else conf.FORM_BYTES
 
 
 async def limit_body(application: Any, scope: Scope, receive: Receive, send: Send) -> None:
-    """Calls a Django application with a body that is within its limits; what is not is a 413 or a 408 (RFC 9110)."""
+    """Calls a Django application with a body within the limits; otherwise responds with 413 or 408 (RFC 9110)."""
     body = IncomingBody(scope, receive, send)
     path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
     try:
@@ -205,20 +205,20 @@ async def limit_body(application: Any, scope: Scope, receive: Receive, send: Sen
             return
         scope[BODY_IN_SCOPE] = body
         if (limit := _form_limit(path)) is None:
-            body.check_announced()
-            body.leave_to_the_view()
+            body.check_declared_length()
+            body.leave_to_view()
         else:
             body.limit = limit
         await application(scope, body.receive, body.send)
-    except BadRequest as refused:
+    except BadRequest as refusal:
         if body.response_started:
             raise
-        await _refuse(path, refused, body.send)
+        await _refuse(path, refusal, body.send)
 
 
-async def _refuse(path: str, refused: BadRequest, send: Send) -> None:
-    response = renderer_at(path)(problem_of(refused))
+async def _refuse(path: str, refusal: BadRequest, send: Send) -> None:
+    response = renderer_at(path)(problem_of(refusal))
     headers = [(key.encode(), value.encode("latin-1")) for key, value in response.items()]
     headers.append((b"content-length", str(len(response.content)).encode()))
-    await send({"type": "http.response.start", "status": refused.status.value, "headers": headers})
+    await send({"type": "http.response.start", "status": refusal.status.value, "headers": headers})
     await send({"type": "http.response.body", "body": response.content})

@@ -33,7 +33,7 @@ from streaming.journal import (
 )
 from streaming.live_stream import JoinedStream, LiveStream
 from streaming.relay import Relay
-from streaming.requests import is_a_return, read_body
+from streaming.requests import is_reconnect, read_body
 from streaming.responses import EventStreamResponse, Source, label_of
 
 Start = Callable[[], Awaitable[tuple[Source, Relay]]]
@@ -210,7 +210,7 @@ async def returned(request: HttpRequest) -> HttpResponseBase | None:
     It would otherwise start, and pay for, the same stream again and again. 204 tells it that there is nothing to come
     back to.
     """
-    if not is_a_return(request):
+    if not is_reconnect(request):
         return None
     stream, _, _ = request.headers["Last-Event-ID"].partition(":")
     try:

@@ -18,7 +18,7 @@ from streaming import conf, formats, guardrails, health, registry, resumption, s
 from streaming.access import guarded
 from streaming.live_stream import LiveStream
 from streaming.relay import EncodedRelay, EventReader, Relay, TextChunks
-from streaming.requests import BODY_IN_SCOPE, arriving_body, raw_path_after, read_body, read_playback
+from streaming.requests import BODY_IN_SCOPE, raw_path_after, read_body, read_playback, streaming_body
 from streaming.responses import EventStreamResponse, RelayResponse, Source, label_of
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -126,5 +126,5 @@ async def healthz(request: HttpRequest) -> HttpResponseBase:
 
 @guarded("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", everyone=upstreams.is_builtin, arriving=True)
 async def proxy(request: HttpRequest, name: str = "default", path: str = "") -> HttpResponseBase:
-    upstream = await upstreams.relay(name, raw_path_after(request, path), request, arriving_body(request))
+    upstream = await upstreams.relay(name, raw_path_after(request, path), request, streaming_body(request))
     return registry.watch(RelayResponse(request, upstream))

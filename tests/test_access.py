@@ -54,7 +54,7 @@ def login(settings: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
-    api_keys._remembered.clear()
+    api_keys._cache.clear()
 
 
 class TestThisSitesOwnDocuments:
@@ -173,7 +173,7 @@ class TestAnApiKey:
 
         assert response.status_code == 401
         assert 'error="invalid_token"' in response["WWW-Authenticate"]
-        assert "this API key is not known" in response.json()["detail"]
+        assert "this API key is unknown" in response.json()["detail"]
 
     @pytest.mark.parametrize("change", ["disabled", "deleted", "owner inactive"])
     async def test_that_is_taken_back_is_refused_within_a_second(
@@ -201,11 +201,11 @@ class TestAnApiKey:
         await reader.get(INSIDE)
 
         found = await api_keys.find(secret)
-        asked = api_keys._remembered[hash_of_secret(secret)][0]
+        asked = api_keys._cache[hash_of_secret(secret)][0]
         await reader.get(INSIDE)
 
         assert found
-        assert api_keys._remembered[hash_of_secret(secret)][0] == asked
+        assert api_keys._cache[hash_of_secret(secret)][0] == asked
 
     async def test_is_kept_as_a_hash_only(self) -> None:
         key, secret = await make_key()

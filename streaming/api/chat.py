@@ -15,7 +15,7 @@ from streaming.access import guarded, require_caller
 from streaming.api.models import SIMULATED, find_model
 from streaming.problems import openai_error
 from streaming.relay import EventReader, Relay, TextChunks
-from streaming.requests import CompletionRequest, as_query, filled_playback, read_completion_request
+from streaming.requests import CompletionRequest, as_query, playback_form, read_completion_request
 from streaming.responses import Source
 
 
@@ -87,7 +87,7 @@ def _headers(guardrail: guardrails.Guardrail) -> dict[str, str]:
 def _playback(chat: CompletionRequest) -> sources.Playback:
     """How to play the document, from fields that this site adds to OpenAI's."""
     extra = {key: chat.fields.get(key) for key in ("document", "interval", "step", "seed")}
-    return filled_playback(as_query(extra)).playback
+    return playback_form(as_query(extra)).playback
 
 
 def _prompt_chars(chat: CompletionRequest) -> int:
