@@ -134,7 +134,6 @@ async def _opened(request: HttpRequest, info: StreamInfo, start: Start, grace: f
     except BaseException:
         await journal().discard(log)
         raise
-    request_scope.own(live.close)
     return live
 
 
@@ -175,6 +174,7 @@ def _unattended(log: StreamLog, opening: asyncio.Task[LiveStream]) -> None:
 
 
 def _answer(request: HttpRequest, stream: LiveStream | JoinedStream, identity: str) -> EventStreamResponse:
+    request_scope.own(stream.close)  # a client that is gone must not hold the others back
     response = EventStreamResponse(request, stream)
     response["Content-Location"] = reverse("streams", args=[identity])
     return registry.watch(response)

@@ -91,6 +91,7 @@ class Client:
     """Reads a response as a client does, and remembers what it got."""
 
     def __init__(self, response: EventStreamResponse, last_event_id: str = "") -> None:
+        self._response = response
         self._chunks = aiter(response)
         self._parser = Parser(last_event_id)
         self.messages: list[Message] = []
@@ -110,6 +111,8 @@ class Client:
 
     async def leave(self) -> None:
         await self._chunks.aclose()
+        self._response.close()  # as Django does, at the end of each request
+        await asyncio.sleep(0)
 
     @property
     def text(self) -> str:

@@ -32,6 +32,10 @@ class StreamInfo:
     """Of the request's body: another body under the same key is a conflict."""
 
 
+PACKED_BYTES = 16 * 1024
+"""Of the batches of a stream that has ended."""
+
+
 class Batch(NamedTuple):
     last: int
     """The number of its last event."""
@@ -107,6 +111,16 @@ class StreamLog:
         self._error = self._error or error
         self._wake()
         self.give_room()
+
+    def pack(self) -> None:
+        """Nothing more comes: what is kept takes the place of its data, and little more."""
+        packed, pieces = list[Batch](), list[Batch]()
+        for batch in self._batches:
+            if pieces and (batch.is_whole or pieces[0].is_whole or batch.end - pieces[0].end > PACKED_BYTES):
+                packed.append(_joined(pieces))
+                pieces = []
+            pieces.append(batch)
+        self._batches = [*packed, *([_joined(pieces)] if pieces else [])]
 
     def release(self) -> None:
         """It is not kept any longer; those who are reading still may."""
@@ -255,6 +269,10 @@ class LogReader:
             self.log._detach(self)
 
 
+def _joined(batches: list[Batch]) -> Batch:
+    return batches[-1]._replace(data=b"".join(batch.data for batch in batches))
+
+
 def _last_of(batch: Batch) -> int:
     return batch.last
 
@@ -265,6 +283,7 @@ def _end_of(batch: Batch) -> int:
 
 def without_first(data: bytes, count: int) -> bytes:
     """Encoded events are ended by a blank line, and have none in them."""
+    begin = 0
     for _ in range(count):
-        data = data[data.index(b"\n\n") + 2 :]
-    return data
+        begin = data.index(b"\n\n", begin) + 2
+    return data[begin:]

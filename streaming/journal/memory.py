@@ -86,6 +86,7 @@ class MemoryJournal:
         """From now on it is kept for a while."""
         if self._on_stop.pop(log.info.id, None) and log.info.id in self._logs:
             self._expiry[log.info.id] = self._clock() + self._limits.keep
+            log.pack()
             self._set_timer()
 
     async def discard(self, log: StreamLog) -> None:
