@@ -43,7 +43,7 @@ LEASE_BEATS = 3.5
 """What a lease lasts. A dead worker is noticed after this and one beat at most."""
 AWAY_BEATS = 5.0
 """What readers of other workers' streams wait for a Redis that is away."""
-COMMAND_BEATS = 2.0
+COMMAND_BEATS = 3.0
 """What an answer of Redis is waited for before it counts as away."""
 SEAL_JUMP = 1_000_000
 """A seal's events have numbers that the dead worker cannot have sent already, stored or not."""
