@@ -50,10 +50,18 @@ class AnswerModeration:
     takes a StreamEnd or a Failure takes nothing after it.
     """
 
-    def __init__(self, rule_set: RuleSet, on_hit: HitHandler | None = None, *, is_json: bool = False) -> None:
+    def __init__(
+        self,
+        rule_set: RuleSet,
+        on_hit: HitHandler | None = None,
+        *,
+        is_json: bool = False,
+        secrets: Iterable[str] = (),
+    ) -> None:
         self._rule_set = rule_set
         self._on_hit = on_hit
         self._is_json = is_json
+        self._secrets = tuple(secrets)  # of the operator: an upstream's errors may quote them
         self._channels: dict[_ChannelKey, DeltaStream | SnapshotStream] = {}
         self._texts = AtomicTexts(rule_set, on_hit)
         self._speaking: dict[int, frozenset[_ChannelKey]] = {}
@@ -157,7 +165,7 @@ class AnswerModeration:
             case ChoiceEnd():
                 return []
             case Failure():
-                return [part.moderated(self._clean_words)]
+                return [part.without(self._secrets).moderated(self._clean_words)]
             case Notice(action, category, notice):
                 return [Notice(*map(self._clean_words, (action, category, notice)))]
         return [part]

@@ -18,6 +18,7 @@ from streaming.formats import Delta, Notice, Part, StreamEnd, TextPart
 from streaming.hit_context import HitHandler
 from streaming.moderation import RuleSet
 from streaming.rule_fields import Direction
+from streaming.upstream_settings import secrets_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Guardrail:
     answers: RuleSet
     on_prompt_hit: HitHandler
     on_answer_hit: HitHandler
+    secrets: tuple[str, ...] = ()
+    """The operator's credentials, which an upstream's errors may quote."""
 
     async def moderate_prompt(self, fields: dict[str, Any]) -> None:
         await moderate_prompt(fields, self.prompts, self.on_prompt_hit)
@@ -38,7 +41,7 @@ class Guardrail:
 
     def moderate_answer(self, *, is_json: bool = False) -> AnswerModeration:
         """The moderation of the answer, which a Relay feeds as it comes; ``is_json`` if it was asked for in JSON."""
-        return AnswerModeration(self.answers, self.on_answer_hit, is_json=is_json)
+        return AnswerModeration(self.answers, self.on_answer_hit, is_json=is_json, secrets=self.secrets)
 
     async def moderate_completion(self, data: str, *, is_json: bool = False) -> dict[str, Any]:
         return await moderate_completion(data, self.answers, self.on_answer_hit, is_json=is_json)
@@ -53,7 +56,7 @@ async def begin(request: HttpRequest, upstream: str, stream: str | None = None) 
         return snapshot.rule_set, hit_log.on_hit(hit_log.StreamInfo(stream, upstream, direction, snapshot.version, who))
 
     (prompts, on_prompt_hit), (answers, on_answer_hit) = await of("prompts"), await of("answers")
-    return Guardrail(stream, prompts, answers, on_prompt_hit, on_answer_hit)
+    return Guardrail(stream, prompts, answers, on_prompt_hit, on_answer_hit, secrets_of(upstream))
 
 
 class Moderated(NamedTuple):

@@ -61,6 +61,19 @@ class UpstreamConfig:
     is_open_to_proxy: bool = False
     """Whether ``/proxy`` may be used for it."""
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What its headers show of the operator's credentials, each without its scheme (``Bearer``)."""
+        values = [value.split()[-1] for key, value in self.headers.items() if value.strip() and SECRET.search(key)]
+        return tuple(value for value in values if len(value) >= SHORTEST_SECRET)
+
+
+SECRET = re.compile("auth|key|token|secret|cookie|password|credential", re.IGNORECASE)
+"""In the name of a header whose value is a secret."""
+
+SHORTEST_SECRET = 6
+"""Characters: anything shorter may stand in a text by chance."""
+
 
 _FORMATS = ("native", "openai", "text")
 _KEYS = {
@@ -99,6 +112,12 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
         concurrency=concurrency,
         is_open_to_proxy=entry.get("PROXY", False),
     )
+
+
+def secrets_of(name: str) -> tuple[str, ...]:
+    """The operator's credentials for the upstream of this name; none if it is this site's own."""
+    entry = conf.upstreams().get(name)
+    return read_config(name, entry).secrets if entry else ()
 
 
 def _read_address(where: str, entry: Mapping[str, Any]) -> tuple[str, str]:

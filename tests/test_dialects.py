@@ -12,7 +12,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -42,6 +42,9 @@ STREAMS = {**cases("openai-quirks.json"), **cases("dialects.json")}
 ERRORS = {**cases("upstream-errors.json"), **cases("errors.json")}
 
 
+OPERATORS_KEY = "sk-Operators-own-key"
+
+
 class Service:
     """A site with rules, and an upstream of the OpenAI kind that sends what it is given."""
 
@@ -50,7 +53,10 @@ class Service:
         made = manage(folder, "shell", "-c", ADD_RULES)
         assert made.returncode == 0, made.stderr
         self.upstream = ScriptedUpstream()
-        upstreams = {"first": {"URL": f"{self.upstream.url}/v1", "FORMAT": "openai", "MODELS": ["one"]}}
+        upstreams: dict[str, dict[str, Any]] = {
+            "first": {"URL": f"{self.upstream.url}/v1", "FORMAT": "openai", "MODELS": ["one"]}
+        }
+        upstreams["first"]["HEADERS"] = {"Authorization": f"Bearer {OPERATORS_KEY}"}
         self.site = Site(folder, STREAMING_UPSTREAMS=json.dumps(upstreams))
         self.asked: list[dict[str, Any]] = []
 
@@ -298,3 +304,38 @@ class TestACompletionThatWasAskedForWhole:
             choices[0]["message"].get("tool_calls", []), wanted.get("tool_calls", []), strict=True
         ):
             assert call["function"] == {key: expected[key] for key in ("name", "arguments")}
+
+
+def as_json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+class TestTheOperatorsKeyIsInNoError:
+    """Servers like to show the request that they could not answer; proxies and debug pages show its headers."""
+
+    SAID = f"no such key: Bearer {OPERATORS_KEY.upper()}, {OPERATORS_KEY}"
+    ANSWERS: ClassVar[dict[str, tuple[bytes, int, str]]] = {
+        "a message": (as_json({"error": {"message": SAID}}), 400, "application/json"),
+        "a code": (as_json({"error": {"message": "a", "code": OPERATORS_KEY}}), 400, "application/json"),
+        "a further field": (as_json({"error": {"message": "a", "sent": [{"key": SAID}]}}), 400, "application/json"),
+        "a text": (SAID.encode(), 500, "text/plain"),
+        "an error with status 200": (as_json({"error": SAID}), 200, "application/json"),
+        "a media type": (b"words", 200, f"text/{OPERATORS_KEY}"),
+        "an error in mid-stream": (
+            b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n'
+            b"data: " + as_json({"error": {"message": SAID, "code": OPERATORS_KEY}}) + b"\n\n",
+            200,
+            "text/event-stream",
+        ),
+    }
+
+    @pytest.mark.parametrize("path", ["/v1/chat/completions", "/transfer/first"])
+    @pytest.mark.parametrize("where", ANSWERS)
+    def test_wherever_it_is_quoted(self, service: Service, where: str, path: str) -> None:
+        body, status, kind = self.ANSWERS[where]
+        service.answers(body, status, kind, reason=self.SAID if status >= 400 else "OK")
+
+        for stream in (True, False):
+            answer = service.ask(stream, path)
+            assert OPERATORS_KEY.lower() not in answer.text.lower()
+            assert "[hidden]" in answer.text

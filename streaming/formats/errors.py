@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,6 +52,12 @@ class ErrorFacts:
     def says_something(self) -> bool:
         return bool(self.message or self.code is not None or self.type)
 
+    def without(self, secrets: Iterable[str]) -> ErrorFacts:
+        """The same without the operator's credentials, wherever they stand."""
+        secrets = tuple(secrets)
+        told = {name: getattr(self, name) for name in ("message", "code", "type", "param", "more")}
+        return replace(self, **_cleaned(told, lambda words: without_secrets(words, secrets))) if secrets else self
+
     def moderated(self, clean: Callable[[str], str]) -> ErrorFacts:
         """The same, in words that may be shown. What looks like a name is one, and passes."""
         return replace(
@@ -68,6 +74,16 @@ class ErrorFacts:
         named = {"code": self.code, "type": self.type, "param": self.param}
         return {**self.more, **{key: value for key, value in named.items() if value is not None}}
 
+
+def without_secrets(words: str, secrets: Iterable[str]) -> str:
+    """An upstream's words without the operator's credentials: error pages like to show the request they are about."""
+    for secret in secrets:
+        words = re.sub(re.escape(secret), HIDDEN, words, flags=re.IGNORECASE)
+    return words
+
+
+HIDDEN = "[hidden]"
+"""What stands in the place of a secret."""
 
 NO_FACTS = ErrorFacts()
 

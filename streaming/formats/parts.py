@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from streaming.formats.errors import NO_FACTS, ErrorFacts
+from streaming.formats.errors import NO_FACTS, ErrorFacts, without_secrets
 from streaming.sse import Message
 
 REASONS = ("stop", "blocked", "error", "stopped", "abandoned", "drained", "length")
@@ -73,6 +73,12 @@ class Failure:
     title: str
     detail: str
     facts: ErrorFacts = NO_FACTS
+
+    def without(self, secrets: Iterable[str]) -> Failure:
+        """The same without the operator's credentials, which an upstream's errors may quote."""
+        secrets = tuple(secrets)
+        title, detail = (without_secrets(words, secrets) for words in (self.title, self.detail))
+        return Failure(self.status, title, detail, self.facts.without(secrets))
 
     def moderated(self, clean: Callable[[str], str]) -> Failure:
         """The same, in words that may be shown: an upstream's errors may quote a prompt or an answer."""

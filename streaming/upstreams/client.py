@@ -17,6 +17,7 @@ from django.http import HttpRequest
 
 from streaming import conf, request_scope
 from streaming.formats.assembly import completion_from_events, is_undecided, looks_like_events, looks_like_json
+from streaming.formats.errors import without_secrets
 from streaming.upstream_settings import UpstreamConfig, read_config
 from streaming.upstreams.builtin import builtin_config
 from streaming.upstreams.decoding import decoded
@@ -203,7 +204,7 @@ async def _as_events(upstream: UpstreamConfig, answer: UpstreamResponse, guardra
     elif is_labelled:
         return answer
     sentence = f"answered with {answer.kind or 'no type'}, not with an event stream"
-    raise Refused(upstream.name, 502, guardrail.clean(sentence))
+    raise Refused(upstream.name, 502, guardrail.clean(without_secrets(sentence, upstream.secrets)))
 
 
 def _limit(upstream: UpstreamConfig) -> Callable[[bytes | bytearray], None]:
@@ -274,10 +275,10 @@ def _as_completion(upstream: UpstreamConfig, body: bytes, kind: str, guardrail: 
         body = json.dumps(completion_from_events(body)).encode()
     if not looks_like_json(body):
         sentence = f"answered with {kind or 'no type'}, not with JSON"
-        raise Refused(upstream.name, 502, guardrail.clean(sentence))
+        raise Refused(upstream.name, 502, guardrail.clean(without_secrets(sentence, upstream.secrets)))
     if b'"choices"' not in body:
         sentence = "answered with JSON that is no chat completion"
-        raise not_what_was_asked(upstream.name, sentence, body, "application/json", guardrail.clean)
+        raise not_what_was_asked(upstream.name, sentence, body, "application/json", guardrail.clean, upstream.secrets)
     return body.decode("utf-8", "replace")
 
 
@@ -290,7 +291,7 @@ def _as_stream(upstream: UpstreamConfig, body: bytes, guardrail: Guardrail) -> b
         is_completion = False
     if not is_completion:
         sentence = "answered with JSON that is no chat completion"
-        raise not_what_was_asked(upstream.name, sentence, body, "application/json", guardrail.clean)
+        raise not_what_was_asked(upstream.name, sentence, body, "application/json", guardrail.clean, upstream.secrets)
     line = body.replace(b"\r", b" ").replace(b"\n", b" ")
     return b"data: " + line + b"\n\ndata: [DONE]\n\n"
 
@@ -364,7 +365,7 @@ async def _refuse_an_error(upstream: UpstreamConfig, answer: UpstreamResponse, g
     if answer.status == 200:
         return
     body = await _beginning(answer)
-    raise refusal(upstream.name, answer.status, answer.reason, answer.headers, body, guardrail.clean)
+    raise refusal(upstream.name, answer.status, answer.reason, answer.headers, body, guardrail.clean, upstream.secrets)
 
 
 async def _beginning(answer: UpstreamResponse) -> bytes:

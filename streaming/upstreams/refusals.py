@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from email.utils import parsedate_to_datetime
 
-from streaming.formats.errors import NO_CREDENTIALS, NO_FACTS, ErrorFacts, read_error_body
+from streaming.formats.errors import NO_CREDENTIALS, NO_FACTS, ErrorFacts, read_error_body, without_secrets
 from streaming.upstreams.errors import Refused
 from streaming.upstreams.headers import Header
 
@@ -15,36 +15,49 @@ Clean = Callable[[str], str]
 """What the rules leave of words."""
 
 
-def refusal(name: str, status: int, reason: str, headers: Iterable[Header], body: bytes, clean: Clean) -> Refused:
+def refusal(
+    name: str,
+    status: int,
+    reason: str,
+    headers: Iterable[Header],
+    body: bytes,
+    clean: Clean,
+    secrets: Iterable[str] = (),
+) -> Refused:
     """The error that a response with this status tells of. Its words are moderated, and so is its reason phrase.
 
-    Of a 401 or a 403 nothing is quoted: it is about this site's key, which it may name.
+    Of a 401 or a 403 nothing is quoted: it is about this site's key, which it may name. ``secrets`` are such keys:
+    they are in no other error either.
     """
     fields = {key.lower(): value for key, value in headers}
     facts = read_error_body(body, media_type(fields.get("content-type", "")))
     if status in (401, 403) or (facts and facts.is_authentication):
         return no_credentials(name, status)
-    said = clean(f"answered {status} {reason}".rstrip())
-    return Refused(name, status, *_with_facts(said, facts, clean), retry_after=retry_after(fields))
+    said = clean(without_secrets(f"answered {status} {reason}".rstrip(), secrets))
+    return Refused(name, status, *_with_facts(said, facts, clean, secrets), retry_after=retry_after(fields))
 
 
-def not_what_was_asked(name: str, sentence: str, body: bytes, kind: str, clean: Clean) -> Refused:
+def not_what_was_asked(
+    name: str, sentence: str, body: bytes, kind: str, clean: Clean, secrets: Iterable[str] = ()
+) -> Refused:
     """The error that a response with status 200 tells of after all, or what is wrong with it."""
     facts = read_error_body(body, kind)
     if facts and facts.is_authentication:
         return no_credentials(name, facts.status or 401)
     status = facts.status if facts and facts.status else 502
-    return Refused(name, status, *_with_facts(clean(sentence), facts, clean))
+    return Refused(name, status, *_with_facts(clean(sentence), facts, clean, secrets))
 
 
 def no_credentials(name: str, status: int) -> Refused:
     return Refused(name, status, f"answered {status}: it did not take this site's credentials", NO_CREDENTIALS)
 
 
-def _with_facts(sentence: str, facts: ErrorFacts | None, clean: Clean) -> tuple[str, ErrorFacts]:
+def _with_facts(
+    sentence: str, facts: ErrorFacts | None, clean: Clean, secrets: Iterable[str]
+) -> tuple[str, ErrorFacts]:
     if facts is None:
         return sentence, NO_FACTS
-    facts = facts.moderated(clean)
+    facts = facts.without(secrets).moderated(clean)
     return (f"{sentence}: {facts.message}" if facts.message else sentence), facts
 
 
