@@ -153,6 +153,22 @@ async def _limit_anonymous_body(request: HttpRequest) -> None:
         body.limit = min(body.limit, conf.OPEN_BODY_BYTES)
 
 
+RUN_BY_A_PAGE = frozenset(
+    {"script", "style", "xslt", "serviceworker", "worker", "sharedworker", "audioworklet", "paintworklet"}
+    | {"object", "embed", "frame", "iframe", "fencedframe"}
+)
+"""What a browser fetches to run it, or to show it in a page: values of Sec-Fetch-Dest (W3C Fetch Metadata, 2.1)."""
+
+
+def refuse_to_be_run(request: HttpRequest) -> None:
+    """Denied if a browser would run the response in a page: what others wrote may not act as this site's own code."""
+    destination = request.headers.get("Sec-Fetch-Dest", "")
+    # The second is older, and said by browsers that do not know the first (Service Workers, section 6.1).
+    if destination in RUN_BY_A_PAGE or "Service-Worker" in request.headers:
+        used = destination or "serviceworker"
+        raise Denied(HTTPStatus.FORBIDDEN, f"what is relayed may not be used as a page's {used}")
+
+
 def has_csrf_token(request: HttpRequest) -> bool:
     """Django's own check, of the header only: to find a token in a form it would have to read the body."""
     as_put = copy.copy(request)

@@ -15,7 +15,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
 from streaming import conf, formats, guardrails, health, registry, resumption, sources, upstream_settings, upstreams
-from streaming.access import guarded
+from streaming.access import guarded, refuse_to_be_run
 from streaming.live_stream import LiveStream
 from streaming.relay import EncodedRelay, EventReader, Relay, TextChunks
 from streaming.requests import BODY_IN_SCOPE, raw_path_after, read_body, read_playback, streaming_body
@@ -126,5 +126,6 @@ async def healthz(request: HttpRequest) -> HttpResponseBase:
 
 @guarded("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", everyone=upstreams.is_builtin, arriving=True)
 async def proxy(request: HttpRequest, name: str = "default", path: str = "") -> HttpResponseBase:
+    refuse_to_be_run(request)
     upstream = await upstreams.relay(name, raw_path_after(request, path), request, streaming_body(request))
     return registry.watch(RelayResponse(request, upstream))

@@ -36,7 +36,7 @@ KNOWN = st.sampled_from(
     [
         *sorted(NEVER_FORWARDED | PRIVATE | DROPPED_FROM_RESPONSES),
         *("Access-Control-Allow-Origin", "X-Accel-Redirect", "Cross-Origin-Opener-Policy", "WWW-Authenticate"),
-        *("Content-Type", "ETag", "Vary", "Accept", "User-Agent", "X-Request-ID", "Location"),
+        *("Content-Type", "ETag", "Vary", "Accept", "User-Agent", "X-Request-ID", "Link"),
         "Content-Security-Policy",
     ]
 )

@@ -310,6 +310,17 @@ class TestTransferOfAnOpenAIUpstream:
         assert problem["detail"] == f"the upstream 'default' answered {status}: no more"
 
 
+RUN = ("script", "style", "worker", "sharedworker", "serviceworker", "object", "embed", "frame", "iframe")
+
+
+def _with_headers(*headers: str, status: str = "200 OK") -> Any:
+    async def script(connection: Connection) -> None:
+        await connection.body()
+        await connection.begin(status, "Content-Length: 0", *headers)
+
+    return script
+
+
 class TestProxy:
     def test_passes_the_built_in_stream_on_byte_for_byte(self, site: Site) -> None:
         answer = ask(site, "/proxy?interval=0&document=poem")
@@ -383,6 +394,61 @@ class TestProxy:
 
         assert b" 400 " in answer.split(b"\r\n")[0]
         assert relay.upstream.requests == []
+
+    def test_is_refused_to_a_page_that_would_run_it(self, relay: Relay) -> None:
+        asked = [*({"Sec-Fetch-Dest": each} for each in RUN), {"Service-Worker": "script"}]
+
+        with httpx.Client(base_url=relay.site.url, timeout=20) as browser:
+            problems = [problem_of(browser.get("/proxy/default/evil.js", headers=headers)) for headers in asked]
+
+        words = [f"what is relayed may not be used as a page's {used}" for used in (*RUN, "serviceworker")]
+        assert [(problem["status"], problem["detail"]) for problem in problems] == [(403, each) for each in words]
+        assert relay.upstream.requests == []
+
+    def test_is_for_everything_else_and_is_cached_for_that_alone(self, relay: Relay) -> None:
+        relay.upstream.script = _with_headers("Vary: Accept", "Cache-Control: max-age=60")
+
+        with httpx.Client(base_url=relay.site.url, timeout=20) as browser:
+            for destination in ("empty", "document", "image", "audio"):
+                answer = browser.get("/proxy", headers={"Sec-Fetch-Dest": destination})
+
+                assert answer.status_code == 200
+                assert {"Accept", "Sec-Fetch-Dest"} <= {each.strip() for each in answer.headers["vary"].split(",")}
+
+    @pytest.mark.parametrize(
+        ("leads_to", "address"),
+        [
+            # Below the upstream's URL, <base>.
+            ("<base>/files/a%2Fb?c=%20&d#e", "/proxy/default/files/a%2Fb?c=%20&d#e"),
+            ("<base>", "/proxy/default"),
+            ("<base>/", "/proxy/default/"),
+            ("<base>?page=2", "/proxy/default?page=2"),
+            ("/base/a", "/proxy/default/a"),
+            ("../next?a", "/proxy/default/next?a"),
+            ("?page=2", "/proxy/default/one/two?page=2"),
+            # Elsewhere.
+            ("<base>ment/a", "<base>ment/a"),
+            ("<base>/../a", "<base>/../a"),
+            ("/elsewhere", "/elsewhere"),
+            ("http://other.example/base/a", "http://other.example/base/a"),
+            ("http://127.0.0.1:1/base/a", "http://127.0.0.1:1/base/a"),
+            ("mailto:a@example.org", "mailto:a@example.org"),
+            ("http://[/base/a", "http://[/base/a"),
+        ],
+    )
+    def test_leads_to_this_site_where_the_upstream_leads_to_itself(
+        self, relay: Relay, leads_to: str, address: str
+    ) -> None:
+        base = f"{relay.upstream.url}/base"
+        location = leads_to.replace("<base>", base)
+        headers = (f"Location: {location}", f"content-location: {location}", f"X-Other: {location}")
+        relay.upstream.script = _with_headers(*headers, status="201 Created")
+
+        answer = ask(relay.site, "/proxy/default/one/two")
+
+        here = address.replace("<base>", base)
+        came = [answer.headers[name] for name in ("Location", "Content-Location", "X-Other")]
+        assert (answer.status_code, came) == (201, [here, here, location])
 
     def test_says_that_nobody_is_there(self, relay: Relay) -> None:
         async def script(connection: Connection) -> None:

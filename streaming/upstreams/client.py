@@ -32,6 +32,7 @@ from streaming.upstreams.errors import (
 )
 from streaming.upstreams.event_body import EventBody
 from streaming.upstreams.headers import Header, forwarded_headers, relayed_headers, without_challenge
+from streaming.upstreams.locations import with_public_locations
 from streaming.upstreams.refusals import not_what_was_asked, refusal
 from streaming.upstreams.response import UpstreamResponse
 from streaming.upstreams.sending import send
@@ -306,7 +307,8 @@ async def relay(name: str, path: str, request: HttpRequest, body: AsyncIterable[
     if not 200 <= answer.status <= 599:
         answer.close()
         raise Refused(upstream.name, 502, f"answered with the status {answer.status}, which is no final answer")
-    return replace(answer, headers=without_challenge(upstream, answer.headers))
+    answered = with_public_locations(upstream, target, without_challenge(upstream, answer.headers))
+    return replace(answer, headers=answered)
 
 
 async def _refuse_unless_open(upstream: UpstreamConfig, request: HttpRequest) -> None:

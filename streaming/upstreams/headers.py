@@ -81,7 +81,13 @@ DROPPED_PREFIXES = ("access-control-", "cross-origin-", "x-accel-", "attribution
 
 DROPPED_FROM_RESPONSES = HOP_BY_HOP | COOKIES | SPEAKS_FOR_THE_SITE | SPEAKS_TO_OUR_SERVER | SAID_BY_OUR_SERVER
 
-SHUT_IN = [("Content-Security-Policy", "sandbox"), ("X-Content-Type-Options", "nosniff"), ("X-Frame-Options", "DENY")]
+SHUT_IN = [
+    ("Content-Security-Policy", "sandbox"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    # As a script it is refused (see access.py), and then a browser may not take it out of its cache either.
+    ("Vary", "Sec-Fetch-Dest"),
+]
 """Were the response a page it would be one of this site's own: so it runs nothing, is taken for nothing else, and
 shown in no frame. An upstream's own Content-Security-Policy stays beside it: of several each only forbids more."""
 
