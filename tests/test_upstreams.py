@@ -108,6 +108,34 @@ def answers(status: str, *headers: str, body: bytes = b"", kind: str = "text/eve
 EVENT = b'data: {"delta": "a"}\n\n'
 
 
+class TestABodyInAnUpstreamsOwnFormat:
+    @pytest.mark.parametrize(
+        ("body", "sent"),
+        [
+            (b'{"prompt": "a",  "n": 1.50}', b'{"prompt": "a",  "n": 1.50}'),
+            (b'{"prompt": "darn", "prompt": "a"}', b'{"prompt": "a"}'),
+            (b'"you darn"', b'"you \\u2022\\u2022\\u2022\\u2022"'),
+            (b"you darn", "you ••••".encode()),
+            (b'{"prompt": "darn"', '{"prompt": "••••"'.encode()),
+            (b"\xff\x00", b"\xff\x00"),
+        ],
+    )
+    async def test_arrives_as_the_rules_leave_it(
+        self, upstream: ScriptedUpstream, configure: Configure, body: bytes, sent: bytes
+    ) -> None:
+        bodies: list[bytes] = []
+
+        async def script(connection: Connection) -> None:
+            bodies.append(await connection.body())
+            await connection.begin()
+            await connection.send(EVENT)
+
+        upstream.script = script
+        await all_of(await connected(body=body))
+
+        assert bodies == [sent]
+
+
 class TestConnecting:
     async def test_gives_the_bytes_as_they_come(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         go_on = asyncio.Event()
@@ -155,10 +183,10 @@ class TestConnecting:
             (b'{"prompt":  "you darn thing"}', b'{"prompt": "you \\u2022\\u2022\\u2022\\u2022 thing"}'),
             (b'{"prompt":  "you"}', b'{"prompt":  "you"}'),
             (b'["darn"]', b'["darn"]'),
-            (b"darn", b"darn"),
+            (b"darn", "••••".encode()),
         ],
     )
-    async def test_changes_what_the_rules_change_in_a_json_object(
+    async def test_changes_what_the_rules_change_in_a_body(
         self, upstream: ScriptedUpstream, configure: Configure, sent: bytes, came: bytes
     ) -> None:
         bodies = []

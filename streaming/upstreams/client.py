@@ -89,17 +89,37 @@ async def connect(name: str, request: HttpRequest, body: bytes, guardrail: Guard
 
 
 async def _seen(body: bytes, guardrail: Guardrail) -> bytes:
-    """A body whose texts the rules have seen, if it is a JSON object. What they leave alone stays as it came."""
+    """A body whose texts the rules have seen: JSON of any kind, or a text. What they leave alone stays as it came."""
+    if not body:
+        return body
     try:
-        fields = json.loads(body)
-        before = json.dumps(fields)
+        value, is_json = json.loads(body), True
+        before = json.dumps(value)
     except (ValueError, RecursionError):
-        return body
-    if not isinstance(fields, dict):
-        return body
+        value, is_json = body.decode("utf-8", "replace"), False
+        before = json.dumps(value)
+    fields = value if isinstance(value, dict) else {"prompt": value}
     await guardrail.moderate_prompt(fields)
-    after = json.dumps(fields)
-    return body if after == before else after.encode()
+    value = value if isinstance(value, dict) else fields["prompt"]
+    after = json.dumps(value)
+    # Of a field that comes twice the rules have seen the last one; an upstream might read the first.
+    if after == before and not (is_json and _has_doubles(body)):
+        return body
+    return after.encode() if is_json else str(value).encode("utf-8", "replace")
+
+
+def _has_doubles(body: bytes) -> bool:
+    """Whether an object in this JSON names a field twice."""
+    doubles = False
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal doubles
+        fields = dict(pairs)
+        doubles = doubles or len(fields) < len(pairs)
+        return fields
+
+    json.loads(body, object_pairs_hook=look)
+    return doubles
 
 
 async def complete(
