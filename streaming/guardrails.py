@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest
@@ -32,9 +32,11 @@ class Guardrail:
     on_answer_hit: HitHandler
     secrets: tuple[str, ...] = ()
     """The operator's credentials, which an upstream's errors may quote."""
+    prompt_notices: list[Notice] = field(default_factory=list)
+    """What the rules did to the prompt, for its sender."""
 
     async def moderate_prompt(self, fields: dict[str, Any]) -> None:
-        await moderate_prompt(fields, self.prompts, self.on_prompt_hit)
+        self.prompt_notices.extend(await moderate_prompt(fields, self.prompts, self.on_prompt_hit))
 
     def clean(self, words: str) -> str:
         return answer.clean(words, self.answers)
@@ -88,7 +90,7 @@ async def moderate_complete_texts(
     raise AssertionError("the last part is the end")
 
 
-async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, on_hit: HitHandler | None = None) -> None:
+async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, on_hit: HitHandler | None = None) -> list[Notice]:
     """Moderates the texts of a chat completion request in place. PromptBlocked if a rule blocks one of them."""
     try:
         texts, refs = formats.extract_prompt(fields)
@@ -99,6 +101,7 @@ async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, on_hit: Hit
         notice = moderated.notices[-1]
         raise PromptBlocked(notice.category, notice.notice)
     formats.put_back(refs, moderated.texts)
+    return moderated.notices
 
 
 async def moderate_completion(

@@ -96,6 +96,7 @@ async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseB
         return back
     writer = formats.NativeWriter()
     guardrail = await guardrails.begin(request, name, writer.stream)
+    writer.prompt_notices = guardrail.prompt_notices
 
     async def start() -> tuple[Source, Relay]:
         upstream = await upstreams.connect(name, request, read_body(request), guardrail)

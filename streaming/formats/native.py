@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from json.encoder import encode_basestring
@@ -98,12 +99,15 @@ class NativeWriter:
     stream: str = field(default_factory=new_stream_id)
     retry: int = 2000
     """The reconnection time in milliseconds."""
+    prompt_notices: Sequence[Notice] = ()
+    """What the rules did to the prompt: said before the answer."""
     _count: int = field(default=0, init=False)
     _ended: bool = field(default=False, init=False)
 
     def begin(self) -> list[Message]:
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        return [self._message("connect", {"stream": self.stream, "time": now}, self.retry)]
+        connect = self._message("connect", {"stream": self.stream, "time": now}, self.retry)
+        return [connect, *(self._moderation(notice, direction="prompt") for notice in self.prompt_notices)]
 
     def write(self, part: Part) -> list[Message]:
         if type(part) is Delta and part.channel == "content" and not part.choice and is_encodable(part.text):
@@ -116,9 +120,8 @@ class NativeWriter:
                 return [self._message("message", {"delta": text, **_place(channel, choice)})]
             case Snapshot(text, channel, choice):
                 return [self._message("message", {"text": text, **_place(channel, choice)})]
-            case Notice(action, category, notice):
-                told = {"action": action, "category": category, **({"notice": notice} if notice else {})}
-                return [self._message("moderation", told)]
+            case Notice():
+                return [self._moderation(part)]
             case Failure(status, title, detail, facts):
                 known = {"code": facts.code, "param": facts.param}
                 problem = {"status": status, "title": title, "detail": detail}
@@ -132,6 +135,10 @@ class NativeWriter:
 
     def final_messages(self, reason: str, failure: Failure | None) -> list[Message]:
         return [] if self._ended else self.write(failure or StreamEnd(reason))
+
+    def _moderation(self, notice: Notice, **more: str) -> Message:
+        said = {"notice": notice.notice} if notice.notice else {}
+        return self._message("moderation", {"action": notice.action, "category": notice.category, **said, **more})
 
     def _message(self, event: str, data: dict[str, Any], retry: int | None = None) -> Message:
         return self._numbered(dumps(data), event, retry)

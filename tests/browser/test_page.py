@@ -922,6 +922,32 @@ def test_a_question_that_a_rule_changed_says_so(page):
     expect(page.locator("#chat [data-part=moderated]")).to_be_empty()
 
 
+def test_a_rule_that_changes_the_question_is_told_by_the_server(browser, make_site, upstream):
+    async def answer(connection) -> None:
+        upstream.asked = json.loads(await connection.body())
+        await connection.begin()
+        await connection.send(b'data: {"choices": [{"delta": {"content": "Yes."}}]}\n\ndata: [DONE]\n\n')
+
+    upstream.script = answer
+    site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_FORMAT="openai", STREAMING_ACCESS="public")
+    rule = (
+        "from streaming.models import ModerationRule;"
+        "ModerationRule.objects.create(pattern='darn', action='mask', applies_to='both')"
+    )
+    assert manage(site.folder, "shell", "-c", rule).returncode == 0
+    page = browser.new_context().new_page()
+    page.goto(site.url)
+    page.get_by_label("Your question").fill("A darn question?")
+    page.get_by_role("button", name="Send").click()
+
+    expect(page.locator("#chat article")).to_have_text("Yes.")
+    expect(page.get_by_text("A rule changed this question")).to_be_visible()
+    # A server that knows no other fields than its API's would answer.
+    assert set(upstream.asked) <= {"messages", "model", "stream", "stream_options"}
+    assert upstream.asked["messages"][-1]["content"] == "A •••• question?"
+    page.context.close()
+
+
 def test_a_question_that_a_rule_blocks_is_blocked_and_can_be_changed(browser, make_site, upstream):
     site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_FORMAT="openai", STREAMING_ACCESS="public")
     rule = (
