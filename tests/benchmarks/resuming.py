@@ -27,6 +27,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ssesite.settings")
+os.environ.setdefault("SECRET_KEY", "of a benchmark")
 
 import psutil
 from redis import Redis
