@@ -756,6 +756,19 @@ def test_an_answer_that_was_running_is_read_on_after_a_reload(page, wait_until):
     assert not [request for request in asked if request.url.endswith("/transfer")]
 
 
+def test_what_came_before_a_reload_and_after_it_is_the_whole_answer(page, wait_until):
+    start(page, interval="0.1")
+    wait_until(page, "() => JSON.parse(sessionStorage['streams.turns']).lastEventId !== ''")
+
+    page.reload()
+
+    expect(status(page, "chat")).to_have_text("Done", timeout=60_000)
+    answer = page.locator("#chat article")
+    expect(answer.locator("h1, table, pre")).to_have_count(3)
+    expect(answer).to_contain_text("A tour of streamed Markdown")
+    expect(answer).to_contain_text("the same text comes in other steps")
+
+
 def test_an_earlier_question_can_be_changed_and_what_followed_it_goes(page):
     answer_with(page, "/transfer", ("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
     for question in ("First?", "Second?"):
