@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -744,3 +746,103 @@ class TestRulesAddedLater:
         flagged = RuleSet([Rule(1, "a")]).extended([Rule(2, "b", action="flag")])
 
         assert [rule.id for rule, _, _ in read(flagged, "ab").found] == [1, 2]
+
+
+class TestVeryLongMatches:
+    KEY = Rule(1, r"BEGIN[\s\S]*?END", "regex")
+
+    @pytest.mark.parametrize("size", [1, 3, 7, 1000])
+    def test_are_acted_on_to_their_end_though_they_are_longer_than_a_match_may_be(self, size: int) -> None:
+        rules = RuleSet([Rule(1, r"eyJ\w+", "regex")], max_span=8)
+
+        assert read(rules, *cut("a eyJ" + "x" * 50 + " b", size)).shown == "a " + "•" * 53 + " b"
+
+    @pytest.mark.parametrize("size", [1, 3, 7, 1000])
+    def test_are_replaced_once(self, size: int) -> None:
+        rules = RuleSet([Rule(1, r"eyJ\w+", "regex", action="replace", replacement="[key]")], max_span=8)
+
+        reading = read(rules, *cut("a eyJ" + "x" * 50 + " b", size))
+
+        assert reading.shown == "a [key] b"
+        assert [(start, end) for _, start, end in reading.found] == [(2, 10)]
+
+    @pytest.mark.parametrize("size", [1, 3, 7, 1000])
+    @pytest.mark.parametrize("end", ["", "END ."])
+    def test_count_although_they_have_no_end_if_the_rule_says_so(self, size: int, end: str) -> None:
+        text = "x BEGIN" + "a" * 30 + end
+
+        passing = read(RuleSet([self.KEY], max_span=16), *cut(text, size))
+        matching = read(RuleSet([replace(self.KEY, overflow="match")], max_span=16), *cut(text, size))
+
+        assert passing.shown == text
+        assert matching.shown == "x " + "•" * (len(text) - 2)
+        assert [(start, stop) for _, start, stop in matching.found] == [(2, 18)]
+
+    @pytest.mark.parametrize("size", [1, 3, 7, 1000])
+    def test_that_end_in_time_are_as_long_as_they_are(self, size: int) -> None:
+        rules = RuleSet([replace(self.KEY, overflow="match")], max_span=16)
+
+        assert read(rules, *cut("x BEGINabcEND y BEGINabc", size)).shown == "x ••••••••••• y BEGINabc"
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize(
+    ("pattern", "text", "shown"),
+    [
+        (r'key: "(\w{4})"', 'key: "abcd"', 'key: "••••"'),
+        (r"key.{0,9}?(\d{2,8})", "key = 12345678", "key = ••••••••"),
+        (r"key.{0,9}(\d{2,8})", "key = 12345678", "key = 123456••"),
+        (r"(?:a|(b))c", "ac bc", "•• •c"),
+        (r"\bid=(\w+)\b", "id=ab x", "id=•• x"),
+        (r"(a)(b)", "ab", "•b"),
+    ],
+)
+def test_a_rule_may_act_on_its_first_group_only(pattern: str, text: str, shown: str, size: int) -> None:
+    assert read([Rule(1, pattern, "regex", group=1)], *cut(text, size)).shown == shown
+
+
+@pytest.mark.parametrize(
+    ("check", "pattern", "text", "shown"),
+    [
+        ("luhn", r"\d{16}", "4111111111111111 4111111111111112", "•••••••••••••••• 4111111111111112"),
+        ("iban", r"[A-Z]{2}\d{2}[A-Z\d ]{10,30}", "DE89 3704 0044 0532 0130 00", "•" * 27),
+        ("iban", r"[A-Z]{2}\d{2}[A-Z\d ]{10,30}", "DE88 3704 0044 0532 0130 00", "DE88 3704 0044 0532 0130 00"),
+        ("cn_id", r"\d{17}[\dXx]", "11010519491231002X 110105194912310021", "•••••••••••••••••• 110105194912310021"),
+        ("entropy", r"\w{16}", "q8Zt3LmX0pVr7Kd2 aaaaaaaabbbbbbbb", "•••••••••••••••• aaaaaaaabbbbbbbb"),
+        ("entropy:3.9", r"\w{16}", "q8Zt3LmX0pVr7Kd2 abcdabcdefghefgh", "•••••••••••••••• abcdabcdefghefgh"),
+    ],
+)
+def test_a_match_has_to_pass_the_check_of_its_rule(check: str, pattern: str, text: str, shown: str) -> None:
+    for size in (1, 5, 100):
+        assert read([Rule(1, pattern, "regex", check=check)], *cut(text, size)).shown == shown
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "shown"),
+    [
+        (r"\p{Thai}+", "2024 ปี a", "2024 •• a"),
+        (r"[ก-๛]+", "98 กข", "98 ••"),
+        (r"\p{Extended_Pictographic}", "i am 😀", "i am •"),
+        (r"\p{So}", "a ☃", "a •"),
+        (r"\p{Cyrillic}{2,}", "да no", "•• no"),
+        (r"\p{Lowercase_Letter}\p{Nd}", "a1 b", "•• b"),
+        (r"\101\x{42}\u0043\u{44}", "abcd", "••••"),
+        (r"(?i)ſK", "sK", "••"),
+        (r"[가-힣]{2}", "홍길 a", "•• a"),
+        (r"[ﬁx]y", "fiy xy", "••• ••"),
+        (r"[^\p{L}\p{N}]", "a1-", "a1•"),
+        (r"(?#a remark)ab", "ab", "••"),
+    ],
+)
+def test_classes_are_what_they_say(pattern: str, text: str, shown: str) -> None:
+    for size in (1, 2, 100):
+        assert read([Rule(1, pattern, "regex")], *cut(text, size)).shown == shown
+
+
+def test_classes_of_letters_take_no_time_to_compile() -> None:
+    RuleSet([Rule(0, r"a[^\pL\pN]{0,3}b", "regex")])
+    began = time.process_time()
+
+    RuleSet([Rule(number, rf"a{number}[^\pL\pN]{{0,3}}b", "regex") for number in range(400)])
+
+    assert time.process_time() - began < 3

@@ -86,23 +86,23 @@ def _categories() -> list[str]:
 
 
 @lru_cache(maxsize=1024)
-def folded(ranges: Ranges, *, accents: bool) -> Ranges:
+def folded(ranges: Ranges, *, accents: bool, is_property: bool = False) -> Ranges:
     """The set as text has it once it is folded: with the symbols that its members fold to.
 
     Not with all of them: of a range, what has become something else entirely is left out, so that a range of Thai
     letters and digits does not have the digits of ASCII in it, nor emoji the i of the information sign. But a range
-    that has only such members has their symbols.
+    that has only such members has their symbols, unless the set is a property of Unicode's.
     """
     symbols: list[str] = []
     for first, last in ranges:
         if last < 0x80:
             symbols += (chr(code + 32) for code in range(max(first, 65), min(last, 90) + 1))
         else:
-            symbols += _symbols_of_range(first, last, accents=accents)
+            symbols += _symbols_of_range(first, last, accents=accents, is_property=is_property)
     return normal([*ranges, *of_chars(symbols)])
 
 
-def _symbols_of_range(first: int, last: int, *, accents: bool) -> list[str]:
+def _symbols_of_range(first: int, last: int, *, accents: bool, is_property: bool) -> list[str]:
     pairs = [
         (code, symbol)
         for block in range(first // _BLOCK, min(last, _LAST_FOLDED) // _BLOCK + 1)
@@ -111,7 +111,7 @@ def _symbols_of_range(first: int, last: int, *, accents: bool) -> list[str]:
     ]
     alike = [symbol for code, symbol in pairs if _is_alike(chr(code), symbol)]
     has_others = last - first + 1 > len(pairs)
-    return alike if alike or has_others else [symbol for _, symbol in pairs]
+    return alike if alike or has_others or is_property else [symbol for _, symbol in pairs]
 
 
 def _is_alike(char: str, symbol: str) -> bool:

@@ -460,7 +460,9 @@ def _scanners(
     for machine in machines:
         automaton = machine.automaton
         kind: type[Scanner] = words if isinstance(automaton, Literals) else regexes
-        if isinstance(automaton, LooseWords) or (regexes is ReachOfRegexes and getattr(automaton, "check", None)):
+        if isinstance(automaton, LooseWords) or (
+            regexes is ReachOfRegexes and isinstance(automaton, Regexes) and (automaton.check or automaton.overflows)
+        ):
             kind = loose
         scanners += [kind(automaton, window, window.by_key[key]) for key in readings_of(machine, window.medium)]
     return scanners

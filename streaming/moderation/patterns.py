@@ -390,7 +390,8 @@ class _Parser:
                 at,
                 name=name,
             )
-        ranges = self._as_text(ranges)
+        if name != "Extended_Pictographic":  # what is a letter once it is folded, as ℹ, is no picture
+            ranges = self._as_text(ranges, is_property=True)
         return complement(ranges) if (char == "P") != bool(found[1]) else ranges
 
     def _char_escape(self, at: int) -> str:
@@ -506,9 +507,9 @@ class _Parser:
         self.saw_accents |= not self._exact and has_accents(first + " " + last)
         return ord(first), ord(last)
 
-    def _as_text(self, ranges: Ranges) -> Ranges:
+    def _as_text(self, ranges: Ranges, *, is_property: bool = False) -> Ranges:
         """A set as the text has it that it is compared with."""
         if not self._exact:
-            ranges = folded(ranges, accents=self._accents)
+            ranges = folded(ranges, accents=self._accents, is_property=is_property)
             return normal((*ranges, *of_chars("i"))) if any(a <= 0x131 <= b < a + 2 for a, b in ranges) else ranges
         return any_case(ranges) if self._flags.any_case else normal(ranges)

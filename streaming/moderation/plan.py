@@ -75,13 +75,13 @@ class Plan:
 
 def _machines(rules: list[tuple[int, Compiled]], max_span: int) -> tuple[Machine, ...]:
     """One automaton for all rules that are compared alike."""
-    alike: dict[tuple[str, bool, bool, bool, str], list[tuple[int, Compiled]]] = {}
+    alike: dict[tuple[str, bool, bool, bool, str, str], list[tuple[int, Compiled]]] = {}
     for rank, compiled in rules:
         rule, accents = compiled.rule, compiled.accents
-        key = (rule.compare, rule.whole_word, accents, compiled.has_spaces, rule.check)
+        key = (rule.compare, rule.whole_word, accents, compiled.has_spaces, rule.check, rule.overflow)
         alike.setdefault(key, []).append((rank, compiled))
     machines = []
-    for (compare, whole_word, accents, spaces, check), same in alike.items():
+    for (compare, whole_word, accents, spaces, check, overflow), same in alike.items():
         edges = Edges(whole_word=whole_word, accents=None if compare == "exact" else accents)
         words = [(word, rank) for rank, compiled in same for word in compiled.words]
         nodes = [(compiled.node, rank) for rank, compiled in same if compiled.node is not None]
@@ -91,7 +91,8 @@ def _machines(rules: list[tuple[int, Compiled]], max_span: int) -> tuple[Machine
         elif words:
             automata.append(Literals(words, edges))
         if nodes:
-            automata.append(Regexes(nodes, max_span, edges, check_named(check)))
+            overflows = overflow == "match"
+            automata.append(Regexes(nodes, max_span, edges, check_named(check), overflows=overflows))
         machines += [Machine(each, compare == "exact", accents, spaces) for each in automata]
     return tuple(machines)
 

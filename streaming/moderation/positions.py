@@ -13,11 +13,12 @@ _MAX_REACH = 1 << 16
 
 
 class Ending(NamedTuple):
-    """A pattern's rank, the positions that end it, and those after it that read the symbol which it has to see."""
+    """A pattern's rank, the positions that end it, those after it that read the symbol which it has to see, and all."""
 
     rank: int
     final: int
     after: int
+    all: int
 
 
 class Positions:
@@ -47,7 +48,8 @@ class Positions:
                 cut |= (1 << len(self._sets)) - (1 << begin)
             self._follow[0] |= first
             self.final |= last
-            self.endings.append(Ending(rank, last, self.after & ~after))
+            own = (1 << len(self._sets)) - (1 << begin)
+            self.endings.append(Ending(rank, last, self.after & ~after, own))
         self.first = self._follow[0]
         self.grows = mask_of(p for p, follow in enumerate(self._follow) if follow and p)
         self.final_edge = mask_of(p for p, follow in enumerate(self._follow) if follow & self.after_edge)
@@ -219,6 +221,10 @@ class Positions:
         if positions & self.after:
             return next(ending.rank for ending in self.endings if positions & ending.after)
         return -1
+
+    def rank_of_any(self, positions: int) -> int:
+        """The least rank of the patterns that are being read."""
+        return next((ending.rank for ending in self.endings if positions & ending.all), -1)
 
     def rank_at_edge(self, positions: int) -> int:
         """The least rank of those that end if the text does."""

@@ -105,9 +105,17 @@ class Regexes:
     """Patterns, each with the rank of its rule. A match is at most ``max_span`` symbols long."""
 
     def __init__(
-        self, patterns: Iterable[tuple[Node, int]], max_span: int, edges: Edges, check: Check | None = None
+        self,
+        patterns: Iterable[tuple[Node, int]],
+        max_span: int,
+        edges: Edges,
+        check: Check | None = None,
+        *,
+        overflows: bool = False,
     ) -> None:
         self.check = check
+        self.overflows = overflows
+        """Whether what has not matched when it is as long as a match may be counts as one."""
         self.positions = places = Positions(patterns, max_span)
         self.max_span = max_span
         self.edges = edges
@@ -214,6 +222,8 @@ class Regexes:
         if not self.may_begin(text, start, before):
             return False
         length, places = len(text) - start, self.positions
+        if self.overflows and length < self.max_span:
+            return True
         if not places.has_cut or length + places.max_distance <= self.max_span:
             return True
         # So near the longest match it matters how far the nearest end is.
@@ -233,6 +243,21 @@ class Regexes:
             return None
         state = self.run(self.match_from(text[start - 1] if start else before), text[start:end])
         return state if self.continues(state) else None
+
+    def overflow(self, text: str, start: int, before: str) -> int:
+        """The rank of the pattern that is still being read when it is as long as a match may be; -1 if none is."""
+        if len(text) - start < self.max_span or not self.may_begin(text, start, before):
+            return -1
+        state = self.match_from(text[start - 1] if start else before)
+        for symbol in text[start : start + self.max_span]:
+            state = state[symbol]
+            if not self.continues(state):
+                return -1
+        return self.positions.rank_of_any(state.positions & ~self.positions.after)
+
+    def any_overflow(self, text: str, before: str) -> bool:
+        starts = range(len(text) - self.max_span + 1)
+        return any(self.begins_with(text[at]) and self.overflow(text, at, before) >= 0 for at in starts)
 
     def continues(self, state: State) -> bool:
         """Whether a match that goes on past its longest is still being read."""
@@ -267,10 +292,24 @@ class RegexMatches:
 
     def starts(self) -> Iterator[int]:
         """Where matches begin, ascending; of whole words, where they could."""
-        return (at for at in range(len(self._text)) if self._ways[at] & self._firsts(at))
+        regexes, text = self._regexes, self._text
+        return (
+            at
+            for at in range(len(text))
+            if self._ways[at] & self._firsts(at) or (regexes.overflows and regexes.begins_with(text[at]))
+        )
 
     def ends(self, start: int) -> Iterator[Ending]:
         """Each match that begins at ``start``, the shortest first; two of one end if looking ahead finds another."""
+        is_complete = False
+        for ending in self._complete(start):
+            is_complete = True
+            yield ending
+        regexes = self._regexes
+        if regexes.overflows and not is_complete and (rank := regexes.overflow(self._text, start, self._before)) >= 0:
+            yield Ending(start + regexes.max_span, rank)
+
+    def _complete(self, start: int) -> Iterator[Ending]:
         regexes, text, ways = self._regexes, self._text, self._ways
         if not regexes.may_begin(text, start, self._before):
             return

@@ -233,7 +233,7 @@ class AnewScanner(Scanner):
 
     def forget(self, start: int) -> None:
         # After a hit the state may know of too many beginnings, so it is made anew from what is left.
-        if self.state.is_hit:
+        if self.has_met:
             base = self.spelling.index(start)
             before = self.spelling.symbol_before(base)
             self.state = self.automaton.run(self.automaton.start_after(before), self.spelling.chars[base:])
@@ -247,6 +247,19 @@ class RegexScanner(AnewScanner):
     def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
         super().__init__(automaton, window, spelling)
         self._earliest: _Beginning | None = None
+        self._overflows = False
+
+    @property
+    def has_met(self) -> bool:
+        return bool(self.state.is_hit) or self._overflows
+
+    def feed(self, state: Any) -> bool:
+        self.state = state
+        if self.automaton.overflows:
+            spelling = self.spelling
+            is_long = len(spelling.chars) >= self.automaton.max_span
+            self._overflows = is_long and self.automaton.any_overflow(spelling.chars, spelling.before)
+        return bool(state.is_hit) or self._overflows
 
     def forget_earliest(self) -> None:
         self._earliest = None
