@@ -270,6 +270,7 @@ class _Check:
         self.invisible = shown if (shown := visible(self.rule.pattern)) != self.rule.pattern else ""
         self.shortest, self.longest = compiled.shortest, compiled.longest
         self.max_span = MAX_SPAN
+        self.held = MAX_SPAN if self.longest is None else min(self.longest, MAX_SPAN)
         self.found = [
             *(trial.matches(self.rule, name, [sources.read_document(name)]) for name in sources.DOCUMENTS),
             trial.matches(self.rule, "", _recent_texts(), most=5),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from streaming.moderation import Hit, Moderator, Outcome, Rule, RuleSet, Text
+from streaming.moderation import Explanation, Hit, Medium, Moderator, Outcome, Rule, RuleSet, Text, explain
 
 MAX_STEPS = 300
 """Of a trial that are shown one by one; the text is moderated to its end all the same."""
@@ -19,6 +19,7 @@ class NumberedHit:
     start: int
     end: int
     text: str
+    explanation: Explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,9 @@ class Trial:
         return self.pieces - len(self.steps)
 
 
-def run(rule_set: RuleSet, text: str, cut: int) -> Trial:
+def run(rule_set: RuleSet, text: str, cut: int, medium: Medium = "markdown") -> Trial:
     """The text, fed so many characters at a time."""
-    trial, moderator = Trial(), Moderator(rule_set)
+    trial, moderator = Trial(), Moderator(rule_set, medium)
     outcomes: list[Outcome] = []
     for at in range(0, len(text), cut):
         piece = text[at : at + cut]
@@ -69,7 +70,7 @@ def run(rule_set: RuleSet, text: str, cut: int) -> Trial:
         _note(trial, piece, came, text[at + len(piece) - moderator.held : at + len(piece)])
         if any(_blocks(outcome) for outcome in came):
             break
-    _tell(trial, text, outcomes)
+    _tell(trial, text, outcomes, medium)
     return trial
 
 
@@ -85,13 +86,11 @@ def _note(trial: Trial, piece: str, came: list[Outcome], held: str) -> None:
         trial.steps.append(Step(trial.pieces, piece, shown, held))
 
 
-def _tell(trial: Trial, text: str, outcomes: list[Outcome]) -> None:
+def _tell(trial: Trial, text: str, outcomes: list[Outcome], medium: Medium) -> None:
     found = [outcome for outcome in outcomes if isinstance(outcome, Hit)]
     order = sorted(found, key=lambda hit: (hit.start, hit.end))
     numbers = {id(hit): number for number, hit in enumerate(order, 1)}
-    trial.hits = [
-        NumberedHit(numbers[id(hit)], hit.rule, hit.start, hit.end, text[hit.start : hit.end]) for hit in order
-    ]
+    trial.hits = [_numbered(numbers[id(hit)], hit, text, medium) for hit in order]
     trial.blocked = next((trial.hits[numbers[id(hit)] - 1] for hit in order if _blocks(hit)), None)
     trial.written = list(_segments(text, trial.hits))
     last: int | None = None
@@ -102,6 +101,11 @@ def _tell(trial: Trial, text: str, outcomes: list[Outcome]) -> None:
         else:
             # What stands in for a match comes right after it.
             last = numbers[id(outcome)] if outcome.rule.action in ("mask", "replace") else None
+
+
+def _numbered(number: int, hit: Hit, text: str, medium: Medium) -> NumberedHit:
+    matched = text[hit.start : hit.end]
+    return NumberedHit(number, hit.rule, hit.start, hit.end, matched, explain(hit.rule, matched, medium))
 
 
 def _segments(text: str, hits: list[NumberedHit]) -> Iterable[Segment]:
@@ -126,7 +130,7 @@ def matches(rule: Rule, name: str, texts: Iterable[str], most: int = 3, context:
     rule_set, found = RuleSet([replace(rule, action="flag")]), Matches(name)
     for text in texts:
         found.texts += 1
-        moderator = Moderator(rule_set)
+        moderator = Moderator(rule_set, "markdown")
         for outcome in (*moderator.feed(text), *moderator.finish()):
             if isinstance(outcome, Hit):
                 found.count += 1

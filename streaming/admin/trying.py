@@ -51,6 +51,12 @@ class TryForm(forms.Form):
         initial=5,
         widget=forms.NumberInput(attrs={"type": "range", "min": 1, "max": 60}),
     )
+    medium = forms.ChoiceField(
+        label=_("Written in"),
+        choices=[("markdown", "Markdown"), ("json", "JSON"), ("plain", _("plain text"))],
+        initial="markdown",
+        required=False,
+    )
     which = forms.ChoiceField(label=_("Rules"), widget=forms.RadioSelect)
     upstream = forms.ChoiceField(label=_("Upstream"), required=False)
     direction = forms.ChoiceField(
@@ -106,9 +112,10 @@ class TryPage(_Base):
             return {"error": translated(error)}
         if isinstance(rule_set, str):
             return {"error": rule_set}
-        done = trial.run(rule_set, values["text"], values["cut"])
+        medium: Any = values["medium"] or "markdown"
+        done = trial.run(rule_set, values["text"], values["cut"], medium)
         labels = dict(ModerationRule.Action.choices)
-        hits = [(hit, labels[hit.rule.action]) for hit in done.hits]
+        hits = [(hit, labels[hit.rule.action], _why(hit)) for hit in done.hits]
         return {"trial": done, "hits": hits, "version": version, "number_of_rules": len(rule_set.rules)}
 
     def _rules(
@@ -135,6 +142,11 @@ def _unsaved_names() -> list[str]:
     """The fields of a rule's form, of which a moment has two."""
     moments = [f"{name}_{part}" for name in ("valid_from", "valid_until") for part in (0, 1)]
     return [*(name for name in COLUMNS if not name.startswith("valid_")), *moments]
+
+
+def _why(hit: trial.NumberedHit) -> str:
+    """Why it is a hit, where that cannot be seen."""
+    return "; ".join(map(translated, hit.explanation.reasons))
 
 
 def _initial(form: TryForm) -> dict[str, Any]:

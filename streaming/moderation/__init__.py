@@ -1,6 +1,7 @@
 """Exact moderation of a text that arrives in pieces. Pure: no clock, no Django, no event loop."""
 
 from streaming.moderation.checks import CHECKS
+from streaming.moderation.explaining import Explanation, explain
 from streaming.moderation.messages import Remark
 from streaming.moderation.moderator import MASK, Hit, Moderator, Outcome, RuleSet, Text, check_mask
 from streaming.moderation.readings import MEDIA, Medium
@@ -30,6 +31,7 @@ __all__ = [
     "OVERFLOWS",
     "Action",
     "Compare",
+    "Explanation",
     "Hit",
     "Kind",
     "Medium",
@@ -43,4 +45,5 @@ __all__ = [
     "Text",
     "check_mask",
     "compile_rule",
+    "explain",
 ]

@@ -19,9 +19,11 @@ from django.utils import timezone
 from streaming import rule_files
 from streaming.management.commands._plain import PlainCommand
 from streaming.models import ModerationRule
-from streaming.moderation import Hit, Moderator, Outcome, Rule, RuleError, RuleSet, Text
+from streaming.moderation import MEDIA, Hit, Medium, Moderator, Outcome, Rule, RuleError, RuleSet, Text, explain
 
 READ_BYTES = 65536
+RECENT_CHARS = 20_000
+"""Of the text that are kept to say why something in it is a hit."""
 
 
 class Command(PlainCommand):
@@ -31,7 +33,8 @@ class Command(PlainCommand):
         parser.add_argument("file", nargs="?", default="-", help="the text, in UTF-8 (default: stdin)")
         parser.add_argument("--rules", metavar="FILE", help="CSV, word list or AutoMod JSON (default: the database)")
         parser.add_argument("--cut", type=int, metavar="N", help="feed N characters at a time")
-        parser.add_argument("--explain", action="store_true", help="print each hit on stderr")
+        parser.add_argument("--medium", choices=MEDIA, default="markdown", help="what the text is written in")
+        parser.add_argument("--explain", action="store_true", help="print each hit on stderr, and why it is one")
         parser.add_argument("--upstream", help="only the rules that hold for this upstream")
         parser.add_argument("--direction", choices=["prompts", "answers"], help="only the rules that hold for these")
 
@@ -46,12 +49,12 @@ class Command(PlainCommand):
         for rule, warning in rule_set.warnings:
             self.stderr.write(f"{where(rule)}: {warning}", self.style.WARNING)
         with _quiet_if_nobody_reads(), _opened(file) as source:
-            run = Run(rule_set)
+            run = Run(rule_set, options["medium"])
             for outcome in run.outcomes(_cut(_texts(source, file), cut)):
                 if isinstance(outcome, Text):
                     self.stdout.write(outcome.text, ending="")
                 elif explain:
-                    self.stderr.write(_told(outcome, where(outcome.rule)))
+                    self.stderr.write(_told(outcome, where(outcome.rule), run.why(outcome)))
             self.stdout.flush()
         self.stderr.write(run.summary())
 
@@ -87,14 +90,17 @@ def _is_a_repetition(refusal: rule_files.Refusal, reading: rule_files.ParsedFile
 class Run:
     """One text through the rules, and what there is to say of it in the end."""
 
-    def __init__(self, rule_set: RuleSet) -> None:
-        self._moderator = Moderator(rule_set)
+    def __init__(self, rule_set: RuleSet, medium: Medium) -> None:
+        self._medium: Medium = medium
+        self._moderator = Moderator(rule_set, medium)
+        self._recent, self._dropped = "", 0
         self._held: Counter[int] = Counter()
         self._characters = self._hits = 0
         self._seconds = 0.0
 
     def outcomes(self, pieces: Iterator[str]) -> Iterator[Outcome]:
         for piece in pieces:
+            self._keep(piece)
             began = time.perf_counter()
             outcomes = self._moderator.feed(piece)
             self._seconds += time.perf_counter() - began
@@ -108,6 +114,18 @@ class Run:
     def _counted(self, outcomes: list[Outcome]) -> list[Outcome]:
         self._hits += sum(isinstance(outcome, Hit) for outcome in outcomes)
         return outcomes
+
+    def _keep(self, piece: str) -> None:
+        self._recent += piece
+        surplus = max(len(self._recent) - len(piece) - RECENT_CHARS, 0)
+        self._recent, self._dropped = self._recent[surplus:], self._dropped + surplus
+
+    def why(self, hit: Hit) -> str:
+        """Why it is a hit, where that cannot be seen; what it was read as."""
+        text = self._recent[max(hit.start - self._dropped, 0) : max(hit.end - self._dropped, 0)]
+        found = explain(hit.rule, text, self._medium)
+        reasons = ", ".join(map(str, found.reasons))
+        return f": {reasons}; read as {found.read[:80]!r}" if reasons else ""
 
     def summary(self) -> str:
         pieces = max(self._held.total(), 1)
@@ -124,8 +142,8 @@ class Run:
         )
 
 
-def _told(hit: Hit, where: str) -> str:
-    return f"{where}: {hit.rule.action} {hit.start}-{hit.end} ({hit.rule.pattern[:80]})"
+def _told(hit: Hit, where: str, why: str) -> str:
+    return f"{where}: {hit.rule.action} {hit.start}-{hit.end} ({hit.rule.pattern[:80]}){why}"
 
 
 @contextmanager
