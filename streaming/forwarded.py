@@ -1,7 +1,7 @@
-"""From where a request comes, as the outermost trusted proxy saw it: ``STREAMING_TRUSTED_PROXIES``.
+"""Where a request comes from, as the outermost trusted proxy saw it (``STREAMING_TRUSTED_PROXIES``).
 
-A client may write whatever it likes into ``X-Forwarded-For``, ``-Proto`` and ``-Host``. What is there counts as far as
-proxies that are trusted wrote it; of a list, the last values are those of the nearest proxy (RFC 7239, section 5.2).
+Clients can send any ``X-Forwarded-For``, ``-Proto`` and ``-Host``. Only values that trusted proxies added count; the
+last value of a list is that of the nearest proxy (RFC 7239, section 5.2).
 """
 
 from __future__ import annotations
@@ -22,51 +22,51 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 UNIX = "unix"
-"""Among the trusted proxies: whoever connects over a Unix socket, and so has no address."""
+"""In STREAMING_TRUSTED_PROXIES: peers that connect over a Unix socket, and so have no address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """What ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are to say of a request."""
+    """The values for ``X-Forwarded-For``, ``-Proto`` and ``-Host``."""
 
     address: str
-    """An IP address; empty where the server knows none, as over a Unix socket."""
+    """An IP address; empty if the server knows none, as over a Unix socket."""
     scheme: str
     host: str
 
 
 def forwarded(request: HttpRequest) -> Forwarded:
-    """The client's address, scheme and host as the outermost trusted proxy saw them; the peer's own without one."""
+    """The client's address, scheme and host as the outermost trusted proxy saw them, or as the connection has them."""
     peer = (getattr(request, "scope", {}).get("client") or [""])[0] or ""
-    own = Forwarded(_text_of(_read_address(peer)), request.scheme or "http", request.get_host())
+    direct = Forwarded(_address_text(_parse_address(peer)), request.scheme or "http", request.get_host())
     if not is_trusted(peer):
-        return own
-    address, hops = own.address, 0
+        return direct
+    address, hops = direct.address, 0
     for entry in reversed(_values(request, "X-Forwarded-For")):
         hops += 1
-        if (read := _read_address(entry)) is None:
+        if (parsed := _parse_address(entry)) is None:
             break
-        address = str(read)
+        address = str(parsed)
         if not is_trusted(address):
             break
     scheme = _value_of_hop(request, "X-Forwarded-Proto", hops).lower()
     host = _value_of_hop(request, "X-Forwarded-Host", hops)
     return Forwarded(
-        address, scheme if scheme in ("http", "https") else own.scheme, host if _is_ours(host) else own.host
+        address, scheme if scheme in ("http", "https") else direct.scheme, host if _is_ours(host) else direct.host
     )
 
 
 def is_trusted(address: str) -> bool:
     """Whether this peer is one of ``STREAMING_TRUSTED_PROXIES``."""
     trusted = conf.trusted_proxies()
-    if (read := _read_address(address)) is None:
+    if (parsed := _parse_address(address)) is None:
         return not address and UNIX in trusted
-    return any(read in network for network in read_networks(trusted))
+    return any(parsed in network for network in read_networks(trusted))
 
 
 @lru_cache
 def read_networks(entries: tuple[str, ...]) -> tuple[Network, ...]:
-    """Addresses and networks, in the order of the setting. ValueError names the one that is neither."""
+    """The networks of the setting, in order. ValueError names an entry that is neither an address nor a network."""
     return tuple(ipaddress.ip_network(entry.strip(), strict=False) for entry in entries if entry.strip() != UNIX)
 
 
@@ -75,13 +75,13 @@ def _values(request: HttpRequest, header: str) -> Sequence[str]:
 
 
 def _value_of_hop(request: HttpRequest, header: str, hops: int) -> str:
-    """The value that the outermost trusted proxy set: each proxy added one, or the only one is everybody's."""
+    """The value that the outermost trusted proxy set: either each proxy added one, or there is one for all."""
     values = _values(request, header)
     return values[-min(max(hops, 1), len(values))] if values else ""
 
 
-def _read_address(entry: str) -> Address | None:
-    """An address as it stands in ``X-Forwarded-For``, with a port or without. None for what is none."""
+def _parse_address(entry: str) -> Address | None:
+    """An address of ``X-Forwarded-For``, with or without a port; None if it is not one."""
     bare = re.fullmatch(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+", entry)
     try:
         address = ipaddress.ip_address((bare[1] or bare[2]) if bare else entry)
@@ -90,11 +90,11 @@ def _read_address(entry: str) -> Address | None:
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
 
 
-def _text_of(address: Address | None) -> str:
+def _address_text(address: Address | None) -> str:
     return "" if address is None else str(address)
 
 
 def _is_ours(host: str) -> bool:
-    """Whether this site goes by this name: a proxy may pass on what its client wrote."""
+    """Whether ALLOWED_HOSTS has this name: a proxy may pass on what its client sent."""
     domain, _ = split_domain_port(host)
     return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)

@@ -1,4 +1,4 @@
-"""The rules that one request is moderated by: its prompt, its answer as a stream, and its answer as a whole."""
+"""Moderates one request: its prompt, and its answer, streamed or complete."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from streaming.upstream_settings import secrets_of
 
 @dataclass(frozen=True, slots=True)
 class Guardrail:
-    """The rules of one stream, as they were when it began. See ``upstreams.Guardrail``."""
+    """The rules for one request, as they were when it began. Implements ``upstreams.Guardrail``."""
 
     stream: str
     prompts: RuleSet
@@ -61,8 +61,8 @@ async def begin(request: HttpRequest, upstream: str, stream: str | None = None) 
     return Guardrail(stream, prompts, answers, on_prompt_hit, on_answer_hit, secrets_of(upstream))
 
 
-class Moderated(NamedTuple):
-    """What came of texts that were all there: each by its choice and channel."""
+class ModeratedTexts(NamedTuple):
+    """The result of moderating complete texts, by choice and channel."""
 
     texts: dict[tuple[int, str], str]
     notices: list[Notice]
@@ -71,8 +71,8 @@ class Moderated(NamedTuple):
 
 async def moderate_complete_texts(
     texts: Iterable[Delta | TextPart], rule_set: RuleSet, on_hit: HitHandler | None, *, is_json: bool = False
-) -> Moderated:
-    """Texts that are all there, with the pauses that the event loop needs. After a block nothing more is shown."""
+) -> ModeratedTexts:
+    """Moderates complete texts without blocking the event loop. A block drops everything after it."""
     shown = defaultdict[tuple[int, str], list[str]](list)
     notices, moderation = list[Notice](), AnswerModeration(rule_set, on_hit, is_json=is_json)
     parts: list[Part] = [*texts, StreamEnd()]
@@ -86,8 +86,8 @@ async def moderate_complete_texts(
                 notices.append(part)
             elif isinstance(part, StreamEnd):
                 joined = {name: "".join(pieces) for name, pieces in shown.items()}
-                return Moderated(joined, notices, is_blocked=part.reason == "blocked")
-    raise AssertionError("the last part is the end")
+                return ModeratedTexts(joined, notices, is_blocked=part.reason == "blocked")
+    raise AssertionError("StreamEnd is always the last part")
 
 
 async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, on_hit: HitHandler | None = None) -> list[Notice]:
@@ -107,12 +107,12 @@ async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, on_hit: Hit
 async def moderate_completion(
     data: str, rule_set: RuleSet, on_hit: HitHandler | None = None, *, is_json: bool = False
 ) -> dict[str, Any]:
-    """A chat completion that came whole, each choice as the rules leave it. FormatError if it is none."""
+    """A complete chat completion with its texts moderated. FormatError if ``data`` is not one."""
     completion, (texts, refs) = formats.read_completion(data)
     notices = list[Notice]()
     for index in sorted({text.choice for text in texts}):
-        own = [text for text in texts if text.choice == index]
-        moderated = await moderate_complete_texts(own, rule_set, on_hit, is_json=is_json)
+        choice_texts = [text for text in texts if text.choice == index]
+        moderated = await moderate_complete_texts(choice_texts, rule_set, on_hit, is_json=is_json)
         formats.put_back([ref for ref in refs if ref.choice == index], moderated.texts)
         if moderated.is_blocked:
             formats.end_choice(completion, index)

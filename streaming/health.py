@@ -1,4 +1,4 @@
-"""Whether this worker can do its work: for load balancers, and in more words for staff."""
+"""Health of this worker: a status for load balancers, and details for staff."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from streaming.moderation import RuleError
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 2.0
-"""How long the database is waited for: whoever asks for the site's health has limits of their own."""
+TIMEOUT_SECONDS = 2.0
+"""How long to wait for the database. Load balancers have short timeouts."""
 
-FRESH_SECONDS = 1.0
-"""How long an answer is taken for true: strangers may ask, and the database is not theirs."""
+CACHE_SECONDS = 1.0
+"""How long a result is reused: anyone may ask, and should not cause database queries."""
 
 
 class _DatabaseCheck:
-    """Asks the database in a thread of its own. While one question hangs, no second one is asked."""
+    """Queries the database in a separate thread. While a query hangs, no second one is sent."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="health")
-        self._asking: Future[bool] | None = None
-        self._answer, self._answered = False, float("-inf")
+        self._query: Future[bool] | None = None
+        self._result, self._checked_at = False, float("-inf")
 
     async def answers(self) -> bool:
-        if time.monotonic() - self._answered < FRESH_SECONDS:
-            return self._answer
-        if self._asking is None or self._asking.done():
-            self._asking = self._executor.submit(self._ask)
+        if time.monotonic() - self._checked_at < CACHE_SECONDS:
+            return self._result
+        if self._query is None or self._query.done():
+            self._query = self._executor.submit(self._run_query)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                self._answer = await asyncio.shield(asyncio.wrap_future(self._asking))
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                self._result = await asyncio.shield(asyncio.wrap_future(self._query))
         except TimeoutError:
-            self._answer = False
-        self._answered = time.monotonic()
-        return self._answer
+            self._result = False
+        self._checked_at = time.monotonic()
+        return self._result
 
-    def _ask(self) -> bool:
+    def _run_query(self) -> bool:
         try:
             ModerationRule.objects.version()
         except DatabaseError as error:
@@ -60,15 +60,15 @@ _database = _DatabaseCheck()
 
 
 async def state() -> tuple[str, str | None]:
-    """The state, and what is wrong in words for staff.
+    """The state, and a description of the problem for staff.
 
-    ``ok``; ``degraded`` while the database is away and streams are moderated with the rules that were known last;
-    ``unavailable`` if there are none.
+    ``ok``; ``degraded`` while the database is unavailable and the last known rules are used; ``unavailable`` without
+    any rules.
     """
     if not await _database.answers():
         return "unavailable" if rulebook.state()["version"] is None else "degraded", "the database does not answer"
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await rulebook.refresh()
     except TimeoutError:  # very many rules are being compiled
         known = rulebook.state()["version"] is not None
@@ -76,21 +76,21 @@ async def state() -> tuple[str, str | None]:
     except DatabaseError as error:
         return "unavailable", f"the rules cannot be read: {error}"
     except RuleError as error:
-        return "unavailable", f"the rules cannot be carried out: {error}"
+        return "unavailable", f"the rules cannot be applied: {error}"
     return "ok", None
 
 
 async def details(problem: str | None) -> dict[str, Any]:
-    """What there is to say of this process."""
-    told = {"problem": problem} if problem else {}
+    """Details about this process."""
+    problems = {"problem": problem} if problem else {}
     streams = {"streams": registry.count_open(), "journal": await resumption.state()}
-    return {**told, "rules": rulebook.state(), **streams, "hits": hit_log.state()}
+    return {**problems, "rules": rulebook.state(), **streams, "hits": hit_log.state()}
 
 
 async def is_for_staff(request: HttpRequest) -> bool:
-    """Whether somebody asks who may know the details: staff who are logged in, or an API key of theirs."""
+    """Whether the request may see the details: it comes from logged-in staff, or with an API key of theirs."""
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             key = await api_keys.find(api_keys.key_in(request))
             user = key.owner if key else await request.auser()
     except (DatabaseError, TimeoutError):

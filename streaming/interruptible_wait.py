@@ -1,4 +1,4 @@
-"""A wait that ends at a moment, or when somebody ends it, and loses nothing of what was waited for."""
+"""A wait with a deadline that can also be interrupted, without losing data."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ NEVER = float("inf")
 
 
 class Interrupted(Exception):
-    """What was waited for has not come by the moment that was given, or the wait was ended before."""
+    """The wait reached its deadline, or was interrupted."""
 
 
 class InterruptibleWait:
-    """The waits of one stream, one after the other, each until a moment (of the event loop's clock) at most.
+    """The successive waits of one stream, each with a deadline (a time of the event loop's clock).
 
-    ``asyncio.timeout`` sets a timer for each wait. Here there is one, which is looked at when it rings: a moment that
-    was put off meanwhile has cost nothing. What is waited for is cancelled when the wait ends early, so it must be
-    safe to cancel: the next call gives what this one would have given.
+    ``asyncio.timeout`` would set a timer for each wait. Here one timer serves all: it checks the current deadline when
+    it fires, so moving the deadline costs nothing. The awaitable is cancelled when the wait ends early. It must be
+    safe to cancel: the next call returns what this one would have returned.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class InterruptibleWait:
         self._is_interrupting = False
 
     async def wait(self, act: Callable[[], Awaitable[T]], due: float = NEVER) -> T:
-        """What ``act`` gives. Interrupted if it has not by ``due``, or ``interrupt`` was called."""
+        """The result of ``act``. Interrupted if it takes until ``due``, or if ``interrupt`` is called."""
         self._due = due
         if due != NEVER and (self._timer is None or self._timer.when() > due):
             self._set_timer(due)
@@ -39,7 +39,7 @@ class InterruptibleWait:
         try:
             return await act()
         except asyncio.CancelledError:
-            # Ours alone is taken back; one of whoever runs the stream, at the same moment, goes on.
+            # Take back our own cancellation only. A cancellation of the task by others goes on.
             if self._is_interrupting and self._task and not self._task.uncancel():
                 raise Interrupted from None
             raise
@@ -47,7 +47,7 @@ class InterruptibleWait:
             self._task, self._is_interrupting = None, False
 
     def interrupt(self) -> None:
-        """Ends the wait that there is, if there is one."""
+        """Ends the current wait, if there is one."""
         if self._task and not self._is_interrupting:
             self._is_interrupting = True
             self._task.cancel()

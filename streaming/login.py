@@ -1,7 +1,7 @@
-"""Logging in: passwords that cannot be tried at will, and links that log somebody in once.
+"""Logging in: throttled password attempts, and one-time login links.
 
-Packages for the first (django-axes, django-defender) bring tables or Redis, and a login by an attacker's choice is
-locked for everyone; here attempts are counted in Django's cache, for each address and name together.
+Packages for throttling (django-axes, django-defender) need tables or Redis, and let an attacker lock out any user.
+Here attempts are counted in Django's cache, per address and user name together.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ from django.views.decorators.http import require_GET
 from streaming.forwarded import forwarded
 
 WINDOW_SECONDS = 300
-"""How long attempts are remembered, from the first one on."""
+"""How long attempts count, starting with the first."""
 
 ATTEMPTS = 10
-"""For one name from one address. A login that succeeds forgets them."""
+"""Per name and address. A successful login resets the count."""
 
 ATTEMPTS_OF_ADDRESS = 50
-"""For whatever names: each costs a slow hash."""
+"""Per address, for any names: each attempt costs a slow hash."""
 
 ATTEMPTS_AT_NAME = 200
-"""From whatever addresses. It is high, so that nobody can lock somebody else out without an army."""
+"""Per name, from any addresses. High, so that locking out another user takes many addresses."""
 
 
 class _ThrottledForm(AuthenticationForm):
-    """Counts attempts before a password is looked at, so that those at the same time count too."""
+    """Counts an attempt before it checks the password, so that simultaneous attempts count too."""
 
     def clean(self) -> dict[str, Any]:
         address = _address_of(self.request)
         name = str(self.cleaned_data.get("username", "")).casefold()
         pair, of_address, at_name = _key("pair", address, name), _key("address", address), _key("name", name)
-        counted = [
+        counts = [
             (_count(pair), ATTEMPTS),
             (_count(of_address), ATTEMPTS_OF_ADDRESS),
             (_count(at_name), ATTEMPTS_AT_NAME),
         ]
-        if any(attempts > limit for attempts, limit in counted):
+        if any(attempts > limit for attempts, limit in counts):
             sentence = _("Too many failed attempts. Try again in %(minutes)d minutes.")
             raise ValidationError(sentence, code="throttled", params={"minutes": WINDOW_SECONDS // 60})
         cleaned = super().clean()
-        # Whoever has one account must not gain attempts at others.
+        # The counts per address and per name are only decremented: one valid account must not reset them.
         cache.delete(pair)
         for key in (of_address, at_name):
             _count(key, -1)
@@ -69,11 +69,11 @@ def _address_of(request: HttpRequest | None) -> str:
 
 
 class ThrottledLoginForm(_ThrottledForm):
-    """For this site's own page."""
+    """For this site's login page."""
 
 
 class ThrottledAdminLoginForm(_ThrottledForm, AdminAuthenticationForm):
-    """For the admin's."""
+    """For the admin's login page."""
 
 
 def _key(*parts: str) -> str:
@@ -81,7 +81,7 @@ def _key(*parts: str) -> str:
 
 
 def _count(key: str, step: int = 1) -> int:
-    """One more attempt; how many there were within the window."""
+    """Adds an attempt and returns the number within the window."""
     cache.add(key, 0, WINDOW_SECONDS)
     try:
         return cache.incr(key, step)
@@ -90,7 +90,7 @@ def _count(key: str, step: int = 1) -> int:
 
 
 class _OneTimeTokens(PasswordResetTokenGenerator):
-    """Django's tokens for new passwords, which a login makes invalid: under another salt."""
+    """Django's password reset tokens, which a login invalidates, with another salt."""
 
     key_salt = "streaming.login.one_time"
 
@@ -99,14 +99,14 @@ _tokens = _OneTimeTokens()
 
 
 def one_time_path(user: Any) -> str:
-    """The path of a link that logs this user in, once, within PASSWORD_RESET_TIMEOUT."""
+    """The path of a link that logs this user in once, within PASSWORD_RESET_TIMEOUT."""
     return reverse("login-once", args=[urlsafe_base64_encode(str(user.pk).encode()), _tokens.make_token(user)])
 
 
 @never_cache
 @require_GET
 def login_once(request: HttpRequest, user: str, token: str) -> HttpResponseBase:
-    """Logs in whoever has the link; the page to log in by hand if it was used before, or is too old."""
+    """Logs in with a one-time link; shows the login page if the link was used before or expired."""
     found = _find_user(user)
     if found is None or not found.is_active or not _tokens.check_token(found, token):
         return LoginView.as_view(template_name="streaming/login.html", extra_context={"link_is_stale": True})(request)

@@ -1,4 +1,4 @@
-"""The streams that are open now: how many, and how to end them."""
+"""The streams that are open in this process: counts them, and stops them at shutdown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 
 class Stoppable(Protocol):
-    """What can be watched: it is open for a while, and can be told to end."""
+    """An open stream that can be stopped."""
 
     @property
     def is_open(self) -> bool: ...
@@ -18,13 +18,13 @@ class Stoppable(Protocol):
 
 S = TypeVar("S", bound=Stoppable)
 
-# Weak, so that a response that was never sent needs nobody to take it off.
+# Weak, so that responses that are never sent vanish by themselves.
 _streams: WeakSet[Stoppable] = WeakSet()
 _draining = False
 
 
 def watch(stream: S) -> S:
-    """Puts a stream on the list; it leaves by itself. While the server goes down it is told so at once."""
+    """Registers a stream until it is garbage collected. During shutdown it is stopped immediately."""
     _streams.add(stream)
     if _draining:
         stream.stop("drained")
@@ -36,12 +36,12 @@ def count_open() -> int:
 
 
 async def drain(grace: float = 2.0) -> int:
-    """Lets every stream say goodbye, ``grace`` seconds at most. How many have not by then is returned."""
+    """Stops every stream and waits up to ``grace`` seconds. Returns how many are still open then."""
     global _draining
     _draining = True
     for stream in list(_streams):
         stream.stop("drained")
     end = asyncio.get_running_loop().time() + grace
-    while (left := count_open()) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 (they know no waiter)
+    while (left := count_open()) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 (streams notify nobody)
         await asyncio.sleep(0.01)
     return left

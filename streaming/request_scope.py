@@ -1,7 +1,7 @@
-"""What a request has opened is closed when the request is over, whoever lost sight of it.
+"""Closes what a request opened when the request ends, even if its response was lost on the way.
 
-A view hands its response to middleware, and that to Django; each of them can be cancelled, and then nobody closes the
-response. What holds a connection or a slot therefore belongs to the request's own task from the moment it is made.
+A view passes its response to middleware, and that to Django. If one of them is cancelled, the response is never closed.
+So whatever holds a connection or a slot is registered with the request as soon as it is opened.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ Close = Callable[[], None]
 
 
 class RequestScope:
-    """Closes what belongs to a request, each once; what comes too late is closed at once."""
+    """Close callbacks of one request. Each is called once; one that is added after the end, immediately."""
 
     def __init__(self) -> None:
-        self._owned: dict[Close, None] | None = {}
+        self._callbacks: dict[Close, None] | None = {}
 
-    def own(self, close: Close) -> None:
-        """``close`` may be called more than once, and does not wait."""
-        if self._owned is None:
+    def close_at_end(self, close: Close) -> None:
+        """``close`` must not block, and must tolerate a second call."""
+        if self._callbacks is None:
             _call(close)
         else:
-            self._owned[close] = None
+            self._callbacks[close] = None
 
     def release(self, close: Close) -> None:
-        """It is closed already, or somebody else's from now on."""
-        if self._owned:
-            self._owned.pop(close, None)
+        """Removes a callback: it was closed already, or another owner closes it."""
+        if self._callbacks:
+            self._callbacks.pop(close, None)
 
     def close(self) -> None:
-        owned, self._owned = self._owned or {}, None
-        for close in reversed(owned):
+        callbacks, self._callbacks = self._callbacks or {}, None
+        for close in reversed(callbacks):
             _call(close)
 
 
 def _call(close: Close) -> None:
     try:
         close()
-    except Exception:  # the others are closed all the same
-        logger.exception("what a request had opened could not be closed")
+    except Exception:  # the other callbacks still run
+        logger.exception("failed to close a resource of a request")
 
 
 _current: ContextVar[RequestScope | None] = ContextVar("request_scope", default=None)
@@ -52,7 +52,7 @@ _current: ContextVar[RequestScope | None] = ContextVar("request_scope", default=
 
 @contextmanager
 def request_scope() -> Iterator[RequestScope]:
-    """Around all that is done for one request, in whatever tasks."""
+    """Wraps the handling of one request, including the tasks it starts."""
     scope = RequestScope()
     token = _current.set(scope)
     try:
@@ -62,20 +62,20 @@ def request_scope() -> Iterator[RequestScope]:
         scope.close()
 
 
-def own(close: Close) -> None:
-    """Has this called at the end of the request that is being answered. Outside of one, whoever opens closes."""
+def close_at_end(close: Close) -> None:
+    """Calls this at the end of the current request. Outside of one it does nothing: the caller has to close."""
     if scope := _current.get():
-        scope.own(close)
+        scope.close_at_end(close)
 
 
 def release(close: Close) -> None:
-    """The contrary of ``own``."""
+    """Undoes ``close_at_end``."""
     if scope := _current.get():
         scope.release(close)
 
 
-def outside() -> Context:
-    """A context for tasks whose result belongs to no request until somebody who answers one has taken it."""
+def detached_context() -> Context:
+    """A context for a task whose resources are not closed with the current request."""
     context = copy_context()
     context.run(_current.set, None)
     return context

@@ -1,4 +1,4 @@
-"""The first line of a request: its absolute form, and what of it stays out of logs."""
+"""Request targets: absolute ones become paths (RFC 9112, section 3.2.2), and queries stay out of logs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)([^?#]*)")
 
 
 def in_origin_form(scope: dict[str, Any]) -> dict[str, Any]:
-    """An ASGI scope whose path is a path, where the request had a whole URL in its place.
+    """The ASGI scope with the path of a request whose target is a URL.
 
-    RFC 9112, section 3.2.2: "a server MUST accept the absolute-form in requests", and the URL's host counts, not the
-    Host header.
+    RFC 9112, section 3.2.2: "a server MUST accept the absolute-form in requests". The URL's host replaces the Host
+    header.
     """
     root_path = scope.get("root_path", "")
     raw_path = scope.get("raw_path") or scope["path"].removeprefix(root_path).encode("latin-1", "replace")
@@ -26,7 +26,7 @@ def in_origin_form(scope: dict[str, Any]) -> dict[str, Any]:
 
 
 def hide_queries_from_uvicorns_log() -> None:
-    """uvicorn's access log has each request's whole target: prompts and keys may stand in a query."""
+    """Removes queries from uvicorn's access log: they may contain prompts and keys."""
     logging.getLogger("uvicorn.access").addFilter(_without_query)
 
 

@@ -122,7 +122,7 @@ async def begin(
 async def _opened(request: HttpRequest, info: StreamInfo, start: Start, grace: float) -> LiveStream:
     opening = _Opening(label_of(request), start, grace)
     log = await journal().open(info, opening.stop)
-    task = asyncio.get_running_loop().create_task(opening.run(log), context=request_scope.outside())
+    task = asyncio.get_running_loop().create_task(opening.run(log), context=request_scope.detached_context())
     try:
         # The upstream is asked once, also if the client leaves meanwhile and asks again.
         live = await asyncio.shield(task)

@@ -1,4 +1,4 @@
-"""Streams that begin here: ticks, and documents played back the way an LLM answers."""
+"""Sources of this site itself: ticks, and documents played back like an LLM's answer."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ DOCUMENTS = tuple(sorted(path.stem for path in FOLDER.glob("*.md")))
 
 
 class Ticks:
-    """``connect``, then a message each ``interval`` seconds, numbered 0, 1, 2 ..., or from ``after`` + 1; encoded.
+    """Encoded events: ``connect``, then a message every ``interval`` seconds, numbered from 0 or from ``after`` + 1.
 
-    ``connect`` carries the number before the first message's, so that who reconnects at once loses no count.
+    The id of ``connect`` is the number before the first message's, so that the count survives an early reconnect.
     """
 
     def __init__(self, after: int | None = None, interval: float = 1.0) -> None:
@@ -31,7 +31,7 @@ class Ticks:
         if self._due is None:
             self._due = clock()
             return encode(Message(_now(), "connect", str(self._number), retry=10_000))
-        # Counted from the last due time, so that the beat does not drift; a beat that was missed is left out.
+        # From the last due time, so that ticks do not drift. Missed ticks are skipped.
         due = max(self._due + self._interval, clock())
         await asyncio.sleep(due - clock())
         self._due = due
@@ -39,7 +39,7 @@ class Ticks:
         return encode(Message(_now(), id=str(self._number)))
 
     def close(self, *, linger: bool = False) -> None:
-        """There is nothing to close."""
+        """Nothing to close."""
 
 
 def _now() -> str:
@@ -48,7 +48,7 @@ def _now() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Playback:
-    """How a document is played: at most ``step`` characters each ``interval`` seconds; a ``seed`` fixes the dice."""
+    """How to play a document: up to ``step`` characters every ``interval`` seconds. A ``seed`` makes it repeatable."""
 
     document: str = "tour"
     interval: float = 0.5
@@ -57,34 +57,34 @@ class Playback:
 
 
 class Play:
-    """A document in pieces of 1 to ``step`` characters, in UTF-8, the first at once; b"" at its end."""
+    """A document in UTF-8 chunks of 1 to ``step`` characters, the first at once; b"" at the end."""
 
     def __init__(self, playback: Playback) -> None:
         self._playback = playback
         self._text = read_document(playback.document)
-        self._dice = random.Random(playback.seed)  # noqa: S311 (a simulation)
-        self._at = 0
+        self._random = random.Random(playback.seed)  # noqa: S311 (a simulation)
+        self._position = 0
         self._due = 0.0
 
     async def read(self) -> bytes:
         clock = asyncio.get_running_loop().time
-        if self._at >= len(self._text):
+        if self._position >= len(self._text):
             return b""
-        # A moment, not a duration: a wait that is broken off goes on where it was.
+        # A fixed time, not a duration: a cancelled wait continues with the next read.
         if (seconds := self._due - clock()) > 0:
             await asyncio.sleep(seconds)
         self._due = clock() + self._playback.interval
-        piece = self._text[self._at : self._at + self._dice.randint(1, self._playback.step)]
-        self._at += len(piece)
+        piece = self._text[self._position : self._position + self._random.randint(1, self._playback.step)]
+        self._position += len(piece)
         return piece.encode()
 
     def close(self, *, linger: bool = False) -> None:
-        """There is nothing to close."""
+        """Nothing to close."""
 
 
 @cache
 def read_document(name: str) -> str:
-    """A document's text. Its name is one of DOCUMENTS: nothing else is a file here."""
+    """The text of one of DOCUMENTS. KeyError for any other name."""
     if name not in DOCUMENTS:
         raise KeyError(name)
     return (FOLDER / f"{name}.md").read_text("utf-8")

@@ -30,7 +30,7 @@ class TestAScope:
         first, second = lambda: closed.append("first"), lambda: closed.append("second")
 
         for close in (first, second, first):
-            scope.own(close)
+            scope.close_at_end(close)
         scope.close()
         scope.close()
 
@@ -41,7 +41,7 @@ class TestAScope:
         scope = RequestScope()
         close = lambda: closed.append("a")  # noqa: E731
 
-        scope.own(close)
+        scope.close_at_end(close)
         scope.release(close)
         scope.release(close)
         scope.close()
@@ -53,7 +53,7 @@ class TestAScope:
         scope = RequestScope()
         scope.close()
 
-        scope.own(lambda: closed.append("late"))
+        scope.close_at_end(lambda: closed.append("late"))
 
         assert closed == ["late"]
 
@@ -65,14 +65,14 @@ class TestAScope:
             raise OSError("no route")
 
         for close in (lambda: closed.append("a"), fail, lambda: closed.append("b")):
-            scope.own(close)
+            scope.close_at_end(close)
         scope.close()
 
         assert closed == ["b", "a"]
         assert "could not be closed" in said_in_log()
 
     def test_is_nobodys_outside_of_a_request(self) -> None:
-        request_scope.own(lambda: pytest.fail("nobody closes it"))
+        request_scope.close_at_end(lambda: pytest.fail("nobody closes it"))
 
 
 @async_only_middleware

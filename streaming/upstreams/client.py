@@ -172,7 +172,7 @@ async def _stream(
     limit = min((seconds for seconds in (idle and max(head, idle), total) if seconds is not None), default=None)
     opened = _opened(upstream, method, target, headers, body, limit, guardrail)
     # What it opens is the late body's, and with that the request's, or whoever's it is then.
-    opening = asyncio.create_task(opened, context=request_scope.outside())
+    opening = asyncio.create_task(opened, context=request_scope.detached_context())
     late = LateBody(opening)
     try:
         await asyncio.wait({opening}, timeout=None if limit == head else head)
@@ -188,7 +188,7 @@ def _taken_over(opening: asyncio.Task[UpstreamResponse], late: LateBody) -> Upst
     """What was opened in time, which from now on is the request's itself."""
     late.detach()
     answer = opening.result()
-    request_scope.own(answer.body.close)
+    request_scope.close_at_end(answer.body.close)
     return answer
 
 
@@ -243,7 +243,7 @@ class LateBody:
 
     def __init__(self, opening: asyncio.Task[UpstreamResponse]) -> None:
         self._opening = opening
-        request_scope.own(self.close)
+        request_scope.close_at_end(self.close)
 
     async def read(self) -> bytes:
         # Shielded: a wait that is broken off, for a heartbeat, asks the upstream nothing anew.

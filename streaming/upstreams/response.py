@@ -89,7 +89,7 @@ class ResponseBody:
         self._end = _later(self._loop.time(), upstream.timeouts.total)
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
-        request_scope.own(self.close)
+        request_scope.close_at_end(self.close)
         self._check_limits()
 
     async def read_first(self) -> None:

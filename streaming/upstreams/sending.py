@@ -63,7 +63,7 @@ class ConcurrencySlot:
             raise Busy(upstream.name, f"has {upstream.concurrency} open streams already, and takes no more")
         self._name: str | None = upstream.name
         _open[upstream.name] += 1
-        request_scope.own(self.leave)
+        request_scope.close_at_end(self.leave)
 
     def leave(self) -> None:
         """More than once does no harm."""
