@@ -1,4 +1,4 @@
-"""A stream and its clients: it is driven from its source once, and may outlive the connection that asked for it."""
+"""A running stream and its clients: one driver, any number of readers. It may outlive the connection that began it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ logger = logging.getLogger(__name__)
 
 
 class LiveStream:
-    """Drives a relay from its source, for the client that asked for the stream.
+    """Drives a relay from its source, for the client whose request began the stream.
 
-    While that client alone attends the stream, its own loop drives it, with ``next``. When others come, or it leaves
-    and may come back (``log`` and ``grace`` seconds are given), a task drives, and all of them read what is kept. The
-    source is not read while the slowest is too far behind. When nobody has attended for ``grace`` seconds the stream
-    is ``abandoned``. Without a log it ends with its client.
+    While it is the only client, its response drives the stream by calling ``next``. When other clients join, or it
+    leaves and may come back (with a ``log`` and ``grace`` seconds), a task drives the stream, and all clients read the
+    log. The source is not read while the slowest client is too far behind. After ``grace`` seconds without a client
+    the stream ends as ``abandoned``. Without a log it ends with its client.
     """
 
     def __init__(
@@ -36,18 +36,18 @@ class LiveStream:
         self._grace = grace
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
-        self._wait = InterruptibleWait()  # for the source
-        self._kept = 0  # messages
+        self._wait = InterruptibleWait()  # for chunks of the source
+        self._logged_messages = 0  # messages
         self._stopped: str | None = None
         self._error = ""
         self._has_begun = self._is_finished = False
-        self._is_stepping = self._hands_over = False
-        self._reader: LogReader | None = None  # of the first client, once it does not drive any more
+        self._is_stepping = self._will_hand_over = False
+        self._reader: LogReader | None = None  # of the first client, once a task drives
         self._reading = InterruptibleWait()
         self._has_read_all = False
         self._task: asyncio.Task[None] | None = None
-        self._stand_in: LogReader | None = None  # where the last client stood that left
-        self._alone_until = NEVER
+        self._placeholder: LogReader | None = None  # at the position of the last client that left
+        self._abandon_at = NEVER
         if log:
             log.on_reader_joined, log.on_reader_left = self._on_reader_joined, self._on_reader_left
 
@@ -68,7 +68,7 @@ class LiveStream:
         return self._relay.messages
 
     def begin(self) -> bytes:
-        return b"" if self._reader else self._begun()
+        return b"" if self._reader else self._begin_relay()
 
     async def next(self, due: float) -> bytes:
         try:
@@ -78,7 +78,7 @@ class LiveStream:
         except Interrupted:
             return b""
         except JournalError:
-            data = b""  # its client comes back, and is told then
+            data = b""  # the client reconnects, and gets the error then
         self._has_read_all = not data
         return data
 
@@ -87,7 +87,7 @@ class LiveStream:
         self._wait.interrupt()
 
     def close(self) -> None:
-        """Its client has left, or has got everything."""
+        """The client has left, or has everything."""
         self._reading.close()
         if self._log and not self._relay.is_over and (self._grace or self._reader):
             self._hand_over()
@@ -98,23 +98,23 @@ class LiveStream:
 
     # --- Driving
 
-    def _begun(self) -> bytes:
+    def _begin_relay(self) -> bytes:
         if self._has_begun or self._stopped:
             return b""
         self._has_begun = True
         return self._keep(self._relay.begin())
 
     async def _step(self, due: float) -> bytes:
-        """One piece of the source on its way. Interrupted if nothing has come by then, or the task is to drive."""
+        """Relays one chunk of the source. Interrupted at ``due``, or when a task takes over."""
         self._is_stepping = True
         try:
-            return self._keep(await self._moved(due))
+            return self._keep(await self._advance(due))
         finally:
             self._is_stepping = False
-            if self._hands_over and self._task is None and not self._relay.is_over:
+            if self._will_hand_over and self._task is None and not self._relay.is_over:
                 self._start_task()
 
-    async def _moved(self, due: float) -> bytes:
+    async def _advance(self, due: float) -> bytes:
         relay = self._relay
         if self._stopped:
             return relay.stop(self._stopped)
@@ -131,7 +131,7 @@ class LiveStream:
         except upstreams.UpstreamError as error:
             self._error = f"error: {error}"
             return relay.fail(problem_of(error).failure)
-        except Exception as error:  # noqa: BLE001 (an exception that left the stream would hang its client)
+        except Exception as error:  # noqa: BLE001 (the client would hang if this exception left the stream)
             return self._failed(error)
 
     def _failed(self, error: Exception) -> bytes:
@@ -144,14 +144,14 @@ class LiveStream:
     def _keep(self, out: bytes) -> bytes:
         if self._log:
             if out:
-                self._log.append(out, self._relay.messages - self._kept)
-                self._kept = self._relay.messages
+                self._log.append(out, self._relay.messages - self._logged_messages)
+                self._logged_messages = self._relay.messages
             if self._relay.is_over:
                 self._log.end(self._relay.end)
         return out
 
     def _finish(self) -> None:
-        """Closes what is behind it. It does not wait."""
+        """Closes everything, without waiting."""
         if self._is_finished:
             return
         self._is_finished = True
@@ -161,8 +161,8 @@ class LiveStream:
         self._wait.close()
         if self._log:
             self._log.on_reader_joined = self._log.on_reader_left = None
-            if self._stand_in:
-                self._stand_in.close()
+            if self._placeholder:
+                self._placeholder.close()
         try:
             self._source.close(linger=self._relay.is_complete)
         except Exception:
@@ -172,33 +172,33 @@ class LiveStream:
 
     @property
     def is_open(self) -> bool:
-        """Whether it runs though nobody attends it: a client's response counts for itself."""
-        return self._stand_in is not None and not self._is_finished
+        """Whether it runs without a client. With one, the client's response is counted instead."""
+        return self._placeholder is not None and not self._is_finished
 
     def _on_reader_joined(self) -> None:
-        if self._stand_in:
-            stand_in, self._stand_in = self._stand_in, None
-            self._alone_until = NEVER
-            stand_in.close()
+        if self._placeholder:
+            placeholder, self._placeholder = self._placeholder, None
+            self._abandon_at = NEVER
+            placeholder.close()
         self._hand_over()
 
     def _on_reader_left(self, reader: LogReader) -> None:
-        if not self._log or self._log.readers or self._is_finished or self._stand_in is reader:
+        if not self._log or self._log.readers or self._is_finished or self._placeholder is reader:
             return
-        # What the client that left has not read stays, until somebody comes for it.
+        # Keeps what the client that left has not read, in case it comes back.
         self._log.on_reader_joined = None
-        self._stand_in = self._log.stand_in()
-        self._stand_in.move_to(reader.position)
+        self._placeholder = self._log.stand_in()
+        self._placeholder.move_to(reader.position)
         self._log.on_reader_joined = self._on_reader_joined
-        self._alone_until = self._loop.time() + self._grace
+        self._abandon_at = self._loop.time() + self._grace
         self._wait.interrupt()
 
     def _hand_over(self) -> None:
-        """From here on the first client reads what is kept, as the others do, and a task drives."""
+        """From now on a task drives, and the first client reads the log like the others."""
         if self._reader or self._is_finished:
             return
         if self._is_stepping:
-            self._hands_over = True
+            self._will_hand_over = True
             self._wait.interrupt()
         else:
             self._start_task()
@@ -213,10 +213,10 @@ class LiveStream:
 
     async def _drive(self) -> None:
         try:
-            self._begun()
+            self._begin_relay()
             steps = 0
             while not self._relay.is_over:
-                await self._drive_on()
+                await self._drive_once()
                 steps += 1
                 if steps % TURN == 0:
                     await asyncio.sleep(0)
@@ -224,21 +224,21 @@ class LiveStream:
             logger.exception("%s failed", self._label)
         finally:
             self._finish()
-        logger.info("%s, driven by a task of its own, ended (%s)", self._label, self._error or self._relay.end)
+        logger.info("%s, driven by its own task, ended (%s)", self._label, self._error or self._relay.end)
 
-    async def _drive_on(self) -> None:
+    async def _drive_once(self) -> None:
         try:
             if self._log and not self._log.has_room and not self._stopped:
-                await self._wait.wait(self._log.until_room, self._alone_until)
-            await self._step(self._alone_until)
+                await self._wait.wait(self._log.until_room, self._abandon_at)
+            await self._step(self._abandon_at)
         except Interrupted:
             pass
-        if self._loop.time() >= self._alone_until:
+        if self._loop.time() >= self._abandon_at:
             self.stop("abandoned")
 
 
 class JoinedStream:
-    """Another client of a stream, wherever that is driven: what is kept of it, then what comes."""
+    """A further client of a stream, in whichever process that runs: past events first, then new ones."""
 
     def __init__(self, reader: LogReader, first: bytes = b"") -> None:
         self._reader = reader
@@ -267,13 +267,13 @@ class JoinedStream:
         except Interrupted:
             return b""
         except JournalError:
-            # There is no "done": the client may come back, and is told then.
+            # Without "done" the client reconnects, and gets the error then.
             data, self._is_cut = b"", True
         self.is_over = not data
         return data
 
     def stop(self, reason: str) -> None:
-        """What is driven here ends here. Of another worker's stream the client reads on elsewhere: it is cut."""
+        """Cuts off a stream that another worker drives: its client resumes there. One driven here ends by itself."""
         if not self._reader.log.is_driven_here:
             self._is_cut = True
             self._wait.interrupt()

@@ -1,6 +1,6 @@
-"""One stream on its way to its client: bytes of its source go in, bytes to send come out.
+"""Relay: bytes of a source in, bytes for the client out; parsed, moderated and encoded in between.
 
-Pure: nothing here waits, and nothing knows a clock, an event loop, a socket or Django. Whoever drives it does:
+Pure: no waiting, no clock, no event loop, no socket, no Django. The driver's loop is:
 
     sent = relay.begin()
     while not relay.is_over:
@@ -18,21 +18,21 @@ from streaming.answer import ENDS, PAUSE, AnswerModeration, Step
 from streaming.formats import Delta, Failure, FormatError, Part, Reader, Snapshot, StreamEnd, Writer
 
 MAX_MESSAGE_CHARS = 8 << 20
-"""Of one message of an upstream: an image comes as a data URL of some megabytes in a single one."""
+"""The limit for one message of an upstream. An image comes as a data URL of several megabytes in one message."""
 
 
 class ChunkReader(Protocol):
-    """Reads the bytes of one source, however they are cut."""
+    """Parses the bytes of one source, in chunks of any size."""
 
     def feed(self, chunk: bytes) -> list[Part]:
-        """What the chunk completes. What is wrong with it is the last part, a Failure."""
+        """The parts that this chunk completes. An error is the last part, a Failure."""
 
     def finish(self) -> list[Part]:
-        """What the end of the source says."""
+        """The parts that follow from the end of the source."""
 
 
 class EventReader:
-    """The bytes of an upstream: an event stream, whose messages are in this format."""
+    """Parses an upstream's event stream, whose messages are in the reader's format."""
 
     def __init__(self, reader: Reader) -> None:
         self._parser = sse.Parser(max_message_chars=MAX_MESSAGE_CHARS, error_lines=True)
@@ -45,7 +45,7 @@ class EventReader:
             for message in self._parser.feed(chunk):
                 parts += read(message)
             if self._parser.is_broken:
-                self._parser.feed(b"")  # which raises what is wrong
+                self._parser.feed(b"")  # raises the error
         except (FormatError, sse.StreamError) as error:
             parts.append(Failure(502, "Bad Gateway", str(error)))
         return parts
@@ -55,7 +55,7 @@ class EventReader:
 
 
 class TextChunks:
-    """The text of a document, each chunk in UTF-8 of its own: as deltas, or as the whole text so far each time."""
+    """Chunks of text in UTF-8, as deltas or (``full``) as snapshots of the text so far."""
 
     def __init__(self, *, full: bool = False, choices: int = 1) -> None:
         self._text = ""
@@ -74,11 +74,11 @@ class TextChunks:
 
 
 class Relay:
-    """Reads, moderates and writes one stream. Nothing follows the end, whatever comes after it: then ``is_over``.
+    """Parses, moderates and encodes one stream. After its end (``is_over``) all further input is ignored.
 
-    ``is_behind``: a long text is not done with yet. Others may have their turn; then ``resume`` goes on with it,
-    before anything else is fed. ``is_complete``: the source said all it had to say, so its connection may be used
-    again. ``messages`` counts those that were written; ``end`` is why it is over, as ``done`` says it.
+    ``is_behind``: a long text is only partly processed. Let other tasks run, then call ``resume`` before anything else
+    is fed. ``is_complete``: the source was read to its logical end, so its connection can be reused. ``messages``
+    counts those written; ``end`` is the reason in ``done``.
     """
 
     def __init__(self, reader: ChunkReader, moderation: AnswerModeration | None, writer: Writer) -> None:
@@ -94,11 +94,11 @@ class Relay:
         return self._encoded(self._writer.begin())
 
     def feed(self, chunk: bytes) -> bytes:
-        """What may be sent once this chunk has come. Empty, if all of it is held back."""
+        """The bytes that can be sent after this chunk. Empty if all of its text is held back."""
         return self._start(self._reader.feed(chunk))
 
     def resume(self) -> bytes:
-        """Goes on with what ``feed`` left undone."""
+        """Continues what ``feed`` left unfinished."""
         messages: list[sse.Message] = []
         write = self._writer.write
         self.is_behind = False
@@ -119,18 +119,18 @@ class Relay:
         return self._start(self._reader.finish())
 
     def fail(self, failure: Failure) -> bytes:
-        """The source failed. What is held leaves before."""
+        """The source failed. Text that is held back is sent before the error."""
         return self._start([failure])
 
     def stop(self, reason: str, failure: Failure | None = None) -> bytes:
-        """The stream ends otherwise than by itself: nothing that is held leaves."""
+        """Ends the stream early. Text that is held back is dropped."""
         if self.is_over:
             return b""
         self.is_over, self.is_behind, self.end = True, False, reason
         return self._encoded(self._writer.final_messages(reason, failure))
 
     def close(self) -> None:
-        """Nothing more comes, and nobody reads: whoever watches the rules is told what is still to be told."""
+        """Nothing more will be fed. Hits that were waiting for their context are reported now."""
         if self._moderation:
             self._moderation.close()
 
@@ -146,7 +146,7 @@ class Relay:
 
 
 class EncodedRelay(Relay):
-    """A source whose bytes are messages already, as ``/ping`` has it. Told to stop, it says when to come back."""
+    """Passes on bytes that are encoded messages already, as for ``/ping``. Its end sets a reconnection time."""
 
     RETRY = b"retry: 1000\n\n"
 

@@ -1,4 +1,4 @@
-"""Coming back to a stream: what is kept of it, under which id and key, and who may have it."""
+"""Resuming streams: under which id and idempotency key they are kept, and who may read them."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ from streaming.requests import is_reconnect, read_body
 from streaming.responses import EventStreamResponse, Source, label_of
 
 Start = Callable[[], Awaitable[tuple[Source, Relay]]]
-"""Opens the source of a stream, and makes the relay that is fed from it."""
+"""Opens a stream's source, and creates the relay for it."""
 
 _journals: WeakKeyDictionary[asyncio.AbstractEventLoop, Journal] = WeakKeyDictionary()
 
-_DEAD_WORKER = Failure(503, "Service Unavailable", "the server process that answered is gone")
+_DEAD_WORKER = Failure(503, "Service Unavailable", "the server process that sent this stream has died")
 
 
 def journal() -> Journal:
-    """The one of this process, or rather of its event loop."""
+    """The journal of this process (to be exact, of its event loop)."""
     loop = asyncio.get_running_loop()
     if loop not in _journals:
-        _journals[loop] = _made_journal()
+        _journals[loop] = _create_journal()
     return _journals[loop]
 
 
-def _made_journal() -> Journal:
+def _create_journal() -> Journal:
     limits = Limits(conf.stream_keep(), conf.journal_bytes(), conf.journal_total())
     if not (url := conf.redis_url()):
         return MemoryJournal(limits)
@@ -66,14 +66,14 @@ def _made_journal() -> Journal:
 
 
 async def state() -> dict[str, Any]:
-    """For operators."""
+    """The journal's state, for operators."""
     kept = journal()
     await kept.start()
     return kept.state()
 
 
 async def close() -> None:
-    """What was sent last is stored, so that other workers can show it."""
+    """Stores what was sent last, so that other workers can resume it."""
     if kept := _journals.pop(asyncio.get_running_loop(), None):
         await kept.close()
 
@@ -90,46 +90,46 @@ async def begin(
     dialect: str = "native",
     grace: float | None = None,
 ) -> EventStreamResponse:
-    """The answer that a stream begins with, or that joins the stream of an earlier request with this idempotency key.
+    """The response of a new stream, or of the stream that an earlier request with the same idempotency key began.
 
-    ``grace``: for how many seconds it goes on when its clients have left; STREAMING_GRACE unless it is given.
-    BadRequest if the key came with another body before; what ``start`` raises.
+    ``grace``: seconds the stream goes on after its last client has left; the default is STREAMING_GRACE.
+    BadRequest if the key was used with another request; and the errors of ``start``.
     """
     grace = conf.stream_grace() if grace is None else grace
     if request.method == "HEAD":
-        return EventStreamResponse(request, LiveStream(*await start(), label=label_of(request)))  # it never begins
+        return EventStreamResponse(request, LiveStream(*await start(), label=label_of(request)))  # never starts
     key = _idempotency_key(request)
     owner = await owner_of(request)
     info = StreamInfo(
         stream,
         owner,
         dialect,
-        _last_words(writer),
+        _closing_messages(writer),
         claim=_digest(owner, key) if key else "",
         fingerprint=_fingerprint(request) if key else "",
     )
     while True:
         try:
-            return _answer(request, await _opened(request, info, start, grace), stream)
+            return _respond(request, await _open_stream(request, info, start, grace), stream)
         except AlreadyClaimed as claimed:
             if claimed.fingerprint != info.fingerprint:
-                detail = "this Idempotency-Key came with another request before"
+                detail = "this Idempotency-Key was used with another request"
                 raise BadRequest(detail, HTTPStatus.CONFLICT, code="idempotency_error") from claimed
-            if joined := await _joined_once_begun(claimed.stream):
-                return _answer(request, joined, claimed.stream)
+            if joined := await _join_when_begun(claimed.stream):
+                return _respond(request, joined, claimed.stream)
 
 
-async def _opened(request: HttpRequest, info: StreamInfo, start: Start, grace: float) -> LiveStream:
-    opening = _Opening(label_of(request), start, grace)
+async def _open_stream(request: HttpRequest, info: StreamInfo, start: Start, grace: float) -> LiveStream:
+    opening = _OpeningStream(label_of(request), start, grace)
     log = await journal().open(info, opening.stop)
     task = asyncio.get_running_loop().create_task(opening.run(log), context=request_scope.detached_context())
     try:
-        # The upstream is asked once, also if the client leaves meanwhile and asks again.
+        # Shielded: if the client disconnects and retries, the upstream is still asked only once.
         live = await asyncio.shield(task)
     except asyncio.CancelledError:
         if not grace:
             task.cancel()
-        task.add_done_callback(partial(_unattended, log))
+        task.add_done_callback(partial(_discard_or_close, log))
         raise
     except BaseException:
         await journal().discard(log)
@@ -137,8 +137,8 @@ async def _opened(request: HttpRequest, info: StreamInfo, start: Start, grace: f
     return live
 
 
-class _Opening:
-    """Between the request for a stream and its source."""
+class _OpeningStream:
+    """A stream whose source is not open yet. It can already be stopped."""
 
     def __init__(self, label: str, start: Start, grace: float) -> None:
         self._label = label
@@ -163,8 +163,8 @@ class _Opening:
 _discarding = set[asyncio.Task[None]]()
 
 
-def _unattended(log: StreamLog, opening: asyncio.Task[LiveStream]) -> None:
-    """The client left before there was a source."""
+def _discard_or_close(log: StreamLog, opening: asyncio.Task[LiveStream]) -> None:
+    """The client left while the source was being opened."""
     if opening.cancelled() or opening.exception():
         task = asyncio.get_running_loop().create_task(journal().discard(log))
         _discarding.add(task)
@@ -173,15 +173,15 @@ def _unattended(log: StreamLog, opening: asyncio.Task[LiveStream]) -> None:
         opening.result().close()
 
 
-def _answer(request: HttpRequest, stream: LiveStream | JoinedStream, identity: str) -> EventStreamResponse:
-    request_scope.own(stream.close)  # a client that is gone must not hold the others back
+def _respond(request: HttpRequest, stream: LiveStream | JoinedStream, identity: str) -> EventStreamResponse:
+    request_scope.close_at_end(stream.close)  # a client that has left must not hold back the others
     response = EventStreamResponse(request, stream)
     response["Content-Location"] = reverse("streams", args=[identity])
     return registry.watch(response)
 
 
-async def _joined_once_begun(stream: str) -> JoinedStream | None:
-    """None if it failed before it began: then the key is free again."""
+async def _join_when_begun(stream: str) -> JoinedStream | None:
+    """None if the stream failed before it began: then its key is free again."""
     try:
         reader = await journal().follow(stream)
     except UnknownStream:
@@ -195,8 +195,8 @@ async def _joined_once_begun(stream: str) -> JoinedStream | None:
         raise
 
 
-def _last_words(writer: Writer) -> bytes:
-    """What ends the stream should this process die, with a NUL wherever a message has its number."""
+def _closing_messages(writer: Writer) -> bytes:
+    """The messages that end the stream if this process dies, with a NUL in place of each message's number."""
     data = b"".join(map(sse.encode, copy.deepcopy(writer).final_messages("error", _DEAD_WORKER)))
     return re.sub(rb"(?m)^(id: .*:)[0-9]+$", rb"\1\0", data)
 
@@ -204,11 +204,11 @@ def _last_words(writer: Writer) -> bytes:
 # --- A client comes back
 
 
-async def returned(request: HttpRequest) -> HttpResponseBase | None:
-    """The answer to an EventSource that comes back with Last-Event-ID; None if the request is no such thing.
+async def answer_reconnect(request: HttpRequest) -> HttpResponseBase | None:
+    """The response to an EventSource that reconnects with Last-Event-ID; None for any other request.
 
-    It would otherwise start, and pay for, the same stream again and again. 204 tells it that there is nothing to come
-    back to.
+    Otherwise it would start, and pay for, the same stream again and again. 204 makes it stop if there is nothing to
+    resume.
     """
     if not is_reconnect(request):
         return None
@@ -220,19 +220,19 @@ async def returned(request: HttpRequest) -> HttpResponseBase | None:
 
 
 async def resume(request: HttpRequest, stream: str) -> HttpResponseBase:
-    """What follows the event that the client has, or all of the stream. 204 if nothing follows any more.
+    """The events after the client's last one, or all of them. 204 if the client has all of an ended stream.
 
-    BadRequest if the id is not one of this stream's, UnknownStream, Gap, StoreUnavailable.
+    BadRequest if the event id is of another stream; UnknownStream, Gap, StoreUnavailable.
     """
-    after = _position(request, stream)
+    after = _last_event_number(request, stream)
     state = await find(request, stream)
     if state.ended and after is not None and after >= state.last:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
-    return _answer(request, JoinedStream(await journal().follow(stream, after)), stream)
+    return _respond(request, JoinedStream(await journal().follow(stream, after)), stream)
 
 
 async def head(request: HttpRequest, stream: str) -> HttpResponse:
-    """How the stream stands, in headers."""
+    """The stream's state, in headers."""
     state = await find(request, stream)
     response = HttpResponse(content_type="text/event-stream; charset=utf-8")
     response["Stream-State"] = state.ended or "running"
@@ -242,7 +242,7 @@ async def head(request: HttpRequest, stream: str) -> HttpResponse:
 
 
 async def stop(request: HttpRequest, stream: str) -> HttpResponse:
-    """Ends the stream. What ended already stays as it is. Denied to other sites' forms, where a session is the key."""
+    """Stops the stream; one that has ended stays as it is. Denied without a CSRF token, for users with a session."""
     if (await find(request, stream)).info.owner:
         await require_caller(request)
     await journal().stop(stream)
@@ -250,17 +250,17 @@ async def stop(request: HttpRequest, stream: str) -> HttpResponse:
 
 
 async def find(request: HttpRequest, stream: str) -> StreamState:
-    """UnknownStream, also if it is somebody else's."""
+    """The stream's state. UnknownStream also if it belongs to another user."""
     state = await journal().find(stream)
     if state.info.owner:
-        await may_use_upstreams(request)  # which finds out whose API key it is
+        await may_use_upstreams(request)  # sets the user by the API key
         if state.info.owner != await owner_of(request):
-            raise UnknownStream("there is no such stream, or not any more")
+            raise UnknownStream("there is no such stream, or it has expired")
     return state
 
 
 async def owner_of(request: HttpRequest) -> str:
-    """Whose the streams are that this request begins. Empty if nobody is logged in: whoever knows the id may come."""
+    """The owner of streams that this request begins. Empty for anonymous users: then the id alone grants access."""
     user: Any = await request.auser()
     return f"user:{user.pk}" if user.is_authenticated else ""
 
@@ -268,17 +268,17 @@ async def owner_of(request: HttpRequest) -> str:
 _NUMBER = re.compile(r"-1|[0-9]{1,18}")
 
 
-def _position(request: HttpRequest, stream: str) -> int | None:
-    """The number of the last event that the client has."""
+def _last_event_number(request: HttpRequest, stream: str) -> int | None:
+    """The number of the last event that the client received; None if it has none."""
     if (after := request.GET.get("after")) is not None:
         if not _NUMBER.fullmatch(after):
-            raise BadRequest("after has to be the number of an event, or -1", errors={"after": ["is no number"]})
+            raise BadRequest("after has to be the number of an event, or -1", errors={"after": ["is not a number"]})
         return int(after)
     if not (last := request.headers.get("Last-Event-ID")):
         return None
     of, _, number = last.rpartition(":")
     if of != stream or not _NUMBER.fullmatch(number):
-        raise BadRequest("the Last-Event-ID is not one of this stream's")
+        raise BadRequest("the Last-Event-ID does not belong to this stream")
     return int(number)
 
 
@@ -291,7 +291,7 @@ _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 def _idempotency_key(request: HttpRequest) -> str:
     key = request.headers.get("Idempotency-Key", "") if request.method == "POST" else ""
     if key and not _KEY.fullmatch(key):
-        raise BadRequest("an Idempotency-Key is 1 to 255 printable characters of ASCII")
+        raise BadRequest("an Idempotency-Key has to be 1 to 255 printable ASCII characters")
     return key
 
 

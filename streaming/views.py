@@ -1,4 +1,4 @@
-"""Each address as a sentence. The words are functions that can be opened."""
+"""The views. Each reads like a sentence; the functions that it calls are the next level of detail."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
 @require_safe
 @ensure_csrf_cookie
 def page(request: HttpRequest) -> HttpResponse:
-    # Each language has its words in a template of its own.
+    # One template per language.
     templates = [f"streaming/index.{get_language()}.html", "streaming/index.html"]
     documents = sources.DOCUMENTS if upstream_settings.default_plays_documents() else ()
     is_open = upstream_settings.default_is_open_to_proxy()
@@ -51,7 +51,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """What Django refuses before a view sees it, in words: its own page says nothing."""
+    """The page for requests that Django refuses before a view is called. Django's own page does not say why."""
     match exception:
         case RequestDataTooBig():
             body = getattr(request, "scope", {}).get(BODY_IN_SCOPE)
@@ -74,8 +74,8 @@ async def ping(request: HttpRequest) -> HttpResponseBase:
 
 @guarded("GET", "POST", everyone=True, signed=True)
 async def stream(request: HttpRequest) -> HttpResponseBase:
-    if back := await resumption.returned(request):
-        return back
+    if response := await resumption.answer_reconnect(request):
+        return response
     form = read_playback(request)
     stream = formats.new_stream_id()
     writer = formats.OpenAIWriter(form.playback.document) if form.is_openai else formats.NativeWriter(stream)
@@ -84,7 +84,7 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     async def start() -> tuple[Source, Relay]:
         return sources.Play(form.playback), relay
 
-    if upstreams.is_signed(request):  # this site's own relay keeps what it makes of it
+    if upstreams.is_signed(request):  # the /transfer that relays it keeps it in the journal
         return registry.watch(EventStreamResponse(request, LiveStream(*await start(), label=label_of(request))))
     dialect = "openai" if form.is_openai else "native"
     return await resumption.begin(request, stream, writer, start, dialect=dialect)
@@ -92,8 +92,8 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
 
 @guarded("GET", "POST", everyone=upstreams.is_builtin)
 async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseBase:
-    if back := await resumption.returned(request):
-        return back
+    if response := await resumption.answer_reconnect(request):
+        return response
     writer = formats.NativeWriter()
     guardrail = await guardrails.begin(request, name, writer.stream)
     writer.prompt_notices = guardrail.prompt_notices
@@ -118,7 +118,7 @@ async def streams(request: HttpRequest, stream: str) -> HttpResponseBase:
 
 @guarded("GET", everyone=True)
 async def healthz(request: HttpRequest) -> HttpResponseBase:
-    """Whether this worker can do its work: 200 or 503, and to staff what it knows."""
+    """Whether this worker can serve requests: 200 or 503, and details for staff."""
     state, problem = await health.state()
     details = await health.details(problem) if await health.is_for_staff(request) else {}
     status = HTTPStatus.OK if state == "ok" else HTTPStatus.SERVICE_UNAVAILABLE

@@ -226,7 +226,7 @@ class TestComingBack:
 
         assert answer.status_code == 404
         if method != "HEAD":
-            assert answer.json()["detail"] == "there is no such stream, or not any more"
+            assert answer.json()["detail"] == "there is no such stream, or it has expired"
 
     def test_to_what_is_not_kept_from_its_beginning_is_a_410(self, make_site: Callable[..., Site]) -> None:
         site = make_site(STREAMING_JOURNAL_BYTES="3000")

@@ -71,7 +71,7 @@ class MemoryJournal:
 
     def log(self, stream: str) -> StreamLog:
         if stream not in self:
-            raise UnknownStream("there is no such stream, or not any more")
+            raise UnknownStream("there is no such stream, or it has expired")
         return self._logs[stream]
 
     def running(self) -> list[StreamLog]:

@@ -275,7 +275,7 @@ class RedisJournal:
                 await asyncio.sleep(self._beat / 4)
                 continue
             if not meta:
-                raise UnknownStream("there is no such stream, or not any more")
+                raise UnknownStream("there is no such stream, or it has expired")
             if meta[b"ended"] or await self._answered(self._is_alive(meta[b"worker"].decode())):
                 return dict(meta)
             await self._answered(self._seal_stream(stream, meta))
