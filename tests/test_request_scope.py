@@ -69,7 +69,7 @@ class TestAScope:
         scope.close()
 
         assert closed == ["b", "a"]
-        assert "could not be closed" in said_in_log()
+        assert "failed to close" in said_in_log()
 
     def test_is_nobodys_outside_of_a_request(self) -> None:
         request_scope.close_at_end(lambda: pytest.fail("nobody closes it"))
