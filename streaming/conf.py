@@ -100,7 +100,7 @@ def journal_bytes() -> int:
 
 
 def journal_total() -> int:
-    """``STREAMING_JOURNAL_TOTAL``: how many bytes of all streams together a process keeps."""
+    """``STREAMING_JOURNAL_TOTAL``: how many bytes of memory a process keeps streams in."""
     return int(getattr(settings, "STREAMING_JOURNAL_TOTAL", 256 << 20))
 
 

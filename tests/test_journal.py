@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
+import tracemalloc
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -31,6 +33,8 @@ from streaming.journal import (
     StreamLog,
     UnknownStream,
 )
+from streaming.journal.log import BATCH_OVERHEAD
+from streaming.journal.memory import LOG_OVERHEAD
 from streaming.journal.redis import SEAL_JUMP, RedisJournal
 from streaming.sse import Message, Parser, encode
 from tests.conftest import DEADLINE
@@ -441,7 +445,8 @@ class TestBounds:
         assert await whole(reader) == events(1_901, 2_000)
 
     async def test_of_all_streams_the_oldest_that_ended_goes_first(self) -> None:
-        journal = MemoryJournal(Limits(total_bytes=10_000))
+        overhead = LOG_OVERHEAD + BATCH_OVERHEAD + len(LAST_WORDS)
+        journal = MemoryJournal(Limits(total_bytes=10_000 + 4 * overhead))
         logs = [await journal.open(new_stream(), nothing) for _ in range(4)]
         for log in logs[:3]:
             log.append(b"x" * 3_000, 1)
@@ -450,7 +455,41 @@ class TestBounds:
         logs[3].append(b"x" * 3_000, 1)
 
         assert [log.info.id in journal for log in logs] == [False, True, True, True]
-        assert journal.bytes == 9_000
+        assert journal.bytes == 9_000 + 3 * overhead
+
+    @pytest.mark.parametrize("count", [0, 1, 100])
+    @pytest.mark.parametrize("ended", [False, True], ids=["running", "ended"])
+    async def test_of_all_streams_are_those_of_memory_however_small_the_events_are(
+        self, count: int, ended: bool
+    ) -> None:
+        journal, streams = MemoryJournal(Limits(total_bytes=1 << 40)), 200
+        gc.collect()
+        tracemalloc.start()
+        for _ in range(streams):
+            log = await journal.open(new_stream(last_words=LAST_WORDS + b"\n"), lambda _: None)
+            for number in range(count):
+                log.append(event(number), 1)
+            if ended:
+                log.end("stop")
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+        assert 0.75 < journal.bytes / held < 1.33
+        await journal.close()
+        assert journal.bytes == 0
+
+    async def test_what_is_kept_of_an_ended_stream_weighs_little_more_than_its_events(self) -> None:
+        journal = MemoryJournal(Limits())
+        log = await journal.open(new_stream(), nothing)
+        for number in range(5_000):
+            log.append(event(number), 1)
+        running = journal.bytes
+        log.end("stop")
+
+        assert journal.bytes < log.size * 1.02 < running
+        for after in (-1, 0, 1_234, 4_998):
+            assert await whole(log.reader(after)) == events(after + 1, 4_999)
 
     async def test_when_only_running_streams_are_left_a_new_one_is_refused(self, workers: Workers) -> None:
         driver, _ = workers.pair(Limits(total_bytes=10_000))

@@ -35,7 +35,7 @@ class Limits:
     stream_bytes: int = 1 << 20
     """Of one stream: so much of it is kept at least, and sent ahead of its slowest reader at most."""
     total_bytes: int = 256 << 20
-    """Of all streams in this process."""
+    """Of all streams in this process, with what Python needs to hold them."""
 
 
 class Journal(Protocol):

@@ -6,6 +6,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 from streaming.journal.compaction import compact
@@ -13,6 +14,9 @@ from streaming.journal.errors import Gap
 
 READ_BYTES = 64 * 1024
 """What one read gives at most, give or take a batch: a client that is far behind is one of many."""
+
+BATCH_OVERHEAD = 180
+"""Bytes that a batch takes besides its data: two objects, two numbers. An event is often smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class StreamLog:
         self.last = first - 1
         self.ended = ""
         self.on_size: Callable[[int], None] | None = None
-        """Told how many bytes there are more, or fewer."""
+        """Told how many bytes of memory there are more, or fewer."""
         self.on_reader_joined: Callable[[], None] | None = None
         self.on_reader_left: Callable[[LogReader], None] | None = None
         self._max_bytes = max_bytes
@@ -73,7 +77,7 @@ class StreamLog:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Of its events, in bytes."""
         return self._end - self._start
 
     @property
@@ -94,8 +98,7 @@ class StreamLog:
         self.last = last
         self._end += len(data)
         self._batches.append(Batch(last, data, self._end, is_whole))
-        if self.on_size:
-            self.on_size(len(data))
+        self._count(len(data) + BATCH_OVERHEAD)
         if self._end - self._start > self._max_bytes:
             self._trim()
         self._wake()
@@ -103,6 +106,7 @@ class StreamLog:
     def end(self, reason: str) -> None:
         """Nothing follows. The first reason counts."""
         self.ended = self.ended or reason
+        self._join()
         self._wake()
         self.give_room()
 
@@ -124,9 +128,25 @@ class StreamLog:
 
     def release(self) -> None:
         """It is not kept any longer; those who are reading still may."""
+        self._count(-self.size - len(self._batches) * BATCH_OVERHEAD)
+        self.on_size = None
+
+    def _count(self, change: int) -> None:
         if self.on_size:
-            self.on_size(-self.size)
-            self.on_size = None
+            self.on_size(change)
+
+    def _join(self) -> None:
+        """It is kept for minutes, and nothing is added any more: a batch for each event would weigh more than they."""
+        before, joined = len(self._batches), list[Batch]()
+        for (is_whole, _), group in groupby(self._batches, key=_stretch_of):
+            batches = list(group)
+            if is_whole or len(batches) == 1:
+                joined += batches
+            else:
+                last = batches[-1]
+                joined.append(Batch(last.last, b"".join([batch.data for batch in batches]), last.end))
+        self._batches = joined
+        self._count((len(joined) - before) * BATCH_OVERHEAD)
 
     def reader(self, after: int | None = None) -> LogReader:
         """Gap if what follows this event is not all here."""
@@ -196,8 +216,7 @@ class StreamLog:
             return
         oldest = self._batches[index - 1]
         del self._batches[:index]
-        if self.on_size:
-            self.on_size(self._start - oldest.end)
+        self._count(self._start - oldest.end - index * BATCH_OVERHEAD)
         self._start, self.first = oldest.end, oldest.last + 1
 
     def _wake(self) -> None:
@@ -279,6 +298,10 @@ def _last_of(batch: Batch) -> int:
 
 def _end_of(batch: Batch) -> int:
     return batch.end
+
+
+def _stretch_of(batch: Batch) -> tuple[bool, int]:
+    return batch.is_whole, batch.end // READ_BYTES
 
 
 def without_first(data: bytes, count: int) -> bytes:

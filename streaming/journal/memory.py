@@ -11,6 +11,9 @@ from streaming.journal.errors import AlreadyClaimed, JournalFull, UnknownStream
 from streaming.journal.journal import Limits, OnStop, StreamState
 from streaming.journal.log import LogReader, StreamInfo, StreamLog
 
+LOG_OVERHEAD = 900
+"""Bytes that a stream takes besides its events and its last words, which may be all that there is."""
+
 
 class MemoryJournal:
     """Running streams are never given up; of those that ended the oldest go first when there are too many bytes."""
@@ -52,6 +55,7 @@ class MemoryJournal:
 
     def add(self, log: StreamLog, on_stop: OnStop) -> StreamLog:
         log.on_size = self._count
+        self._count(LOG_OVERHEAD + len(log.info.last_words))
         self._logs[log.info.id] = log
         self._on_stop[log.info.id] = on_stop
         if log.info.claim:
@@ -99,6 +103,7 @@ class MemoryJournal:
         if log := self._logs.pop(stream, None):
             self._claims.pop(log.info.claim, None)
             log.release()
+            self._count(-LOG_OVERHEAD - len(log.info.last_words))
 
     def state(self) -> dict[str, Any]:
         self._forget_expired()
