@@ -26,8 +26,9 @@ SERVERS = {
 
 @dataclass(frozen=True)
 class Counts:
-    """What a process holds. ``upstreams``: connections to the upstream."""
+    """What a process holds. ``upstreams``: connections to the upstream; ``objects``: those the collector knows of."""
 
+    objects: int
     tasks: int
     slots: int
     streams: int
@@ -80,8 +81,13 @@ def start_site(folder: Path, server: str, upstream: FaultyUpstream, **more: obje
         kind: {"URL": f"{upstream.url}/", "FORMAT": kind, "PROXY": True, **more} for kind in BODIES
     }
     entries["openai"]["MODELS"] = ["m"]
-    # Whoever leaves does not come back here; a short grace, so that its end is tried too.
-    env = {"STREAMING_UPSTREAMS": json.dumps(entries), "STREAMING_ACCESS": "public", "STREAMING_GRACE": "0.2"}
+    env = {
+        "STREAMING_UPSTREAMS": json.dumps(entries),
+        "STREAMING_ACCESS": "public",
+        # Whoever leaves does not come back here. What would be kept for them meanwhile is memory, and no leak.
+        "STREAMING_GRACE": "0.2",
+        "STREAMING_KEEP": "1",
+    }
     site = FaultySite(folder, SERVERS[server], **env)
     site.upstream = upstream
     return site

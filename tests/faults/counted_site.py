@@ -15,6 +15,7 @@ from streaming.upstreams import sending
 def counts() -> dict[str, int]:
     gc.collect()
     return {
+        "objects": len(gc.get_objects()),
         "tasks": len(asyncio.all_tasks()),
         "slots": sum(sending._open.values()),
         "streams": registry.count_open(),
