@@ -26,9 +26,14 @@ SERVERS = {
 
 @dataclass(frozen=True)
 class Counts:
-    """What a process holds. ``upstreams``: connections to the upstream; ``objects``: those the collector knows of."""
+    """What a process holds.
+
+    ``objects``: those that the collector knows of; ``kept``: streams that have ended, for clients that come back;
+    ``upstreams``: connections to the upstream.
+    """
 
     objects: int
+    kept: int
     tasks: int
     slots: int
     streams: int
@@ -86,7 +91,7 @@ def start_site(folder: Path, server: str, upstream: FaultyUpstream, **more: obje
         "STREAMING_ACCESS": "public",
         # Whoever leaves does not come back here. What would be kept for them meanwhile is memory, and no leak.
         "STREAMING_GRACE": "0.2",
-        "STREAMING_KEEP": "1",
+        "STREAMING_KEEP": "0.5",
     }
     site = FaultySite(folder, SERVERS[server], **env)
     site.upstream = upstream
@@ -129,12 +134,12 @@ class Answer:
     is_whole: bool
 
 
-async def ask(site: Site, request: bytes) -> Answer:
+async def ask(site: Site, request: bytes, deadline: float = DEADLINE) -> Answer:
     """The answer to raw bytes, read to the end of the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     try:
         writer.write(request)
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(deadline):
             return await _read_answer(reader)
     finally:
         writer.close()
