@@ -23,6 +23,12 @@ SERVERS = {
     "httptools": ["-m", "uvicorn", "--http", "httptools", "--port", "{port}", APPLICATION],
 }
 
+WITH_WORKERS = {
+    "granian": ["-m", "granian", "--interface", "asgi", "--port", "{port}", APPLICATION],
+    "gunicorn": ["-m", "gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-b", "127.0.0.1:{port}", APPLICATION],
+}
+"""Servers whose process starts others, which answer."""
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -93,7 +99,7 @@ def start_site(folder: Path, server: str, upstream: FaultyUpstream, **more: obje
         "STREAMING_GRACE": "0.2",
         "STREAMING_KEEP": "0.5",
     }
-    site = FaultySite(folder, SERVERS[server], **env)
+    site = FaultySite(folder, {**SERVERS, **WITH_WORKERS}[server], deadline=3 * DEADLINE, **env)
     site.upstream = upstream
     return site
 

@@ -6,13 +6,23 @@ import asyncio
 import random
 import shutil
 import signal
-import time
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.conftest import DEADLINE, eventually
-from tests.faults.conftest import SERVERS, Counts, FaultySite, ask, leave_after, request_for, start_site
+from tests.conftest import DEADLINE, eventually, read_until
+from tests.faults.conftest import (
+    SERVERS,
+    WITH_WORKERS,
+    Counts,
+    FaultySite,
+    ask,
+    leave_after,
+    request_for,
+    start_site,
+)
 from tests.faults.upstream import FaultyUpstream, answer
 
 LONGEST = 0.08
@@ -68,21 +78,29 @@ async def test_no_slot_is_lost_where_an_upstream_has_few(
         await asyncio.to_thread(site.stop)
 
 
-@pytest.mark.parametrize("server", SERVERS)
-def test_an_open_relay_does_not_keep_the_server_from_going_down(
+@pytest.mark.parametrize("server", [*SERVERS, *WITH_WORKERS])
+def test_open_streams_do_not_keep_the_server_from_going_down(
     migrated: Path, tmp_path: Path, faulty_upstream: FaultyUpstream, server: str
 ) -> None:
     folder = tmp_path / "site"
     shutil.copytree(migrated, folder)
     site = start_site(folder, server, faulty_upstream)
+    query = "?fault=native-endless-5."
+    streams = {"/proxy/native" + query: b"again", "/transfer/native" + query: b"again", "/ping": b"data:"}
     try:
-        with site.connect("GET /proxy/native?fault=native-endless-5.") as reader:
-            while b"again" not in reader.recv(65536):
-                pass
-            began = time.monotonic()
+        with ExitStack() as stack:
+            readers = [stack.enter_context(site.connect(f"GET {address}")) for address in streams]
+            for reader, first in zip(readers, streams.values(), strict=True):
+                assert first in read_until(reader, first)
+            family = [site.ps, *site.ps.children(recursive=True)]
+
             site.process.send_signal(signal.SIGTERM)
+
             assert site.process.wait(DEADLINE) in (0, -signal.SIGTERM)
-            assert time.monotonic() - began < 10
+            assert not psutil.wait_procs(family, timeout=1)[1]
+            _, transferred, _ = (read_until(reader, b"\0") for reader in readers)
+            assert b"event: done" in transferred  # its last words were sent
         assert "Fatal Python error" not in site.log
+        eventually(lambda: faulty_upstream.open == 0, "the upstream is left")
     finally:
         site.stop()
