@@ -62,6 +62,20 @@ class FaultySite(Site):
             **inside, threads=self.ps.num_threads(), descriptors=self.ps.num_fds(), upstreams=self.upstream.open
         )
 
+    def at_rest(self) -> Counts:
+        """What is held when no stream is open, no slot is taken, and nothing is kept of those that ended."""
+        seen: list[Counts] = []
+
+        def is_at_rest() -> bool:
+            seen.append(self.counts())
+            return not (seen[-1].upstreams or seen[-1].slots or seen[-1].streams or seen[-1].kept)
+
+        try:
+            eventually(is_at_rest, "all that was going on has ended")
+        except AssertionError:
+            pytest.fail(f"something is still open: {seen[-1]}")
+        return seen[-1]
+
     def comes_back_to(self, before: Counts) -> None:
         """Waits until nothing is held any more that was not held before."""
 

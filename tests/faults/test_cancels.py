@@ -44,8 +44,7 @@ async def leave_at_random(site: FaultySite, times: int, seed: int) -> None:
 async def warmed_up(site: FaultySite) -> Counts:
     """What it holds when its pools have their threads, and nothing is open."""
     await leave_at_random(site, 40, seed=0)
-    await asyncio.to_thread(eventually, lambda: site.upstream.open == 0, "the upstream is left")
-    return site.counts()
+    return await asyncio.to_thread(site.at_rest)
 
 
 @pytest.mark.parametrize("times", [150, pytest.param(1000, marks=pytest.mark.long)])
@@ -70,6 +69,7 @@ async def test_no_slot_is_lost_where_an_upstream_has_few(
         before = await warmed_up(site)
         await leave_at_random(site, times, seed=times)
         await asyncio.to_thread(site.comes_back_to, before)
+        assert (await asyncio.to_thread(site.at_rest)).slots == 0
 
         request = request_for("/transfer", "native", f"cut-{len(answer('native'))}")
         answers = await asyncio.gather(*(ask(site, request) for _ in range(8)))

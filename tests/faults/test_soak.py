@@ -13,7 +13,7 @@ from statistics import median
 import pytest
 
 from tests.conftest import eventually
-from tests.faults.conftest import SERVERS, Counts, FaultySite, ask, leave_after, request_for, start_site
+from tests.faults.conftest import SERVERS, FaultySite, ask, leave_after, request_for, start_site
 from tests.faults.upstream import FaultyUpstream, answer
 
 CASES = [
@@ -67,28 +67,16 @@ async def read_for(site: FaultySite, readers: int, seconds: float, stay: float) 
 
 async def test_no_object_outlives_its_stream(faulty_site: FaultySite) -> None:
     await read_for(faulty_site, 20, 1, stay=0.3)
-    before, accepted = await asyncio.to_thread(at_rest, faulty_site), faulty_site.upstream.accepted
+    before, accepted = await asyncio.to_thread(faulty_site.at_rest), faulty_site.upstream.accepted
 
     await read_for(faulty_site, 20, 2, stay=0.3)
 
     # A stream that was lost would leave a dozen at least: response, relay, source, log, and what these are made of.
     streams = faulty_site.upstream.accepted - accepted
     await asyncio.to_thread(
-        eventually, lambda: at_rest(faulty_site).objects < before.objects + streams, f"{streams} streams left nothing"
+        eventually, lambda: faulty_site.at_rest().objects < before.objects + streams, f"{streams} streams left nothing"
     )
     assert streams > 20
-
-
-def at_rest(site: FaultySite) -> Counts:
-    """What is held when all has ended that was going on, and nothing is kept of it any more."""
-    seen: list[Counts] = []
-
-    def is_at_rest() -> bool:
-        seen.append(site.counts())
-        return not (seen[-1].upstreams or seen[-1].slots or seen[-1].streams or seen[-1].kept)
-
-    eventually(is_at_rest, "all that was going on has ended")
-    return seen[-1]
 
 
 @pytest.mark.long
