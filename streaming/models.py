@@ -131,7 +131,7 @@ def _validate_check(name: str) -> None:
         check_named(name)
     except ValueError:
         known = ", ".join(CHECKS[1:])
-        raise ValidationError(_("“%(name)s” is none of %(known)s."), params={"name": name, "known": known}) from None
+        raise ValidationError(_("“%(name)s” is not one of %(known)s."), params={"name": name, "known": known}) from None
 
 
 class ModerationRule(models.Model):
@@ -147,7 +147,7 @@ class ModerationRule(models.Model):
         DROP = "drop", _("drop: leave it out")
         BLOCK = "block", _("block: end the answer there")
         FLAG = "flag", _("flag: let it through, and record it")
-        ALLOW = "allow", _("allow: no rule counts within it")
+        ALLOW = "allow", _("allow: no other rule applies inside the match")
 
     class Compare(models.TextChoices):
         NORMAL = "normal", _("normal")
@@ -156,7 +156,7 @@ class ModerationRule(models.Model):
 
     class Overflow(models.TextChoices):
         PASS = "pass", _("let it through")
-        MATCH = "match", _("it counts as a match")
+        MATCH = "match", _("treat it as a match")
 
     class Scope(models.TextChoices):
         BOTH = "both", _("prompts and answers")
@@ -167,7 +167,7 @@ class ModerationRule(models.Model):
         _("pattern"),
         max_length=LIMITS["pattern"],
         validators=[MaxLengthValidator(LIMITS["pattern"])],
-        help_text=_("A word or phrase; its case does not matter. Or a regular expression, of the RE2 kind."),
+        help_text=_("A word or phrase, in upper or lower case; or a regular expression in RE2 syntax."),
     )
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.LITERAL)
     action = models.CharField(_("action"), max_length=10, choices=Action.choices, default=Action.MASK)
@@ -175,19 +175,21 @@ class ModerationRule(models.Model):
         _("replacement"),
         max_length=LIMITS["replacement"],
         blank=True,
-        help_text=_("What replace shows; what block tells the reader."),
+        help_text=_("The text that “replace” inserts, or the notice that “block” shows to the reader."),
     )
     whole_word = models.BooleanField(
-        _("whole word"), default=False, help_text=_("“ass” is not in “class”. Chinese text has no such bounds.")
+        _("whole word"),
+        default=False,
+        help_text=_("Do not match “ass” inside “class”. Chinese has no word boundaries."),
     )
     category = models.CharField(
-        _("category"), max_length=LIMITS["category"], blank=True, help_text=_("Told to the reader.")
+        _("category"), max_length=LIMITS["category"], blank=True, help_text=_("Sent to the reader.")
     )
     priority = models.IntegerField(
         _("priority"),
         default=0,
         validators=[MinValueValidator(-(2**31)), MaxValueValidator(2**31 - 1)],
-        help_text=_("Of rules that match the same text the highest counts, then the oldest."),
+        help_text=_("If several rules match the same text, the highest priority applies, then the oldest rule."),
     )
     compare = models.CharField(
         _("comparison"),
@@ -195,8 +197,8 @@ class ModerationRule(models.Model):
         choices=Compare.choices,
         default=Compare.NORMAL,
         help_text=_(
-            "Normal: as a person reads it, whatever the case, through Markdown, JSON and codes; accents count "
-            "where the pattern has them. Exact: as it is written. Loose: also letters that look alike, and signs "
+            "Normal: as a person reads the text, without case, Markdown, JSON and other encodings; accents matter only "
+            "if the pattern has them. Exact: as written. Loose: also similar-looking letters, and letters with signs "
             "between them."
         ),
     )
@@ -204,7 +206,7 @@ class ModerationRule(models.Model):
         _("acts on"),
         choices=[(0, _("the whole match")), (1, _("the first group"))],
         default=0,
-        help_text=_("Of a regular expression: what stands in its first parentheses, or all of it."),
+        help_text=_("For regular expressions: the first group in parentheses, or the whole match."),
     )
     # Not named check: a model has a method of that name.
     match_check = models.CharField(
@@ -212,20 +214,24 @@ class ModerationRule(models.Model):
         max_length=LIMITS["match_check"],
         blank=True,
         validators=[_validate_check],
-        help_text=_("What a match must be besides: luhn, iban, cn_id, entropy, or entropy:3.5 and the like."),
+        help_text=_("An additional condition for a match: luhn, iban, cn_id, entropy or, for example, entropy:3.5."),
     )
     overflow = models.CharField(
-        _("when it grows too long"),
+        _("when a match gets too long"),
         max_length=10,
         choices=Overflow.choices,
         default=Overflow.PASS,
-        help_text=_("What has not matched when it has as many characters as a match may have."),
+        help_text=_("What to do when a possible match reaches the maximum length."),
     )
-    upstreams = models.JSONField(_("upstreams"), default=list, blank=True, help_text=_("None chosen: all of them."))
+    upstreams = models.JSONField(
+        _("upstreams"), default=list, blank=True, help_text=_("If none is chosen, the rule applies to all.")
+    )
     applies_to = models.CharField(_("applies to"), max_length=10, choices=Scope.choices, default=Scope.BOTH)
     enabled = models.BooleanField(_("enabled"), default=True)
-    valid_from = models.DateTimeField(_("valid from"), null=True, blank=True, help_text=_("Empty: at once."))
-    valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("Empty: for good."))
+    valid_from = models.DateTimeField(
+        _("valid from"), null=True, blank=True, help_text=_("Leave empty to start immediately.")
+    )
+    valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("Leave empty for no end."))
     note = models.TextField(_("note"), blank=True, help_text=_("For moderators only."))
     changed = models.DateTimeField(_("changed"), auto_now=True, db_index=True)
     imported = models.ForeignKey(
@@ -244,7 +250,7 @@ class ModerationRule(models.Model):
             models.UniqueConstraint(
                 fields=["fingerprint", "action"],
                 name="one_rule_for_a_pattern_kind_and_action",
-                violation_error_message=_("There is a rule with this pattern and action already."),
+                violation_error_message=_("A rule with this pattern and action already exists."),
             )
         ]
 
@@ -279,9 +285,9 @@ class ModerationRule(models.Model):
 
     def clean(self) -> None:
         if self.valid_from and self.valid_until and self.valid_until <= self.valid_from:
-            raise ValidationError({"valid_until": _("This is not after “valid from”: the rule would never hold.")})
+            raise ValidationError({"valid_until": _("“Valid until” has to be later than “valid from”.")})
         if not isinstance(self.upstreams, list) or not all(isinstance(name, str) for name in self.upstreams):
-            raise ValidationError({"upstreams": _("This has to be a list of names.")})
+            raise ValidationError({"upstreams": _("Enter a list of names.")})
         if self.pattern and self._is_complete():
             try:
                 compile_rule(self.as_value())
@@ -320,7 +326,7 @@ class RuleImport(models.Model):
     """An uploaded file of rules: previewed, then imported, and possibly undone."""
 
     class State(models.TextChoices):
-        PREVIEW = "preview", _("not carried out")
+        PREVIEW = "preview", _("not imported")
         DONE = "done", _("done")
         UNDONE = "undone", _("undone")
 
@@ -369,12 +375,12 @@ class ModerationHit(models.Model):
     action = models.CharField(_("action"), max_length=10, choices=ModerationRule.Action.choices)
     channel = models.CharField(_("channel"), max_length=100)
     choice = models.IntegerField(_("choice"), default=0)
-    offset = models.PositiveBigIntegerField(_("offset"), help_text=_("Characters of the text before the match."))
+    offset = models.PositiveBigIntegerField(_("offset"), help_text=_("The number of characters before the match."))
     before = models.TextField(_("before"), blank=True)
     text = models.TextField(_("matched text"), blank=True)
     after = models.TextField(_("after"), blank=True)
     digest = models.CharField(
-        _("keyed hash"), max_length=64, blank=True, help_text=_("In place of the texts, when they are not kept.")
+        _("keyed hash"), max_length=64, blank=True, help_text=_("Stored instead of the texts if texts are not kept.")
     )
 
     class Meta:

@@ -1,4 +1,4 @@
-"""A file of rules goes into the filter in one piece, and out of it again."""
+"""Imports a file of rules in one transaction, undoes an import, and exports the rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streaming.models import NAMED_BY, Edition, ModerationRule, RuleImport, name
 from streaming.rule_files import COLUMNS, ParsedFile, Refusal, Row, read
 
 Progress = Callable[[int, int], None]
-"""Is told how many rules of how many are in."""
+"""Called with the number of rules written so far and the total."""
 
 CHUNK = 500
 PREVIEW_DAYS = 2
@@ -31,61 +31,61 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A rule that is there already, of which the file says something else."""
+    """An existing rule that the file would change."""
 
     line: int
     rule: int
     row: Row
     differences: dict[str, tuple[Any, Any]]
-    """For each field what it is, and what it would be."""
+    """For each changed field the current and the new value."""
 
 
 @dataclass(slots=True)
 class Comparison:
-    """What a file would do to the filter."""
+    """What an import of a file would do to the rules. All items have their line number."""
 
     added: list[tuple[int, Row]] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
-    same: list[tuple[int, Row]] = field(default_factory=list)
+    unchanged: list[tuple[int, Row]] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
 
-class NotPossible(Exception):
-    """The import was carried out, or undone, already."""
+class AlreadyDone(Exception):
+    """The import was already carried out, or already undone."""
 
 
-def keep(data: bytes, name: str, who: str, defaults: dict[str, Any]) -> RuleImport:
-    """A file that is looked at before it is carried out. Those that nobody carried out are forgotten by and by."""
+def save_preview(data: bytes, name: str, who: str, defaults: dict[str, Any]) -> RuleImport:
+    """Store an uploaded file until it is imported. Older files that were never imported are deleted."""
     old = timezone.now() - timedelta(days=PREVIEW_DAYS)
     RuleImport.objects.filter(state=RuleImport.State.PREVIEW, when__lt=old).delete()
     return RuleImport.objects.create(name=name[:255], who=who, data=zlib.compress(data), defaults=defaults)
 
 
-def reading_of(kept: RuleImport) -> ParsedFile:
-    """FileError if it is no file of rules."""
-    return read(zlib.decompress(bytes(kept.data or b"")) if kept.data else b"", kept.defaults)
+def read_preview(rule_import: RuleImport) -> ParsedFile:
+    """Parse the stored file. FileError if it is not a file of rules."""
+    return read(zlib.decompress(bytes(rule_import.data)) if rule_import.data else b"", rule_import.defaults)
 
 
-def compare(reading: ParsedFile) -> Comparison:
-    comparison = Comparison(refused=reading.refused)
-    for part in _chunks(reading.rows, CHUNK):
-        there = _rules_like(row for _, row in part)
-        for line, row in part:
-            if (found := there.get(row.key)) is None:
+def compare(parsed: ParsedFile) -> Comparison:
+    comparison = Comparison(refused=parsed.refused)
+    for chunk in _chunks(parsed.rows, CHUNK):
+        existing = _existing_rules(row for _, row in chunk)
+        for line, row in chunk:
+            if (found := existing.get(row.key)) is None:
                 comparison.added.append((line, row))
-            elif differences := _differences(found[1], row, reading.columns):
+            elif differences := _differences(found[1], row, parsed.columns):
                 comparison.changed.append(Change(line, found[0], row, differences))
             else:
-                comparison.same.append((line, row))
+                comparison.unchanged.append((line, row))
     return comparison
 
 
-def _rules_like(rows: Iterable[Row]) -> dict[tuple[str, str, str], tuple[int, Row]]:
-    """The rules that are there of these, by what makes them one."""
-    marks = [ModerationRule.fingerprint_of(row.kind, row.pattern) for row in rows]
-    found = ModerationRule.objects.filter(fingerprint__in=marks).values_list("pk", *COLUMNS)
-    there = ((pk, _row(values)) for pk, *values in found)
-    return {row.key: (pk, row) for pk, row in there}
+def _existing_rules(rows: Iterable[Row]) -> dict[tuple[str, str, str], tuple[int, Row]]:
+    """The rules with the same keys as these rows: primary key and current values, by key."""
+    fingerprints = [ModerationRule.fingerprint_of(row.kind, row.pattern) for row in rows]
+    found = ModerationRule.objects.filter(fingerprint__in=fingerprints).values_list("pk", *COLUMNS)
+    existing = ((pk, _row(values)) for pk, *values in found)
+    return {row.key: (pk, row) for pk, row in existing}
 
 
 def _row(values: Sequence[Any]) -> Row:
@@ -97,32 +97,36 @@ def _differences(old: Row, new: Row, columns: Iterable[str]) -> dict[str, tuple[
     return {name: (was, will_be) for name, was, will_be in pairs if was != will_be}
 
 
-def carry_out(kept: RuleImport, user_id: int | None = None, progress: Progress | None = None) -> Comparison:
-    """Adds and changes what the file says, in one transaction. NotPossible if that was done already."""
-    reading = reading_of(kept)
+def carry_out(rule_import: RuleImport, user_id: int | None = None, progress: Progress | None = None) -> Comparison:
+    """Add and change rules as in the file, in one transaction. AlreadyDone if that was done before."""
+    parsed = read_preview(rule_import)
     with transaction.atomic():
-        Edition.bump()  # until the end of the transaction nobody else changes a rule
-        if not RuleImport.objects.filter(pk=kept.pk, state=RuleImport.State.PREVIEW).update(
+        Edition.bump()  # locks: until the end of the transaction nobody else changes a rule
+        if not RuleImport.objects.filter(pk=rule_import.pk, state=RuleImport.State.PREVIEW).update(
             state=RuleImport.State.DONE
         ):
-            raise NotPossible
-        comparison = compare(reading)
-        work = _Work(kept, user_id, len(comparison.added) + len(comparison.changed), progress)
-        for part in _chunks(comparison.added, CHUNK):
-            work.add([row for _, row in part])
+            raise AlreadyDone
+        comparison = compare(parsed)
+        work = _ImportRun(rule_import, user_id, len(comparison.added) + len(comparison.changed), progress)
+        for added in _chunks(comparison.added, CHUNK):
+            work.add([row for _, row in added])
         for changes in _chunks(comparison.changed, CHUNK):
             work.change(changes)
-        kept.state, kept.data = RuleImport.State.DONE, None
-        kept.added, kept.changed, kept.when = len(comparison.added), len(comparison.changed), timezone.now()
-        kept.save()
+        rule_import.state, rule_import.data = RuleImport.State.DONE, None
+        rule_import.added, rule_import.changed, rule_import.when = (
+            len(comparison.added),
+            len(comparison.changed),
+            timezone.now(),
+        )
+        rule_import.save()
     return comparison
 
 
-class _Work:
-    """An import while it is being carried out."""
+class _ImportRun:
+    """An import in progress: writes rules and their history, and reports the progress."""
 
-    def __init__(self, kept: RuleImport, user_id: int | None, total: int, progress: Progress | None) -> None:
-        self._kept = kept
+    def __init__(self, rule_import: RuleImport, user_id: int | None, total: int, progress: Progress | None) -> None:
+        self._kept = rule_import
         self._user_id = user_id
         self._total = total
         self._progress = progress or (lambda done, total: None)
@@ -130,89 +134,91 @@ class _Work:
         self._now = timezone.now()
 
     def add(self, rows: list[Row]) -> None:
-        marks = [ModerationRule.fingerprint_of(row.kind, row.pattern) for row in rows]
+        prints = [ModerationRule.fingerprint_of(row.kind, row.pattern) for row in rows]
         more = {"imported_id": self._kept.pk, "changed": self._now}
-        _insert(
-            ModerationRule, ({**_fields(row), "fingerprint": m, **more} for row, m in zip(rows, marks, strict=True))
-        )
+        pairs = zip(rows, prints, strict=True)
+        _insert(ModerationRule, ({**_fields(row), "fingerprint": fingerprint, **more} for row, fingerprint in pairs))
         if self._user_id is not None:
-            # Found by their marks alone: SQLite would rather go through all that the import has brought so far.
-            found = ModerationRule.objects.filter(fingerprint__in=marks).values_list("pk", "imported_id", *NAMED_BY)
-            made = [(pk, name_of(*named)) for pk, source, *named in found if source == self._kept.pk]
-            self._log(ADDITION, [(pk, name, {"added": {}}) for pk, name in made])
-        self._tell(len(rows))
+            # Filtered by import in Python: in SQL, SQLite would scan all rules of this import instead of the index.
+            found = ModerationRule.objects.filter(fingerprint__in=prints).values_list("pk", "imported_id", *NAMED_BY)
+            added = [(pk, name_of(*named)) for pk, source, *named in found if source == self._kept.pk]
+            self._log(ADDITION, [(pk, name, {"added": {}}) for pk, name in added])
+        self._report(len(rows))
 
     def change(self, changes: list[Change]) -> None:
         rules = ModerationRule.objects.in_bulk([change.rule for change in changes])
         names = sorted({name for change in changes for name in change.differences})
         for change in changes:
             rule = rules[change.rule]
-            self._kept.before.append([rule.pk, {name: _plain(was) for name, (was, _) in change.differences.items()}])
+            self._kept.before.append([rule.pk, {name: _as_json(was) for name, (was, _) in change.differences.items()}])
             for name in change.differences:
                 setattr(rule, name, _fields(change.row)[name])
         for rule in rules.values():
             rule.imported, rule.changed = self._kept, self._now
         _update(rules.values(), [*names, "imported", "changed"])
-        said = {change.rule: {"changed": said_of(change.differences)} for change in changes}
-        self._log(CHANGE, [(pk, str(rule), said[pk]) for pk, rule in rules.items()])
-        self._tell(len(changes))
+        messages = {change.rule: {"changed": change_message(change.differences)} for change in changes}
+        self._log(CHANGE, [(pk, str(rule), messages[pk]) for pk, rule in rules.items()])
+        self._report(len(changes))
 
-    def _tell(self, count: int) -> None:
+    def _report(self, count: int) -> None:
         self._done += count
         self._progress(self._done, self._total)
 
-    def _log(self, flag: int, told: list[tuple[int, str, dict[str, Any]]]) -> None:
+    def _log(self, flag: int, entries: list[tuple[int, str, dict[str, Any]]]) -> None:
         if self._user_id is not None:
-            log(self._user_id, flag, [(pk, name, [what, {"import": self._kept.name}]) for pk, name, what in told])
+            log(self._user_id, flag, [(pk, name, [part, {"import": self._kept.name}]) for pk, name, part in entries])
 
 
 def names_of(rules: Any) -> list[tuple[int, str]]:
-    """What the history calls each of them."""
+    """The primary key and the name in the history of each rule."""
     return [(pk, name_of(*named)) for pk, *named in rules.values_list("pk", *NAMED_BY)]
 
 
-def log(user_id: int, flag: int, told: list[tuple[int, str, list[dict[str, Any]]]]) -> None:
-    """Django's own history of each rule; its own way to write it would need a statement for each."""
-    same = {
+def log(user_id: int, flag: int, entries: list[tuple[int, str, list[dict[str, Any]]]]) -> None:
+    """Write entries (primary key, name, message) to Django's history: one statement instead of one for each rule."""
+    common = {
         "action_time": timezone.now(),
         "user_id": user_id,
         "content_type_id": ContentType.objects.get_for_model(ModerationRule).pk,
         "action_flag": flag,
     }
-    entries = (
-        {"object_id": str(pk), "object_repr": name[:200], "change_message": json.dumps(m)} for pk, name, m in told
+    rows = (
+        {"object_id": str(pk), "object_repr": name[:200], "change_message": json.dumps(message)}
+        for pk, name, message in entries
     )
-    _insert(LogEntry, ({**same, **entry} for entry in entries))
+    _insert(LogEntry, ({**common, **row} for row in rows))
 
 
 def _insert(model: type[Model], rows: Iterable[dict[str, Any]]) -> None:
-    """Rows of a table, by their columns' names: in a fifth of the time that instances of the model would take."""
+    """Insert rows, given by column name: five times as fast as with model instances."""
     columns = [field for field in model._meta.local_concrete_fields if not field.primary_key]
     names = ", ".join(connection.ops.quote_name(str(field.column)) for field in columns)
-    table, places = connection.ops.quote_name(model._meta.db_table), ", ".join(["%s"] * len(columns))
-    prepare = _Preparation()
-    prepared = [[prepare(field, row[field.attname]) for field in columns] for row in rows]
+    table, placeholders = connection.ops.quote_name(model._meta.db_table), ", ".join(["%s"] * len(columns))
+    convert = _ValueConverter()
+    converted = [[convert(field, row[field.attname]) for field in columns] for row in rows]
     insert = f"INSERT INTO {table} ({names}) VALUES"
     with connection.cursor() as cursor:
-        if connection.features.max_query_params:  # SQLite takes few parameters, but is not far away
-            cursor.executemany(f"{insert} ({places})", prepared)
-        elif prepared:
-            cursor.execute(f"{insert} {', '.join([f'({places})'] * len(prepared))}", [*chain.from_iterable(prepared)])
+        if connection.features.max_query_params:  # SQLite limits parameters, but has no network round trip
+            cursor.executemany(f"{insert} ({placeholders})", converted)
+        elif converted:
+            cursor.execute(
+                f"{insert} {', '.join([f'({placeholders})'] * len(converted))}", [*chain.from_iterable(converted)]
+            )
 
 
 def _update(rules: Iterable[ModerationRule], names: Sequence[str]) -> None:
-    """Writes these fields: bulk_update's one statement for many rows takes ten times as long."""
+    """Write these fields of the rules. bulk_update's single statement takes ten times as long."""
     columns: list[Any] = [ModerationRule._meta.get_field(name) for name in names]
-    quote, prepare = connection.ops.quote_name, _Preparation()
-    places = ", ".join(f"{quote(column.column)} = %s" for column in columns)
-    update = f"UPDATE {quote(ModerationRule._meta.db_table)} SET {places} WHERE id = %s"  # noqa: S608 (own names)
-    rows = [[*(prepare(column, getattr(rule, column.attname)) for column in columns), rule.pk] for rule in rules]
+    quote, convert = connection.ops.quote_name, _ValueConverter()
+    placeholders = ", ".join(f"{quote(column.column)} = %s" for column in columns)
+    update = f"UPDATE {quote(ModerationRule._meta.db_table)} SET {placeholders} WHERE id = %s"  # noqa: S608 (own names)
+    rows = [[*(convert(column, getattr(rule, column.attname)) for column in columns), rule.pk] for rule in rules]
     with connection.cursor() as cursor:
         cursor.executemany(update, rows)
 
 
-class _Preparation:
-    """Values as the database takes them. Most are what they are; of the others most are the same again and again."""
+class _ValueConverter:
+    """Converts values for the database. Most need no conversion; the others repeat, so results are cached."""
 
     def __init__(self) -> None:
         self._known: dict[Any, Any] = {}
@@ -226,16 +232,15 @@ class _Preparation:
         return self._known[key]
 
 
-def said_of(differences: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
-    """Old and new values, as the history tells them."""
+def change_message(differences: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
+    """The changed fields with old and new values, for ``change_message`` of Django's history."""
     return {
         "fields": list(differences),
-        "values": {name: [_plain(old), _plain(new)] for name, (old, new) in differences.items()},
+        "values": {name: [_as_json(old), _as_json(new)] for name, (old, new) in differences.items()},
     }
 
 
-def _plain(value: Any) -> Any:
-    """As JSON has it."""
+def _as_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
     return value.isoformat() if hasattr(value, "isoformat") else value
@@ -248,7 +253,7 @@ def _fields(row: Row) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What became of an import's rules: those that somebody has edited since stay as they are."""
+    """The numbers of rules that an undo removed, restored, and rule_import because somebody has edited them since."""
 
     removed: int
     restored: int
@@ -256,15 +261,15 @@ class Undone:
 
 
 def undo(done: RuleImport, user_id: int | None = None) -> Undone:
-    """Takes an import back, in one transaction. NotPossible if there is nothing to take back."""
+    """Undo an import in one transaction. AlreadyDone if it was undone before."""
     with transaction.atomic():
         Edition.bump()
         if not RuleImport.objects.filter(pk=done.pk, state=RuleImport.State.DONE).update(state=RuleImport.State.UNDONE):
-            raise NotPossible
+            raise AlreadyDone
         done.refresh_from_db()
         before = dict(done.before)
         restored = sum(_restore(done, dict(part), user_id) for part in _chunks(before.items(), CHUNK))
-        # An edit of a rule takes it out of its import: see admin.
+        # Rules that were edited since no longer belong to the import: see ModerationRuleAdmin.save_model.
         removed, _ = ModerationRule.objects.filter(imported=done).delete()
     return Undone(removed, restored, kept=done.added + done.changed - removed - restored)
 
@@ -272,7 +277,7 @@ def undo(done: RuleImport, user_id: int | None = None) -> Undone:
 def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int | None) -> int:
     rules = list(ModerationRule.objects.filter(pk__in=before, imported=done))
     names = sorted({name for old in before.values() for name in old})
-    told, now = [], timezone.now()
+    entries, now = [], timezone.now()
     for rule in rules:
         differences = {}
         for name, old in before[rule.pk].items():
@@ -280,15 +285,15 @@ def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int |
             differences[name] = (getattr(rule, name), value)
             setattr(rule, name, value)
         rule.imported, rule.changed = None, now
-        told.append((rule.pk, str(rule), [{"changed": said_of(differences)}]))
+        entries.append((rule.pk, str(rule), [{"changed": change_message(differences)}]))
     _update(rules, [*names, "imported", "changed"])
     if user_id is not None:
-        log(user_id, CHANGE, told)
+        log(user_id, CHANGE, entries)
     return len(rules)
 
 
 def export() -> Iterator[Row]:
-    """All rules as rows, the oldest first."""
+    """All rules as rows, oldest first."""
     found = ModerationRule.objects.order_by("pk").values_list(*COLUMNS)
     return (_row(values) for values in found.iterator(chunk_size=2000))
 

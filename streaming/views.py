@@ -62,7 +62,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
             status, said = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _("These are too many rows at once: choose fewer.")
         case _:
             status, said = HTTPStatus.BAD_REQUEST, _("The server does not understand this request.")
-    return render(request, "admin/streaming/refused.html", {"said": said}, status=status)
+    return render(request, "admin/streaming/refused.html", {"message": said}, status=status)
 
 
 @guarded("GET", everyone=True)

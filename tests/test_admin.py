@@ -51,7 +51,7 @@ def test_the_form_asks_for_no_more_than_that_and_offers_an_enabled_mask(moderato
     form = moderator.get(ADD).context["adminform"].form
 
     assert {name for name, field in form.fields.items() if field.required} == {"pattern", "action"}
-    assert set(form.fields) == {*COLUMNS, "seen"}
+    assert set(form.fields) == {*COLUMNS, "loaded_version"}
     assert (form["action"].value(), form["enabled"].value()) == ("mask", True)
 
 
@@ -116,7 +116,7 @@ def test_a_second_rule_for_a_pattern_and_action_is_refused_with_a_reason(moderat
 
     response = moderator.post(ADD, {"pattern": "darn", "action": "mask", "enabled": "on"})
 
-    assert "There is a rule with this pattern and action already." in response.content.decode()
+    assert "A rule with this pattern and action already exists." in response.content.decode()
     assert rules.count() == 1
 
 
@@ -185,7 +185,7 @@ class TestTheList:
         response = moderator.post(LIST, in_the_list(block, mask, action="mask"))
 
         assert response.status_code == 200
-        assert "There is a rule with this pattern and action already." in response.content.decode()
+        assert "A rule with this pattern and action already exists." in response.content.decode()
         block.refresh_from_db()
         assert block.action == "block"
 
@@ -367,7 +367,7 @@ class TestTwoWhoEditTheSame:
         response = moderator.post(change(rule), as_sent(page, category="mine"))
 
         assert response.status_code == 200
-        assert "bob changed this rule while you were editing it. Nothing is saved yet" in said(response)
+        assert "bob changed this rule while you were editing it. Your changes are not saved yet" in said(response)
         assert "Category: it is now “bob's”." in said(response)
         assert response.context["adminform"].form["category"].value() == "mine", "what was typed is still there"
         rule.refresh_from_db()
@@ -452,7 +452,7 @@ class TestWhatItMatches:
         told = self.check(moderator, pattern="a+b", kind="regex")
 
         assert "A match is cut at 4,096 characters." in told
-        assert "the longest is only bounded by the 4096 that a match has at most." in told
+        assert "the longest is limited only by the maximum of 4096 characters in a match." in told
 
     def test_tells_what_is_wrong(self, moderator: Client) -> None:
         assert "At character 1: the ( is not closed." in self.check(moderator, pattern="(a", kind="regex")
@@ -620,4 +620,4 @@ class TestHits:
         LostHits.objects.create(count=30)
         LostHits.objects.create(count=12)
 
-        assert "42 hits were not recorded while the database was away" in said(moderator.get(self.HITS))
+        assert "42 hits were not recorded while the database was unavailable" in said(moderator.get(self.HITS))

@@ -43,10 +43,10 @@ def test_a_file_is_looked_at_first(moderator: Client) -> None:
 
     told = said(page)
     assert "words.txt, read as a word list in gbk. Nothing is changed yet." in told
-    for count in ("1 would be added", "0 would be changed", "2 are there already", "2 are refused"):
+    for count in ("1 would be added", "0 would be changed", "2 unchanged", "2 are refused"):
         assert count in told
     assert "4 ⟨U+200B⟩ The pattern has only marks and invisible characters, which are not compared." in told
-    assert "5 new It is on line 2 already." in told
+    assert "5 new The same rule is on line 2." in told
     assert rules.count() == 2
 
 
@@ -59,7 +59,7 @@ def test_then_it_is_carried_out_while_a_bar_grows(moderator: Client) -> None:
     told = said(response)
     assert response.streaming
     assert "1234 of 1234" in told
-    assert "Done. Added: 1234, changed: 0, there already: 0, refused: 0." in told
+    assert "Done. Added: 1234, changed: 0, unchanged: 0, refused: 0." in told
     assert rules.filter(category="c", action="mask").count() == 1234
     history = said(moderator.get(f"{LIST}{rules.first().pk}/history/"))  # type: ignore[union-attr]
     assert "ann" in history
@@ -76,18 +76,18 @@ def test_and_undone_with_one_click(moderator: Client) -> None:
 
     done = moderator.post(address, follow=True)
 
-    assert "Removed: 1, restored to what they were before: 1." in said(done)
+    assert "Removed: 1, restored to their previous values: 1." in said(done)
     assert dict(rules.values_list("pattern", "category")) == {"old": "before"}
     assert "undone" in said(done)
-    assert "This import was undone already." in said(moderator.post(address, follow=True))
+    assert "This import was already undone." in said(moderator.post(address, follow=True))
 
 
 def test_is_not_carried_out_twice(moderator: Client) -> None:
     address = send(moderator, b"word").redirect_chain[-1][0]
     said(moderator.post(address))
 
-    assert "This import was carried out already." in said(moderator.get(address, follow=True))
-    assert "This import was carried out already." in said(moderator.post(address, follow=True))
+    assert "This import was already carried out." in said(moderator.get(address, follow=True))
+    assert "This import was already carried out." in said(moderator.post(address, follow=True))
     assert rules.count() == 1
 
 
@@ -107,7 +107,7 @@ def test_an_edit_takes_a_rule_out_of_its_import(moderator: Client) -> None:
     moderator.post(f"{LIST}{rule.pk}/change/", {"pattern": "one", "action": "block", "enabled": "on"})
     done = moderator.post(f"{IMPORT}{RuleImport.objects.get().pk}/undo/", follow=True)
 
-    assert "Edited since, or deleted, and left as they are: 1." in said(done)
+    assert "Not undone because they were edited or deleted since: 1." in said(done)
     assert [(rule.pattern, rule.action) for rule in rules.all()] == [("one", "block")]
 
 
@@ -131,9 +131,9 @@ class TestWhatIsWrong:
             (b"x" * 50_000_000, "The file has 50 MB; at most 20 MB can be read."),
             (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "Line 2: This is not a text file."),
             ("坏话\n".encode() * 9 + b"\xff\xfe", "Line 10: The byte 0xFF is not UTF-8. Save the file as UTF-8."),
-            (b"pattern,colour\na,b\n", "Line 1: The column “colour” is not known."),
-            (b'pattern\n"a\nb\n', "Line 3: It is not CSV from here on"),
-            (b'{"name": ', "Line 1: It begins like JSON, but is none"),
+            (b"pattern,colour\na,b\n", "Line 1: Unknown column “colour”."),
+            (b'pattern\n"a\nb\n', "Line 3: This is not valid CSV"),
+            (b'{"name": ', "Line 1: This is not valid JSON"),
             ("", "Choose a file, or paste the words below."),
             ("   \n", "Choose a file, or paste the words below."),
         ],
@@ -148,7 +148,7 @@ class TestWhatIsWrong:
     def test_with_a_word_is_told_with_its_line(self, moderator: Client) -> None:
         page = send(moderator, "ok\n" + "x" * 1_000_000 + "\nfine")
 
-        assert "The pattern has 1000000 characters; at most 4096 are possible." in said(page)
+        assert "The pattern has 1000000 characters; the maximum is 4096." in said(page)
         assert "2 would be added" in said(page)
 
     def test_with_an_empty_file_is_that_there_is_nothing(self, moderator: Client) -> None:

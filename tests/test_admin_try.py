@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.admin import trial
-from streaming.admin.trying import MAX_TEXT
+from streaming.admin.try_page import MAX_TEXT
 from streaming.models import ModerationRule
 from streaming.moderation import Moderator, Rule, RuleSet, Text
 
@@ -37,27 +37,27 @@ class TestATrial:
         assert [(hit.number, hit.rule.id, hit.text) for hit in done.hits] == [
             *((1, 1, "DARN"), (2, 6, "DARN heck"), (3, 3, "aab"), (4, 4, "drop")),
         ]
-        assert [(each.text, each.hits) for each in done.written] == [
+        assert [(each.text, each.hits) for each in done.original] == [
             *(("oh ", ()), ("DARN", (1, 2)), (" heck", (2,)), (", ", ())),
             *(("aab", (3,)), (" ", ()), ("drop", (4,)), (".", ())),
         ]
-        assert "".join(each.text for each in done.shown) == "oh •••• heck, [ab] ."
-        assert [(each.text, each.hits) for each in done.shown if each.hits] == [("••••", (1,)), ("[ab]", (3,))]
+        assert "".join(each.text for each in done.moderated) == "oh •••• heck, [ab] ."
+        assert [(each.text, each.hits) for each in done.moderated if each.hits] == [("••••", (1,)), ("[ab]", (3,))]
 
     def test_tells_what_left_and_what_was_held_after_each_piece(self) -> None:
         done = trial.run(RuleSet([Rule(1, "darn")]), "a darn", 2)
 
-        assert [(step.fed, step.shown, step.held) for step in done.steps] == [
+        assert [(step.fed, step.sent, step.held) for step in done.steps] == [
             *(("a ", "a ", ""), ("da", "", "da"), ("rn", "••••", "")),
         ]
-        assert done.most_held == 2
+        assert done.max_held == 2
 
     def test_ends_where_a_block_does(self) -> None:
         done = trial.run(RULES, "go on, stop here, darn", 3)
 
         assert done.blocked
         assert done.blocked.text == "stop"
-        assert "".join(each.text for each in done.shown) == "go on, "
+        assert "".join(each.text for each in done.moderated) == "go on, "
         assert done.pieces == 4
 
     def test_lists_only_so_many_steps(self) -> None:
@@ -70,9 +70,9 @@ class TestATrial:
         done, moderator = trial.run(RULES, text, cut), Moderator(RULES)
 
         expected = "".join(each.text for each in [*moderator.feed(text), *moderator.finish()] if isinstance(each, Text))
-        assert "".join(each.text for each in done.shown) == expected
-        assert "".join(step.shown for step in done.steps) == expected
-        assert "".join(each.text for each in done.written) == text
+        assert "".join(each.text for each in done.moderated) == expected
+        assert "".join(step.sent for step in done.steps) == expected
+        assert "".join(each.text for each in done.original) == text
 
 
 def said(response: Any) -> str:
@@ -80,7 +80,7 @@ def said(response: Any) -> str:
 
 
 def shown(response: Any) -> str:
-    return "".join(each.text for each in response.context["trial"].shown)
+    return "".join(each.text for each in response.context["trial"].moderated)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -111,7 +111,7 @@ class TestThePage:
         page = moderator.post(TRY, {"rule": one.pk, "which": "chosen", "text": "one two", "cut": "2"})
 
         assert shown(page) == "••• two"
-        assert "the chosen ones (1)" in said(page)
+        assert "the selected rules (1)" in said(page)
 
     def test_tries_the_one_in_the_form_that_is_not_saved(self, moderator: Client) -> None:
         rules.create(pattern="darn")
@@ -171,7 +171,7 @@ def test_the_list_says_which_rule_keeps_the_last_changes_from_being_in_force(mod
     wrong = rules.create(pattern="(a", kind="regex")  # past the form, which would refuse it
     page = moderator.get(LIST)
 
-    assert "The last changes are not in force" in said(page)
+    assert "The latest changes are not in effect" in said(page)
     assert f"Rule {wrong.pk}: At character 1: the ( is not closed." in said(page)
     wrong.delete()
     assert "not in force" not in said(moderator.get(LIST))

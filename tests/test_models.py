@@ -87,7 +87,7 @@ def test_one_pattern_has_one_rule_for_each_action() -> None:
     rules.create(pattern="darn")
 
     ModerationRule(pattern="darn", action="block").full_clean()
-    with pytest.raises(ValidationError, match="There is a rule with this pattern and action already"):
+    with pytest.raises(ValidationError, match="A rule with this pattern and action already exists"):
         ModerationRule(pattern="darn").full_clean()
 
 
@@ -110,7 +110,7 @@ def test_rules_of_the_first_days_keep_what_they_said() -> None:
         ("darn", "block", "literal"),
     ]
     assert {rule.fingerprint for rule in rules.all()} == {ModerationRule.fingerprint_of("literal", "darn")}
-    with pytest.raises(ValidationError, match="There is a rule with this pattern and action already"):
+    with pytest.raises(ValidationError, match="A rule with this pattern and action already exists"):
         ModerationRule(pattern="darn").full_clean()
 
 

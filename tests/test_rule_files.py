@@ -50,7 +50,7 @@ class TestAWordList:
         reading = read(b"a\nb\na\n")
 
         assert patterns(reading) == ["a", "b"]
-        assert refused(reading) == [(3, "It is on line 1 already.")]
+        assert refused(reading) == [(3, "The same rule is on line 1.")]
 
     def test_is_empty_without_a_word(self) -> None:
         assert read(b"").rows == read(b"# nothing\n\n").rows == []
@@ -96,12 +96,12 @@ class TestCsv:
         ("row", "reason"),
         [
             (",literal,mask,,", "The pattern is empty."),
-            ("a,word,mask,,", "kind: “word” is none of literal, regex."),
-            ("a,literal,hide,,", "action: “hide” is none of mask, replace, drop, block, flag, allow."),
+            ("a,word,mask,,", "kind: “word” is not one of literal, regex."),
+            ("a,literal,hide,,", "action: “hide” is not one of mask, replace, drop, block, flag, allow."),
             ("a,literal,mask,high,", "priority: “high” is not a whole number."),
-            ("a,literal,mask,99999999999,", "The priority is too large."),
+            ("a,literal,mask,99999999999,", "The priority is out of range."),
             ("a,literal,mask,,tomorrow", "valid_until: “tomorrow” is not a time like 2026-01-31 18:00."),
-            ("a,literal,mask,,,,", "There are 7 cells, but 5 columns."),
+            ("a,literal,mask,,,,", "There are 7 cells but only 5 columns."),
             ("(a,regex,mask,,", "At character 1: the ( is not closed."),
             (
                 "(a)\\1,regex,mask,,",
@@ -112,7 +112,7 @@ class TestCsv:
                 "It begins with an unbounded gap, so all text would be held back; leave the gap out: a match may begin "
                 "anywhere.",
             ),
-            ("x" * 5000 + ",literal,mask,,", "The pattern has 5000 characters; at most 4096 are possible."),
+            ("x" * 5000 + ",literal,mask,,", "The pattern has 5000 characters; the maximum is 4096."),
         ],
     )
     def test_names_what_is_wrong_and_where_and_reads_the_rest(self, row: str, reason: str) -> None:
@@ -124,18 +124,18 @@ class TestCsv:
     def test_says_so_if_a_rule_would_never_hold(self) -> None:
         reading = read(b"pattern,valid_from,valid_until\na,2026-02-01,2026-01-01\n")
 
-        assert refused(reading) == [(2, "valid_until is not after valid_from: the rule would never hold.")]
+        assert refused(reading) == [(2, "valid_until has to be later than valid_from.")]
 
     def test_says_which_line_said_something_else_of_the_same(self) -> None:
         reading = read(b"pattern,category\na,one\na,two\na,one\n")
 
-        assert refused(reading) == [(3, "Line 2 says otherwise of it."), (4, "It is on line 2 already.")]
+        assert refused(reading) == [(3, "Line 2 has the same pattern with other values."), (4, "The same rule is on line 2.")]
 
     @pytest.mark.parametrize(
         ("text", "line", "words"),
         [
-            ("pattern,colour\n", 1, "The column “colour” is not known. There are: pattern, kind,"),
-            ("pattern,note,note\n", 1, "The column “note” is there twice."),
+            ("pattern,colour\n", 1, "Unknown column “colour”. There are: pattern, kind,"),
+            ("pattern,note,note\n", 1, "The column “note” appears twice."),
             ('pattern\na\n"b\nc\n', 4, "Is a quotation mark not closed?"),
             ("pattern\n" + "x" * 1_000_000 + "\n", 2, "field larger than field limit"),
         ],
@@ -201,12 +201,12 @@ class TestAutoMod:
             json.dumps({"name": "Presets", "trigger_type": 4, "trigger_metadata": {"presets": [1]}}).encode()
         )
 
-        assert refused(reading) == [(1, "A rule of Discord's of the kind “keyword_preset” has no words of its own.")]
+        assert refused(reading) == [(1, "Discord rules of the type “keyword_preset” contain no words.")]
 
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ("{\n  oops", "It begins like JSON, but is none"),
+            ("{\n  oops", "This is not valid JSON"),
             ("[1, 2]", "not what Discord"),
             ("[" * 100_000, "too deep"),
         ],

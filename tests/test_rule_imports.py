@@ -16,8 +16,8 @@ from hypothesis.extra.django import TestCase
 
 from streaming import rule_imports
 from streaming.models import ModerationRule, RuleImport
-from streaming.rule_files import Row, read, write_csv
-from streaming.rule_imports import NotPossible, carry_out, compare, export, keep, undo
+from streaming.rule_files import Row, find_problem, read, write_csv
+from streaming.rule_imports import AlreadyDone, carry_out, compare, export, save_preview, undo
 from tests.test_rule_files import ROWS
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +26,7 @@ rules = ModerationRule.objects
 
 
 def bring(text: str, user: User | None = None, **defaults: Any) -> RuleImport:
-    kept = keep(text.encode(), "words.txt", "ann", defaults)
+    kept = save_preview(text.encode(), "words.txt", "ann", defaults)
     carry_out(kept, user.pk if user else None)
     return kept
 
@@ -44,7 +44,7 @@ def test_tells_what_would_be_added_changed_or_is_there_and_what_is_refused() -> 
     comparison = compare(read(text.encode()))
 
     assert [(line, row.pattern) for line, row in comparison.added] == [(2, "new")]
-    assert [(line, row.pattern) for line, row in comparison.same] == [(3, "same")]
+    assert [(line, row.pattern) for line, row in comparison.unchanged] == [(3, "same")]
     assert [(each.line, each.differences) for each in comparison.changed] == [(4, {"category": ("c", "d")})]
     assert [(each.line, each.reason) for each in comparison.refused] == [(5, "The pattern is empty.")]
     assert rules.count() == 2
@@ -66,12 +66,12 @@ def test_is_carried_out_once() -> None:
         ("two", "block", "c"),
     }
     assert (kept.state, kept.added, kept.changed, kept.data) == ("done", 2, 0, None)
-    with pytest.raises(NotPossible):
+    with pytest.raises(AlreadyDone):
         carry_out(kept)
 
 
 def test_is_carried_out_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = keep(b"\n".join(b"word %d" % number for number in range(1200)), "words.txt", "ann", {})
+    kept = save_preview(b"\n".join(b"word %d" % number for number in range(1200)), "words.txt", "ann", {})
 
     def fail(done: int, total: int) -> None:
         assert total == 1200
@@ -87,7 +87,7 @@ def test_is_carried_out_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_tells_how_far_it_is() -> None:
-    kept = keep(b"\n".join(b"word %d" % number for number in range(1200)), "words.txt", "ann", {})
+    kept = save_preview(b"\n".join(b"word %d" % number for number in range(1200)), "words.txt", "ann", {})
     told = []
 
     carry_out(kept, progress=lambda done, total: told.append((done, total)))
@@ -124,7 +124,7 @@ class TestUndone:
         assert [*export()] == before
         done.refresh_from_db()
         assert done.state == "undone"
-        with pytest.raises(NotPossible):
+        with pytest.raises(AlreadyDone):
             undo(done)
 
     def test_it_leaves_alone_what_was_edited_since(self) -> None:
@@ -150,24 +150,24 @@ class TestUndone:
 
 class TestExport(TestCase):
     @settings(max_examples=20, deadline=None)
-    @given(ROWS)
+    @given(ROWS.filter(lambda row: not find_problem(row)))
     def test_what_is_exported_is_imported_again_as_it_was(self, row: Row) -> None:
         rules.all().delete()
-        carry_out(keep("".join(write_csv([row])).encode("utf-8-sig"), "", "", {}))
+        carry_out(save_preview("".join(write_csv([row])).encode("utf-8-sig"), "", "", {}))
 
         data = "".join(write_csv(export())).encode("utf-8-sig")
 
         assert [*export()] == [row]
         found = compare(read(data))
-        assert [len(found.same), found.changed, found.added, found.refused] == [1, [], [], []]
+        assert [len(found.unchanged), found.changed, found.added, found.refused] == [1, [], [], []]
 
 
 def test_previews_are_forgotten_after_two_days() -> None:
-    old = keep(b"a", "old.txt", "ann", {})
+    old = save_preview(b"a", "old.txt", "ann", {})
     RuleImport.objects.filter(pk=old.pk).update(when="2020-01-01T00:00Z")
     done = bring("b")
 
-    keep(b"c", "new.txt", "ann", {})
+    save_preview(b"c", "new.txt", "ann", {})
 
     assert {kept.name for kept in RuleImport.objects.all()} == {"new.txt", done.name}
 
@@ -209,7 +209,7 @@ class TestTheCommand:
         [
             (lambda file: file.unlink(), "words.csv cannot be read: No such file or directory"),
             (lambda file: file.write_bytes(b"a\n\0"), "words.csv, line 2: This is not a text file"),
-            (lambda file: file.write_text("pattern,colour"), "words.csv, line 1: The column “colour” is not known"),
+            (lambda file: file.write_text("pattern,colour"), "words.csv, line 1: Unknown column “colour”"),
         ],
     )
     def test_says_what_is_wrong_with_a_file(self, file: Path, make: Callable[[Path], Any], words: str) -> None:

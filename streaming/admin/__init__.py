@@ -1,4 +1,4 @@
-"""How moderators edit, try, import and watch rules."""
+"""The admin pages for moderators: edit rules, try them on a text, import files, read the hits."""
 
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _

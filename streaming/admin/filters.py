@@ -1,4 +1,4 @@
-"""Filters of lists, whose values are what strangers wrote."""
+"""List filters for fields whose values are untrusted text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streaming.visible_text import visible
 
 
 class VisibleValuesFilter(admin.AllValuesFieldListFilter):
-    """Each value there is, in characters that can be seen."""
+    """Lists all values of a field, with invisible characters made visible."""
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         for choice in super().choices(changelist):

@@ -1,4 +1,4 @@
-"""The forms in which rules are edited: two who edit the same are told of each other, and nothing is lost."""
+"""The forms for editing rules. They detect concurrent edits, so that no moderator overwrites another's unnoticed."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _DEFAULTS = {
 
 
 def last_editor(rule: ModerationRule) -> str:
-    """Who changed it last, as far as the history knows."""
+    """The username of the last entry in the rule's history; empty if there is none."""
     kind = ContentType.objects.get_for_model(ModerationRule)
     entry = LogEntry.objects.filter(content_type=kind, object_id=str(rule.pk)).select_related("user").first()
     return entry.user.get_username() if entry else ""
 
 
-def shown(rule: ModerationRule, name: str, value: Any) -> str:
-    """A field's value, as a person reads it."""
+def display_value(name: str, value: Any) -> str:
+    """The value of a rule's field as text for a person."""
     field: Any = ModerationRule._meta.get_field(name)
     if value in (None, "", [], ()):
         return "–"
@@ -43,12 +43,12 @@ def shown(rule: ModerationRule, name: str, value: Any) -> str:
     if field.choices:
         return str(dict(field.flatchoices).get(value, value))
     if isinstance(value, list | tuple):
-        return ", ".join(isolated(str(each)) for each in value)
+        return ", ".join(isolated(str(item)) for item in value)
     return isolated(str(value))
 
 
 class UpstreamsField(forms.MultipleChoiceField):
-    """The upstreams of the settings, and those that rules name all the same."""
+    """A choice of the upstreams in the settings, and of any others that the rule already names."""
 
     widget = forms.CheckboxSelectMultiple
 
@@ -63,12 +63,14 @@ class UpstreamsField(forms.MultipleChoiceField):
 
 
 class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
-    """One rule. ``seen`` is its last change when the form was made: whoever saves has seen no later one."""
+    """The form of one rule. ``loaded_version`` is the rule's ``changed`` when the form was rendered."""
 
     upstreams = UpstreamsField(
-        label=gettext_lazy("Upstreams"), required=False, help_text=gettext_lazy("None chosen: all of them.")
+        label=gettext_lazy("Upstreams"),
+        required=False,
+        help_text=gettext_lazy("If none is chosen, the rule applies to all."),
     )
-    seen = forms.CharField(widget=forms.HiddenInput, required=False)
+    loaded_version = forms.CharField(widget=forms.HiddenInput, required=False)
 
     class Meta:
         model = ModerationRule
@@ -80,8 +82,8 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "seen" in self.fields:
-            self.fields["seen"].initial = self.instance.changed.isoformat() if self.instance.pk else ""
+        if "loaded_version" in self.fields:
+            self.fields["loaded_version"].initial = self.instance.changed.isoformat() if self.instance.pk else ""
         if "upstreams" in self.fields:
             self.fields["upstreams"].add_choices(self.instance.upstreams)  # type: ignore[attr-defined]
         if "replacement" in self.fields:
@@ -90,17 +92,17 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
             if name in self.fields:
                 self.fields[name].widget.attrs["dir"] = "auto"
         for name in ("valid_from", "valid_until"):
-            # Django's two inputs stand beside one label, which is that of neither.
+            # Django renders two inputs, date and time, beside one label that belongs to neither.
             widget = self.fields[name].widget if name in self.fields else None
-            for part, said in zip(getattr(widget, "widgets", ()), (_("Date"), _("Time")), strict=False):
-                part.attrs["aria-label"] = f"{self.fields[name].label}: {said}"
+            for part, message in zip(getattr(widget, "widgets", ()), (_("Date"), _("Time")), strict=False):
+                part.attrs["aria-label"] = f"{self.fields[name].label}: {message}"
         for name in _DEFAULTS:
             # A pattern and an action alone make a rule.
             if name in self.fields:
                 self.fields[name].required = False
 
     def clean_pattern(self) -> str:
-        # As texts have it; a browser sends the ends of a field's lines in its own way.
+        # Browsers send line breaks as \r\n; the text of an LLM has \n.
         return str(self.cleaned_data["pattern"]).replace("\r\n", "\n")
 
     def clean(self) -> dict[str, Any]:
@@ -108,42 +110,45 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         for name, value in _DEFAULTS.items():
             if name in self.fields and values.get(name) in (None, ""):
                 values[name] = value
-        if self.instance.pk and values.get("seen"):
-            self._check_nobody_else_changed_it(values)
+        if self.instance.pk and values.get("loaded_version"):
+            self._check_not_changed_since(values)
         return values
 
-    def _check_nobody_else_changed_it(self, values: dict[str, Any]) -> None:
+    def _check_not_changed_since(self, values: dict[str, Any]) -> None:
         now = ModerationRule.objects.select_for_update().filter(pk=self.instance.pk).first()
-        if now is None or now.changed.isoformat() == values["seen"]:
+        if now is None or now.changed.isoformat() == values["loaded_version"]:
             return
-        _say_instead(self, "seen", now.changed.isoformat())
-        raise ValidationError([_conflict(now), *_theirs(now, values, self.fields)])
+        _override_data(self, "loaded_version", now.changed.isoformat())
+        raise ValidationError([_conflict_message(now), *_current_values(now, values, self.fields)])
 
 
-def _say_instead(form: Any, name: str, value: str) -> None:
-    """What the form has in this field when it is shown again."""
+def _override_data(form: Any, name: str, value: str) -> None:
+    """Set the value that this field has when the form is shown again."""
     form.data = form.data.copy()
     form.data[name] = value
 
 
-def _conflict(now: ModerationRule) -> str:
-    who = last_editor(now) or _("Somebody else")
-    said = _(
-        "{who} changed this rule while you were editing it. Nothing is saved yet: save again to put yours in place."
+def _conflict_message(now: ModerationRule) -> str:
+    who = last_editor(now) or _("Another moderator")
+    message = _(
+        "{who} changed this rule while you were editing it. Your changes are not saved yet. "
+        "Save again to overwrite theirs."
     )
-    return format_html(said, who=who)
+    return format_html(message, who=who)
 
 
-def _theirs(now: ModerationRule, values: dict[str, Any], fields: Any) -> list[str]:
-    """What it is now, where that is not what the form says."""
+def _current_values(now: ModerationRule, values: dict[str, Any], fields: Any) -> list[str]:
+    """A sentence for each field whose value in the database differs from the form."""
     differing = [name for name in fields if name in COLUMNS and name in values and values[name] != getattr(now, name)]
     labels = {name: str(fields[name].label or name) for name in differing}
-    said = _("{label}: it is now “{value}”.")
-    return [format_html(said, label=labels[name], value=shown(now, name, getattr(now, name))) for name in differing]
+    message = _("{label}: it is now “{value}”.")
+    return [
+        format_html(message, label=labels[name], value=display_value(name, getattr(now, name))) for name in differing
+    ]
 
 
-class SeenWidget(forms.HiddenInput):
-    """When a row was changed, to read; and what it was when the list was made, to send along."""
+class LoadedVersionWidget(forms.HiddenInput):
+    """Shows when a row was last changed; a hidden input holds the row's state when the list was rendered."""
 
     is_hidden = False
 
@@ -156,9 +161,9 @@ class SeenWidget(forms.HiddenInput):
 
 
 class RuleListForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A rule in the list. A row that its moderator left alone is left alone, whatever others did to it meanwhile."""
+    """A rule in the list. Rows that the moderator did not edit are not saved, even if others changed them meanwhile."""
 
-    changed = forms.CharField(widget=SeenWidget, required=False)
+    changed = forms.CharField(widget=LoadedVersionWidget, required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -168,18 +173,18 @@ class RuleListForm(forms.ModelForm):  # type: ignore[type-arg]
         values = [getattr(rule, name) for name in self._meta.fields or ()]
         return json.dumps([rule.changed.isoformat() if rule.changed else "", *values])
 
-    def _seen(self) -> list[Any]:
+    def _loaded_state(self) -> list[Any]:
         try:
             return list(json.loads(self["changed"].data or "[]"))
         except (ValueError, TypeError):
             return []
 
     def has_changed(self) -> bool:
-        seen = self._seen()
-        if seen[1:]:
+        loaded_version = self._loaded_state()
+        if loaded_version[1:]:
             names = list(self._meta.fields or ())
             given = [self.fields[name].to_python(self[name].data) for name in names]
-            return given != seen[1:]
+            return given != loaded_version[1:]
         return super().has_changed()
 
     @property
@@ -188,11 +193,11 @@ class RuleListForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
-        seen = self._seen()
-        if seen and self.has_changed():
+        loaded_version = self._loaded_state()
+        if loaded_version and self.has_changed():
             now = ModerationRule.objects.select_for_update().filter(pk=self.instance.pk).first()
-            if now is not None and now.changed.isoformat() != seen[0]:
-                # Told once: who saves again has seen what it is now.
-                _say_instead(self, self.add_prefix("changed"), self._state(now))
-                raise ValidationError([_conflict(now), *_theirs(now, values, self.fields)])
+            if now is not None and now.changed.isoformat() != loaded_version[0]:
+                # Warn once: saving again, with the new version in the form, succeeds.
+                _override_data(self, self.add_prefix("changed"), self._state(now))
+                raise ValidationError([_conflict_message(now), *_current_values(now, values, self.fields)])
         return values

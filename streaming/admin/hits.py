@@ -1,4 +1,4 @@
-"""The hits: what the rules met, day by day, to look at only."""
+"""The read-only list of hits, with a chart of the last days and the rules with the most hits."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _lost() -> dict[str, Any]:
 
 
 def _top(hits: Any) -> Iterator[dict[str, Any]]:
-    """The rules with the most hits of those that are listed, and which of them are still there."""
+    """The rules with the most hits among those listed; ``address`` is empty for rules that were deleted."""
     found = list(hits.values("rule", "pattern", "action").annotate(n=Count("pk")).order_by("-n", "pattern")[:TOP])
     there = set(ModerationRule.objects.filter(pk__in=[row["rule"] for row in found]).values_list("pk", flat=True))
     most = max((row["n"] for row in found), default=1)
@@ -119,7 +119,7 @@ def _top(hits: Any) -> Iterator[dict[str, Any]]:
 
 
 def _short(action: str) -> str:
-    """The word for an action, without what it means."""
+    """The name of an action without its explanation."""
     label = str(dict(ModerationRule.Action.choices).get(action, action))
     return label.partition(":")[0].partition("：")[0]
 
@@ -134,7 +134,7 @@ class _Bar:
 
 
 class _Chart:
-    """Hits of each of the last days, as bars of a picture that is 600 by 120."""
+    """Hits on each of the last days, as the bars of an SVG of 600 by 120 units."""
 
     WIDTH, HEIGHT, STEP = 600, 100, 20
 

@@ -1,4 +1,4 @@
-"""Import and export: a file is looked at, carried out while a bar grows, and undone with one click."""
+"""The pages for import (preview, progress bar, undo) and export."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from streaming import rule_files, rule_imports
-from streaming.admin.forms import shown
+from streaming.admin.forms import display_value
 from streaming.gc_pauses import no_long_pauses
 from streaming.models import ModerationRule, RuleImport
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-SHOWN = 100
-"""Rules of each kind that the preview lists."""
+PREVIEW_ROWS = 100
+"""How many added, changed and refused rules the preview lists."""
 
 RECENT = 10
 POLL_SECONDS = 0.1
 
 
 class ImportForm(forms.Form):
-    """A file, or text; and what holds for the rules of which it does not say so."""
+    """A file or text, and the action and category of rules for which it gives none."""
 
     file = forms.FileField(label=_("File"), required=False, allow_empty_file=True)
     text = forms.CharField(
@@ -54,9 +54,9 @@ class ImportForm(forms.Form):
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]
         if file and file.size > rule_files.MAX_BYTES:
-            said = gettext("The file has %(size)d MB; at most %(most)d MB can be read.")
+            message = gettext("The file has %(size)d MB; at most %(most)d MB can be read.")
             sizes = {"size": -(-file.size // 1_000_000), "most": rule_files.MAX_BYTES // 1_000_000}
-            raise forms.ValidationError(said % sizes)
+            raise forms.ValidationError(message % sizes)
         return file
 
     def clean(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class ImportForm(forms.Form):
 
     @property
     def content(self) -> tuple[bytes, str]:
-        """What was sent, and what it is called."""
+        """The uploaded bytes and their name."""
         if file := self.cleaned_data["file"]:
             return file.read(), file.name
         return self.cleaned_data["text"].encode(), gettext("pasted text")
@@ -78,19 +78,19 @@ class ImportForm(forms.Form):
 
 
 class ImportPages(_Base):
-    """The pages for it. Import needs the permission to add and to change rules; export, that to see them."""
+    """The pages. Import needs the permissions to add and to change rules; export, the permission to view them."""
 
     def get_urls(self) -> list[Any]:
         def page(address: str, view: Any, name: str) -> Any:
             return path(address, self.admin_site.admin_view(view), name=f"streaming_moderationrule_{name}")
 
-        own = [
+        pages = [
             page("import/", self.import_view, "import"),
             page("import/<int:pk>/", self.preview_view, "import_preview"),
             page("import/<int:pk>/undo/", self.undo_view, "import_undo"),
             page("export/", self.export_view, "export"),
         ]
-        return [*own, *super().get_urls()]
+        return [*pages, *super().get_urls()]
 
     def _check_may_import(self, request: HttpRequest) -> None:
         if not self.has_import_permission(request):
@@ -111,8 +111,10 @@ class ImportPages(_Base):
             try:
                 with no_long_pauses():
                     rule_files.read(data, form.defaults)
-                kept = rule_imports.keep(data, name, request.user.get_username(), form.defaults)
-                return HttpResponseRedirect(reverse("admin:streaming_moderationrule_import_preview", args=[kept.pk]))
+                rule_import = rule_imports.save_preview(data, name, request.user.get_username(), form.defaults)
+                return HttpResponseRedirect(
+                    reverse("admin:streaming_moderationrule_import_preview", args=[rule_import.pk])
+                )
             except rule_files.FileError as error:
                 where = gettext("Line %d: ") % error.line if error.line else ""
                 form.add_error("file" if form.cleaned_data["file"] else "text", f"{where}{error}")
@@ -125,30 +127,30 @@ class ImportPages(_Base):
 
     def preview_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         self._check_may_import(request)
-        kept = RuleImport.objects.filter(pk=pk).first()
-        if kept is None:
+        rule_import = RuleImport.objects.filter(pk=pk).first()
+        if rule_import is None:
             raise Http404
-        if kept.state != RuleImport.State.PREVIEW:
-            self.message_user(request, gettext("This import was carried out already."), messages.WARNING)
+        if rule_import.state != RuleImport.State.PREVIEW:
+            self.message_user(request, gettext("This import was already carried out."), messages.WARNING)
             return HttpResponseRedirect(reverse("admin:streaming_moderationrule_import"))
         if request.method == "POST":
-            return self._carried_out(request, kept)
+            return self._start_import(request, rule_import)
         with no_long_pauses():
-            reading = rule_imports.reading_of(kept)
-            comparison = rule_imports.compare(reading)
-        context = {"kept": kept, "reading": reading, "comparison": comparison, "shown": SHOWN}
-        context |= _listed(comparison)
-        context["form"] = _FORMS[reading.file_format]
-        return self._page(request, "import_preview.html", gettext("Look before you import"), **context)
+            parsed = rule_imports.read_preview(rule_import)
+            comparison = rule_imports.compare(parsed)
+        context = {"rule_import": rule_import, "parsed": parsed, "comparison": comparison, "max_rows": PREVIEW_ROWS}
+        context |= _preview_lists(comparison)
+        context["file_format"] = _FORMAT_NAMES[parsed.file_format]
+        return self._page(request, "import_preview.html", gettext("Import preview"), **context)
 
-    def _carried_out(self, request: HttpRequest, kept: RuleImport) -> HttpResponseBase:
-        """A page that is sent while the work is done: each step brings another bar, and the last one is seen."""
+    def _start_import(self, request: HttpRequest, rule_import: RuleImport) -> HttpResponseBase:
+        """A page that is streamed during the import: each step appends a bar, and CSS hides all but the last."""
         page = {**self.admin_site.each_context(request), "opts": self.opts, "title": gettext("Import rules")}
-        context = {**page, "kept": kept, "media": self.media, "marker": _MARKER}
-        whole = render_to_string("admin/streaming/moderationrule/import_progress.html", context, request)
-        job = _Job(kept, request.user.pk)
+        context = {**page, "rule_import": rule_import, "media": self.media, "marker": _MARKER}
+        page_html = render_to_string("admin/streaming/moderationrule/import_progress.html", context, request)
+        job = _ImportThread(rule_import, request.user.pk)
         job.start()
-        response = StreamingHttpResponse(_progress_page(whole, job))
+        response = StreamingHttpResponse(_progress_page(page_html, job))
         response["Cache-Control"] = "no-store"
         response["X-Accel-Buffering"] = "no"
         response["Content-Encoding"] = "identity"
@@ -162,56 +164,55 @@ class ImportPages(_Base):
         if request.method == "POST" and done:
             try:
                 undone = rule_imports.undo(done, request.user.pk)
-            except rule_imports.NotPossible:
-                self.message_user(request, gettext("This import was undone already."), messages.WARNING)
+            except rule_imports.AlreadyDone:
+                self.message_user(request, gettext("This import was already undone."), messages.WARNING)
             else:
-                self.message_user(request, _said(undone), messages.SUCCESS)
+                self.message_user(request, _undo_message(undone), messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:streaming_moderationrule_import"))
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        # With a BOM, by which Excel knows that it is UTF-8.
+        # With a BOM, from which Excel recognizes UTF-8.
         lines: Iterator[str] = rule_files.write_csv(rule_imports.export())
         response = HttpResponse("\ufeff" + "".join(lines), content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="rules-{timezone.now():%Y-%m-%d}.csv"'
         return response
 
 
-_RULE = ModerationRule()
-_FORMS = {"words": _("a word list"), "csv": "CSV", "automod": "Discord AutoMod"}
+_FORMAT_NAMES = {"words": _("a word list"), "csv": "CSV", "automod": "Discord AutoMod"}
 
 
-def _listed(comparison: rule_imports.Comparison) -> dict[str, Any]:
-    """The first of each kind, as a person reads them."""
+def _preview_lists(comparison: rule_imports.Comparison) -> dict[str, Any]:
+    """The first items of each kind, with values as text for a person."""
     added = [
-        (line, row, shown(_RULE, "kind", row.kind), shown(_RULE, "action", row.action))
-        for line, row in comparison.added[:SHOWN]
+        (line, row, display_value("kind", row.kind), display_value("action", row.action))
+        for line, row in comparison.added[:PREVIEW_ROWS]
     ]
-    changed = [(change, list(_labelled(change.differences))) for change in comparison.changed[:SHOWN]]
-    return {"added": added, "changed": changed, "refused": comparison.refused[:SHOWN]}
+    changed = [(change, list(_labelled(change.differences))) for change in comparison.changed[:PREVIEW_ROWS]]
+    return {"added": added, "changed": changed, "refused": comparison.refused[:PREVIEW_ROWS]}
 
 
 def _labelled(differences: dict[str, tuple[Any, Any]]) -> Iterator[tuple[Any, str, str]]:
     for name, (old, new) in differences.items():
         field: Any = ModerationRule._meta.get_field(name)
-        yield field.verbose_name, shown(_RULE, name, old), shown(_RULE, name, new)
+        yield field.verbose_name, display_value(name, old), display_value(name, new)
 
 
-def _said(undone: rule_imports.Undone) -> str:
-    said = gettext("The import is undone. Removed: %(removed)d, restored to what they were before: %(restored)d.")
-    said = said % {"removed": undone.removed, "restored": undone.restored}
+def _undo_message(undone: rule_imports.Undone) -> str:
+    message = gettext("The import was undone. Removed: %(removed)d, restored to their previous values: %(restored)d.")
+    message = message % {"removed": undone.removed, "restored": undone.restored}
     if undone.kept:
-        said += " " + gettext("Edited since, or deleted, and left as they are: %d.") % undone.kept
-    return said
+        message += " " + gettext("Not undone because they were edited or deleted since: %d.") % undone.kept
+    return message
 
 
-class _Job(threading.Thread):
-    """An import that is being carried out; it goes on to its end whoever watches."""
+class _ImportThread(threading.Thread):
+    """Carries out an import; it continues to the end even if the page is closed."""
 
-    def __init__(self, kept: RuleImport, user_id: int | None) -> None:
+    def __init__(self, rule_import: RuleImport, user_id: int | None) -> None:
         super().__init__(name="import", daemon=False)
-        self._kept = kept
+        self._rule_import = rule_import
         self._user_id = user_id
         self.done = self.total = 0
         self.comparison: rule_imports.Comparison | None = None
@@ -220,8 +221,8 @@ class _Job(threading.Thread):
     def run(self) -> None:
         try:
             with no_long_pauses():
-                self.comparison = rule_imports.carry_out(self._kept, self._user_id, self._progress)
-        except Exception as error:  # noqa: BLE001 (it is told on the page)
+                self.comparison = rule_imports.carry_out(self._rule_import, self._user_id, self._progress)
+        except Exception as error:  # noqa: BLE001 (shown on the page)
             self.error = error
         finally:
             connections.close_all()
@@ -233,8 +234,8 @@ class _Job(threading.Thread):
 _MARKER = "<!-- the bars -->"
 
 
-async def _progress_page(whole: str, job: _Job) -> AsyncIterator[str]:
-    before, _, after = whole.partition(_MARKER)
+async def _progress_page(page_html: str, job: _ImportThread) -> AsyncIterator[str]:
+    before, _, after = page_html.partition(_MARKER)
     yield before
     last = None
     while job.is_alive():
@@ -244,21 +245,25 @@ async def _progress_page(whole: str, job: _Job) -> AsyncIterator[str]:
             yield _bar(*now)
         await asyncio.to_thread(job.join, POLL_SECONDS)
     yield _bar(max(job.total, 1), max(job.total, 1))
-    yield _outcome(job)
+    yield _render_outcome(job)
     yield after
 
 
 def _bar(done: int, total: int) -> str:
     if not total:
         return format_html('<p class="bar"><progress></progress> {}</p>\n', gettext("Reading …"))
-    said = gettext("%(done)d of %(total)d") % {"done": done, "total": total}
-    return format_html('<p class="bar"><progress value="{}" max="{}"></progress> {}</p>\n', done, total, said)
+    message = gettext("%(done)d of %(total)d") % {"done": done, "total": total}
+    return format_html('<p class="bar"><progress value="{}" max="{}"></progress> {}</p>\n', done, total, message)
 
 
-def _outcome(job: _Job) -> str:
-    context = {"job": job, "kept": job._kept, "refused": len(job.comparison.refused) if job.comparison else 0}
-    if isinstance(job.error, rule_imports.NotPossible):
-        context["reason"] = gettext("This import was carried out already.")
+def _render_outcome(job: _ImportThread) -> str:
+    context = {
+        "job": job,
+        "rule_import": job._rule_import,
+        "refused": len(job.comparison.refused) if job.comparison else 0,
+    }
+    if isinstance(job.error, rule_imports.AlreadyDone):
+        context["reason"] = gettext("This import was already carried out.")
     elif job.error:
         context["reason"] = str(job.error)
     return render_to_string("admin/streaming/moderationrule/import_outcome.html", context)

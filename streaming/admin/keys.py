@@ -1,4 +1,4 @@
-"""API keys: made, shown once, switched off."""
+"""API keys: create (the key is shown once), disable, delete."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ class ApiKeyAdmin(KeyAdmin):
         secret = None if change else obj.make_secret()
         super().save_model(request, obj, form, change)
         if secret:
-            said = _("The key is %(key)s. Copy it now: it is shown this once.") % {"key": secret}
-            messages.warning(request, said)
+            message = _("The key is %(key)s. Copy it now: it will not be shown again.") % {"key": secret}
+            messages.warning(request, message)

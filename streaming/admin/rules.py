@@ -1,4 +1,4 @@
-"""The rules: their list, their form, their history."""
+"""The pages of the rules: list, form, history, and actions on many rules."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from django.utils.translation import gettext_lazy as _
 from streaming import rule_imports, rulebook, sources
 from streaming.admin import trial
 from streaming.admin.filters import VisibleValuesFilter
-from streaming.admin.forms import RuleForm, RuleListForm, shown
+from streaming.admin.forms import RuleForm, RuleListForm, display_value
 from streaming.admin.imports import ImportPages
-from streaming.admin.trying import TryPage
+from streaming.admin.try_page import TryPage
 from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet, translated
 from streaming.moderation import MAX_SPAN, RuleError, compile_rule
 from streaming.visible_text import isolated, visible
@@ -35,7 +35,7 @@ else:
     RuleAdmin = admin.ModelAdmin  # takes no parameter at run time
 
 RECENT_HITS = 1000
-DELETED_SHOWN = 20
+MAX_DELETED_LISTED = 20
 
 
 @admin.register(ModerationRule)
@@ -54,10 +54,10 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
     )
     search_fields = ("pattern", "category", "note")
     fieldsets = (
-        (None, {"fields": ("pattern", ("kind", "action"), "replacement", "category", "enabled", "seen")}),
-        (_("How it compares"), {"fields": ("compare", "whole_word", "priority")}),
+        (None, {"fields": ("pattern", ("kind", "action"), "replacement", "category", "enabled", "loaded_version")}),
+        (_("How text is compared"), {"fields": ("compare", "whole_word", "priority")}),
         (_("Regular expressions"), {"fields": ("group", "match_check", "overflow")}),
-        (_("Where and when it holds"), {"fields": ("upstreams", "applies_to", "valid_from", "valid_until")}),
+        (_("Where and when it applies"), {"fields": ("upstreams", "applies_to", "valid_from", "valid_until")}),
         (None, {"fields": ("note",)}),
     )
     actions = ("enable", "disable", "try_selected", "delete")
@@ -112,20 +112,21 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if request.method == "POST" and self.has_add_permission(request) and not self.get_object(request, object_id):
-            return self._offer_anew(request, object_id)
+            return self._offer_to_add_again(request, object_id)
         return super().change_view(request, object_id, form_url, extra_context)
 
-    def _offer_anew(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The rule was deleted while it was being edited: what was typed is kept, and can be added as a new one."""
+    def _offer_to_add_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The rule was deleted while it was being edited: show the form with the input, to add it as a new rule."""
         kind = ContentType.objects.get_for_model(ModerationRule)
         gone = LogEntry.objects.filter(content_type=kind, object_id=object_id, action_flag=DELETION).first()
-        who = gone.user.get_username() if gone else gettext("somebody else")
-        said = gettext(
-            "This rule was deleted by %s while you were editing it. Below is what you had: save to add it anew."
+        who = gone.user.get_username() if gone else gettext("another moderator")
+        message = gettext(
+            "This rule was deleted by %s while you were editing it. Your input is below: "
+            "save it to add it as a new rule."
         )
-        self.message_user(request, said % who, messages.WARNING)
+        self.message_user(request, message % who, messages.WARNING)
         given = request.POST.copy()
-        for name in ("seen", "csrfmiddlewaretoken"):
+        for name in ("loaded_version", "csrfmiddlewaretoken"):
             given.pop(name, None)
         request.method, request.GET = "GET", given  # type: ignore[assignment]
         return self.add_view(request, form_url=reverse("admin:streaming_moderationrule_add"))
@@ -136,7 +137,7 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         for name in ("valid_from", "valid_until"):
             initial.pop(name, None)  # Django's widget for a date and a time fails at a text
         if "pattern" in given and "action" in given:
-            # A form that was filled in: what is not ticked is not sent.
+            # From a form that was filled in: unchecked boxes are not sent.
             initial |= {name: name in given for name in ("enabled", "whole_word")}
             for name in ("valid_from", "valid_until"):
                 initial[name] = [given.get(f"{name}_0", ""), given.get(f"{name}_1", "")]
@@ -144,22 +145,22 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         return initial
 
     def save_model(self, request: HttpRequest, obj: ModerationRule, form: Any, change: bool) -> None:
-        obj.imported = None  # an edit of a rule takes it out of its import: undoing that would undo this
+        obj.imported = None  # so that undoing the import does not undo this edit
         super().save_model(request, obj, form, change)
         if warning := compile_rule(obj.as_value()).warning:
             self.message_user(request, f"{obj}: {translated(warning)}", messages.WARNING)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         message = super().construct_change_message(request, form, formsets, add)
-        names = [name for name in form.changed_data if name in form.cleaned_data and name != "seen"]
+        names = [name for name in form.changed_data if name in form.cleaned_data and name != "loaded_version"]
         for part in message:
             if "changed" in part:
                 pairs = {name: (form.initial.get(name), form.cleaned_data[name]) for name in names}
-                part["changed"]["values"] = rule_imports.said_of(pairs)["values"]
+                part["changed"]["values"] = rule_imports.change_message(pairs)["values"]
         return message
 
     def check_view(self, request: HttpRequest) -> HttpResponse:
-        """What the rule in the form would do, before it is saved."""
+        """What the rule in the form would match, before it is saved."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         form: Any = self.get_form(request, change=False, fields=None)(request.POST or None)
@@ -197,48 +198,48 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
             if names := rule_imports.names_of(others.order_by()):
                 self._log_all(request, CHANGE, names, message)
                 others.update(enabled=enabled)
-        said = ngettext("%d rule was changed.", "%d rules were changed.", len(names)) % len(names)
-        since = gettext("It holds for every stream that begins from now on.")
-        self.message_user(request, f"{said} {since}", messages.SUCCESS)
+        count = ngettext("%d rule was changed.", "%d rules were changed.", len(names)) % len(names)
+        since = gettext("This applies to all streams that start from now on.")
+        self.message_user(request, f"{count} {since}", messages.SUCCESS)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        # Django's own way to delete many would list every one of them, and send it back.
+        # Django's own action renders every selected rule into the confirmation page.
         return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
 
     @admin.action(description=_("Delete the selected rules"), permissions=["delete"])
     def delete(self, request: HttpRequest, rules: ModerationRuleQuerySet) -> HttpResponse | None:
-        """Asks first; what was chosen, all that a search found perhaps, comes back the way it came."""
+        """Asks for confirmation first; the selection, possibly all results of a search, is sent back as it was."""
         if "post" not in request.POST:
-            chosen = [(name, value) for name in _CHOSEN for value in request.POST.getlist(name)]
-            context = {"chosen": chosen, "count": rules.count(), "rules": rules[:DELETED_SHOWN]}
+            chosen = [(name, value) for name in _SELECTION_FIELDS for value in request.POST.getlist(name)]
+            context = {"chosen": chosen, "count": rules.count(), "rules": rules[:MAX_DELETED_LISTED]}
             page = {**self.admin_site.each_context(request), "opts": self.opts, "title": gettext("Are you sure?")}
             return render(request, "admin/streaming/moderationrule/delete_many.html", {**page, **context})
         with transaction.atomic():
             names = rule_imports.names_of(rules.order_by())
             self._log_all(request, DELETION, names, [])
             rules.order_by().delete()
-        said = ngettext("%d rule was deleted.", "%d rules were deleted.", len(names)) % len(names)
-        self.message_user(request, said, messages.SUCCESS)
+        message = ngettext("%d rule was deleted.", "%d rules were deleted.", len(names)) % len(names)
+        self.message_user(request, message, messages.SUCCESS)
         return None
 
     def _log_all(self, request: HttpRequest, flag: int, names: list[tuple[int, str]], message: list[Any]) -> None:
         for at in range(0, len(names), rule_imports.CHUNK):
-            told = [(pk, name, message) for pk, name in names[at : at + rule_imports.CHUNK]]
-            rule_imports.log(request.user.pk or 0, flag, told)
+            entries = [(pk, name, message) for pk, name in names[at : at + rule_imports.CHUNK]]
+            rule_imports.log(request.user.pk or 0, flag, entries)
 
 
-_CHOSEN = ("action", "select_across", "index", "_selected_action")
+_SELECTION_FIELDS = ("action", "select_across", "index", "_selected_action")
 
 
 def _load_error() -> Any:
-    """Which rule keeps the last changes from being in force, if one does."""
+    """The rule that prevents the latest changes from taking effect, and the reason; None if there is none."""
     if (load_error := rulebook.find_load_error()) is None:
         return None
     return {"rule": load_error.error.rule.id, "reason": isolated(translated(load_error.error))}
 
 
 def _differences(entry: LogEntry) -> Any:
-    """(label, old, new) of each field that an entry of the history has the values of."""
+    """(label, old, new) of each field whose values a history entry contains."""
     try:
         message = json.loads(entry.change_message)
     except ValueError:
@@ -247,11 +248,11 @@ def _differences(entry: LogEntry) -> Any:
         if isinstance(part, dict) and isinstance(values := part.get("changed", {}).get("values"), dict):
             for name, (old, new) in values.items():
                 field: Any = ModerationRule._meta.get_field(name)
-                yield field.verbose_name, shown(ModerationRule(), name, old), shown(ModerationRule(), name, new)
+                yield field.verbose_name, display_value(name, old), display_value(name, new)
 
 
 class _Check:
-    """What there is to say of a rule that is being edited."""
+    """The check of a rule that is being edited: its error, or its warning and what it matches."""
 
     def __init__(self, form: Any) -> None:
         form.is_valid()
@@ -267,7 +268,7 @@ class _Check:
             self.error = translated(error)
             return
         self.warning = translated(compiled.warning) if compiled.warning else ""
-        self.invisible = shown if (shown := visible(self.rule.pattern)) != self.rule.pattern else ""
+        self.made_visible = text if (text := visible(self.rule.pattern)) != self.rule.pattern else ""
         self.shortest, self.longest = compiled.shortest, compiled.longest
         self.max_span = MAX_SPAN
         self.held = MAX_SPAN if self.longest is None else min(self.longest, MAX_SPAN)

@@ -1,4 +1,4 @@
-"""What rules make of a text, step by step, for eyes to see."""
+"""Moderates a text step by step and records what happens, for the page "Try it"."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 from streaming.moderation import Explanation, Hit, Medium, Moderator, Outcome, Rule, RuleSet, Text, explain
 
 MAX_STEPS = 300
-"""Of a trial that are shown one by one; the text is moderated to its end all the same."""
+"""How many steps of a trial are listed. The whole text is moderated in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class NumberedHit:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Text, and the numbers of the hits that it belongs to."""
+    """A piece of text and the numbers of the hits that it is part of."""
 
     text: str
     hits: tuple[int, ...] = ()
@@ -32,24 +32,24 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One piece: what came, what could be shown then, and what had to be held."""
+    """One piece of the stream: what was fed, what was sent on, and what is still held back."""
 
     number: int
     fed: str
-    shown: str
+    sent: str
     held: str
 
 
 @dataclass(slots=True)
 class Trial:
     hits: list[NumberedHit] = field(default_factory=list)
-    written: list[Segment] = field(default_factory=list)
-    """The text as it was, cut where hits begin and end."""
-    shown: list[Segment] = field(default_factory=list)
-    """The text as its reader sees it."""
+    original: list[Segment] = field(default_factory=list)
+    """The original text, cut where hits begin and end."""
+    moderated: list[Segment] = field(default_factory=list)
+    """The text as the client receives it."""
     steps: list[Step] = field(default_factory=list)
     pieces: int = 0
-    most_held: int = 0
+    max_held: int = 0
     blocked: NumberedHit | None = None
 
     @property
@@ -58,19 +58,19 @@ class Trial:
 
 
 def run(rule_set: RuleSet, text: str, cut: int, medium: Medium = "markdown") -> Trial:
-    """The text, fed so many characters at a time."""
+    """Moderate the text, fed ``cut`` characters at a time."""
     trial, moderator = Trial(), Moderator(rule_set, medium)
     outcomes: list[Outcome] = []
     for at in range(0, len(text), cut):
         piece = text[at : at + cut]
-        came = moderator.feed(piece)
+        outcomes_of_piece = moderator.feed(piece)
         if at + cut >= len(text):
-            came += moderator.finish()
-        outcomes += came
-        _note(trial, piece, came, text[at + len(piece) - moderator.held : at + len(piece)])
-        if any(_blocks(outcome) for outcome in came):
+            outcomes_of_piece += moderator.finish()
+        outcomes += outcomes_of_piece
+        _add_step(trial, piece, outcomes_of_piece, text[at + len(piece) - moderator.held : at + len(piece)])
+        if any(_blocks(outcome) for outcome in outcomes_of_piece):
             break
-    _tell(trial, text, outcomes, medium)
+    _summarize(trial, text, outcomes, medium)
     return trial
 
 
@@ -78,28 +78,28 @@ def _blocks(outcome: Outcome) -> bool:
     return isinstance(outcome, Hit) and outcome.rule.action == "block"
 
 
-def _note(trial: Trial, piece: str, came: list[Outcome], held: str) -> None:
+def _add_step(trial: Trial, piece: str, outcomes_of_piece: list[Outcome], held: str) -> None:
     trial.pieces += 1
-    trial.most_held = max(trial.most_held, len(held))
+    trial.max_held = max(trial.max_held, len(held))
     if trial.pieces <= MAX_STEPS:
-        shown = "".join(outcome.text for outcome in came if isinstance(outcome, Text))
-        trial.steps.append(Step(trial.pieces, piece, shown, held))
+        sent = "".join(outcome.text for outcome in outcomes_of_piece if isinstance(outcome, Text))
+        trial.steps.append(Step(trial.pieces, piece, sent, held))
 
 
-def _tell(trial: Trial, text: str, outcomes: list[Outcome], medium: Medium) -> None:
+def _summarize(trial: Trial, text: str, outcomes: list[Outcome], medium: Medium) -> None:
     found = [outcome for outcome in outcomes if isinstance(outcome, Hit)]
     order = sorted(found, key=lambda hit: (hit.start, hit.end))
     numbers = {id(hit): number for number, hit in enumerate(order, 1)}
     trial.hits = [_numbered(numbers[id(hit)], hit, text, medium) for hit in order]
     trial.blocked = next((trial.hits[numbers[id(hit)] - 1] for hit in order if _blocks(hit)), None)
-    trial.written = list(_segments(text, trial.hits))
+    trial.original = list(_segments(text, trial.hits))
     last: int | None = None
     for outcome in outcomes:
         if isinstance(outcome, Text):
-            trial.shown.append(Segment(outcome.text, (last,) if last else ()))
+            trial.moderated.append(Segment(outcome.text, (last,) if last else ()))
             last = None
         else:
-            # What stands in for a match comes right after it.
+            # The replacement of a match is the outcome right after it.
             last = numbers[id(outcome)] if outcome.rule.action in ("mask", "replace") else None
 
 
@@ -116,7 +116,7 @@ def _segments(text: str, hits: list[NumberedHit]) -> Iterable[Segment]:
 
 @dataclass(slots=True)
 class Matches:
-    """What one rule would meet in some texts: how often, and the first few with what stands around them."""
+    """The matches of one rule in some texts: their number, and the first few with the text around them."""
 
     name: str
     count: int = 0
@@ -125,8 +125,8 @@ class Matches:
 
 
 def matches(rule: Rule, name: str, texts: Iterable[str], most: int = 3, context: int = 30) -> Matches:
-    """RuleError if the rule cannot be carried out."""
-    # As a flag it changes nothing, so that each match is met, whatever the action does.
+    """RuleError if the rule cannot be compiled."""
+    # As a flag rule it changes nothing, so every match is found whatever its action is.
     rule_set, found = RuleSet([replace(rule, action="flag")]), Matches(name)
     for text in texts:
         found.texts += 1

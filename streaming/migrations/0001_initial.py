@@ -4,29 +4,51 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='ModerationRule',
+            name="ModerationRule",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('pattern', models.CharField(help_text='A word or phrase; its case does not matter.', max_length=256, verbose_name='pattern')),
-                ('action', models.CharField(choices=[('mask', 'mask: show * instead'), ('block', 'block: end the answer there')], default='mask', max_length=10, verbose_name='action')),
-                ('category', models.CharField(blank=True, help_text='Told to the reader.', max_length=50, verbose_name='category')),
-                ('note', models.TextField(blank=True, help_text='For moderators only.', verbose_name='note')),
-                ('enabled', models.BooleanField(default=True, verbose_name='enabled')),
-                ('changed', models.DateTimeField(auto_now=True, db_index=True, verbose_name='changed')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "pattern",
+                    models.CharField(
+                        help_text="A word or phrase; its case does not matter.", max_length=256, verbose_name="pattern"
+                    ),
+                ),
+                (
+                    "action",
+                    models.CharField(
+                        choices=[("mask", "mask: show * instead"), ("block", "block: end the answer there")],
+                        default="mask",
+                        max_length=10,
+                        verbose_name="action",
+                    ),
+                ),
+                (
+                    "category",
+                    models.CharField(
+                        blank=True, help_text="Told to the reader.", max_length=50, verbose_name="category"
+                    ),
+                ),
+                ("note", models.TextField(blank=True, help_text="For moderators only.", verbose_name="note")),
+                ("enabled", models.BooleanField(default=True, verbose_name="enabled")),
+                ("changed", models.DateTimeField(auto_now=True, db_index=True, verbose_name="changed")),
             ],
             options={
-                'verbose_name': 'moderation rule',
-                'verbose_name_plural': 'moderation rules',
-                'ordering': ['-changed'],
-                'constraints': [models.UniqueConstraint(fields=('pattern', 'action'), name='one_rule_for_a_pattern_and_action', violation_error_message='There is a rule with this pattern and action already.')],
+                "verbose_name": "moderation rule",
+                "verbose_name_plural": "moderation rules",
+                "ordering": ["-changed"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("pattern", "action"),
+                        name="one_rule_for_a_pattern_and_action",
+                        violation_error_message="There is a rule with this pattern and action already.",
+                    )
+                ],
             },
         ),
     ]

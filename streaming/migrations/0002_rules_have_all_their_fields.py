@@ -14,99 +14,154 @@ def make_fingerprints(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('streaming', '0001_initial'),
+        ("streaming", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Edition',
+            name="Edition",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveBigIntegerField(default=0)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveBigIntegerField(default=0)),
             ],
             options={
-                'default_permissions': (),
+                "default_permissions": (),
             },
         ),
         migrations.AlterModelOptions(
-            name='moderationrule',
-            options={'ordering': ['-changed', '-pk'], 'verbose_name': 'moderation rule', 'verbose_name_plural': 'moderation rules'},
+            name="moderationrule",
+            options={
+                "ordering": ["-changed", "-pk"],
+                "verbose_name": "moderation rule",
+                "verbose_name_plural": "moderation rules",
+            },
         ),
         migrations.RemoveConstraint(
-            model_name='moderationrule',
-            name='one_rule_for_a_pattern_and_action',
+            model_name="moderationrule",
+            name="one_rule_for_a_pattern_and_action",
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='applies_to',
-            field=models.CharField(choices=[('both', 'prompts and answers'), ('prompts', 'prompts'), ('answers', 'answers')], default='both', max_length=10, verbose_name='applies to'),
+            model_name="moderationrule",
+            name="applies_to",
+            field=models.CharField(
+                choices=[("both", "prompts and answers"), ("prompts", "prompts"), ("answers", "answers")],
+                default="both",
+                max_length=10,
+                verbose_name="applies to",
+            ),
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='exact',
-            field=models.BooleanField(default=False, help_text='Compare as written: case, accents and traditional characters count.', verbose_name='exact'),
+            model_name="moderationrule",
+            name="exact",
+            field=models.BooleanField(
+                default=False,
+                help_text="Compare as written: case, accents and traditional characters count.",
+                verbose_name="exact",
+            ),
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='fingerprint',
-            field=models.CharField(default='', editable=False, max_length=64),
+            model_name="moderationrule",
+            name="fingerprint",
+            field=models.CharField(default="", editable=False, max_length=64),
             preserve_default=False,
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='kind',
-            field=models.CharField(choices=[('literal', 'word or phrase'), ('regex', 'regular expression')], default='literal', max_length=10, verbose_name='kind'),
+            model_name="moderationrule",
+            name="kind",
+            field=models.CharField(
+                choices=[("literal", "word or phrase"), ("regex", "regular expression")],
+                default="literal",
+                max_length=10,
+                verbose_name="kind",
+            ),
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='priority',
-            field=models.IntegerField(default=0, help_text='Of rules that match the same text the highest counts, then the oldest.', verbose_name='priority'),
+            model_name="moderationrule",
+            name="priority",
+            field=models.IntegerField(
+                default=0,
+                help_text="Of rules that match the same text the highest counts, then the oldest.",
+                verbose_name="priority",
+            ),
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='replacement',
-            field=models.CharField(blank=True, help_text='What replace shows; what block tells the reader.', max_length=500, verbose_name='replacement'),
+            model_name="moderationrule",
+            name="replacement",
+            field=models.CharField(
+                blank=True,
+                help_text="What replace shows; what block tells the reader.",
+                max_length=500,
+                verbose_name="replacement",
+            ),
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='squeeze',
-            field=models.BooleanField(default=False, help_text='“bad” is also in “baaaad”. For words and phrases.', verbose_name='squeeze'),
+            model_name="moderationrule",
+            name="squeeze",
+            field=models.BooleanField(
+                default=False, help_text="“bad” is also in “baaaad”. For words and phrases.", verbose_name="squeeze"
+            ),
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='upstreams',
-            field=models.JSONField(blank=True, default=list, help_text='None chosen: all of them.', verbose_name='upstreams'),
+            model_name="moderationrule",
+            name="upstreams",
+            field=models.JSONField(
+                blank=True, default=list, help_text="None chosen: all of them.", verbose_name="upstreams"
+            ),
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='valid_from',
-            field=models.DateTimeField(blank=True, help_text='Empty: at once.', null=True, verbose_name='valid from'),
+            model_name="moderationrule",
+            name="valid_from",
+            field=models.DateTimeField(blank=True, help_text="Empty: at once.", null=True, verbose_name="valid from"),
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='valid_until',
-            field=models.DateTimeField(blank=True, help_text='Empty: for good.', null=True, verbose_name='valid until'),
+            model_name="moderationrule",
+            name="valid_until",
+            field=models.DateTimeField(blank=True, help_text="Empty: for good.", null=True, verbose_name="valid until"),
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='whole_word',
-            field=models.BooleanField(default=False, help_text='“ass” is not in “class”. Chinese text has no such bounds.', verbose_name='whole word'),
+            model_name="moderationrule",
+            name="whole_word",
+            field=models.BooleanField(
+                default=False,
+                help_text="“ass” is not in “class”. Chinese text has no such bounds.",
+                verbose_name="whole word",
+            ),
         ),
         migrations.AlterField(
-            model_name='moderationrule',
-            name='action',
-            field=models.CharField(choices=[('mask', 'mask: show * instead'), ('replace', 'replace: show the replacement instead'), ('drop', 'drop: leave it out'), ('block', 'block: end the answer there'), ('flag', 'flag: let it through, and record it'), ('allow', 'allow: no rule counts within it')], default='mask', max_length=10, verbose_name='action'),
+            model_name="moderationrule",
+            name="action",
+            field=models.CharField(
+                choices=[
+                    ("mask", "mask: show * instead"),
+                    ("replace", "replace: show the replacement instead"),
+                    ("drop", "drop: leave it out"),
+                    ("block", "block: end the answer there"),
+                    ("flag", "flag: let it through, and record it"),
+                    ("allow", "allow: no rule counts within it"),
+                ],
+                default="mask",
+                max_length=10,
+                verbose_name="action",
+            ),
         ),
         migrations.AlterField(
-            model_name='moderationrule',
-            name='pattern',
-            field=models.TextField(help_text='A word or phrase; its case does not matter. Or a regular expression, of the RE2 kind.', max_length=4096, validators=[django.core.validators.MaxLengthValidator(4096)], verbose_name='pattern'),
+            model_name="moderationrule",
+            name="pattern",
+            field=models.TextField(
+                help_text="A word or phrase; its case does not matter. Or a regular expression, of the RE2 kind.",
+                max_length=4096,
+                validators=[django.core.validators.MaxLengthValidator(4096)],
+                verbose_name="pattern",
+            ),
         ),
         migrations.RunPython(make_fingerprints, migrations.RunPython.noop),
         migrations.AddConstraint(
-            model_name='moderationrule',
-            constraint=models.UniqueConstraint(fields=('fingerprint', 'action'), name='one_rule_for_a_pattern_kind_and_action', violation_error_message='There is a rule with this pattern and action already.'),
+            model_name="moderationrule",
+            constraint=models.UniqueConstraint(
+                fields=("fingerprint", "action"),
+                name="one_rule_for_a_pattern_kind_and_action",
+                violation_error_message="There is a rule with this pattern and action already.",
+            ),
         ),
     ]

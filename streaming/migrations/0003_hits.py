@@ -5,51 +5,94 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('streaming', '0002_rules_have_all_their_fields'),
+        ("streaming", "0002_rules_have_all_their_fields"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='LostHits',
+            name="LostHits",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('when', models.DateTimeField(auto_now_add=True)),
-                ('count', models.PositiveIntegerField()),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("when", models.DateTimeField(auto_now_add=True)),
+                ("count", models.PositiveIntegerField()),
             ],
             options={
-                'default_permissions': (),
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
-            name='ModerationHit',
+            name="ModerationHit",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('when', models.DateTimeField(db_index=True, verbose_name='when')),
-                ('stream', models.CharField(max_length=64, verbose_name='stream')),
-                ('upstream', models.CharField(max_length=100, verbose_name='upstream')),
-                ('who', models.CharField(blank=True, max_length=150, verbose_name='user or key')),
-                ('direction', models.CharField(choices=[('prompts', 'prompts'), ('answers', 'answers')], max_length=10, verbose_name='direction')),
-                ('pattern', models.CharField(max_length=200, verbose_name='pattern')),
-                ('category', models.CharField(blank=True, max_length=50, verbose_name='category')),
-                ('version', models.PositiveBigIntegerField(verbose_name='version of the rules')),
-                ('action', models.CharField(choices=[('mask', 'mask: show * instead'), ('replace', 'replace: show the replacement instead'), ('drop', 'drop: leave it out'), ('block', 'block: end the answer there'), ('flag', 'flag: let it through, and record it'), ('allow', 'allow: no rule counts within it')], max_length=10, verbose_name='action')),
-                ('channel', models.CharField(max_length=100, verbose_name='channel')),
-                ('choice', models.IntegerField(default=0, verbose_name='choice')),
-                ('offset', models.PositiveBigIntegerField(help_text='Characters of the text before the match.', verbose_name='offset')),
-                ('before', models.TextField(blank=True, verbose_name='before')),
-                ('text', models.TextField(blank=True, verbose_name='matched text')),
-                ('after', models.TextField(blank=True, verbose_name='after')),
-                ('digest', models.CharField(blank=True, help_text='In place of the texts, when they are not kept.', max_length=64, verbose_name='keyed hash')),
-                ('rule', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='hits', to='streaming.moderationrule', verbose_name='rule')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("when", models.DateTimeField(db_index=True, verbose_name="when")),
+                ("stream", models.CharField(max_length=64, verbose_name="stream")),
+                ("upstream", models.CharField(max_length=100, verbose_name="upstream")),
+                ("who", models.CharField(blank=True, max_length=150, verbose_name="user or key")),
+                (
+                    "direction",
+                    models.CharField(
+                        choices=[("prompts", "prompts"), ("answers", "answers")],
+                        max_length=10,
+                        verbose_name="direction",
+                    ),
+                ),
+                ("pattern", models.CharField(max_length=200, verbose_name="pattern")),
+                ("category", models.CharField(blank=True, max_length=50, verbose_name="category")),
+                ("version", models.PositiveBigIntegerField(verbose_name="version of the rules")),
+                (
+                    "action",
+                    models.CharField(
+                        choices=[
+                            ("mask", "mask: show * instead"),
+                            ("replace", "replace: show the replacement instead"),
+                            ("drop", "drop: leave it out"),
+                            ("block", "block: end the answer there"),
+                            ("flag", "flag: let it through, and record it"),
+                            ("allow", "allow: no rule counts within it"),
+                        ],
+                        max_length=10,
+                        verbose_name="action",
+                    ),
+                ),
+                ("channel", models.CharField(max_length=100, verbose_name="channel")),
+                ("choice", models.IntegerField(default=0, verbose_name="choice")),
+                (
+                    "offset",
+                    models.PositiveBigIntegerField(
+                        help_text="Characters of the text before the match.", verbose_name="offset"
+                    ),
+                ),
+                ("before", models.TextField(blank=True, verbose_name="before")),
+                ("text", models.TextField(blank=True, verbose_name="matched text")),
+                ("after", models.TextField(blank=True, verbose_name="after")),
+                (
+                    "digest",
+                    models.CharField(
+                        blank=True,
+                        help_text="In place of the texts, when they are not kept.",
+                        max_length=64,
+                        verbose_name="keyed hash",
+                    ),
+                ),
+                (
+                    "rule",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="hits",
+                        to="streaming.moderationrule",
+                        verbose_name="rule",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'hit',
-                'verbose_name_plural': 'hits',
-                'ordering': ['-when', '-pk'],
-                'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['rule', 'when'], name='hits_of_a_rule')],
+                "verbose_name": "hit",
+                "verbose_name_plural": "hits",
+                "ordering": ["-when", "-pk"],
+                "default_permissions": ("view",),
+                "indexes": [models.Index(fields=["rule", "when"], name="hits_of_a_rule")],
             },
         ),
     ]

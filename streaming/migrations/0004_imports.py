@@ -5,36 +5,50 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('streaming', '0003_hits'),
+        ("streaming", "0003_hits"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='RuleImport',
+            name="RuleImport",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('when', models.DateTimeField(auto_now_add=True, verbose_name='when')),
-                ('who', models.CharField(blank=True, max_length=150, verbose_name='who')),
-                ('name', models.CharField(blank=True, max_length=255, verbose_name='file')),
-                ('state', models.CharField(choices=[('preview', 'not carried out'), ('done', 'done'), ('undone', 'undone')], default='preview', max_length=10, verbose_name='state')),
-                ('added', models.PositiveIntegerField(default=0, verbose_name='added')),
-                ('changed', models.PositiveIntegerField(default=0, verbose_name='changed')),
-                ('data', models.BinaryField(null=True)),
-                ('defaults', models.JSONField(default=dict)),
-                ('before', models.JSONField(default=list)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("when", models.DateTimeField(auto_now_add=True, verbose_name="when")),
+                ("who", models.CharField(blank=True, max_length=150, verbose_name="who")),
+                ("name", models.CharField(blank=True, max_length=255, verbose_name="file")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("preview", "not carried out"), ("done", "done"), ("undone", "undone")],
+                        default="preview",
+                        max_length=10,
+                        verbose_name="state",
+                    ),
+                ),
+                ("added", models.PositiveIntegerField(default=0, verbose_name="added")),
+                ("changed", models.PositiveIntegerField(default=0, verbose_name="changed")),
+                ("data", models.BinaryField(null=True)),
+                ("defaults", models.JSONField(default=dict)),
+                ("before", models.JSONField(default=list)),
             ],
             options={
-                'verbose_name': 'import',
-                'verbose_name_plural': 'imports',
-                'ordering': ['-when', '-pk'],
-                'default_permissions': (),
+                "verbose_name": "import",
+                "verbose_name_plural": "imports",
+                "ordering": ["-when", "-pk"],
+                "default_permissions": (),
             },
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='imported',
-            field=models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='rules', to='streaming.ruleimport', verbose_name='import'),
+            model_name="moderationrule",
+            name="imported",
+            field=models.ForeignKey(
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="rules",
+                to="streaming.ruleimport",
+                verbose_name="import",
+            ),
         ),
     ]

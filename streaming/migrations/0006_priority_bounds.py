@@ -5,15 +5,22 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('streaming', '0005_groups'),
+        ("streaming", "0005_groups"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='moderationrule',
-            name='priority',
-            field=models.IntegerField(default=0, help_text='Of rules that match the same text the highest counts, then the oldest.', validators=[django.core.validators.MinValueValidator(-2147483648), django.core.validators.MaxValueValidator(2147483647)], verbose_name='priority'),
+            model_name="moderationrule",
+            name="priority",
+            field=models.IntegerField(
+                default=0,
+                help_text="Of rules that match the same text the highest counts, then the oldest.",
+                validators=[
+                    django.core.validators.MinValueValidator(-2147483648),
+                    django.core.validators.MaxValueValidator(2147483647),
+                ],
+                verbose_name="priority",
+            ),
         ),
     ]

@@ -4,20 +4,42 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('streaming', '0006_priority_bounds'),
+        ("streaming", "0006_priority_bounds"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='moderationhit',
-            name='action',
-            field=models.CharField(choices=[('mask', 'mask: show • instead'), ('replace', 'replace: show the replacement instead'), ('drop', 'drop: leave it out'), ('block', 'block: end the answer there'), ('flag', 'flag: let it through, and record it'), ('allow', 'allow: no rule counts within it')], max_length=10, verbose_name='action'),
+            model_name="moderationhit",
+            name="action",
+            field=models.CharField(
+                choices=[
+                    ("mask", "mask: show • instead"),
+                    ("replace", "replace: show the replacement instead"),
+                    ("drop", "drop: leave it out"),
+                    ("block", "block: end the answer there"),
+                    ("flag", "flag: let it through, and record it"),
+                    ("allow", "allow: no rule counts within it"),
+                ],
+                max_length=10,
+                verbose_name="action",
+            ),
         ),
         migrations.AlterField(
-            model_name='moderationrule',
-            name='action',
-            field=models.CharField(choices=[('mask', 'mask: show • instead'), ('replace', 'replace: show the replacement instead'), ('drop', 'drop: leave it out'), ('block', 'block: end the answer there'), ('flag', 'flag: let it through, and record it'), ('allow', 'allow: no rule counts within it')], default='mask', max_length=10, verbose_name='action'),
+            model_name="moderationrule",
+            name="action",
+            field=models.CharField(
+                choices=[
+                    ("mask", "mask: show • instead"),
+                    ("replace", "replace: show the replacement instead"),
+                    ("drop", "drop: leave it out"),
+                    ("block", "block: end the answer there"),
+                    ("flag", "flag: let it through, and record it"),
+                    ("allow", "allow: no rule counts within it"),
+                ],
+                default="mask",
+                max_length=10,
+                verbose_name="action",
+            ),
         ),
     ]

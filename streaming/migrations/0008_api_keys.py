@@ -6,29 +6,43 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('streaming', '0007_mask_is_shown_as_bullets'),
+        ("streaming", "0007_mask_is_shown_as_bullets"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='What it is for.', max_length=100, verbose_name='name')),
-                ('prefix', models.CharField(db_index=True, editable=False, max_length=16, verbose_name='begins with')),
-                ('last4', models.CharField(editable=False, max_length=4, verbose_name='ends with')),
-                ('hashed', models.CharField(editable=False, max_length=64, unique=True)),
-                ('created', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('enabled', models.BooleanField(default=True, help_text='A key that is not enabled is refused within a second.', verbose_name='enabled')),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='streaming_api_keys', to=settings.AUTH_USER_MODEL, verbose_name='owner')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(help_text="What it is for.", max_length=100, verbose_name="name")),
+                ("prefix", models.CharField(db_index=True, editable=False, max_length=16, verbose_name="begins with")),
+                ("last4", models.CharField(editable=False, max_length=4, verbose_name="ends with")),
+                ("hashed", models.CharField(editable=False, max_length=64, unique=True)),
+                ("created", models.DateTimeField(auto_now_add=True, verbose_name="created")),
+                (
+                    "enabled",
+                    models.BooleanField(
+                        default=True,
+                        help_text="A key that is not enabled is refused within a second.",
+                        verbose_name="enabled",
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="streaming_api_keys",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="owner",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'verbose_name_plural': 'API keys',
-                'ordering': ['-created', '-pk'],
+                "verbose_name": "API key",
+                "verbose_name_plural": "API keys",
+                "ordering": ["-created", "-pk"],
             },
         ),
     ]

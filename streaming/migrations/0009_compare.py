@@ -5,51 +5,73 @@ from django.db import migrations, models
 
 
 def compare_as_before(apps, schema_editor):
-    rules = apps.get_model('streaming', 'ModerationRule').objects.using(schema_editor.connection.alias)
-    rules.filter(squeeze=True).update(compare='loose')
-    rules.filter(exact=True).update(compare='exact')
+    rules = apps.get_model("streaming", "ModerationRule").objects.using(schema_editor.connection.alias)
+    rules.filter(squeeze=True).update(compare="loose")
+    rules.filter(exact=True).update(compare="exact")
 
 
 def exact_and_squeeze_again(apps, schema_editor):
-    rules = apps.get_model('streaming', 'ModerationRule').objects.using(schema_editor.connection.alias)
-    rules.filter(compare='exact').update(exact=True)
-    rules.filter(compare='loose').update(squeeze=True)
+    rules = apps.get_model("streaming", "ModerationRule").objects.using(schema_editor.connection.alias)
+    rules.filter(compare="exact").update(exact=True)
+    rules.filter(compare="loose").update(squeeze=True)
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('streaming', '0008_api_keys'),
+        ("streaming", "0008_api_keys"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='moderationrule',
-            name='compare',
-            field=models.CharField(choices=[('normal', 'normal'), ('exact', 'exact'), ('loose', 'loose')], default='normal', help_text='Normal: as a person reads it, whatever the case, through Markdown, JSON and codes; accents count where the pattern has them. Exact: as it is written. Loose: also letters that look alike, and signs between them.', max_length=10, verbose_name='comparison'),
+            model_name="moderationrule",
+            name="compare",
+            field=models.CharField(
+                choices=[("normal", "normal"), ("exact", "exact"), ("loose", "loose")],
+                default="normal",
+                help_text="Normal: as a person reads it, whatever the case, through Markdown, JSON and codes; accents count where the pattern has them. Exact: as it is written. Loose: also letters that look alike, and signs between them.",
+                max_length=10,
+                verbose_name="comparison",
+            ),
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='group',
-            field=models.PositiveSmallIntegerField(choices=[(0, 'the whole match'), (1, 'the first group')], default=0, help_text='Of a regular expression: what stands in its first parentheses, or all of it.', verbose_name='acts on'),
+            model_name="moderationrule",
+            name="group",
+            field=models.PositiveSmallIntegerField(
+                choices=[(0, "the whole match"), (1, "the first group")],
+                default=0,
+                help_text="Of a regular expression: what stands in its first parentheses, or all of it.",
+                verbose_name="acts on",
+            ),
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='match_check',
-            field=models.CharField(blank=True, help_text='What a match must be besides: luhn, iban, cn_id, entropy, or entropy:3.5 and the like.', max_length=20, validators=[streaming.models._validate_check], verbose_name='check'),
+            model_name="moderationrule",
+            name="match_check",
+            field=models.CharField(
+                blank=True,
+                help_text="What a match must be besides: luhn, iban, cn_id, entropy, or entropy:3.5 and the like.",
+                max_length=20,
+                validators=[streaming.models._validate_check],
+                verbose_name="check",
+            ),
         ),
         migrations.AddField(
-            model_name='moderationrule',
-            name='overflow',
-            field=models.CharField(choices=[('pass', 'let it through'), ('match', 'it counts as a match')], default='pass', help_text='What has not matched when it has as many characters as a match may have.', max_length=10, verbose_name='when it grows too long'),
+            model_name="moderationrule",
+            name="overflow",
+            field=models.CharField(
+                choices=[("pass", "let it through"), ("match", "it counts as a match")],
+                default="pass",
+                help_text="What has not matched when it has as many characters as a match may have.",
+                max_length=10,
+                verbose_name="when it grows too long",
+            ),
         ),
         migrations.RunPython(compare_as_before, exact_and_squeeze_again),
         migrations.RemoveField(
-            model_name='moderationrule',
-            name='exact',
+            model_name="moderationrule",
+            name="exact",
         ),
         migrations.RemoveField(
-            model_name='moderationrule',
-            name='squeeze',
+            model_name="moderationrule",
+            name="squeeze",
         ),
     ]

@@ -27,15 +27,15 @@ def read_automod(text: str, defaults: Row) -> RowsAndRefusals | None:
     try:
         data = json.loads(text)
     except RecursionError:
-        raise FileError(_("The JSON is nested too deep.")) from None
+        raise FileError(_("The JSON is nested too deeply.")) from None
     except ValueError as error:
         if text.lstrip().startswith("["):
             return None  # a word list may begin with a bracket too
         line = getattr(error, "lineno", None)
-        raise FileError(_("It begins like JSON, but is none: %s.") % getattr(error, "msg", error), line) from error
+        raise FileError(_("This is not valid JSON: %s.") % getattr(error, "msg", error), line) from error
     rules = data if isinstance(data, list) else [data]
     if not all(isinstance(rule, dict) for rule in rules):
-        raise FileError(_("This JSON is not what Discord's AutoMod gives: a rule, or a list of rules."))
+        raise FileError(_("This JSON is not a rule, or a list of rules, of Discord's AutoMod."))
     return _automod_rows(text, rules, defaults)
 
 
@@ -48,7 +48,7 @@ def _automod_rows(text: str, rules: list[dict[str, Any]], defaults: Row) -> Rows
             defaults, enabled=bool(rule.get("enabled", True)) and defaults.enabled, note=_automod_note(name, defaults)
         )
         if not isinstance(metadata, dict) or kind not in (_KEYWORD, _MEMBER_PROFILE):
-            reason = _("A rule of Discord's of the kind “%s” has no words of its own.")
+            reason = _("Discord rules of the type “%s” contain no words.")
             yield Refusal(lines.of(name), name[:200], reason % _KINDS_WITHOUT_WORDS.get(kind, kind))
             continue
         for key, make in (("keyword_filter", _from_keyword), ("allow_list", _allowed), ("regex_patterns", _from_regex)):

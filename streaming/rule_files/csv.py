@@ -64,22 +64,22 @@ def _csv_rows(text: str, delimiter: str, names: list[str], defaults: Row) -> Row
                 continue
             yield _csv_row(reader.line_num, names, cells, defaults)
     except csv.Error as error:
-        message = _("It is not CSV from here on (%s). Is a quotation mark not closed?")
+        message = _("This is not valid CSV (%s). Is a closing quotation mark missing?")
         raise FileError(message % error, reader.line_num) from error
 
 
 def _check_header(names: list[str], line: int) -> None:
     if unknown := [name for name in names if name not in COLUMNS and name not in _OLD_COLUMNS]:
-        message = _("The column “%(name)s” is not known. There are: %(columns)s.")
+        message = _("Unknown column “%(name)s”. The columns are: %(columns)s.")
         raise FileError(message % {"name": unknown[0], "columns": ", ".join(_header())}, line)
     if duplicates := [name for name in names if names.count(name) > 1]:
-        raise FileError(_("The column “%s” is there twice.") % duplicates[0], line)
+        raise FileError(_("The column “%s” appears twice.") % duplicates[0], line)
 
 
 def _csv_row(line: int, names: list[str], cells: list[str], defaults: Row) -> tuple[int, Row] | Refusal:
     excerpt = ",".join(cells)[:200]
     if len(cells) > len(names):
-        message = _("There are %(cells)d cells, but %(columns)d columns.")
+        message = _("There are %(cells)d cells but only %(columns)d columns.")
         return Refusal(line, excerpt, message % {"cells": len(cells), "columns": len(names)})
     values: dict[str, Any] = {}
     for name, cell in zip(names, cells, strict=False):
@@ -131,7 +131,7 @@ def _parse_choice(choices: Iterable[str]) -> Callable[[str], str]:
     def parse(cell: str) -> str:
         word = cell.strip().lower()
         if word not in choices:
-            message = _("“%(word)s” is none of %(choices)s.")
+            message = _("“%(word)s” is not one of %(choices)s.")
             raise ValueError(message % {"word": cell[:50], "choices": ", ".join(choices)})
         return word
 

@@ -54,7 +54,11 @@ def _checked(parsed: ParsedFile, items: RowsAndRefusals) -> ParsedFile:
         if reason := find_problem(row):
             parsed.refused.append(Refusal(line, row.pattern[:200], reason))
         elif first := lines.get(row.key):
-            same = _("It is on line %d already.") if first[1] == row else _("Line %d says otherwise of it.")
+            same = (
+                _("The same rule is on line %d.")
+                if first[1] == row
+                else _("Line %d has the same pattern with other values.")
+            )
             parsed.refused.append(Refusal(line, row.pattern[:200], same % first[0]))
         else:
             lines[row.key] = item
@@ -67,17 +71,17 @@ def find_problem(row: Row) -> str:
     for name, limit in LIMITS.items():
         value = getattr(row, name)
         if len(value) > limit:
-            return _("The %(name)s has %(count)d characters; at most %(limit)d are possible.") % {
+            return _("The %(name)s has %(count)d characters; the maximum is %(limit)d.") % {
                 "name": name,
                 "count": len(value),
                 "limit": limit,
             }
         if "\0" in value:
-            return _("The %s has a NUL character in it.") % name
+            return _("The %s contains a NUL character.") % name
     if not -(1 << 31) <= row.priority < 1 << 31:
-        return _("The priority is too large.")
+        return _("The priority is out of range.")
     if row.valid_from and row.valid_until and row.valid_until <= row.valid_from:
-        return _("valid_until is not after valid_from: the rule would never hold.")
+        return _("valid_until has to be later than valid_from.")
     try:
         compile_rule(row.as_rule(""))
     except RuleError as error:

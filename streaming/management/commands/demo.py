@@ -1,4 +1,4 @@
-"""``manage.py demo``: from a fresh clone to a site that can be looked at, in one command."""
+"""``manage.py demo``: from a fresh clone to a running site in one command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streaming.models import ApiKey, ModerationRule
 ADMIN = "admin"
 KEY_NAME = "demo"
 
-# Words of documents/tour.md, so that the first stream shows what moderation does. None of them blocks it.
+# They match words in documents/tour.md, so that the first stream shows moderation. None of these matches blocks it.
 SAMPLE_RULES = [
     {"pattern": "darn", "action": "mask", "category": "profanity", "note": "A sample: mild, but it shows."},
     {"pattern": "secret-project", "action": "mask", "category": "internal", "note": "A sample: a code name."},
@@ -76,7 +76,7 @@ class Command(BaseCommand):
 
     @contextmanager
     def _model(self, site: str) -> Iterator[None]:
-        """A real model among the upstreams."""
+        """Run a real model and add it to the upstreams."""
         self.stdout.write("The model starts ...")
         self.stdout.flush()
         with _llama.serving() as url:
@@ -94,7 +94,7 @@ class Command(BaseCommand):
             yield
 
     def _check_port(self, host: str, port: int) -> None:
-        """Asks for the port before anything is made: Daphne itself would go on without it."""
+        """Fail before anything is created if the port is taken: Daphne itself would go on without it."""
         if not 0 < port < 65536:
             raise CommandError(f"There is no port {port}: it is a number from 1 to 65535.")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -109,9 +109,9 @@ class Command(BaseCommand):
                 ) from error
 
     def _prepare(self) -> tuple[str | None, str, str]:
-        """The database with its tables, an admin and the sample rules.
+        """Create the tables, an admin and the sample rules.
 
-        The admin's password if it is new, the path that logs the admin in once, and an API key.
+        Returns the admin's password if it is new, the path that logs the admin in once, and an API key.
         """
         try:
             call_command("migrate", verbosity=0, interactive=False)
@@ -126,7 +126,7 @@ class Command(BaseCommand):
             raise CommandError(f"The database {name} cannot be prepared: {error}.") from error
 
     def _make_key(self, admin: Any) -> str:
-        """A new key each time, since the last one can be shown to nobody any more."""
+        """A new key each time, because the previous one cannot be shown again."""
         ApiKey.objects.filter(owner=admin, name=KEY_NAME).delete()
         key = ApiKey(owner=admin, name=KEY_NAME)
         secret = key.make_secret()
@@ -136,7 +136,7 @@ class Command(BaseCommand):
     def _make_admin_and_rules(self) -> str | None:
         users = get_user_model().objects
         if users.filter(is_superuser=True).exists():
-            return None  # somebody has been here before: what there is, is theirs
+            return None  # the site is already set up: leave its users and rules alone
         password = secrets.token_urlsafe(9)
         users.create_superuser(ADMIN, password=password)
         if not ModerationRule.objects.exists():
@@ -146,7 +146,7 @@ class Command(BaseCommand):
 
 
 def serve(host: str, port: int) -> None:
-    """Daphne with this site, until a signal ends it."""
+    """Serve this site with Daphne until a signal ends it."""
     from daphne.endpoints import build_endpoint_description_strings
     from daphne.management.commands.runserver import get_default_application
     from daphne.server import Server

@@ -1,4 +1,4 @@
-"""``manage.py import_rules FILE``: what the admin's import does, from the command line."""
+"""``manage.py import_rules FILE``: the admin's import on the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streaming.management.commands._plain import PlainCommand
 from streaming.models import RuleImport
 from streaming.moderation import ACTIONS
 
-SHOWN = 20
+MAX_LISTED = 20
 
 
 class Command(PlainCommand):
@@ -24,7 +24,7 @@ class Command(PlainCommand):
         parser.add_argument("file", help="the file; - is stdin")
         parser.add_argument("--action", choices=ACTIONS, help="of rules whose action the file does not say")
         parser.add_argument("--category", help="of rules whose category the file does not say")
-        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        parser.add_argument("--dry-run", action="store_true", help="only say what prefix be done")
         parser.add_argument("--undo", action="store_true", help="take the last import of this file back")
 
     def handle(self, *args: Any, file: str, dry_run: bool, undo: bool, **options: Any) -> None:
@@ -34,9 +34,9 @@ class Command(PlainCommand):
         data = self._read(file)
         try:
             if dry_run:
-                return self._tell(rule_imports.compare(rule_files.read(data, defaults)), file, "would be ")
-            kept = rule_imports.keep(data, Path(file).name, "manage.py", defaults)
-            self._tell(rule_imports.carry_out(kept, progress=self._progress), file, "")
+                return self._print_summary(rule_imports.compare(rule_files.read(data, defaults)), file, "would be ")
+            rule_import = rule_imports.save_preview(data, Path(file).name, "manage.py", defaults)
+            self._print_summary(rule_imports.carry_out(rule_import, progress=self._progress), file, "")
         except rule_files.FileError as error:
             raise CommandError(f"{file}{f', line {error.line}' if error.line else ''}: {error}") from error
         return None
@@ -51,16 +51,16 @@ class Command(PlainCommand):
         if sys.stderr.isatty():
             self.stderr.write(f"\r{done:,} of {total:,}", ending="" if done < total else "\n")
 
-    def _tell(self, comparison: rule_imports.Comparison, file: str, would: str) -> None:
-        for refusal in comparison.refused[:SHOWN]:
+    def _print_summary(self, comparison: rule_imports.Comparison, file: str, prefix: str) -> None:
+        for refusal in comparison.refused[:MAX_LISTED]:
             self.stderr.write(f"{file}, line {refusal.line}: {refusal.reason}")
-        if (more := len(comparison.refused) - SHOWN) > 0:
+        if (more := len(comparison.refused) - MAX_LISTED) > 0:
             self.stderr.write(f"... and {more:,} more.")
         counts = {
-            f"{would}added": len(comparison.added),
-            f"{would}changed": len(comparison.changed),
-            "there already": len(comparison.same),
-            f"{would}refused": len(comparison.refused),
+            f"{prefix}added": len(comparison.added),
+            f"{prefix}changed": len(comparison.changed),
+            "there already": len(comparison.unchanged),
+            f"{prefix}refused": len(comparison.refused),
         }
         self.stdout.write(", ".join(f"{count:,} {what}" for what, count in counts.items()) + ".")
 
@@ -69,5 +69,5 @@ class Command(PlainCommand):
         if not done:
             raise CommandError(f"There is no import of {name} that could be undone.")
         undone = rule_imports.undo(done)
-        said = f"{undone.removed:,} removed, {undone.restored:,} restored, {undone.kept:,} edited since and kept."
-        self.stdout.write(said)
+        message = f"{undone.removed:,} removed, {undone.restored:,} restored, {undone.kept:,} edited since and kept."
+        self.stdout.write(message)

@@ -1,4 +1,4 @@
-"""``manage.py moderate``: a text through the rules, as a stream would go through them."""
+"""``manage.py moderate``: moderates a text in the way a stream is moderated."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ class Command(PlainCommand):
     def handle(self, *args: Any, file: str, cut: int | None, explain: bool, **options: Any) -> None:
         if cut is not None and cut < 1:
             raise CommandError(f"--cut is {cut}: it has to be 1 or more.")
-        rules, where = self._rules(options["rules"], options["upstream"], options["direction"])
+        rules, origin = self._rules(options["rules"], options["upstream"], options["direction"])
         try:
             rule_set = RuleSet(rules)
         except RuleError as error:
-            raise CommandError(f"{where(error.rule)}: {error}") from error
+            raise CommandError(f"{origin(error.rule)}: {error}") from error
         for rule, warning in rule_set.warnings:
-            self.stderr.write(f"{where(rule)}: {warning}", self.style.WARNING)
-        with _quiet_if_nobody_reads(), _opened(file) as source:
+            self.stderr.write(f"{origin(rule)}: {warning}", self.style.WARNING)
+        with _ignoring_broken_pipe(), _open(file) as source:
             run = Run(rule_set, options["medium"])
-            for outcome in run.outcomes(_cut(_texts(source, file), cut)):
+            for outcome in run.outcomes(_cut_into_pieces(_texts(source, file), cut)):
                 if isinstance(outcome, Text):
                     self.stdout.write(outcome.text, ending="")
                 elif explain:
-                    self.stderr.write(_told(outcome, where(outcome.rule), run.why(outcome)))
+                    self.stderr.write(_describe_hit(outcome, origin(outcome.rule), run.why(outcome)))
             self.stdout.flush()
         self.stderr.write(run.summary())
 
     def _rules(self, path: str | None, upstream: str | None, direction: Any) -> tuple[list[Rule], Any]:
-        """The rules, and a function that says where one of them stands."""
+        """The rules, and a function that names the origin of a rule (its id, or file and line)."""
         if path is None:
             return ModerationRule.objects.in_force(upstream, direction), lambda rule: f"rule {rule.id}"
         now = timezone.now()
@@ -74,21 +74,21 @@ class Command(PlainCommand):
             raise CommandError(f"{path} cannot be read: {error.strerror}.") from error
         except rule_files.FileError as error:
             raise CommandError(f"{path}{f', line {error.line}' if error.line else ''}: {error}") from error
-        wrong = [refusal for refusal in reading.refused if not _is_a_repetition(refusal, reading)]
-        if wrong:
-            said = [f"{path}, line {refusal.line}: {refusal.reason}" for refusal in wrong[:20]]
-            more = [f"... and {len(wrong) - 20} more."] if len(wrong) > 20 else []
-            raise CommandError("\n".join([*said, *more]))
+        refused = [refusal for refusal in reading.refused if not _is_a_repetition(refusal, reading)]
+        if refused:
+            lines = [f"{path}, line {refusal.line}: {refusal.reason}" for refusal in refused[:20]]
+            more = [f"... and {len(refused) - 20} more."] if len(refused) > 20 else []
+            raise CommandError("\n".join([*lines, *more]))
         return reading
 
 
 def _is_a_repetition(refusal: rule_files.Refusal, reading: rule_files.ParsedFile) -> bool:
-    """A word that is twice in a list does no harm."""
+    """Whether the refusal is for a duplicate in a word list, which does no harm."""
     return reading.file_format == "words" and any(row.pattern == refusal.text for _, row in reading.rows)
 
 
 class Run:
-    """One text through the rules, and what there is to say of it in the end."""
+    """Moderates one text and collects the figures for the summary."""
 
     def __init__(self, rule_set: RuleSet, medium: Medium) -> None:
         self._medium: Medium = medium
@@ -121,7 +121,7 @@ class Run:
         self._recent, self._dropped = self._recent[surplus:], self._dropped + surplus
 
     def why(self, hit: Hit) -> str:
-        """Why it is a hit, where that cannot be seen; what it was read as."""
+        """Why it is a hit, origin that cannot be seen; what it was read as."""
         text = self._recent[max(hit.start - self._dropped, 0) : max(hit.end - self._dropped, 0)]
         found = explain(hit.rule, text, self._medium)
         reasons = ", ".join(map(str, found.reasons))
@@ -142,12 +142,12 @@ class Run:
         )
 
 
-def _told(hit: Hit, where: str, why: str) -> str:
-    return f"{where}: {hit.rule.action} {hit.start}-{hit.end} ({hit.rule.pattern[:80]}){why}"
+def _describe_hit(hit: Hit, origin: str, why: str) -> str:
+    return f"{origin}: {hit.rule.action} {hit.start}-{hit.end} ({hit.rule.pattern[:80]}){why}"
 
 
 @contextmanager
-def _opened(file: str) -> Iterator[IO[bytes]]:
+def _open(file: str) -> Iterator[IO[bytes]]:
     if file == "-":
         yield sys.stdin.buffer
         return
@@ -160,7 +160,7 @@ def _opened(file: str) -> Iterator[IO[bytes]]:
 
 
 def _texts(source: IO[bytes], file: str) -> Iterator[str]:
-    """The text as it comes, so that a pipe is moderated while it is written to."""
+    """The text in chunks as they arrive, so that a pipe is moderated while it is being written."""
     decoder, lines = codecs.getincrementaldecoder("utf-8")(), 1
     read = getattr(source, "read1", source.read)
     name = "stdin" if file == "-" else file
@@ -182,8 +182,8 @@ def _texts(source: IO[bytes], file: str) -> Iterator[str]:
             return
 
 
-def _cut(texts: Iterator[str], size: int | None) -> Iterator[str]:
-    """Pieces of that many characters, the last one but for; as they come if none is said."""
+def _cut_into_pieces(texts: Iterator[str], size: int | None) -> Iterator[str]:
+    """The text in pieces of exactly ``size`` characters, except for the last; unchanged if ``size`` is None."""
     if size is None:
         yield from texts
         return
@@ -199,8 +199,8 @@ def _cut(texts: Iterator[str], size: int | None) -> Iterator[str]:
 
 
 @contextmanager
-def _quiet_if_nobody_reads() -> Iterator[None]:
+def _ignoring_broken_pipe() -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError:  # as with "| head": what is not read any more need not be written
+    except BrokenPipeError:  # for example with "| head"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""``manage.py prune_hits``: hits are kept for as long as they are wanted."""
+"""``manage.py prune_hits``: deletes old hits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Command(PlainCommand):
         LostHits.objects.filter(when__lt=end).delete()
 
     def _delete(self, old: Any) -> int:
-        """In pieces, so that those who write hits need not wait for millions to go."""
+        """In batches, so that writers of hits do not have to wait for one long transaction."""
         deleted = 0
         while keys := list(old.order_by("pk").values_list("pk", flat=True)[:BATCH]):
             deleted += ModerationHit.objects.filter(pk__in=keys).delete()[0]

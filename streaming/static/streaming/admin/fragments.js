@@ -1,16 +1,16 @@
 // @ts-check
-/** Fetches parts of a page for a form that is being filled in: the last that was asked for is the one that is shown. */
+/** Loads a part of the page while a form is being filled in; of several requests only the last one is shown. */
 
 export class Fragment {
-  /** @param {HTMLElement} place what comes is put there */
-  constructor(place) {
-    this.place = place;
+  /** @param {HTMLElement} target the element whose content is replaced */
+  constructor(target) {
+    this.target = target;
     /** @type {AbortController | undefined} */
     this.running = undefined;
   }
 
   /**
-   * Posts the form and shows the answer. What fails leaves the place as it was.
+   * Posts the form and shows the response. After a failure the content stays as it was.
    * @param {string} address
    * @param {HTMLFormElement} form
    */
@@ -26,8 +26,8 @@ export class Fragment {
       });
       if (!response.ok || response.redirected) return;
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      this.place.replaceChildren(...page.body.childNodes);
-      this.place.dispatchEvent(new CustomEvent("loaded"));
+      this.target.replaceChildren(...page.body.childNodes);
+      this.target.dispatchEvent(new CustomEvent("loaded"));
     } catch (error) {
       if (!running.signal.aborted) throw error;
     }
@@ -35,14 +35,14 @@ export class Fragment {
 }
 
 /**
- * Calls once nothing more has happened for a while.
- * @param {() => void} act
+ * Debounces: the returned function calls `action` once it has not been called for a while.
+ * @param {() => void} action
  * @param {number} milliseconds
  */
-export function whenQuiet(act, milliseconds = 300) {
+export function debounce(action, milliseconds = 300) {
   let timer = 0;
   return () => {
     clearTimeout(timer);
-    timer = window.setTimeout(act, milliseconds);
+    timer = window.setTimeout(action, milliseconds);
   };
 }

@@ -1,5 +1,5 @@
 // @ts-check
-/** Import: a file may be dropped anywhere on the form. */
+/** The import page: a file can be dropped anywhere on the form. */
 
 const form = document.querySelector("#import-form");
 const file = form?.querySelector("input[type=file]");

@@ -1,7 +1,7 @@
 // @ts-check
-/** Beside the form of a rule: what it matches, while it is being written. */
+/** The form of a rule: shows what the rule matches while it is being edited. */
 
-import { Fragment, whenQuiet } from "./fragments.js";
+import { Fragment, debounce } from "./fragments.js";
 
 const form = /** @type {HTMLFormElement | null} */ (document.querySelector("#moderationrule_form"));
 const panel = document.querySelector("#check");
@@ -10,14 +10,14 @@ const result = document.querySelector("#check-result");
 if (form && panel instanceof HTMLElement && result instanceof HTMLElement) {
   const fragment = new Fragment(result);
   const pattern = form.querySelector("[name=pattern]");
-  const look = () => {
+  const check = () => {
     if (pattern instanceof HTMLTextAreaElement && pattern.value.trim()) {
       fragment.load(panel.dataset.address ?? "", form);
     } else {
       result.replaceChildren();
     }
   };
-  form.addEventListener("input", whenQuiet(look));
+  form.addEventListener("input", debounce(check));
   panel.querySelector("#check-button")?.setAttribute("hidden", "");
-  look();
+  check();
 }

@@ -1,14 +1,14 @@
 // @ts-check
-/** Try it: the trial follows the form, and can be played piece by piece. */
+/** The page "Try it": reloads the result when the form changes, and plays it piece by piece. */
 
-import { Fragment, whenQuiet } from "./fragments.js";
+import { Fragment, debounce } from "./fragments.js";
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector("#try-form"));
-const place = /** @type {HTMLElement} */ (document.querySelector("#trial"));
-const fragment = new Fragment(place);
+const target = /** @type {HTMLElement} */ (document.querySelector("#trial"));
+const fragment = new Fragment(target);
 const PIECE_MILLISECONDS = 120;
 
-const load = whenQuiet(() => fragment.load(form.action, form));
+const load = debounce(() => fragment.load(form.action, form));
 form.addEventListener("input", (event) => {
   if (event.target instanceof HTMLInputElement && event.target.type === "range") {
     const output = form.querySelector(`output[for=${event.target.id}]`);
@@ -20,23 +20,23 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   fragment.load(form.action, form);
 });
-place.addEventListener("loaded", offerToPlay);
-offerToPlay();
+target.addEventListener("loaded", setUpPlayer);
+setUpPlayer();
 
-/** Makes the player of the trial that is shown: after each piece, what has left, and what is held. */
-function offerToPlay() {
-  const player = place.querySelector(".steps-player");
+/** Sets up the player: after each piece it shows what was sent and what is held back. */
+function setUpPlayer() {
+  const player = target.querySelector(".steps-player");
   const slider = player?.querySelector("input");
   const button = player?.querySelector("button");
   const soFar = player?.querySelector("[data-part=so-far]");
   const held = player?.querySelector("[data-part=held]");
   if (!(player instanceof HTMLElement) || !slider || !button || !soFar || !held) return;
-  const rows = [...place.querySelectorAll(".steps-table tbody tr")];
-  const left = rows.map((row) => row.querySelector("[data-part=left]")?.textContent ?? "");
+  const rows = [...target.querySelectorAll(".steps-table tbody tr")];
+  const sent = rows.map((row) => row.querySelector("[data-part=sent]")?.textContent ?? "");
   const kept = rows.map((row) => row.querySelector("[data-part=held]")?.textContent ?? "");
   const show = () => {
     const count = slider.valueAsNumber;
-    soFar.textContent = left.slice(0, count).join("");
+    soFar.textContent = sent.slice(0, count).join("");
     held.textContent = count ? kept[count - 1] : "";
   };
   const play = () => {

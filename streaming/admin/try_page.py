@@ -1,4 +1,4 @@
-"""Try it: a text goes through the rules before a moderator's eyes, as it would stream."""
+"""The page "Try it": shows how rules moderate a text, piece by piece as in a stream."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SAMPLE = (
 
 
 class TryForm(forms.Form):
-    """What is tried, on which text, and how it comes."""
+    """The text, the size of its pieces, and the rules to try."""
 
     text = forms.CharField(
         label=_("Text"),
@@ -65,18 +65,18 @@ class TryForm(forms.Form):
 
     def __init__(self, *args: Any, chosen: int, unsaved: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices: list[tuple[str, Any]] = [("all", _("all that hold"))]
+        choices: list[tuple[str, Any]] = [("all", _("all active rules"))]
         if chosen:
-            choices.insert(0, ("chosen", _("the chosen ones (%d)") % chosen))
+            choices.insert(0, ("chosen", _("the selected rules (%d)") % chosen))
         if unsaved:
-            choices.insert(0, ("form", _("the one in the form, not saved yet")))
+            choices.insert(0, ("form", _("the unsaved rule in the form")))
         self.fields["which"].choices = choices  # type: ignore[attr-defined]
         self.fields["which"].initial = choices[0][0]
         self.fields["upstream"].choices = [(name, name) for name in upstreams.names()]  # type: ignore[attr-defined]
 
 
 class TryPage(_Base):
-    """The page for it, and the ways to it: from the list, from chosen rules, from a form that is not saved."""
+    """The page, which is opened from the list, for selected rules, or from the form of an unsaved rule."""
 
     def get_urls(self) -> list[Any]:
         name = "streaming_moderationrule_try"
@@ -90,22 +90,22 @@ class TryPage(_Base):
     def try_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        given = request.POST if request.method == "POST" else request.GET
-        chosen = [int(pk) for pk in given.getlist("rule") if pk.isdecimal() and len(pk) < 19][:MAX_CHOSEN]
-        unsaved = [(name, value) for name in _unsaved_names() for value in given.getlist(name)]
-        is_filled_in = "text" in given
-        data: Any = given if is_filled_in else None
+        submitted = request.POST if request.method == "POST" else request.GET
+        chosen = [int(pk) for pk in submitted.getlist("rule") if pk.isdecimal() and len(pk) < 19][:MAX_CHOSEN]
+        unsaved = [(name, value) for name in _unsaved_names() for value in submitted.getlist(name)]
+        is_submitted = "text" in submitted
+        data: Any = submitted if is_submitted else None
         form = TryForm(data, chosen=len(chosen), unsaved=bool(unsaved))
-        context: dict[str, Any] = {"form": form, "kept": [*unsaved, *(("rule", pk) for pk in chosen)]}
+        context: dict[str, Any] = {"form": form, "hidden_inputs": [*unsaved, *(("rule", pk) for pk in chosen)]}
         values = _initial(form) if data is None else form.cleaned_data if form.is_valid() else None
         if values:
-            context |= self._tried(request, values, chosen)
+            context |= self._run_trial(request, values, chosen)
         if request.headers.get("X-Requested-With") == "fetch":
             return render(request, "admin/streaming/moderationrule/trial.html", context)
         page = {**self.admin_site.each_context(request), "opts": self.opts, "title": gettext("Try it")}
         return render(request, "admin/streaming/moderationrule/try.html", {**page, "media": self.media, **context})
 
-    def _tried(self, request: HttpRequest, values: dict[str, Any], chosen: list[int]) -> dict[str, Any]:
+    def _run_trial(self, request: HttpRequest, values: dict[str, Any], chosen: list[int]) -> dict[str, Any]:
         try:
             rule_set, version = self._rules(request, values, chosen)
         except RuleError as error:
@@ -121,11 +121,11 @@ class TryPage(_Base):
     def _rules(
         self, request: HttpRequest, values: dict[str, Any], chosen: list[int]
     ) -> tuple[RuleSet | str, int | None]:
-        """The rules that are tried, or a sentence that says why they cannot be."""
+        """The rules to try with their version, or a sentence that says why they cannot be tried."""
         match values["which"]:
             case "all":
-                snapshot = rulebook.current_blocking(values["upstream"] or "default", values["direction"] or "answers")
-                return snapshot.rule_set, snapshot.version
+                current = rulebook.current_blocking(values["upstream"] or "default", values["direction"] or "answers")
+                return current.rule_set, current.version
             case "chosen":
                 found = ModerationRule.objects.filter(pk__in=chosen).order_by("pk")
                 return RuleSet([rule.as_value() for rule in found]), None
@@ -139,7 +139,7 @@ class TryPage(_Base):
 
 
 def _unsaved_names() -> list[str]:
-    """The fields of a rule's form, of which a moment has two."""
+    """The names of the inputs in a rule's form; date and time of a field are two inputs."""
     moments = [f"{name}_{part}" for name in ("valid_from", "valid_until") for part in (0, 1)]
     return [*(name for name in COLUMNS if not name.startswith("valid_")), *moments]
 
