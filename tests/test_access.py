@@ -57,7 +57,7 @@ def nothing_remembered() -> None:
     api_keys._cache.clear()
 
 
-class TestThisSitesOwnDocuments:
+class TestBuiltInDocuments:
     """They cost nothing, and are for everyone."""
 
     @pytest.mark.parametrize("address", ["/ping", "/stream?interval=0", "/stream?step=0"])
@@ -69,13 +69,13 @@ class TestThisSitesOwnDocuments:
 
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize("address", ["/transfer", "/proxy"])
-    async def test_need_none_by_way_of_the_built_in_upstream(self, address: str) -> None:
+    async def test_need_no_login_through_the_built_in_upstream(self, address: str) -> None:
         response = await client(ELSEWHERE).post(address)
 
         assert response.status_code != 401
 
     @pytest.mark.django_db(transaction=True)
-    async def test_need_none_as_a_model(self) -> None:
+    async def test_need_no_login_as_a_model(self) -> None:
         fields = {"model": "simulated", "messages": [{"role": "user", "content": "hi"}], "interval": 0}
 
         response = await client(ELSEWHERE).post("/v1/chat/completions", fields, content_type="application/json")
@@ -84,15 +84,13 @@ class TestThisSitesOwnDocuments:
         assert response.json()["model"] == "simulated"
 
     @pytest.mark.parametrize("address", ["/transfer", "/proxy", "/proxy/default/more"])
-    async def test_are_another_matter_once_the_default_upstream_is_configured(
-        self, settings: Any, address: str
-    ) -> None:
+    async def test_need_a_login_when_the_default_upstream_is_another_one(self, settings: Any, address: str) -> None:
         settings.STREAMING_UPSTREAMS = {"default": {"URL": "http://127.0.0.1:9"}}
 
         assert (await client().get(address)).status_code == 401
 
     @pytest.mark.django_db(transaction=True)
-    async def test_come_to_those_who_are_logged_in_without_a_token_too(self) -> None:
+    async def test_need_no_csrf_token_with_a_session(self) -> None:
         reader = await logged_in()
 
         assert (await reader.post("/stream?step=0", {}, content_type="application/json")).status_code == 400
@@ -100,7 +98,7 @@ class TestThisSitesOwnDocuments:
 
 class TestAConfiguredUpstream:
     @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "203.0.113.7"])
-    async def test_is_for_no_stranger_wherever_they_sit(self, address: str) -> None:
+    async def test_needs_a_login_even_from_this_machine(self, address: str) -> None:
         response = await client((address, 5000)).get(INSIDE)
 
         assert response.status_code == 401
@@ -108,7 +106,7 @@ class TestAConfiguredUpstream:
         assert response.json()["login"] == "/login/"
         assert response["WWW-Authenticate"].startswith('Bearer realm="streams", Cookie ')
 
-    async def test_says_so_in_openais_words_where_their_clients_come(self, settings: Any) -> None:
+    async def test_refuses_openai_clients_in_their_error_format(self, settings: Any) -> None:
         settings.STREAMING_UPSTREAMS = {"llm": {"URL": "http://127.0.0.1:9", "FORMAT": "openai", "MODELS": ["m"]}}
         fields = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -118,7 +116,7 @@ class TestAConfiguredUpstream:
         assert response.json()["error"]["type"] == "authentication_error"
 
     @pytest.mark.parametrize("model", ["m", "no-such-model"])
-    async def test_is_not_even_known_by_its_models(self, settings: Any, model: str) -> None:
+    async def test_does_not_reveal_its_models(self, settings: Any, model: str) -> None:
         settings.STREAMING_UPSTREAMS = {"llm": {"URL": "http://127.0.0.1:9", "FORMAT": "openai", "MODELS": ["m"]}}
 
         listed = await client().get("/v1/models")
@@ -139,7 +137,7 @@ async def make_key(**fields: Any) -> tuple[ApiKey, str]:
 class TestAnApiKey:
     @pytest.mark.parametrize("header", ["Authorization", "x-api-key"])
     @pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
-    async def test_lets_in_without_a_token(self, header: str, method: str) -> None:
+    async def test_needs_no_csrf_token(self, header: str, method: str) -> None:
         _, secret = await make_key()
         shown = f"Bearer {secret}" if header == "Authorization" else secret
 
@@ -158,14 +156,14 @@ class TestAnApiKey:
     @pytest.mark.parametrize(
         "shown", ["Bearer -", "Bearer ", "Bearer streams-", "Basic abc", "Bearer streams-\xff", "Bearer sk-abc"]
     )
-    async def test_that_is_none_does_not(self, shown: str) -> None:
+    async def test_that_does_not_exist_is_refused(self, shown: str) -> None:
         await make_key()
 
         response = await client(headers={"Authorization": shown}).get(INSIDE)
 
         assert response.status_code == 401
 
-    async def test_that_is_nearly_right_does_not_and_is_told_so(self) -> None:
+    async def test_that_is_mistyped_is_refused_with_an_explanation(self) -> None:
         _, secret = await make_key()
         wrong = secret[:-1] + ("a" if secret[-1] != "a" else "b")
 
@@ -176,7 +174,7 @@ class TestAnApiKey:
         assert "this API key is unknown" in response.json()["detail"]
 
     @pytest.mark.parametrize("change", ["disabled", "deleted", "owner inactive"])
-    async def test_that_is_taken_back_is_refused_within_a_second(
+    async def test_that_is_revoked_is_refused_within_a_second(
         self, monkeypatch: pytest.MonkeyPatch, change: str
     ) -> None:
         now = [1000.0]
@@ -195,7 +193,7 @@ class TestAnApiKey:
 
         assert (await reader.get(INSIDE)).status_code == 401
 
-    async def test_is_looked_up_once_a_second(self) -> None:
+    async def test_is_looked_up_at_most_once_a_second(self) -> None:
         _, secret = await make_key()
         reader = client(headers={"Authorization": f"Bearer {secret}"})
         await reader.get(INSIDE)
@@ -207,7 +205,7 @@ class TestAnApiKey:
         assert found
         assert api_keys._cache[hash_of_secret(secret)][0] == asked
 
-    async def test_is_kept_as_a_hash_only(self) -> None:
+    async def test_is_stored_as_a_hash_only(self) -> None:
         key, secret = await make_key()
 
         stored = await ApiKey.objects.filter(pk=key.pk).values().aget()
@@ -217,7 +215,7 @@ class TestAnApiKey:
         assert stored["last4"] == secret[-4:]
         assert len(secret) > 45
 
-    async def test_is_who_its_owner_is_to_the_audit(self) -> None:
+    async def test_is_recorded_in_hits_as_its_owner(self) -> None:
         _, secret = await make_key()
         request = AsyncRequestFactory().get("/", headers={"Authorization": f"Bearer {secret}"})
 
@@ -225,7 +223,7 @@ class TestAnApiKey:
 
         assert await hit_log.username_of(request) == "owner"
 
-    async def test_is_no_header_that_an_upstream_would_see(self) -> None:
+    async def test_is_not_sent_to_the_upstream(self) -> None:
         _, secret = await make_key()
         request = AsyncRequestFactory().get("/", headers={"Authorization": f"Bearer {secret}", "x-api-key": secret})
 
@@ -235,12 +233,12 @@ class TestAnApiKey:
 
 
 @pytest.mark.django_db(transaction=True)
-class TestWithALogin:
-    async def test_nobody_else_comes_in_not_even_from_this_machine(self) -> None:
+class TestLoginAccess:
+    async def test_refuses_anonymous_users_even_from_this_machine(self) -> None:
         for method in ("get", "post", "delete"):
             assert (await getattr(client(), method)(INSIDE)).status_code == 401
 
-    async def test_who_is_no_longer_active_does_not(self) -> None:
+    async def test_refuses_users_that_are_no_longer_active(self) -> None:
         reader = await logged_in(active=False)
 
         assert (await reader.get(INSIDE)).status_code == 401
@@ -251,7 +249,7 @@ class TestWithALogin:
         assert (await reader.get(INSIDE)).status_code == LET_IN
 
     @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-    async def test_all_else_needs_the_token_in_the_header(self, method: str) -> None:
+    async def test_unsafe_methods_need_the_csrf_token_in_the_header(self, method: str) -> None:
         reader = await logged_in()
         ask = getattr(reader, method)
 
@@ -260,7 +258,7 @@ class TestWithALogin:
         assert (await ask(INSIDE, headers={"X-CSRFToken": "?"})).status_code == 403
         assert (await ask(INSIDE, headers={"X-CSRFToken": TOKEN})).status_code == LET_IN
 
-    async def test_a_token_in_a_form_is_not_looked_for(self) -> None:
+    async def test_does_not_read_a_csrf_token_from_the_form(self) -> None:
         reader = await logged_in()
 
         response = await reader.post(INSIDE, {"csrfmiddlewaretoken": TOKEN})
@@ -268,16 +266,16 @@ class TestWithALogin:
         assert response.status_code == 403
         assert "X-CSRFToken" in response.json()["detail"]
 
-    async def test_the_ping_is_for_everyone(self) -> None:
+    async def test_the_ping_needs_no_login(self) -> None:
         response = await client(ELSEWHERE).get("/ping")
 
         assert response.status_code == 200
         response.close()
 
 
-class TestInPublic:
+class TestPublicAccess:
     @pytest.mark.parametrize("method", ["get", "post", "delete"])
-    async def test_everyone_comes_in_without_a_token(self, settings: Any, method: str) -> None:
+    async def test_needs_neither_login_nor_csrf_token(self, settings: Any, method: str) -> None:
         settings.STREAMING_ACCESS = "public"
 
         response = await getattr(client(ELSEWHERE), method)(INSIDE, headers={"X-Forwarded-For": "x"})
@@ -285,13 +283,13 @@ class TestInPublic:
         assert response.status_code == LET_IN
 
 
-class TestThisSitesOwnRelay:
-    async def test_comes_in_to_the_stream_by_its_signature(self) -> None:
+class TestRequestsOfTheBuiltInUpstream:
+    async def test_are_admitted_to_the_stream_by_their_signature(self) -> None:
         relay = client(headers={upstreams.SIGNATURE_HEADER: upstreams.sign(), "Last-Event-ID": "x"})
 
         assert (await relay.get("/stream")).status_code == 204
 
-    async def test_comes_in_whatever_page_it_relays_for(self) -> None:
+    async def test_are_admitted_whatever_the_origin_header_is(self) -> None:
         relay = client(headers={upstreams.SIGNATURE_HEADER: upstreams.sign(), "Origin": "http://this.site:8000"})
 
         response = await relay.post("/stream?step=0", {}, content_type="application/json")
@@ -299,12 +297,12 @@ class TestThisSitesOwnRelay:
         assert response.status_code == 400
 
     @pytest.mark.parametrize("address", [INSIDE, "/transfer/none"])
-    async def test_comes_in_nowhere_else(self, address: str) -> None:
+    async def test_are_admitted_to_no_other_address(self, address: str) -> None:
         relay = client(headers={upstreams.SIGNATURE_HEADER: upstreams.sign()})
 
         assert (await relay.get(address)).status_code == 401
 
-    async def test_comes_for_no_other_page_by_another_signature(self) -> None:
+    async def test_with_a_wrong_signature_are_refused(self) -> None:
         headers = {upstreams.SIGNATURE_HEADER: "stream:x:y", "Origin": "http://this.site:8000"}
 
         assert (await client(headers=headers).get("/stream")).status_code == 403
@@ -314,7 +312,7 @@ OTHER = "https://other.example"
 
 
 @pytest.mark.parametrize("access", ["login", "public"])
-class TestAnotherSitesPage:
+class TestACrossOriginPage:
     @pytest.mark.parametrize(
         "headers",
         [
@@ -349,7 +347,9 @@ class TestAnotherSitesPage:
             {"Origin": "https://TestServer"},
         ],
     )
-    async def test_is_told_from_our_own(self, settings: Any, access: str, headers: dict[str, str]) -> None:
+    async def test_is_distinguished_from_a_same_origin_page(
+        self, settings: Any, access: str, headers: dict[str, str]
+    ) -> None:
         settings.STREAMING_ACCESS = access
 
         response = await client().post(INSIDE, headers=headers)
@@ -357,7 +357,7 @@ class TestAnotherSitesPage:
         assert response.status_code == (LET_IN if access == "public" else 401)
         assert "Access-Control-Allow-Origin" not in response
 
-    async def test_may_come_if_the_settings_name_it(self, settings: Any, access: str) -> None:
+    async def test_is_allowed_if_the_settings_name_its_origin(self, settings: Any, access: str) -> None:
         settings.STREAMING_ACCESS = access
         settings.STREAMING_ALLOWED_ORIGINS = [OTHER]
 
@@ -369,7 +369,7 @@ class TestAnotherSitesPage:
         assert "Origin" in response["Vary"]
         assert "Access-Control-Allow-Credentials" not in response
 
-    async def test_that_is_named_may_ask_before(self, settings: Any, access: str) -> None:
+    async def test_that_is_allowed_gets_an_answer_to_its_preflight(self, settings: Any, access: str) -> None:
         settings.STREAMING_ACCESS = access
         settings.STREAMING_ALLOWED_ORIGINS = [OTHER]
 
@@ -387,7 +387,7 @@ class TestAnotherSitesPage:
         assert response["Access-Control-Allow-Methods"] == "POST"
         assert response["Access-Control-Allow-Headers"] == "Last-Event-ID, content-type"
 
-    async def test_that_is_not_named_may_not_ask(self, settings: Any, access: str) -> None:
+    async def test_that_is_not_allowed_fails_its_preflight(self, settings: Any, access: str) -> None:
         settings.STREAMING_ACCESS = access
         settings.STREAMING_ALLOWED_ORIGINS = [OTHER]
 
@@ -397,7 +397,7 @@ class TestAnotherSitesPage:
         assert response.status_code == 403
         assert "Access-Control-Allow-Origin" not in response
 
-    async def test_is_told_of_an_error_too_if_it_is_named(self, settings: Any, access: str) -> None:
+    async def test_that_is_allowed_can_read_error_responses(self, settings: Any, access: str) -> None:
         settings.STREAMING_ACCESS = access
         settings.STREAMING_ALLOWED_ORIGINS = [OTHER]
 
@@ -406,7 +406,7 @@ class TestAnotherSitesPage:
         assert (response.status_code, response["Access-Control-Allow-Origin"]) == (400, OTHER)
 
 
-async def test_a_page_that_is_named_still_has_to_log_in(settings: Any) -> None:
+async def test_an_allowed_origin_still_has_to_log_in(settings: Any) -> None:
     settings.STREAMING_ALLOWED_ORIGINS = [OTHER]
 
     response = await client().get(INSIDE, headers={"Origin": OTHER})
@@ -428,13 +428,15 @@ class TestAMethod:
             ("/v1/chat/completions", "head", "POST"),
         ],
     )
-    async def test_that_an_address_does_not_know_is_refused(self, address: str, method: str, allowed: str) -> None:
+    async def test_that_an_address_does_not_support_is_refused_with_allow(
+        self, address: str, method: str, allowed: str
+    ) -> None:
         response = await getattr(client(), method)(address)
 
         assert (response.status_code, response["Allow"]) == (405, allowed)
 
     @pytest.mark.django_db(transaction=True)
-    async def test_that_an_upstream_does_not_know_is_refused(self, settings: Any) -> None:
+    async def test_that_an_upstream_does_not_support_is_refused(self, settings: Any) -> None:
         settings.STREAMING_ACCESS = "public"
         settings.STREAMING_UPSTREAMS = {"llm": {"URL": "http://127.0.0.1:9", "FORMAT": "openai"}}
 
@@ -444,7 +446,7 @@ class TestAMethod:
         assert response["Content-Type"] == "application/problem+json"
 
 
-def test_a_view_behind_the_door_keeps_its_name() -> None:
+def test_a_protected_view_keeps_its_name() -> None:
     @guarded("GET")
     async def somewhere(request: HttpRequest) -> HttpResponse:
         """Somewhere."""
@@ -454,7 +456,7 @@ def test_a_view_behind_the_door_keeps_its_name() -> None:
     assert somewhere.csrf_exempt  # type: ignore[attr-defined]
 
 
-class TestErrorsAreSaidAsTheAddressSaysThem:
+class TestErrorsHaveTheFormatOfTheirAddress:
     @pytest.mark.django_db(transaction=True)
     async def test_when_the_settings_are_wrong(self, settings: Any) -> None:
         settings.STREAMING_ACCESS = "public"

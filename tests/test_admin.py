@@ -47,7 +47,7 @@ def test_a_pattern_and_an_action_alone_make_a_rule(moderator: Client) -> None:
     assert (rule.pattern, rule.action, rule.category, rule.note, rule.enabled) == ("darn", "mask", "", "", True)
 
 
-def test_the_form_asks_for_no_more_than_that_and_offers_an_enabled_mask(moderator: Client) -> None:
+def test_the_form_requires_only_these_and_defaults_to_an_enabled_mask(moderator: Client) -> None:
     form = moderator.get(ADD).context["adminform"].form
 
     assert {name for name, field in form.fields.items() if field.required} == {"pattern", "action"}
@@ -99,9 +99,7 @@ def test_the_form_asks_for_no_more_than_that_and_offers_an_enabled_mask(moderato
         ({"pattern": "darn", "category": "x" * 51}, "category"),
     ],
 )
-def test_a_rule_that_cannot_be_carried_out_is_refused_under_its_field(
-    moderator: Client, fields: dict[str, str], field: str
-) -> None:
+def test_an_invalid_pattern_is_refused_under_its_field(moderator: Client, fields: dict[str, str], field: str) -> None:
     response = moderator.post(ADD, {"action": "mask", "enabled": "on", **fields})
 
     assert response.status_code == 200
@@ -111,7 +109,7 @@ def test_a_rule_that_cannot_be_carried_out_is_refused_under_its_field(
     assert not rules.exists()
 
 
-def test_a_second_rule_for_a_pattern_and_action_is_refused_with_a_reason(moderator: Client) -> None:
+def test_a_duplicate_of_pattern_and_action_is_refused(moderator: Client) -> None:
     rules.create(pattern="darn")
 
     response = moderator.post(ADD, {"pattern": "darn", "action": "mask", "enabled": "on"})
@@ -120,7 +118,7 @@ def test_a_second_rule_for_a_pattern_and_action_is_refused_with_a_reason(moderat
     assert rules.count() == 1
 
 
-def test_an_edit_is_kept_and_remembered(moderator: Client) -> None:
+def test_an_edit_is_saved_and_recorded_in_the_history(moderator: Client) -> None:
     rule = rules.create(pattern="darn")
 
     moderator.post(f"{LIST}{rule.pk}/change/", {"pattern": "heck", "action": "block", "note": "n"})
@@ -131,7 +129,7 @@ def test_an_edit_is_kept_and_remembered(moderator: Client) -> None:
 
 
 class TestTheList:
-    def test_shows_every_rule_the_last_changed_first(self, moderator: Client) -> None:
+    def test_shows_all_rules_last_changed_first(self, moderator: Client) -> None:
         for pattern in ("one", "two", "three"):
             rules.create(pattern=pattern, category="c", note=f"note on {pattern}")
         rules.get(pattern="two").save()
@@ -179,7 +177,7 @@ class TestTheList:
         assert rules.version() != before
         assert LogEntry.objects.get().object_id == str(one.pk)
 
-    def test_refuses_what_would_become_another_rule(self, moderator: Client) -> None:
+    def test_refuses_an_edit_that_duplicates_another_rule(self, moderator: Client) -> None:
         mask, block = rules.create(pattern="darn"), rules.create(pattern="darn", action="block")
 
         response = moderator.post(LIST, in_the_list(block, mask, action="mask"))
@@ -189,16 +187,16 @@ class TestTheList:
         block.refresh_from_db()
         assert block.action == "block"
 
-    def test_may_be_saved_as_it_is(self, moderator: Client) -> None:
+    def test_can_be_saved_without_changes(self, moderator: Client) -> None:
         mask, block = rules.create(pattern="darn"), rules.create(pattern="darn", action="block")
 
         assert moderator.post(LIST, in_the_list(mask, block)).status_code == 302
         assert not LogEntry.objects.exists()
 
 
-class TestManyAtOnce:
+class TestActionsOnManyRules:
     @pytest.mark.parametrize(("action", "enabled"), [("enable", True), ("disable", False)])
-    def test_are_enabled_and_disabled_with_a_history(self, moderator: Client, action: str, enabled: bool) -> None:
+    def test_enable_and_disable_rules_and_record_it(self, moderator: Client, action: str, enabled: bool) -> None:
         one, two = rules.create(pattern="one", enabled=enabled), rules.create(pattern="two", enabled=not enabled)
         three, other = [rules.create(pattern=pattern, enabled=not enabled) for pattern in ("three", "other")]
         before = rules.version()
@@ -217,7 +215,7 @@ class TestManyAtOnce:
         assert {entry.get_change_message() for entry in LogEntry.objects.all()} == {"Changed enabled."}
         assert other.pk
 
-    def test_may_be_all_that_a_search_found(self, moderator: Client) -> None:
+    def test_apply_to_all_results_of_a_search(self, moderator: Client) -> None:
         rules.bulk_create(ModerationRule(pattern=f"spam {number}") for number in range(120))
         rules.create(pattern="other")
 
@@ -228,7 +226,7 @@ class TestManyAtOnce:
         assert list(rules.filter(enabled=True).values_list("pattern", flat=True)) == ["other"]
         assert LogEntry.objects.count() == 120
 
-    def test_that_are_so_already_are_left_alone(self, moderator: Client) -> None:
+    def test_skip_rules_that_are_in_that_state_already(self, moderator: Client) -> None:
         rule = rules.create(pattern="one")
         before = rules.version()
 
@@ -238,7 +236,7 @@ class TestManyAtOnce:
         assert rules.version() == before
         assert not LogEntry.objects.exists()
 
-    def test_are_deleted_once_it_was_asked_and_remembered(self, moderator: Client) -> None:
+    def test_delete_rules_after_a_confirmation_and_record_it(self, moderator: Client) -> None:
         rules.bulk_create(ModerationRule(pattern=f"spam {number}") for number in range(120))
         other = rules.create(pattern="other")
         chosen = {"action": "delete", "select_across": "1", "index": "0", "_selected_action": [rules.first().pk]}
@@ -253,7 +251,7 @@ class TestManyAtOnce:
         assert list(rules.values_list("pk", flat=True)) == [other.pk]
         assert LogEntry.objects.filter(action_flag=3).count() == 120
 
-    def test_are_not_deleted_by_those_who_may_not(self, client: Client) -> None:
+    def test_delete_nothing_without_the_permission(self, client: Client) -> None:
         user = User.objects.create_user("ann", is_staff=True)
         user.groups.add(Group.objects.get(name="auditor"))
         client.force_login(user)
@@ -263,7 +261,7 @@ class TestManyAtOnce:
 
         assert rules.count() == 1
 
-    def test_are_not_for_those_who_may_only_look(self, client: Client) -> None:
+    def test_are_hidden_from_users_who_can_only_view(self, client: Client) -> None:
         reader = User.objects.create_user("reader", is_staff=True)
         reader.user_permissions.add(Permission.objects.get(codename="view_moderationrule"))
         client.force_login(reader)
@@ -297,7 +295,7 @@ def said(response: Any) -> str:
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", response.content.decode())))
 
 
-def test_a_rule_can_say_where_when_and_how_it_holds(moderator: Client) -> None:
+def test_a_rule_can_have_a_scope_a_period_and_a_comparison(moderator: Client) -> None:
     fields = {
         "pattern": "a+b",
         "kind": "regex",
@@ -340,14 +338,14 @@ def test_a_rule_can_say_where_when_and_how_it_holds(moderator: Client) -> None:
     assert "A match is cut at 4,096 characters." in said(response), "a warning is told, and does not stop"
 
 
-def test_a_word_and_a_regex_may_be_spelled_alike(moderator: Client) -> None:
+def test_a_word_and_a_regular_expression_can_have_the_same_pattern(moderator: Client) -> None:
     rules.create(pattern="a.b")
 
     assert moderator.post(ADD, {"pattern": "a.b", "action": "mask", "kind": "regex"}).status_code == 302
     assert rules.count() == 2
 
 
-def test_an_upstream_that_is_gone_from_the_settings_stays_with_its_rule(moderator: Client) -> None:
+def test_a_rule_keeps_an_upstream_that_was_removed_from_the_settings(moderator: Client) -> None:
     rule = rules.create(pattern="darn", upstreams=["gone"])
 
     moderator.post(change(rule), as_sent(moderator.get(change(rule)), note="n", upstreams="gone"))
@@ -356,8 +354,8 @@ def test_an_upstream_that_is_gone_from_the_settings_stays_with_its_rule(moderato
     assert (rule.upstreams, rule.note) == (["gone"], "n")
 
 
-class TestTwoWhoEditTheSame:
-    def test_the_second_is_told_and_may_still_save(self, moderator: Client) -> None:
+class TestConcurrentEdits:
+    def test_the_second_editor_is_warned_and_can_still_save(self, moderator: Client) -> None:
         rule = rules.create(pattern="darn", category="old")
         page = moderator.get(change(rule))
         other = Client()
@@ -379,7 +377,7 @@ class TestTwoWhoEditTheSame:
         rule.refresh_from_db()
         assert rule.category == "mine"
 
-    def test_a_rule_that_was_deleted_meanwhile_can_be_added_anew(self, moderator: Client) -> None:
+    def test_a_rule_that_was_deleted_meanwhile_can_be_added_again(self, moderator: Client) -> None:
         rule = rules.create(pattern="darn", category="c", upstreams=["default"], whole_word=True)
         page = moderator.get(change(rule))
         sent = as_sent(page, note="all that I wrote", valid_until_0="2030-01-31", valid_until_1="18:00:00")
@@ -400,7 +398,7 @@ class TestTwoWhoEditTheSame:
         assert (anew.pattern, anew.category, anew.note) == ("darn", "c", "all that I wrote")
         assert (anew.upstreams, anew.whole_word, anew.enabled) == (["default"], True, False)
 
-    def test_in_the_list_a_row_that_was_left_alone_does_no_harm(self, moderator: Client) -> None:
+    def test_in_the_list_a_row_that_was_not_edited_overwrites_nothing(self, moderator: Client) -> None:
         one, two = rules.create(pattern="one", category="old"), rules.create(pattern="two")
         page = moderator.get(LIST)
         rows = {form.instance.pk: form["changed"].value() for form in page.context["cl"].formset}
@@ -413,7 +411,7 @@ class TestTwoWhoEditTheSame:
         assert response.status_code == 302
         assert dict(rules.values_list("pattern", "category")) == {"one": "bob's", "two": "mine"}
 
-    def test_in_the_list_the_second_is_told_too(self, moderator: Client) -> None:
+    def test_in_the_list_the_second_editor_is_warned_too(self, moderator: Client) -> None:
         rule = rules.create(pattern="one", category="old")
         page = moderator.get(LIST)
         (row,) = page.context["cl"].formset
@@ -431,12 +429,12 @@ class TestTwoWhoEditTheSame:
         assert rule.category == "mine"
 
 
-class TestWhatItMatches:
+class TestTheCheckOfARule:
     def check(self, moderator: Client, **fields: str) -> str:
         address = f"{LIST}check/"
         return said(moderator.post(address, {"action": "mask", **fields}, headers={"X-Requested-With": "fetch"}))
 
-    def test_is_told_of_a_rule_before_it_is_saved(self, moderator: Client) -> None:
+    def test_shows_what_an_unsaved_rule_matches(self, moderator: Client) -> None:
         ModerationHit.objects.create(
             when="2026-01-01T00:00Z", version=1, offset=0, before="so ", text="Darn", after="!"
         )
@@ -448,16 +446,16 @@ class TestWhatItMatches:
         assert re.search(r"the last hit 1 so Darn !", told)
         assert not rules.exists()
 
-    def test_tells_what_has_no_longest(self, moderator: Client) -> None:
+    def test_says_when_a_match_has_no_longest_length(self, moderator: Client) -> None:
         told = self.check(moderator, pattern="a+b", kind="regex")
 
         assert "A match is cut at 4,096 characters." in told
         assert "the longest is limited only by the maximum of 4096 characters in a match." in told
 
-    def test_tells_what_is_wrong(self, moderator: Client) -> None:
+    def test_shows_the_error_of_an_invalid_rule(self, moderator: Client) -> None:
         assert "At character 1: the ( is not closed." in self.check(moderator, pattern="(a", kind="regex")
 
-    def test_tells_it_on_a_page_of_its_own_to_a_browser_without_scripts(self, moderator: Client) -> None:
+    def test_is_a_separate_page_without_javascript(self, moderator: Client) -> None:
         page = moderator.post(f"{LIST}check/", {"pattern": "darn", "action": "block"})
 
         assert "What it matches" in said(page)
@@ -466,7 +464,7 @@ class TestWhatItMatches:
 
 
 class TestTheHistory:
-    def test_of_a_rule_tells_old_and_new_values(self, moderator: Client) -> None:
+    def test_shows_old_and_new_values(self, moderator: Client) -> None:
         rule = rules.create(pattern="darn", category="old", priority=1)
 
         sent = as_sent(moderator.get(change(rule)), category="new", action="block", compare="exact")
@@ -477,7 +475,7 @@ class TestTheHistory:
         assert "action: mask: show • instead → block: end the answer there" in page
         assert "comparison: normal → exact" in page
 
-    def test_knows_of_the_list_and_of_many_at_once_too(self, moderator: Client) -> None:
+    def test_includes_edits_in_the_list_and_actions_on_many_rules(self, moderator: Client) -> None:
         rule = rules.create(pattern="darn")
         moderator.post(LIST, in_the_list(rule, category="c"))
         moderator.post(LIST, {"action": "disable", "_selected_action": [rule.pk]})
@@ -487,7 +485,7 @@ class TestTheHistory:
         assert "category: – → c" in page
         assert "enabled: yes → no" in page
 
-    def test_is_read_even_if_an_entry_is_of_another_kind(self, moderator: Client) -> None:
+    def test_shows_entries_of_unknown_formats_too(self, moderator: Client) -> None:
         rule = rules.create(pattern="darn")
         moderator.post(change(rule), as_sent(moderator.get(change(rule)), note="n"))
         LogEntry.objects.update(change_message=json.dumps("by hand"))
@@ -509,7 +507,7 @@ class TestGroups:
         return {m.label: f"/admin/{m.app_label}/{m.model_name}/" for m in models}
 
     @pytest.mark.parametrize("group", ["moderator", "auditor"])
-    def test_reach_rules_and_hits_and_neither_users_nor_keys_nor_anything_else(self, group: str) -> None:
+    def test_give_access_to_rules_and_hits_only(self, group: str) -> None:
         client = self.member(group)
 
         reached = {label for label, address in self.addresses().items() if client.get(address).status_code == 200}
@@ -521,7 +519,7 @@ class TestGroups:
                 assert client.post(f"{address}add/", {"username": "x"}).status_code == 403
                 assert address not in client.get("/admin/").content.decode()
 
-    def test_a_moderator_edits_rules_and_cannot_become_more(self) -> None:
+    def test_a_moderator_edits_rules_and_cannot_gain_permissions(self) -> None:
         client = self.member("moderator")
 
         client.post(ADD, {"pattern": "darn", "action": "mask", "enabled": "on"})
@@ -533,7 +531,7 @@ class TestGroups:
         me.refresh_from_db()
         assert not me.is_superuser
 
-    def test_an_auditor_sees_everything_and_changes_nothing(self) -> None:
+    def test_an_auditor_can_view_everything_and_change_nothing(self) -> None:
         client, rule = self.member("auditor"), rules.create(pattern="darn")
 
         for address in ("", f"{rule.pk}/change/", f"{rule.pk}/history/", "export/"):
@@ -543,7 +541,7 @@ class TestGroups:
         assert [(each.pattern, each.action) for each in rules.all()] == [("darn", "mask")]
         assert "Import" not in said(client.get(LIST))
 
-    def test_a_hit_cannot_be_added_changed_or_deleted_by_anybody(self, moderator: Client) -> None:
+    def test_nobody_can_add_change_or_delete_a_hit(self, moderator: Client) -> None:
         hit = ModerationHit.objects.create(when="2026-01-01T00:00Z", version=1, offset=0)
         address = f"/admin/streaming/moderationhit/{hit.pk}/"
 
@@ -583,7 +581,7 @@ class TestHits:
                 channel="content",
             )
 
-    def test_are_shown_in_their_context(self, moderator: Client) -> None:
+    def test_are_shown_with_the_text_around_them(self, moderator: Client) -> None:
         page = moderator.get(self.HITS)
 
         assert "oh &lt;b&gt;<mark>heck</mark> it" in page.content.decode()
@@ -600,7 +598,7 @@ class TestHits:
             ("heck", 1, False),
         ]
 
-    def test_of_one_rule_are_a_click_away(self, moderator: Client) -> None:
+    def test_of_one_rule_are_linked_from_the_rule(self, moderator: Client) -> None:
         link = f"{self.HITS}?rule__id__exact={self.rule.pk}"
 
         assert link in moderator.get(LIST).content.decode()
@@ -616,7 +614,7 @@ class TestHits:
     def test_are_searched_and_filtered(self, moderator: Client, query: dict[str, str], count: int) -> None:
         assert moderator.get(self.HITS, query).context["cl"].result_count == count
 
-    def test_that_were_lost_are_told(self, moderator: Client) -> None:
+    def test_that_were_lost_are_reported(self, moderator: Client) -> None:
         LostHits.objects.create(count=30)
         LostHits.objects.create(count=12)
 

@@ -63,7 +63,7 @@ def lists() -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-def test_no_parameter_of_a_list_is_a_500(visitor: Client, value: str) -> None:
+def test_no_query_parameter_of_a_list_causes_a_500(visitor: Client, value: str) -> None:
     rule = ModerationRule.objects.create(pattern="darn")
     ModerationHit.objects.create(when=timezone.now() - timedelta(days=1), rule=rule, version=1, offset=1)
     for address, names in lists():
@@ -76,7 +76,7 @@ def test_no_parameter_of_a_list_is_a_500(visitor: Client, value: str) -> None:
 
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-def test_no_address_of_a_page_is_a_500(visitor: Client, value: str) -> None:
+def test_no_path_of_a_page_causes_a_500(visitor: Client, value: str) -> None:
     for page in ("change/", "delete/", "history/", ""):
         for model in ("moderationrule", "moderationhit"):
             for method in (visitor.get, visitor.post):
@@ -108,7 +108,7 @@ def test_no_address_that_fills_a_form_in_is_a_500(visitor: Client, filled: str) 
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_no_text_of_a_rule_or_a_hit_runs_hides_or_turns_anything(visitor: Client, text: str) -> None:
+def test_text_of_rules_and_hits_is_escaped_and_cannot_hide_or_reorder_anything(visitor: Client, text: str) -> None:
     rule = ModerationRule.objects.create(
         pattern=text, replacement=text[:500], category=text[:50], note=text, upstreams=[text[:50]]
     )
@@ -151,7 +151,7 @@ def check_page(page: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("size", [5000, 1_000_000])
-def test_a_text_that_is_far_too_long_is_refused_in_words(visitor: Client, size: int) -> None:
+def test_a_text_that_is_far_too_long_is_refused_with_a_message(visitor: Client, size: int) -> None:
     base = "/admin/streaming/moderationrule/"
     form: dict[str, Any] = {"pattern": "x" * size, "action": "mask", "category": "y" * size, "note": "\0" * size}
 

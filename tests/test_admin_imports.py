@@ -35,7 +35,7 @@ def send(client: Client, data: bytes | str, name: str = "words.txt", **fields: s
     return client.post(IMPORT, {"action": "mask", **content, **fields}, follow=True)
 
 
-def test_a_file_is_looked_at_first(moderator: Client) -> None:
+def test_an_uploaded_file_is_previewed_first(moderator: Client) -> None:
     rules.create(pattern="there", action="block")
     rules.create(pattern="other", action="block")
 
@@ -50,7 +50,7 @@ def test_a_file_is_looked_at_first(moderator: Client) -> None:
     assert rules.count() == 2
 
 
-def test_then_it_is_carried_out_while_a_bar_grows(moderator: Client) -> None:
+def test_an_import_shows_its_progress(moderator: Client) -> None:
     words = "\n".join(f"word {number}" for number in range(1234))
     page = send(moderator, words, category="c")
 
@@ -66,7 +66,7 @@ def test_then_it_is_carried_out_while_a_bar_grows(moderator: Client) -> None:
     assert "Added." in history
 
 
-def test_and_undone_with_one_click(moderator: Client) -> None:
+def test_an_import_can_be_undone(moderator: Client) -> None:
     rules.create(pattern="old", category="before")
     page = send(moderator, b"pattern,category\nold,after\nnew,c\n", "rules.csv")
     said(moderator.post(page.redirect_chain[-1][0]))
@@ -82,7 +82,7 @@ def test_and_undone_with_one_click(moderator: Client) -> None:
     assert "This import was already undone." in said(moderator.post(address, follow=True))
 
 
-def test_is_not_carried_out_twice(moderator: Client) -> None:
+def test_an_import_cannot_be_carried_out_twice(moderator: Client) -> None:
     address = send(moderator, b"word").redirect_chain[-1][0]
     said(moderator.post(address))
 
@@ -91,7 +91,7 @@ def test_is_not_carried_out_twice(moderator: Client) -> None:
     assert rules.count() == 1
 
 
-def test_of_one_import_the_rules_can_be_listed(moderator: Client) -> None:
+def test_the_rules_of_an_import_can_be_listed(moderator: Client) -> None:
     rules.create(pattern="other")
     said(moderator.post(send(moderator, b"word").redirect_chain[-1][0]))
 
@@ -100,7 +100,7 @@ def test_of_one_import_the_rules_can_be_listed(moderator: Client) -> None:
     assert [rule.pattern for rule in page.context["cl"].result_list] == ["word"]
 
 
-def test_an_edit_takes_a_rule_out_of_its_import(moderator: Client) -> None:
+def test_an_edited_rule_no_longer_belongs_to_its_import(moderator: Client) -> None:
     said(moderator.post(send(moderator, b"one\ntwo").redirect_chain[-1][0]))
     rule = rules.get(pattern="one")
 
@@ -111,7 +111,7 @@ def test_an_edit_takes_a_rule_out_of_its_import(moderator: Client) -> None:
     assert [(rule.pattern, rule.action) for rule in rules.all()] == [("one", "block")]
 
 
-def test_the_export_is_the_filter(moderator: Client) -> None:
+def test_the_export_contains_all_rules(moderator: Client) -> None:
     rules.create(pattern='a, "b"\nc', action="replace", replacement="…", upstreams=["x", "y"], enabled=False)
     rules.create(pattern="垃圾", note="n\nm")
 
@@ -124,7 +124,7 @@ def test_the_export_is_the_filter(moderator: Client) -> None:
     assert "0 would be added" in told
 
 
-class TestWhatIsWrong:
+class TestAnError:
     @pytest.mark.parametrize(
         ("data", "words"),
         [
@@ -138,39 +138,39 @@ class TestWhatIsWrong:
             ("   \n", "Choose a file, or paste the words below."),
         ],
     )
-    def test_with_a_file_is_told_under_its_field(self, moderator: Client, data: bytes | str, words: str) -> None:
+    def test_in_a_file_is_shown_under_the_file_field(self, moderator: Client, data: bytes | str, words: str) -> None:
         page = send(moderator, data)
 
         assert page.status_code == 200
         assert words in said(page)
         assert not RuleImport.objects.exists()
 
-    def test_with_a_word_is_told_with_its_line(self, moderator: Client) -> None:
+    def test_in_a_row_is_shown_with_its_line(self, moderator: Client) -> None:
         page = send(moderator, "ok\n" + "x" * 1_000_000 + "\nfine")
 
         assert "The pattern has 1000000 characters; the maximum is 4096." in said(page)
         assert "2 would be added" in said(page)
 
-    def test_with_an_empty_file_is_that_there_is_nothing(self, moderator: Client) -> None:
+    def test_for_an_empty_file_says_that_there_is_nothing_to_import(self, moderator: Client) -> None:
         assert "There is nothing to import." in said(send(moderator, b"# only this\n"))
 
-    def test_with_the_request_is_a_sentence(self, moderator: Client) -> None:
+    def test_in_the_request_is_shown_as_a_sentence(self, moderator: Client) -> None:
         response = moderator.post(IMPORT, {"text": "x" * 26_000_000, "action": "mask"})
 
         assert response.status_code == 413
         assert "at most 25,000,000 bytes can be sent" in said(response)
 
-    def test_with_too_many_rows_is_a_sentence(self, moderator: Client) -> None:
+    def test_for_too_many_selected_rows_is_shown_as_a_sentence(self, moderator: Client) -> None:
         response = moderator.post(LIST, {f"field-{number}": "x" for number in range(10_001)})
 
         assert response.status_code == 413
         assert "too many rows at once" in said(response)
 
-    def test_with_an_import_that_is_gone_is_not_found(self, moderator: Client) -> None:
+    def test_for_an_import_that_does_not_exist_is_a_404(self, moderator: Client) -> None:
         assert moderator.get(f"{IMPORT}99/").status_code == 404
         assert moderator.post(f"{IMPORT}99/undo/").status_code == 302
 
-    def test_in_the_middle_leaves_the_filter_as_it_was(
+    def test_during_an_import_leaves_the_rules_unchanged(
         self, moderator: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         address = send(moderator, "one\ntwo").redirect_chain[-1][0]

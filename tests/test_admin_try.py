@@ -44,7 +44,7 @@ class TestATrial:
         assert "".join(each.text for each in done.moderated) == "oh •••• heck, [ab] ."
         assert [(each.text, each.hits) for each in done.moderated if each.hits] == [("••••", (1,)), ("[ab]", (3,))]
 
-    def test_tells_what_left_and_what_was_held_after_each_piece(self) -> None:
+    def test_lists_what_was_sent_and_held_after_each_piece(self) -> None:
         done = trial.run(RuleSet([Rule(1, "darn")]), "a darn", 2)
 
         assert [(step.fed, step.sent, step.held) for step in done.steps] == [
@@ -52,7 +52,7 @@ class TestATrial:
         ]
         assert done.max_held == 2
 
-    def test_ends_where_a_block_does(self) -> None:
+    def test_ends_at_a_block(self) -> None:
         done = trial.run(RULES, "go on, stop here, darn", 3)
 
         assert done.blocked
@@ -60,13 +60,13 @@ class TestATrial:
         assert "".join(each.text for each in done.moderated) == "go on, "
         assert done.pieces == 4
 
-    def test_lists_only_so_many_steps(self) -> None:
+    def test_lists_a_limited_number_of_steps(self) -> None:
         done = trial.run(RULES, "x" * 1000, 1)
 
         assert (len(done.steps), done.omitted) == (300, 700)
 
     @given(st.text("darnheckbdopst ", max_size=40), st.integers(1, 10))
-    def test_shows_what_the_moderator_would(self, text: str, cut: int) -> None:
+    def test_gives_the_same_text_as_the_moderator(self, text: str, cut: int) -> None:
         done, moderator = trial.run(RULES, text, cut), Moderator(RULES)
 
         expected = "".join(each.text for each in [*moderator.feed(text), *moderator.finish()] if isinstance(each, Text))
@@ -85,7 +85,7 @@ def shown(response: Any) -> str:
 
 @pytest.mark.django_db(transaction=True)
 class TestThePage:
-    def test_tries_all_rules_that_hold_on_a_text_of_its_own(self, moderator: Client) -> None:
+    def test_tries_all_active_rules_on_a_sample_text(self, moderator: Client) -> None:
         rules.create(pattern="darn")
         rules.create(pattern="secret-project", upstreams=["elsewhere"])
 
@@ -95,7 +95,7 @@ class TestThePage:
         assert "secret-project" in shown(page)
         assert "1 rule, version 2;" in said(page)
 
-    def test_knows_of_a_rule_that_was_saved_just_now(self, moderator: Client) -> None:
+    def test_includes_a_rule_that_was_just_saved(self, moderator: Client) -> None:
         rule = rules.create(pattern="darn")
         moderator.get(TRY)
         rule.action = "drop"
@@ -103,7 +103,7 @@ class TestThePage:
 
         assert "may write  when" in shown(moderator.get(TRY))
 
-    def test_tries_chosen_rules(self, moderator: Client) -> None:
+    def test_tries_the_selected_rules(self, moderator: Client) -> None:
         one, _other = rules.create(pattern="one"), rules.create(pattern="two")
         moved = moderator.post(LIST, {"action": "try_selected", "_selected_action": [one.pk]})
         assert moved.url == f"{TRY}?rule={one.pk}"
@@ -113,7 +113,7 @@ class TestThePage:
         assert shown(page) == "••• two"
         assert "the selected rules (1)" in said(page)
 
-    def test_tries_the_one_in_the_form_that_is_not_saved(self, moderator: Client) -> None:
+    def test_tries_the_unsaved_rule_of_the_form(self, moderator: Client) -> None:
         rules.create(pattern="darn")
         unsaved = {"pattern": "a+b", "kind": "regex", "action": "replace", "replacement": "[x]"}
 
@@ -124,7 +124,7 @@ class TestThePage:
         assert '<input type="hidden" name="pattern" value="a+b">' in content, "it is there for the next try"
         assert rules.count() == 1
 
-    def test_says_what_is_wrong_with_it(self, moderator: Client) -> None:
+    def test_shows_the_error_of_the_unsaved_rule(self, moderator: Client) -> None:
         page = moderator.post(TRY, {"pattern": "(a", "kind": "regex", "which": "form", "text": "x", "cut": "3"})
 
         assert "At character 1: the ( is not closed." in said(page)
@@ -140,12 +140,12 @@ class TestThePage:
             {"upstream": "?"},
         ],
     )
-    def test_names_a_field_that_is_wrong(self, moderator: Client, fields: dict[str, str]) -> None:
+    def test_names_an_invalid_field(self, moderator: Client, fields: dict[str, str]) -> None:
         page = moderator.post(TRY, {"which": "all", "text": "x", "cut": "3", **fields})
 
         assert list(page.context["form"].errors) == list(fields)
 
-    def test_gives_the_trial_alone_to_a_script(self, moderator: Client) -> None:
+    def test_returns_only_the_result_to_a_script(self, moderator: Client) -> None:
         rules.create(pattern="darn")
 
         part = moderator.post(
@@ -164,7 +164,7 @@ class TestThePage:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_list_says_which_rule_keeps_the_last_changes_from_being_in_force(moderator: Client) -> None:
+def test_the_list_names_the_invalid_rule_that_blocks_the_latest_changes(moderator: Client) -> None:
     rules.create(pattern="darn")
     assert "not in force" not in said(moderator.get(LIST))
 

@@ -49,26 +49,26 @@ def text_of(parts: list[Part], channel: str) -> str:
 
 
 class TestHeldText:
-    def test_leaves_before_another_channel_speaks(self) -> None:
+    def test_is_sent_before_text_of_another_channel(self) -> None:
         out = moderated([("reasoning", "I think da")], [("content", "Yes")])
 
         assert order_of(out) == [["reasoning", "I think da"], ["content", "Yes"]]
 
-    def test_leaves_before_a_text_that_is_whole(self) -> None:
+    def test_is_sent_before_an_atomic_text(self) -> None:
         moderation = AnswerModeration(RULES)
 
         out = [*moderation.feed([Delta("da")]), *moderation.feed([TextPart("f", "name")])]
 
         assert order_of([part for part in out if part]) == [["content", "da"], ["name", "f"]]
 
-    def test_waits_on_while_another_choice_speaks(self) -> None:
+    def test_stays_held_while_another_choice_gets_text(self) -> None:
         moderation = AnswerModeration(RULES)
 
         assert not list(moderation.feed([Delta("da", choice=0)]))
         assert list(moderation.feed([Delta("a", choice=1)])) == [Delta("a", choice=1)]
         assert list(moderation.feed([Delta("rk", choice=0)])) == [Delta("dark")]
 
-    def test_waits_on_while_channels_speak_in_the_same_messages(self) -> None:
+    def test_stays_held_while_channels_share_their_messages(self) -> None:
         turns = [[("a", piece), ("b", piece)] for piece in ("da", "r", "n", "!")]
 
         out = moderated(*turns)
@@ -76,7 +76,7 @@ class TestHeldText:
         assert (text_of(out, "a"), text_of(out, "b")) == ("••••!", "••••!")
 
 
-class TestAMatchWhoseBeginningHasLeft:
+class TestAMatchWhoseBeginningWasSent:
     @pytest.mark.parametrize(
         ("first", "then", "shown"),
         [
@@ -90,27 +90,27 @@ class TestAMatchWhoseBeginningHasLeft:
             ("da", "d", "dad"),
         ],
     )
-    def test_is_acted_on_in_what_follows(self, first: str, then: str, shown: str) -> None:
+    def test_is_moderated_in_the_rest_of_the_match(self, first: str, then: str, shown: str) -> None:
         for pieces in ([then], list(then)):
             out = moderated([("a", first)], [("b", "x")], *([("a", piece)] for piece in pieces))
 
             assert text_of(out, "a") == shown
 
-    def test_may_be_interrupted_again_and_again(self) -> None:
+    def test_can_be_interrupted_several_times(self) -> None:
         turns = [[turn] for piece in "oh darn it" for turn in (("a", piece), ("b", "."))]
 
         out = moderated(*turns)
 
         assert text_of(out, "a") == "oh dar• it"
 
-    def test_may_be_a_block(self) -> None:
+    def test_can_be_a_block(self) -> None:
         out = moderated([("a", "oh da")], [("b", "x")], [("a", "rn you")], rules=BLOCK)
 
         end = out.index(StreamEnd("blocked"))
         assert out[end - 1] == Notice("block", "x", "No.")
         assert text_of(out[:end], "a") == "oh da"
 
-    def test_is_told_where_it_stands(self) -> None:
+    def test_is_reported_with_its_position(self) -> None:
         hits: list[HitContext] = []
 
         moderated([("a", "oh darn da")], [("b", "x")], [("a", "rn, so darn")], on_hit=hits.append)
@@ -124,7 +124,7 @@ turns = st.lists(st.tuples(st.sampled_from("ab"), st.text("darnt eit12", min_siz
 
 @settings(deadline=None)
 @given(turns, st.booleans())
-def test_no_word_stands_whole_and_nothing_is_lost_however_channels_take_turns(turns: list[Turn], raw: bool) -> None:
+def test_no_match_is_sent_whole_and_no_text_is_lost_however_channels_alternate(turns: list[Turn], raw: bool) -> None:
     out = moderated(*([turn] for turn in turns), rules=WORDS, raw=raw)
 
     for channel in "ab":
@@ -138,7 +138,7 @@ def test_no_word_stands_whole_and_nothing_is_lost_however_channels_take_turns(tu
 
 @settings(deadline=None)
 @given(turns)
-def test_what_no_rule_touches_keeps_its_order(turns: list[Turn]) -> None:
+def test_text_without_matches_keeps_its_order(turns: list[Turn]) -> None:
     rules = RuleSet([Rule(1, "darn you all"), Rule(2, "rate of entry"), Rule(3, "tide and")])
 
     out = moderated(*([turn] for turn in turns), rules=rules)
@@ -146,17 +146,17 @@ def test_what_no_rule_touches_keeps_its_order(turns: list[Turn]) -> None:
     assert order_of(out) == order_of([Delta(text, channel) for channel, text in turns])
 
 
-class TestATextThatIsWholeAndComesAgain:
+class TestAnAtomicTextThatIsRepeated:
     def parts(self, *texts: str, rules: RuleSet = RULES, on_hit: Any = None) -> list[Part]:
         moderation = AnswerModeration(rules, on_hit)
         return [part for text in texts for part in moderation.feed([TextPart(text, "provider")]) if part]
 
-    def test_passes_each_time(self) -> None:
+    def test_is_sent_each_time(self) -> None:
         texts = ["Some Provider", "Some Provider", "Some Provider", "Another", "Some Provider"]
 
         assert self.parts(*texts) == [TextPart(text, "provider") for text in texts]
 
-    def test_is_met_each_time_by_a_rule_that_meets_it(self) -> None:
+    def test_is_moderated_each_time(self) -> None:
         hits: list[HitContext] = []
 
         out = self.parts("darn", "darn", "darn", on_hit=hits.append)
@@ -167,7 +167,7 @@ class TestATextThatIsWholeAndComesAgain:
     @pytest.mark.parametrize(
         "texts", [["ada", "ada", "rn"], ["rn da"] * 4, ["da", "x", "da", "rn"], ["narda"] * 3 + ["rn"]]
     )
-    def test_never_makes_a_word_with_what_came_before(self, texts: list[str]) -> None:
+    def test_never_forms_a_match_with_the_text_before_it(self, texts: list[str]) -> None:
         shown = "".join(part.text for part in self.parts(*texts) if isinstance(part, TextPart))
 
         assert "darn" not in shown

@@ -128,7 +128,7 @@ def will_answer_late(service: Service) -> asyncio.Event:
 
 
 class TestStreaming:
-    def test_gives_the_upstreams_chunks_moderated(self, service: Service) -> None:
+    def test_relays_the_upstreams_chunks_moderated(self, service: Service) -> None:
         usage = {**HEAD, "choices": [], "usage": USAGE}
         service.answers(
             chunk({"role": "assistant", "content": ""}),
@@ -158,7 +158,7 @@ class TestStreaming:
             "temperature": 0.5,
         }
 
-    def test_gives_each_choice(self, service: Service) -> None:
+    def test_relays_each_choice(self, service: Service) -> None:
         service.answers(
             *(chunk({"role": "assistant", "content": text}, index=index) for index, text in enumerate(["a", "darn"])),
             *(chunk({}, "stop", index=index) for index in range(2)),
@@ -171,7 +171,7 @@ class TestStreaming:
         assert [choice.message.content for choice in whole.choices] == ["a", "••••"]
         assert service.asked[0]["n"] == 2
 
-    def test_gives_calls_of_tools(self, service: Service) -> None:
+    def test_relays_tool_calls(self, service: Service) -> None:
         def call(index: int, **more: Any) -> dict[str, Any]:
             return chunk({"tool_calls": [{"index": index, **more}]})
 
@@ -211,7 +211,7 @@ class TestStreaming:
         assert chunks[-1].choices[0].finish_reason == "content_filter"
         assert service.upstream.left.wait(20)
 
-    def test_tells_of_a_failure_in_mid_stream(self, service: Service) -> None:
+    def test_reports_a_failure_in_midstream(self, service: Service) -> None:
         service.answers(chunk({"content": "oh da"}), {"error": {"message": "overloaded, darn", "code": 503}})
         got = []
 
@@ -220,7 +220,7 @@ class TestStreaming:
 
         assert "".join(each.choices[0].delta.content or "" for each in got) == "oh da"
 
-    def test_takes_an_answer_that_came_whole(self, service: Service) -> None:
+    def test_accepts_an_upstream_that_does_not_stream(self, service: Service) -> None:
         message = {"role": "assistant", "content": "oh darn"}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         body = json.dumps({**HEAD, "object": "chat.completion", "choices": [choice], "usage": USAGE}, indent=2)
@@ -231,7 +231,7 @@ class TestStreaming:
         assert [each.choices[0].delta.content for each in chunks] == ["oh ••••"]
         assert chunks[0].object == "chat.completion.chunk"
 
-    def test_is_a_stream_like_our_others(self, service: Service) -> None:
+    def test_has_the_headers_and_limits_of_other_streams(self, service: Service) -> None:
         service.answers(chunk({"content": "a"}, "stop"), "[DONE]")
 
         answer = service.ask({"model": "one", "messages": HELLO, "stream": True})
@@ -242,7 +242,7 @@ class TestStreaming:
         assert len(answer.headers["x-request-id"]) == 32
         assert answer.content.endswith(b"data: [DONE]\n\n")
 
-    def test_that_its_client_leaves_closes_the_upstream(self, service: Service) -> None:
+    def test_closes_the_upstream_when_the_client_leaves(self, service: Service) -> None:
         async def script(connection: Connection) -> None:
             await connection.body()
             await connection.begin()
@@ -261,8 +261,8 @@ class TestStreaming:
         print(f"the upstream was left {(after - before) * 1000:.1f} ms after the client left")  # noqa: T201 (a figure)
 
 
-class TestAnswersThatComeWhole:
-    def test_are_moderated_whole(self, service: Service) -> None:
+class TestNonStreamingCompletions:
+    def test_are_moderated(self, service: Service) -> None:
         calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '["darn"]'}}]
         messages = [{"role": "assistant", "content": "oh darn"}, {"role": "assistant", "tool_calls": calls}]
         choices = [{"index": at, "message": each, "finish_reason": "stop"} for at, each in enumerate(messages)]
@@ -276,7 +276,7 @@ class TestAnswersThatComeWhole:
         assert (whole.id, whole.usage and whole.usage.total_tokens) == ("chatcmpl-7", 7)
         assert service.asked[0] == {"model": "one", "messages": HELLO, "n": 2, "stream": False}
 
-    def test_whose_client_leaves_are_not_waited_for(self, service: Service) -> None:
+    def test_close_the_upstream_when_the_client_leaves(self, service: Service) -> None:
         async def script(connection: Connection) -> None:
             await connection.body()
             await connection.until_left()
@@ -297,7 +297,9 @@ class TestAnswersThatComeWhole:
             (b"{", "application/json", "no chat completion"),
         ],
     )
-    def test_have_to_be_chat_completions(self, service: Service, body: bytes, kind: str, words: str) -> None:
+    def test_that_are_not_chat_completions_are_refused(
+        self, service: Service, body: bytes, kind: str, words: str
+    ) -> None:
         service.answers(body, kind=kind)
 
         with pytest.raises(openai.InternalServerError, match=words) as wrong:
@@ -307,7 +309,7 @@ class TestAnswersThatComeWhole:
 
 
 class TestPrompts:
-    def test_that_are_masked_arrive_masked(self, service: Service) -> None:
+    def test_reach_the_upstream_masked(self, service: Service) -> None:
         service.answers(chunk({"content": "a"}, "stop"), "[DONE]")
         messages: list[Any] = [{"role": "user", "content": [{"type": "text", "text": "you darn thing"}]}]
 
@@ -323,7 +325,7 @@ class TestPrompts:
 
     @pytest.mark.parametrize("stream", [True, False])
     @pytest.mark.parametrize("model", ["one", "simulated"])
-    def test_that_are_blocked_never_reach_the_upstream(self, service: Service, stream: bool, model: str) -> None:
+    def test_never_reach_the_upstream_when_blocked(self, service: Service, stream: bool, model: str) -> None:
         messages: list[Any] = [{"role": "system", "content": "fine"}, {"role": "user", "content": "a FORBIDDEN word"}]
 
         with pytest.raises(openai.BadRequestError) as blocked:
@@ -333,7 +335,7 @@ class TestPrompts:
         assert "(danger): Ask something else." in blocked.value.message
         assert service.upstream.requests == []
 
-    def test_of_transfer_are_seen_too(self, service: Service) -> None:
+    def test_of_transfer_are_moderated_too(self, service: Service) -> None:
         service.answers(chunk({"content": "a"}, "stop"), "[DONE]")
 
         answer = httpx.post(f"{service.site.url}/transfer/first", json={"prompt": "you darn thing"}, timeout=20)
@@ -347,7 +349,7 @@ class TestPrompts:
 
 
 class TestModels:
-    def test_are_this_sites_own_and_each_upstreams(self, service: Service) -> None:
+    def test_list_the_documents_and_the_models_of_each_upstream(self, service: Service) -> None:
         listed = service.client.models.list()
 
         assert [(each.id, each.owned_by) for each in listed] == [
@@ -375,7 +377,7 @@ class TestModels:
         assert body["model"] == "shared"
 
     @pytest.mark.parametrize("model", ["none", "first/none", "http://127.0.0.1:1/v1", "../first"])
-    def test_that_do_not_exist_are_not_found(self, service: Service, model: str) -> None:
+    def test_that_do_not_exist_are_a_404(self, service: Service, model: str) -> None:
         with pytest.raises(openai.NotFoundError) as missing:
             service.client.chat.completions.create(model=model, messages=HELLO)
 
@@ -404,7 +406,7 @@ class TestTheSimulatedModel:
         assert chunks[-1].usage is not None
         assert chunks[-1].usage.completion_tokens > 0
 
-    def test_answers_at_once_when_it_need_not_stream(self, service: Service) -> None:
+    def test_answers_without_delay_when_not_streaming(self, service: Service) -> None:
         whole = service.client.chat.completions.create(model="simulated", messages=HELLO)
 
         assert whole.choices[0].message.content == sources.read_document("tour").replace("darn", "••••").replace(
@@ -414,7 +416,7 @@ class TestTheSimulatedModel:
         assert whole.usage is not None
 
     @pytest.mark.parametrize(("name", "value"), [("document", "none"), ("interval", 61), ("step", 0), ("seed", "x")])
-    def test_names_a_field_that_is_wrong(self, service: Service, name: str, value: object) -> None:
+    def test_names_an_invalid_field(self, service: Service, name: str, value: object) -> None:
         answer = service.ask({"model": "simulated", "messages": HELLO, name: value})
 
         assert answer.status_code == 400
@@ -438,7 +440,7 @@ class TestErrors:
             ({"modalities": ["text", "audio"]}, "modalities"),
         ],
     )
-    def test_name_what_is_wrong(self, service: Service, change: dict[str, Any], param: str) -> None:
+    def test_name_the_invalid_field(self, service: Service, change: dict[str, Any], param: str) -> None:
         answer = service.ask({"model": "one", "messages": HELLO, **change})
 
         assert answer.status_code == 400
@@ -447,13 +449,13 @@ class TestErrors:
         assert service.upstream.requests == []
 
     @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b"\xff", b"[" * 100_000])
-    def test_are_said_of_a_body_that_is_no_request(self, service: Service, body: bytes) -> None:
+    def test_report_a_body_that_is_not_a_request(self, service: Service, body: bytes) -> None:
         answer = service.ask(body)
 
         assert answer.status_code == 400
         assert "body is not" in error_of(answer)["message"]
 
-    def test_have_the_shape_that_clients_know_wherever_they_come_from(self, service: Service) -> None:
+    def test_have_openais_format_wherever_they_are_raised(self, service: Service) -> None:
         url, client = f"{service.site.url}/v1", httpx.Client(timeout=20)
 
         answers = {
@@ -469,7 +471,7 @@ class TestErrors:
         assert answers[405].headers["allow"] == "POST"
 
     @pytest.mark.parametrize("address", ["/v1", "/v1/", "/v1/embeddings", "/v1/chat/completions/"])
-    def test_say_that_there_is_nothing_else(self, service: Service, address: str) -> None:
+    def test_report_an_unknown_endpoint(self, service: Service, address: str) -> None:
         answer = httpx.post(f"{service.site.url}{address}", timeout=20)
 
         assert answer.status_code == 404
@@ -485,7 +487,7 @@ class TestErrors:
         ],
     )
     @pytest.mark.parametrize("stream", [True, False])
-    def test_of_the_upstream_are_passed_on_moderated(
+    def test_of_the_upstream_are_relayed_moderated(
         self, service: Service, status: str, kind: type[openai.APIStatusError], stream: bool
     ) -> None:
         service.answers(b'{"error": {"message": "too long, darn"}}', status=status, kind="application/json")
@@ -493,7 +495,7 @@ class TestErrors:
         with pytest.raises(kind, match=rf"the upstream 'first' answered {status}: too long, •{{4}}"):
             service.client.chat.completions.create(model="one", messages=HELLO, stream=stream)
 
-    def test_say_when_to_come_back(self, service: Service) -> None:
+    def test_relay_retry_after(self, service: Service) -> None:
         async def script(connection: Connection) -> None:
             await connection.body()
             await connection.begin("429 Slow Down", "Retry-After: 7", kind="application/json")
@@ -505,8 +507,8 @@ class TestErrors:
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
 
 
-class TestAnUpstreamThatIs:
-    def test_full_takes_no_more(self, service: Service) -> None:
+class TestAnUpstream:
+    def test_with_all_slots_in_use_is_a_503(self, service: Service) -> None:
         async def script(connection: Connection) -> None:
             await connection.body()
             await connection.begin()
@@ -525,7 +527,7 @@ class TestAnUpstreamThatIs:
         with service.client.chat.completions.create(**body) as stream:  # type: ignore[call-overload]
             assert next(iter(stream)).choices[0].delta.content == "a"
 
-    def test_slow_to_answer_is_waited_for_with_the_reader_answered(self, service: Service) -> None:
+    def test_that_answers_slowly_does_not_delay_the_head_of_the_response(self, service: Service) -> None:
         go_on = will_answer_late(service)
 
         stream = service.client.chat.completions.create(model="second/shared", messages=HELLO, stream=True)
@@ -533,7 +535,7 @@ class TestAnUpstreamThatIs:
 
         assert [each.choices[0].delta.content for each in stream] == ["late"]
 
-    def test_slow_to_answer_is_waited_for_in_our_own_format_too(self, service: Service) -> None:
+    def test_that_answers_slowly_does_not_delay_the_head_of_a_transfer(self, service: Service) -> None:
         go_on = will_answer_late(service)
         address = f"{service.site.url}/transfer/second"
 
@@ -547,7 +549,7 @@ class TestAnUpstreamThatIs:
         assert 'data: {"delta": "late"}' in rest
         assert 'data: {"reason": "stop"}' in rest
 
-    def test_slow_to_refuse_is_an_error_in_the_stream(self, service: Service) -> None:
+    def test_that_refuses_late_causes_an_error_event(self, service: Service) -> None:
         go_on = asyncio.Event()
 
         async def script(connection: Connection) -> None:
@@ -564,7 +566,7 @@ class TestAnUpstreamThatIs:
         with pytest.raises(openai.APIError, match=r"answered 500 Oops: no, •{4}"):
             list(stream)
 
-    def test_given_up_while_it_is_waited_for_is_left(self, service: Service) -> None:
+    def test_is_closed_when_the_client_leaves_before_it_answers(self, service: Service) -> None:
         async def script(connection: Connection) -> None:
             await connection.body()
             await connection.until_left()
@@ -577,7 +579,7 @@ class TestAnUpstreamThatIs:
 
 
 @pytest.mark.usefixtures("npm_packages")
-def test_openais_client_in_javascript_works_the_same(service: Service) -> None:
+def test_openais_javascript_client_works_too(service: Service) -> None:
     service.answers(
         chunk({"role": "assistant", "content": "oh da"}),
         chunk({"content": "rn"}),

@@ -24,7 +24,7 @@ def create(*arguments: str) -> tuple[str, str]:
 
 
 class TestTheCommand:
-    def test_prints_the_key_alone_so_that_a_script_can_take_it(self) -> None:
+    def test_prints_only_the_key_on_stdout_for_scripts(self) -> None:
         User.objects.create_superuser("ann")
 
         out, err = create("a program")
@@ -35,7 +35,7 @@ class TestTheCommand:
         assert (key.name, key.owner.username) == ("a program", "ann")
         assert "shown this once" in err
 
-    def test_makes_it_for_whom_it_is_told(self) -> None:
+    def test_creates_a_key_for_the_given_owner(self) -> None:
         User.objects.create_superuser("ann")
         User.objects.create_user("bob")
 
@@ -53,7 +53,9 @@ class TestTheCommand:
             (["ann"], ["x" * 101], "1 to 100 characters"),
         ],
     )
-    def test_says_what_is_missing(self, superusers: list[str], arguments: list[str], sentence: str) -> None:
+    def test_says_which_argument_is_missing_or_wrong(
+        self, superusers: list[str], arguments: list[str], sentence: str
+    ) -> None:
         for name in superusers:
             User.objects.create_superuser(name)
 
@@ -80,7 +82,7 @@ class TestTheAdmin:
         assert shown not in again
         assert f"{shown[:14]}…{shown[-4:]}" in again
 
-    def test_changes_the_name_and_not_the_key(self, moderator: Client) -> None:
+    def test_can_change_the_name_but_not_the_key(self, moderator: Client) -> None:
         shown = self.add(moderator)
         key = ApiKey.objects.get()
 
@@ -89,11 +91,11 @@ class TestTheAdmin:
         key.refresh_from_db()
         assert (key.name, key.enabled, key.hashed) == ("another", False, hash_of_secret(shown))
 
-    def test_proposes_whoever_asks_as_owner(self, moderator: Client) -> None:
+    def test_proposes_the_current_user_as_owner(self, moderator: Client) -> None:
         assert "ann" in moderator.get(self.ADD).content.decode()
 
 
-def test_a_key_opens_a_running_site_until_it_is_taken_back(make_site: type[Site]) -> None:
+def test_a_key_gives_access_to_a_running_site_until_it_is_revoked(make_site: type[Site]) -> None:
     site = make_site(STREAMING_ACCESS="login", UPSTREAM_URL="http://127.0.0.1:9", UPSTREAM_PROXY="1")
     made = manage(site.folder, "create_key", "curl")
     assert made.returncode == 0, made.stderr

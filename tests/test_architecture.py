@@ -29,7 +29,7 @@ def plan() -> set[str]:
     return set(re.findall(r"[\w.-]+\.\w+|[\w-]+(?=/)", drawing[1]))
 
 
-def test_imports_go_down_the_stairs() -> None:
+def test_imports_go_down_the_layers() -> None:
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
 
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -37,7 +37,7 @@ def test_imports_go_down_the_stairs() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_every_file_of_the_site_is_drawn_on_the_floor_plan() -> None:
+def test_every_file_is_on_the_floor_plan() -> None:
     drawn = plan()
     rooms = [path for path in tracked() if path.startswith(("ssesite/", "streaming/", "templates/"))]
     rooms = [path for path in rooms if not path.endswith("__init__.py") and (ROOT / path).exists()]
@@ -50,7 +50,7 @@ def test_every_file_of_the_site_is_drawn_on_the_floor_plan() -> None:
     assert [path for path in rooms if not is_drawn(path)] == []
 
 
-def test_the_floor_plan_draws_nothing_that_is_not_there() -> None:
+def test_every_file_on_the_floor_plan_exists() -> None:
     there = {part for path in tracked() if (ROOT / path).exists() for part in Path(path).parts}
 
     assert plan() - there == set()
@@ -65,14 +65,14 @@ def test_only_conf_reads_the_settings_of_this_app() -> None:
     assert found == []
 
 
-def test_the_top_level_is_what_it_was() -> None:
+def test_the_top_level_has_the_expected_entries() -> None:
     top = {path.split("/")[0] for path in tracked() if (ROOT / path).exists()}
 
     allowed = {"manage.py", "pyproject.toml", "README.md", "ssesite", "streaming", "templates", "tests", "LICENSE"}
     assert {name for name in top if not name.startswith(".")} <= allowed
 
 
-def test_the_package_brings_its_license_and_those_of_what_it_is_made_with() -> None:
+def test_the_package_includes_its_license_and_those_of_bundled_code() -> None:
     about = metadata.distribution("ssesite")
     fetched = ROOT / "streaming" / "static" / "streaming" / "vendor" / "markdown-it-licenses.txt"
 

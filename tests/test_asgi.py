@@ -30,7 +30,7 @@ async def never_stop(connection: Connection) -> None:
         await connection.send(DELTA % (b"x" * 10_000))
 
 
-class TestAReaderThatLeaves:
+class TestAClientThatDisconnects:
     """Everything behind it goes quiet, the upstream first: it is what costs money."""
 
     @pytest.mark.parametrize("address", ["/transfer", "/proxy"])
@@ -67,7 +67,7 @@ class TestAReaderThatLeaves:
         eventually(lambda: f"GET {address} ended (left)" in site.log, "the end is logged", 5)
         eventually(lambda: not connections_to(site, upstream.port), "the upstream's connection is closed", 5)
 
-    def test_frees_the_server_of_a_stream_that_never_waits(self, make_site: Callable[..., Site]) -> None:
+    def test_ends_a_stream_that_never_waits(self, make_site: Callable[..., Site]) -> None:
         site = make_site()
         reader = site.connect("GET /stream?document=handbook&interval=0&step=1&mode=full")
         read_until(reader, b"data")
@@ -93,7 +93,7 @@ def connections_to(site: Site, port: int) -> list[object]:
 
 
 @pytest.mark.parametrize("address", ["/transfer", "/proxy"])
-def test_a_reader_that_reads_nothing_costs_no_memory(
+def test_a_client_that_reads_nothing_costs_no_memory(
     make_site: Callable[..., Site], upstream: ScriptedUpstream, address: str
 ) -> None:
     upstream.script = never_stop
@@ -109,7 +109,7 @@ def test_a_reader_that_reads_nothing_costs_no_memory(
     assert grown < 20e6
 
 
-def test_an_upstream_that_dies_in_the_middle_is_an_error_event_of_a_transfer(
+def test_an_upstream_that_dies_midstream_causes_an_error_event_in_a_transfer(
     make_site: Callable[..., Site], upstream: ScriptedUpstream
 ) -> None:
     async def die(connection: Connection) -> None:
@@ -127,7 +127,7 @@ def test_an_upstream_that_dies_in_the_middle_is_an_error_event_of_a_transfer(
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
-def test_an_upstream_that_dies_in_the_middle_breaks_the_connection_of_a_proxy(
+def test_an_upstream_that_dies_midstream_breaks_the_connection_of_a_proxy_request(
     make_site: Callable[..., Site], upstream: ScriptedUpstream, framing: str
 ) -> None:
     async def die(connection: Connection) -> None:
@@ -151,7 +151,7 @@ def test_an_upstream_that_dies_in_the_middle_breaks_the_connection_of_a_proxy(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_says_goodbye_to_every_stream_before_it_goes_down(make_site: Callable[..., Site], number: int) -> None:
+def test_a_shutdown_sends_every_stream_its_final_message(make_site: Callable[..., Site], number: int) -> None:
     site = make_site()
     addresses = ["/stream", "/transfer"] * 4 + ["/ping"] * 2
     readers = [site.connect(f"GET {address}") for address in addresses]
@@ -173,7 +173,7 @@ def test_says_goodbye_to_every_stream_before_it_goes_down(make_site: Callable[..
     assert "Unclosed" not in site.log, "connections to upstreams are closed too"
 
 
-def test_a_ctrl_c_that_is_passed_over_ends_no_stream(make_site: Callable[..., Site]) -> None:
+def test_a_ctrl_c_that_the_server_ignores_ends_no_stream(make_site: Callable[..., Site]) -> None:
     ignoring = (
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN);"
         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
@@ -186,7 +186,7 @@ def test_a_ctrl_c_that_is_passed_over_ends_no_stream(make_site: Callable[..., Si
         assert b"id: 2\n" in read_until(reader, b"id: 2\n")
 
 
-def test_a_web_socket_is_refused_quietly(make_site: Callable[..., Site]) -> None:
+def test_a_websocket_is_refused_without_a_traceback(make_site: Callable[..., Site]) -> None:
     site = make_site()
     upgrade = (
         "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: " + "A" * 22 + "=="
@@ -198,7 +198,7 @@ def test_a_web_socket_is_refused_quietly(make_site: Callable[..., Site]) -> None
     assert "Traceback" not in site.log
 
 
-def test_500_idle_streams_take_few_threads_and_no_database_handle(make_site: Callable[..., Site]) -> None:
+def test_500_idle_streams_use_few_threads_and_no_database_connection(make_site: Callable[..., Site]) -> None:
     site = make_site()
     with ExitStack() as stack:
         for number in range(500):
@@ -241,7 +241,7 @@ SERVERS = {
 
 @pytest.mark.parametrize("debug", ["0", "1"])
 @pytest.mark.parametrize("command", SERVERS.values(), ids=SERVERS)
-def test_serves_streams_and_static_files_however_it_is_started(
+def test_serves_streams_and_static_files_under_every_server(
     make_site: Callable[..., Site], command: list[str], debug: str
 ) -> None:
     site = make_site(command, DEBUG=debug)

@@ -17,7 +17,7 @@ def ids(messages: Any) -> list[str]:
     return [message.id for message in messages]
 
 
-def test_daphne_has_to_be_first(settings: Any) -> None:
+def test_daphne_has_to_be_the_first_installed_app(settings: Any) -> None:
     assert checks.check_daphne_is_first(None) == []
 
     settings.INSTALLED_APPS = ["django.contrib.staticfiles", "daphne"]
@@ -28,7 +28,7 @@ def test_daphne_has_to_be_first(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(("access", "found"), [("login", []), ("public", []), ("local", ["E003"]), ("all", ["E003"])])
-def test_the_access_has_to_be_one_that_there_is(settings: Any, access: str, found: list[str]) -> None:
+def test_an_unknown_access_mode_is_an_error(settings: Any, access: str, found: list[str]) -> None:
     settings.STREAMING_ACCESS = access
 
     assert ids(checks.check_access(None)) == [f"streaming.{code}" for code in found]
@@ -37,13 +37,13 @@ def test_the_access_has_to_be_one_that_there_is(settings: Any, access: str, foun
 @pytest.mark.parametrize(
     ("access", "debug", "found"), [("public", False, ["streaming.W002"]), ("public", True, []), ("login", False, [])]
 )
-def test_who_deploys_in_public_is_warned(settings: Any, access: str, debug: bool, found: list[str]) -> None:
+def test_public_access_in_production_is_a_warning(settings: Any, access: str, debug: bool, found: list[str]) -> None:
     settings.STREAMING_ACCESS, settings.DEBUG = access, debug
 
     assert ids(checks.check_access_for_deployment(None)) == found
 
 
-def test_every_upstream_has_to_be_readable(settings: Any) -> None:
+def test_an_invalid_upstream_is_an_error(settings: Any) -> None:
     settings.STREAMING_UPSTREAMS = {"good": {"URL": "http://x"}}
     assert checks.check_upstreams(None) == []
 
@@ -69,7 +69,7 @@ def words(messages: Any) -> str:
         ("https://streams.example/v1/streams", False),
     ],
 )
-def test_a_url_that_looks_like_openais_wants_a_format(settings: Any, url: str, is_doubtful: bool) -> None:
+def test_an_openai_url_without_a_format_is_a_warning(settings: Any, url: str, is_doubtful: bool) -> None:
     settings.STREAMING_UPSTREAMS = {"default": {"URL": url}, "openai": {"URL": url, "FORMAT": "openai"}}
 
     messages = checks.check_upstreams(None)
@@ -78,7 +78,7 @@ def test_a_url_that_looks_like_openais_wants_a_format(settings: Any, url: str, i
     assert "['openai']" not in words(messages)
 
 
-def test_what_is_never_forwarded_cannot_be_named(settings: Any) -> None:
+def test_a_header_that_is_never_forwarded_cannot_be_listed(settings: Any) -> None:
     settings.STREAMING_UPSTREAMS = {"default": {"URL": "http://x", "FORWARD": ["Host", "X-Trace", "TE", "Cookie"]}}
 
     assert words(checks.check_upstreams(None)).startswith(
@@ -87,7 +87,7 @@ def test_what_is_never_forwarded_cannot_be_named(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ["VERIFY", "CERT"])
-def test_files_for_tls_have_to_be_certificates(settings: Any, key: str) -> None:
+def test_tls_files_have_to_be_certificates(settings: Any, key: str) -> None:
     settings.STREAMING_UPSTREAMS = {"default": {"URL": "https://x", key: __file__}}
 
     messages = checks.check_upstreams(None)
@@ -96,7 +96,7 @@ def test_files_for_tls_have_to_be_certificates(settings: Any, key: str) -> None:
     assert "VERIFY or CERT of STREAMING_UPSTREAMS['default'] cannot be used: " in words(messages)
 
 
-def test_a_proxy_of_another_kind_is_named_without_its_password(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_proxy_is_named_without_its_password(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.STREAMING_UPSTREAMS = {"far": {"URL": "https://x"}, "near": {"URL": "http://127.0.0.1:1"}}
     monkeypatch.setenv("ALL_PROXY", "socks5://me:secret@proxy:1080")
 
@@ -108,7 +108,7 @@ def test_a_proxy_of_another_kind_is_named_without_its_password(settings: Any, mo
 
 
 @pytest.mark.parametrize("entry", ["proxy.example", "10.0.0.0/33", "10.0.0.1:80", ""])
-def test_trusted_proxies_are_addresses_and_networks(settings: Any, entry: str) -> None:
+def test_trusted_proxies_have_to_be_addresses_or_networks(settings: Any, entry: str) -> None:
     settings.STREAMING_TRUSTED_PROXIES = ["10.0.0.0/8", "::1", "unix"]
     assert checks.check_trusted_proxies(None) == []
 
@@ -138,7 +138,7 @@ def test_trusted_proxies_are_addresses_and_networks(settings: Any, entry: str) -
         ),
     ],
 )
-def test_hosts_and_origins_are_written_so_that_they_can_match(
+def test_hosts_and_origins_that_can_never_match_are_warnings(
     settings: Any, name: str, right: list[str], wrong: list[str]
 ) -> None:
     setattr(settings, name, right)
@@ -151,8 +151,8 @@ def test_hosts_and_origins_are_written_so_that_they_can_match(
     assert all(f"{name} has {entry!r}, which matches nothing" in words(messages) for entry in wrong)
 
 
-class TestNames:
-    def test_of_settings_that_mean_nothing_are_said(self, settings: Any) -> None:
+class TestUnknownNames:
+    def test_of_settings_are_reported(self, settings: Any) -> None:
         settings.STREAMING_UPSTREAM = {}
         settings.STREAMING_PURPLE = 1
 
@@ -170,7 +170,7 @@ class TestNames:
             ("STREAMING_ACESS", "STREAMING_ACCESS"),
         ],
     )
-    def test_of_variables_that_mean_nothing_are_said(
+    def test_of_environment_variables_are_reported(
         self, monkeypatch: pytest.MonkeyPatch, name: str, meant: str
     ) -> None:
         monkeypatch.setenv(name, "x")
@@ -179,13 +179,15 @@ class TestNames:
 
         assert said == f"streaming.W006: The variable {name} means nothing to this site. Is {meant} meant?"
 
-    def test_of_an_upstreams_own_key_mean_something(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    def test_do_not_include_the_variable_of_an_upstreams_key(
+        self, monkeypatch: pytest.MonkeyPatch, settings: Any
+    ) -> None:
         monkeypatch.setenv("UPSTREAM_TWO_KEY", "x")
         settings.STREAMING_UPSTREAMS = {"two": {"URL": "http://x", "API_KEY_ENV": "UPSTREAM_TWO_KEY"}}
 
         assert checks.check_names(None) == []
 
-    def test_of_a_project_that_reads_no_environment_may_be_any(
+    def test_are_not_reported_in_a_project_that_reads_no_environment(
         self, monkeypatch: pytest.MonkeyPatch, settings: Any
     ) -> None:
         monkeypatch.setenv("UPSTREAM_MODEL", "x")
@@ -194,13 +196,13 @@ class TestNames:
         assert checks.check_names(None) == []
 
     @pytest.mark.parametrize("name", ["UPSTREAM_MODELS", "UPSTREAM_FORMAT", "UPSTREAM_API_KEY", "UPSTREAM_PROXY"])
-    def test_of_an_upstream_without_a_url_are_about_nothing(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def test_include_upstream_variables_without_a_url(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         monkeypatch.setenv(name, "1")
 
         assert words(checks.check_names(None)).startswith(f"streaming.W007: {name} is set, but UPSTREAM_URL is not")
 
 
-def test_the_browsers_library_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_browser_libraries_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks.check_the_browser_library_is_there(None) == []
 
     monkeypatch.setattr(finders, "find", lambda path: None)
@@ -208,14 +210,14 @@ def test_the_browsers_library_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -
     assert ids(checks.check_the_browser_library_is_there(None)) == ["streaming.E002"]
 
 
-def test_the_site_as_it_comes_has_nothing_to_say(tmp_path: Path) -> None:
+def test_the_default_site_has_no_warnings(tmp_path: Path) -> None:
     run = manage(tmp_path, "check")
 
     assert (run.returncode, run.stderr) == (0, "")
     assert "no issues" in run.stdout
 
 
-def test_a_site_whose_environment_has_mistakes_says_each_in_a_sentence(tmp_path: Path) -> None:
+def test_each_mistake_in_the_environment_is_one_sentence(tmp_path: Path) -> None:
     run = manage(
         tmp_path,
         "check",
@@ -230,7 +232,7 @@ def test_a_site_whose_environment_has_mistakes_says_each_in_a_sentence(tmp_path:
     assert "Is UPSTREAM_MODELS meant?" in run.stderr
 
 
-def test_a_format_that_does_not_exist_is_named(tmp_path: Path) -> None:
+def test_an_unknown_format_is_named(tmp_path: Path) -> None:
     run = manage(tmp_path, "check", UPSTREAM_URL="http://127.0.0.1:9", UPSTREAM_FORMAT="xml")
 
     assert run.returncode == 1

@@ -30,24 +30,24 @@ def failed(folder: Path, *arguments: str, **env: str) -> str:
 
 
 @pytest.mark.parametrize("arguments", NEEDING_A_DATABASE.values(), ids=NEEDING_A_DATABASE)
-def test_a_database_without_tables_is_a_sentence(tmp_path: Path, arguments: list[str]) -> None:
+def test_a_database_without_tables_is_reported_in_one_sentence(tmp_path: Path, arguments: list[str]) -> None:
     assert "Run 'migrate'?" in failed(tmp_path, *arguments)
 
 
 @pytest.mark.parametrize("arguments", [["prune_hits"], ["import_rules", "{words}"], ["demo", "--port", "1024"]])
-def test_a_file_that_is_no_database_is_a_sentence(tmp_path: Path, arguments: list[str]) -> None:
+def test_a_file_that_is_not_a_database_is_reported_in_one_sentence(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "db.sqlite3").write_bytes(b"This is no database. " * 1000)
 
     assert "file is not a database" in failed(tmp_path, *arguments)
 
 
-def test_a_database_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_opened_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "db.sqlite3").mkdir()
 
     assert "unable to open database file" in failed(tmp_path, "prune_hits")
 
 
-def test_a_setting_that_means_nothing_is_a_sentence(tmp_path: Path) -> None:
+def test_an_invalid_setting_is_reported_in_one_sentence(tmp_path: Path) -> None:
     assert "DATABASE_URL" in failed(tmp_path, "prune_hits", DATABASE_URL="nonsense")
     assert "STREAMING_UPSTREAMS" in failed(tmp_path, "prune_hits", STREAMING_UPSTREAMS="nonsense")
 
@@ -58,7 +58,7 @@ def test_a_setting_that_means_nothing_is_a_sentence(tmp_path: Path) -> None:
     ("file", "says"),
     [("nowhere", "No such file"), (".", "Is a directory"), ("words/x", "Not a directory"), ("binary", "line 1")],
 )
-def test_a_file_that_is_none_is_a_sentence(
+def test_a_file_that_does_not_exist_is_reported_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], file: str, says: str
 ) -> None:
     (tmp_path / "words").write_text("darn\n")
@@ -69,7 +69,7 @@ def test_a_file_that_is_none_is_a_sentence(
         call_command(*command, file)
 
 
-def test_a_disk_that_is_full_is_a_sentence(migrated: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_sentence(migrated: Path, tmp_path: Path) -> None:
     (tmp_path / "db.sqlite3").write_bytes((migrated / "db.sqlite3").read_bytes())
     command = [sys.executable, str(ROOT / "manage.py"), "moderate", str(ROOT / "README.md")]
 

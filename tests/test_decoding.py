@@ -70,7 +70,7 @@ async def read_all(answer: UpstreamResponse) -> bytes:
 
 @pytest.mark.parametrize(("coding", "encode"), CODINGS.values(), ids=CODINGS)
 class TestABody:
-    async def test_is_what_it_was_before_it_was_encoded(self, coding: str, encode: Callable[[bytes], bytes]) -> None:
+    async def test_is_decoded(self, coding: str, encode: Callable[[bytes], bytes]) -> None:
         assert await read_all(response(coding, [encode(TEXT)])) == TEXT
 
     async def test_is_the_same_in_every_cut(self, coding: str, encode: Callable[[bytes], bytes]) -> None:
@@ -84,7 +84,7 @@ class TestABody:
 
         assert await read_all(response(coding, [data[at : at + 1] for at in range(len(data))])) == TEXT
 
-    async def test_may_be_empty(self, coding: str, encode: Callable[[bytes], bytes]) -> None:
+    async def test_can_be_empty(self, coding: str, encode: Callable[[bytes], bytes]) -> None:
         assert await read_all(response(coding, [])) == b""
         assert await read_all(response(coding, [encode(b"")])) == b""
 
@@ -93,10 +93,8 @@ ENCODED = {name: pair for name, pair in CODINGS.items() if pair[0] not in ("iden
 
 
 @pytest.mark.parametrize(("coding", "encode"), ENCODED.values(), ids=ENCODED)
-class TestABodyThatIsWrong:
-    async def test_is_broken_if_it_ends_too_early_and_never_an_empty_success(
-        self, coding: str, encode: Callable[[bytes], bytes]
-    ) -> None:
+class TestAnInvalidBody:
+    async def test_that_ends_too_early_is_an_error(self, coding: str, encode: Callable[[bytes], bytes]) -> None:
         data = encode(TEXT).rstrip(b"\0")
 
         for end in (1, 2, 12, len(data) // 2, len(data) - 1):
@@ -105,7 +103,9 @@ class TestABodyThatIsWrong:
             with pytest.raises(UpstreamError):
                 await read_all(response(coding, [data[:end]]))
 
-    async def test_is_broken_if_it_is_something_else(self, coding: str, encode: Callable[[bytes], bytes]) -> None:
+    async def test_in_another_encoding_than_announced_is_an_error(
+        self, coding: str, encode: Callable[[bytes], bytes]
+    ) -> None:
         with pytest.raises(Broken, match=r"is not the .* it is said to be|in the middle of its"):
             await read_all(response(coding, [b"data: hello\n\n" * 20]))
 
@@ -138,7 +138,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("coding", BOMBS)
-async def test_a_small_body_that_expands_without_bound_is_refused_and_takes_no_memory(coding: str) -> None:
+async def test_a_decompression_bomb_is_refused_and_uses_little_memory(coding: str) -> None:
     answer = response(coding, [BOMBS[coding]()])
     refused = pytest.raises(Refused, match=f"a {coding} body that is more than {MAX_EXPANSION} times as long")
 
@@ -157,14 +157,14 @@ async def test_a_small_body_that_expands_without_bound_is_refused_and_takes_no_m
 
 
 @pytest.mark.parametrize("coding", ["compress", "snappy", "gzip, foo", "br, br, br"])
-async def test_a_coding_that_is_not_known_is_named(coding: str) -> None:
+async def test_an_unknown_content_coding_is_named(coding: str) -> None:
     with pytest.raises(Refused, match=f"in the content coding '{coding}'") as refused:
         await read_all(response(coding, [b"x"]))
 
     assert refused.value.status == 502
 
 
-async def test_what_is_complete_is_given_before_the_rest_has_come() -> None:
+async def test_complete_data_is_returned_before_the_rest_arrives() -> None:
     compressor = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
     first = compressor.compress(b"data: a\n\n") + compressor.flush(zlib.Z_SYNC_FLUSH)
     rest = compressor.compress(b"data: b\n\n") + compressor.flush()

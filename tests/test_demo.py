@@ -34,7 +34,7 @@ def shown(site: Site, address: str = "/transfer?interval=0") -> str:
     return "".join(message.get("delta", "") for message in messages)
 
 
-def test_from_nothing_to_a_moderated_stream(make_demo: Callable[[], Site]) -> None:
+def test_starts_a_site_that_moderates_a_stream_from_nothing(make_demo: Callable[[], Site]) -> None:
     site = make_demo()
     try:
         plain, moderated = shown(site, "/stream?interval=0"), shown(site)
@@ -48,7 +48,7 @@ def test_from_nothing_to_a_moderated_stream(make_demo: Callable[[], Site]) -> No
     assert len(plain) == len(moderated)
 
 
-def test_prints_a_password_that_works_once_and_then_changes_nothing(make_demo: Callable[[], Site]) -> None:
+def test_creates_an_admin_once_and_prints_the_password(make_demo: Callable[[], Site]) -> None:
     site = make_demo()
     try:
         found = re.search(r"'admin' with the password (\S+) \(it is shown this once\)", site.log)
@@ -73,7 +73,7 @@ def test_prints_a_password_that_works_once_and_then_changes_nothing(make_demo: C
         again.stop()
 
 
-def test_prints_a_link_that_logs_in_once_and_a_key(make_demo: Callable[[], Site]) -> None:
+def test_prints_a_one_time_login_link_and_an_api_key(make_demo: Callable[[], Site]) -> None:
     site = make_demo()
     try:
         [link] = re.findall(r"(http://\S+/login/once/\S+) \(this link logs the admin in, once\)", site.log)
@@ -95,7 +95,7 @@ def test_prints_a_link_that_logs_in_once_and_a_key(make_demo: Callable[[], Site]
     assert "rules" in health
 
 
-def test_says_where_to_look(make_demo: Callable[[], Site]) -> None:
+def test_prints_the_addresses_of_the_site(make_demo: Callable[[], Site]) -> None:
     site = make_demo()
     try:
         assert f"{site.url}/\n" in site.log
@@ -125,7 +125,7 @@ def refusal(folder: Path, *arguments: str, **env: str) -> str:
     return sentence
 
 
-def test_a_taken_port_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -137,13 +137,13 @@ def test_a_taken_port_is_one_clear_sentence(tmp_path: Path) -> None:
     assert not (tmp_path / "db.sqlite3").exists(), "nothing is made before it is known that it can be served"
 
 
-def test_a_database_that_cannot_be_written_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_a_read_only_database_is_reported_in_one_sentence(tmp_path: Path) -> None:
     sentence = refusal(tmp_path, "--port", str(free_port()), DATABASE_URL="sqlite:////proc/nowhere/db.sqlite3")
 
     assert "/proc/nowhere/db.sqlite3 cannot be prepared: unable to open database file" in sentence
 
 
-def test_a_model_that_is_not_installed_is_told_of_with_its_size_and_licence(
+def test_a_model_that_is_not_installed_is_described_with_size_and_licence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_llama, "is_installed", lambda: False)
@@ -164,11 +164,11 @@ def test_a_model_that_is_not_installed_is_told_of_with_its_size_and_licence(
         (["--host", "256.1.1.1"], "Cannot listen on 256.1.1.1"),
     ],
 )
-def test_an_address_that_is_none_is_one_clear_sentence(tmp_path: Path, arguments: list[str], words: str) -> None:
+def test_an_invalid_address_is_reported_in_one_sentence(tmp_path: Path, arguments: list[str], words: str) -> None:
     assert words in refusal(tmp_path, *arguments)
 
 
-def test_listens_where_it_is_told(tmp_path: Path) -> None:
+def test_listens_on_the_given_host_and_port(tmp_path: Path) -> None:
     port = free_port()
     command = [str(word) for word in ("manage.py", "demo", "--host", "127.0.0.2", "--port", port)]
     with (tmp_path / "log").open("wb") as log:

@@ -207,7 +207,7 @@ def check_error(error: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 class TestAStream:
     @pytest.mark.parametrize("name", STREAMS)
-    def test_of_any_dialect_says_the_same_to_its_client(self, service: Service, name: str) -> None:
+    def test_of_every_dialect_gives_the_client_the_same_answer(self, service: Service, name: str) -> None:
         case = STREAMS[name]
         service.answers(case["upstream"].encode(), kind=case.get("kind", "text/event-stream"))
 
@@ -217,7 +217,7 @@ class TestAStream:
         check(case, chunks_of(answer))
 
     @pytest.mark.parametrize("name", STREAMS)
-    def test_of_any_dialect_may_be_cut_at_every_byte(self, service: Service, name: str) -> None:
+    def test_of_every_dialect_can_be_cut_at_every_byte(self, service: Service, name: str) -> None:
         case = STREAMS[name]
         service.answers_byte_by_byte(case["upstream"].encode(), kind=case.get("kind", "text/event-stream"))
 
@@ -227,7 +227,7 @@ class TestAStream:
         check(case, chunks_of(answer))
 
     @pytest.mark.parametrize("name", [name for name, case in STREAMS.items() if "transfer" in case["want"]])
-    def test_says_in_our_own_format_why_it_ended(self, service: Service, name: str) -> None:
+    def test_has_its_finish_reason_in_the_native_format(self, service: Service, name: str) -> None:
         case = STREAMS[name]
         service.answers(case["upstream"].encode(), kind=case.get("kind", "text/event-stream"))
 
@@ -240,7 +240,7 @@ class TestAStream:
 class TestAnError:
     @pytest.mark.parametrize("stream", [True, False])
     @pytest.mark.parametrize("name", ERRORS)
-    def test_of_an_upstream_keeps_its_facts(self, service: Service, name: str, stream: bool) -> None:
+    def test_of_an_upstream_keeps_its_status_code_and_type(self, service: Service, name: str, stream: bool) -> None:
         case = ERRORS[name]
         wanted = dict(case["want"])
         service.answers_with(case)
@@ -255,7 +255,7 @@ class TestAnError:
         assert wanted.pop("no_header", "") not in answer.headers
         check_error(answer.json()["error"], wanted)
 
-    def test_says_in_our_own_format_what_it_is_about(self, service: Service) -> None:
+    def test_has_its_details_in_the_native_format(self, service: Service) -> None:
         service.answers_with(ERRORS["a 400 keeps code, type and param"])
 
         answer = service.ask(path="/transfer/first")
@@ -267,7 +267,7 @@ class TestAnError:
             "messages",
         )
 
-    def test_has_its_other_words_moderated_too(self, service: Service) -> None:
+    def test_has_all_its_texts_moderated(self, service: Service) -> None:
         service.answers(b"{}", 500, "text/darn", reason="you darn")
         assert "darn" not in service.ask().text
 
@@ -276,7 +276,7 @@ class TestAnError:
         assert "darn" not in service.ask(stream=False).text
 
 
-class TestACompletionThatWasAskedForWhole:
+class TestANonStreamingCompletion:
     WHOLE = [
         name
         for name, case in STREAMS.items()
@@ -284,7 +284,7 @@ class TestACompletionThatWasAskedForWhole:
     ]
 
     @pytest.mark.parametrize("name", WHOLE)
-    def test_is_put_together_when_it_comes_as_a_stream(self, service: Service, name: str) -> None:
+    def test_is_assembled_when_the_upstream_streams_it(self, service: Service, name: str) -> None:
         case = STREAMS[name]
         service.answers(case["upstream"].encode(), kind=case.get("kind", "text/event-stream"))
 

@@ -10,7 +10,7 @@ from streaming.formats.fields import passes_in_answer, passes_in_prompt
 PNG = "data:image/png;base64,iVBORw0KGgo="
 
 
-class TestAnAnswersStringPasses:
+class TestAStringOfAnAnswer:
     @pytest.mark.parametrize(
         ("key", "text", "holder"),
         [
@@ -27,7 +27,7 @@ class TestAnAnswersStringPasses:
             ("id", "call_" + "x" * 2000, {}),
         ],
     )
-    def test_if_only_its_maker_can_read_it(self, key: str, text: str, holder: dict[str, str]) -> None:
+    def test_is_opaque_if_only_the_upstream_can_read_it(self, key: str, text: str, holder: dict[str, str]) -> None:
         assert passes_in_answer(key, text, holder, depth=2)
 
     @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ class TestAnAnswersStringPasses:
             ("provider", "Some Provider", {}),
         ],
     )
-    def test_and_else_is_text(self, key: str, text: str, holder: dict[str, str]) -> None:
+    def test_is_text_otherwise(self, key: str, text: str, holder: dict[str, str]) -> None:
         assert not passes_in_answer(key, text, holder, depth=0)
 
 
-class TestAPromptsStringPasses:
+class TestAStringOfAPrompt:
     @pytest.mark.parametrize(
         ("key", "text", "holder"),
         [
@@ -66,14 +66,14 @@ class TestAPromptsStringPasses:
             ("thought_signature", "CpcBdarn==", {}),
         ],
     )
-    def test_if_it_is_a_name_or_bytes(self, key: str, text: str, holder: dict[str, str]) -> None:
+    def test_is_opaque_if_it_is_an_identifier_or_binary_data(self, key: str, text: str, holder: dict[str, str]) -> None:
         assert passes_in_prompt(key, text, holder, goes_by_name=False)
 
     @pytest.mark.parametrize(
         ("key", "text"),
         [("role", "you darn"), ("id", "you darn"), ("url", "https://x.example"), ("data", "darn"), ("name", "darn")],
     )
-    def test_and_else_is_text(self, key: str, text: str) -> None:
+    def test_is_text_otherwise(self, key: str, text: str) -> None:
         assert not passes_in_prompt(key, text, {}, goes_by_name=False)
 
 
@@ -84,10 +84,10 @@ class TestAPromptsStringPasses:
         *((99999999999999999999, None), ("9" * 5000, None), (float("nan"), None), (float("inf"), None), ([], None)),
     ],
 )
-def test_a_number_from_outside_is_bounded(value: object, number: int | None) -> None:
+def test_numbers_from_upstreams_are_bounded(value: object, number: int | None) -> None:
     assert number_of(value, 1024) == number
 
 
 @pytest.mark.parametrize("word", ["stop", "length", "content_filter", "tool_calls", "function_call"])
-def test_openais_own_finish_reasons_stay(word: str) -> None:
+def test_openais_finish_reasons_are_kept(word: str) -> None:
     assert finish_reason_of(word) == word

@@ -56,29 +56,29 @@ class TestNativeReader:
             (said({"reason": "length"}, "done"), StreamEnd("length")),
         ],
     )
-    def test_reads_every_event_of_ours(self, message: Message, part: Part) -> None:
+    def test_reads_every_native_event(self, message: Message, part: Part) -> None:
         assert NativeReader().feed(message) == [part]
 
-    def test_keeps_every_reason_it_knows(self) -> None:
+    def test_keeps_every_known_finish_reason(self) -> None:
         assert [NativeReader().feed(said({"reason": reason}, "done")) for reason in REASONS] == [
             [StreamEnd(reason)] for reason in REASONS
         ]
 
     @pytest.mark.parametrize("reason", ["because", None, 7, ["stop"], {}])
-    def test_takes_a_reason_it_does_not_know_for_a_stop(self, reason: object) -> None:
+    def test_reads_an_unknown_finish_reason_as_stop(self, reason: object) -> None:
         assert NativeReader().feed(said({"reason": reason}, "done")) == [StreamEnd("stop")]
 
     @pytest.mark.parametrize("status", [200, 399, 600, "504", None, True, 4.5])
-    def test_takes_a_status_that_is_no_error_for_a_502(self, status: object) -> None:
+    def test_reads_an_error_without_an_error_status_as_a_502(self, status: object) -> None:
         (failure,) = NativeReader().feed(said({"status": status}, "error"))
 
         assert failure == Failure(502, "Bad Gateway", "")
 
     @pytest.mark.parametrize("event", ["connect", "ping", "thought"])
-    def test_swallows_connect_and_what_it_does_not_know(self, event: str) -> None:
+    def test_ignores_connect_and_unknown_events(self, event: str) -> None:
         assert NativeReader().feed(Message("not even JSON", event)) == []
 
-    def test_knows_that_an_end_without_done_is_a_cut(self) -> None:
+    def test_reports_an_end_without_done_as_a_cut(self) -> None:
         assert NativeReader().finish() == [CUT]
 
     @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ class TestNativeReader:
             "9" * 5000,
         ],
     )
-    def test_refuses_what_is_not_its_format(self, data: str) -> None:
+    def test_refuses_data_in_another_format(self, data: str) -> None:
         with pytest.raises(FormatError):
             NativeReader().feed(Message(data))
 
@@ -112,7 +112,7 @@ class TestOpenAIReader:
 
         assert parts == [Delta("Hel"), Delta("lo"), ChoiceEnd(0), StreamEnd("stop")]
 
-    def test_tells_channels_and_choices_apart(self) -> None:
+    def test_keeps_channels_and_choices_apart(self) -> None:
         calls = [{"index": 2, "function": {"name": "search", "arguments": '{"q'}}]
 
         parts = parts_of(
@@ -133,32 +133,32 @@ class TestOpenAIReader:
         ("finish_reason", "reason"),
         [("stop", "stop"), ("length", "length"), ("content_filter", "blocked"), ("tool_calls", "stop")],
     )
-    def test_says_why_it_ended(self, finish_reason: str, reason: str) -> None:
+    def test_reads_the_finish_reason(self, finish_reason: str, reason: str) -> None:
         assert parts_of(OpenAIReader(), chunk({}, finish_reason), Message("[DONE]")) == [
             ChoiceEnd(0),
             StreamEnd(reason),
         ]
 
-    def test_does_without_the_last_word_after_a_finish_reason(self) -> None:
+    def test_needs_no_done_marker_after_a_finish_reason(self) -> None:
         reader = OpenAIReader()
         reader.feed(chunk({}, "length"))
 
         assert reader.finish() == [StreamEnd("length")]
 
-    def test_knows_that_an_end_without_a_finish_reason_is_a_cut(self) -> None:
+    def test_reports_an_end_without_a_finish_reason_as_a_cut(self) -> None:
         reader = OpenAIReader()
         reader.feed(chunk({"content": "Hel"}))
 
         assert reader.finish() == [CUT]
 
     @pytest.mark.parametrize("error", [{"message": "overloaded", "code": 1}, "overloaded"])
-    def test_passes_on_what_went_wrong(self, error: object) -> None:
+    def test_reads_an_error(self, error: object) -> None:
         (failure,) = OpenAIReader().feed(said({"error": error}))
 
         assert (failure.status, failure.detail) == (502, "the upstream failed: overloaded")
 
     @pytest.mark.parametrize("choices", [[], None])
-    def test_makes_nothing_of_a_chunk_that_only_counts_tokens(self, choices: object) -> None:
+    def test_ignores_a_chunk_with_usage_only(self, choices: object) -> None:
         assert OpenAIReader().feed(said({"choices": choices, "usage": {"total_tokens": 9}})) == []
 
     @pytest.mark.parametrize(
@@ -176,16 +176,16 @@ class TestOpenAIReader:
             '{"choices": [{"index": 0.5}]}',
         ],
     )
-    def test_refuses_what_is_not_its_format(self, data: str) -> None:
+    def test_refuses_data_in_another_format(self, data: str) -> None:
         with pytest.raises(FormatError):
             OpenAIReader().feed(Message(data))
 
     @pytest.mark.parametrize("calls", [[{"function": None}, {}], 5, [5], [], None])
-    def test_passes_over_a_tool_call_without_arguments(self, calls: object) -> None:
+    def test_ignores_a_tool_call_without_arguments(self, calls: object) -> None:
         assert OpenAIReader().feed(chunk({"tool_calls": calls})) == []
 
 
-def test_a_text_upstream_says_what_it_says_and_ends_by_ending() -> None:
+def test_a_text_upstream_is_read_as_deltas_until_its_end() -> None:
     reader = TextReader()
 
     assert reader.feed(Message("two\nlines")) == [Delta("two\nlines")]
@@ -228,7 +228,7 @@ json_values = st.recursive(
 
 @pytest.mark.parametrize("name", READERS)
 @given(st.lists(st.tuples(json_values, st.sampled_from(["message", "done", "error", "moderation", "x"])), max_size=4))
-def test_whatever_an_upstream_says_is_parts_or_a_format_error(name: str, sent: list[tuple[Any, str]]) -> None:
+def test_any_data_gives_parts_or_a_format_error(name: str, sent: list[tuple[Any, str]]) -> None:
     reader, writer = READERS[name](), NativeWriter()
 
     try:
@@ -254,7 +254,7 @@ class TestNativeWriter:
         assert json.loads(messages[0].data)["time"].endswith("Z")
         assert [message.retry for message in messages] == [2000, None, None]
 
-    def test_gives_each_stream_an_id_of_its_own(self) -> None:
+    def test_gives_each_stream_a_unique_id(self) -> None:
         assert len({NativeWriter().stream for _ in range(100)}) == 100
 
     @pytest.mark.parametrize(
@@ -270,12 +270,12 @@ class TestNativeWriter:
             (StreamEnd("blocked"), "done", '{"reason": "blocked"}'),
         ],
     )
-    def test_writes_each_part_as_the_wire_format_says(self, part: Part, event: str, data: str) -> None:
+    def test_writes_each_part_in_the_wire_format(self, part: Part, event: str, data: str) -> None:
         (message,) = NativeWriter().write(part)
 
         assert (message.event, message.data) == (event, data)
 
-    def test_ends_after_an_error(self) -> None:
+    def test_writes_nothing_after_an_error(self) -> None:
         error, done = NativeWriter().write(Failure(504, "Gateway Timeout", "silent"))
 
         assert (error.event, error.data) == (
@@ -284,12 +284,12 @@ class TestNativeWriter:
         )
         assert (done.event, done.data) == ("done", '{"reason": "error"}')
 
-    def test_says_goodbye_with_the_reason(self) -> None:
+    def test_writes_the_reason_of_a_stop(self) -> None:
         (done,) = NativeWriter().final_messages("drained", None)
 
         assert done.data == '{"reason": "drained"}'
 
-    def test_says_no_goodbye_after_the_end(self) -> None:
+    def test_writes_no_stop_reason_after_the_end(self) -> None:
         writer = NativeWriter()
         writer.write(StreamEnd())
 
@@ -297,7 +297,7 @@ class TestNativeWriter:
         assert writer.final_messages("error", CUT) == []
 
     @given(st.text(st.characters()))
-    def test_writes_any_text_so_that_it_is_read_back(self, text: str) -> None:
+    def test_writes_any_text_so_that_the_reader_gets_it_back(self, text: str) -> None:
         (message,) = NativeWriter().write(Delta(text))
 
         encode(message)
@@ -305,7 +305,7 @@ class TestNativeWriter:
 
 
 class TestOpenAIWriter:
-    def test_is_read_back_by_its_reader(self) -> None:
+    def test_writes_what_its_reader_reads_back(self) -> None:
         writer = OpenAIWriter("tour")
 
         messages = [
@@ -322,31 +322,31 @@ class TestOpenAIWriter:
         assert {head["model"] for head in heads} == {"tour"}
         assert len({head["id"] for head in heads}) == 1
 
-    def test_has_no_names_and_no_ids(self) -> None:
+    def test_writes_neither_event_names_nor_ids(self) -> None:
         writer = OpenAIWriter("tour")
 
         messages = [*writer.begin(), *writer.write(Delta("a")), *writer.final_messages("drained", None)]
 
         assert {(message.event, message.id) for message in messages} == {("message", None)}
 
-    def test_says_an_error_as_openai_does(self) -> None:
+    def test_writes_errors_in_openais_format(self) -> None:
         (message,) = OpenAIWriter("tour").final_messages("error", Failure(500, "Internal Server Error", "it failed"))
 
         assert json.loads(message.data)["error"]["message"] == "it failed"
 
     @pytest.mark.parametrize("reason", ["drained", "stopped", "error"])
-    def test_does_not_let_a_cut_stream_be_taken_for_whole(self, reason: str) -> None:
+    def test_writes_no_done_after_a_cut(self, reason: str) -> None:
         (message,) = OpenAIWriter("tour").final_messages(reason, None)
 
         assert reason in json.loads(message.data)["error"]["message"]
 
-    def test_calls_a_block_by_its_name_there(self) -> None:
+    def test_writes_content_filter_for_a_block(self) -> None:
         chunk, done = OpenAIWriter("tour").write(StreamEnd("blocked"))
 
         assert json.loads(chunk.data)["choices"][0]["finish_reason"] == "content_filter"
         assert done.data == "[DONE]"
 
-    def test_says_no_goodbye_after_the_end(self) -> None:
+    def test_writes_no_stop_reason_after_the_end(self) -> None:
         writer = OpenAIWriter("tour")
         writer.write(StreamEnd())
 

@@ -45,7 +45,9 @@ def trusted(settings: Any) -> None:
         (None, "198.51.100.1", ""),
     ],
 )
-def test_the_address_is_the_last_that_no_trusted_proxy_has(peer: str | None, sent: str, address: str) -> None:
+def test_the_client_address_is_the_last_one_that_is_not_a_trusted_proxy(
+    peer: str | None, sent: str, address: str
+) -> None:
     assert forwarded(request(peer, X_Forwarded_For=sent)).address == address
 
 
@@ -63,7 +65,7 @@ def test_the_address_is_the_last_that_no_trusted_proxy_has(peer: str | None, sen
         ("198.51.100.1", "gopher", "http"),
     ],
 )
-def test_the_scheme_is_the_outermost_trusted_proxys(chain: str, sent: str, scheme: str) -> None:
+def test_the_scheme_is_taken_from_the_outermost_trusted_proxy(chain: str, sent: str, scheme: str) -> None:
     asked = {"X_Forwarded_For": chain, "X_Forwarded_Proto": sent}
 
     assert forwarded(request("10.0.0.1", **asked)).scheme == scheme
@@ -81,14 +83,14 @@ def test_the_scheme_is_the_outermost_trusted_proxys(chain: str, sent: str, schem
         ("", "testserver"),
     ],
 )
-def test_the_host_is_one_of_this_sites_own(sent: str, host: str) -> None:
+def test_a_forwarded_host_has_to_be_allowed(sent: str, host: str) -> None:
     asked = {"X_Forwarded_For": "198.51.100.1", "X_Forwarded_Host": sent}
 
     assert forwarded(request("10.0.0.1", **asked)).host == host
     assert forwarded(request("203.0.113.7", **asked)).host == "testserver"
 
 
-def test_nobody_is_trusted_unless_it_is_said(settings: Any) -> None:
+def test_no_proxy_is_trusted_by_default(settings: Any) -> None:
     del settings.STREAMING_TRUSTED_PROXIES
 
     seen = forwarded(request("127.0.0.1", X_Forwarded_For="198.51.100.1", X_Forwarded_Proto="https"))
@@ -96,7 +98,7 @@ def test_nobody_is_trusted_unless_it_is_said(settings: Any) -> None:
     assert seen == Forwarded("127.0.0.1", "http", "testserver")
 
 
-def test_a_proxy_on_a_unix_socket_can_be_trusted_by_that_word(settings: Any) -> None:
+def test_a_proxy_on_a_unix_socket_is_trusted_with_the_word_unix(settings: Any) -> None:
     asked = request(None, X_Forwarded_For="198.51.100.1", X_Forwarded_Proto="https")
     assert forwarded(asked) == Forwarded("", "http", "testserver")
 

@@ -167,7 +167,7 @@ REQUESTS = [
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
 @pytest.mark.parametrize(("framing", "body"), REQUESTS)
-def test_a_body_is_relayed_as_it_is_counted_or_refused(
+def test_a_request_body_is_relayed_with_its_framing_or_refused(
     relay: Site, raw_upstream: RawUpstream, framing: bytes, body: bytes, method: str
 ) -> None:
     raw_upstream.requests.clear()
@@ -192,7 +192,7 @@ def test_a_body_is_relayed_as_it_is_counted_or_refused(
     [b"Content-Length: 200\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"],
     ids=["a length", "chunks"],
 )
-def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_connection_behind(
+def test_a_client_that_disconnects_during_its_body_leaves_no_connection_open(
     relay: Site, raw_upstream: RawUpstream, sent: bytes
 ) -> None:
     raw_upstream.requests.clear()
@@ -228,7 +228,7 @@ RESPONSES = [
 
 
 @pytest.mark.parametrize(("sent", "body"), RESPONSES)
-def test_a_response_is_as_long_as_what_is_sent_and_the_next_one_begins_where_it_ends(
+def test_a_response_has_the_announced_length_so_that_the_next_one_starts_after_it(
     relay: Site, raw_upstream: RawUpstream, sent: bytes, body: bytes
 ) -> None:
     client = HTTPConnection("127.0.0.1", relay.port, timeout=DEADLINE)
@@ -264,7 +264,7 @@ class TestAnAnnouncedLength:
             *(([("Content-Length", odd)], None) for odd in ("", "+5", "-5", "0x5", "5 0", "5.0", "٥", "5,", "9" * 19)),
         ],
     )
-    def test_is_one_that_leaves_no_doubt(self, headers: list[tuple[str, str]], length: int | None) -> None:
+    def test_is_accepted_only_if_it_is_unambiguous(self, headers: list[tuple[str, str]], length: int | None) -> None:
         assert announced_length(headers) == length
 
 
@@ -277,13 +277,13 @@ CUTS = [[b"hello"], [b"", b"he", b"", b"llo", b""], [b"h", b"e", b"l", b"l", b"o
 
 
 @pytest.mark.parametrize("cut", CUTS)
-async def test_a_body_of_the_length_that_was_announced_passes(cut: list[bytes]) -> None:
+async def test_a_body_of_the_announced_length_is_relayed(cut: list[bytes]) -> None:
     assert [piece async for piece in exactly(5, pieces(*cut))] == cut
 
 
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize(("length", "words"), [(0, "longer than the 0"), (4, "longer than the 4"), (6, "1 bytes shor")])
-async def test_a_body_of_another_length_fails_and_no_byte_too_many_passes(
+async def test_a_body_of_another_length_fails_and_no_excess_byte_is_relayed(
     cut: list[bytes], length: int, words: str
 ) -> None:
     passed = b""
@@ -294,7 +294,7 @@ async def test_a_body_of_another_length_fails_and_no_byte_too_many_passes(
     assert len(passed) <= length
 
 
-def test_what_the_http_client_counts_itself_is_announced_by_nobody_else() -> None:
+def test_framing_headers_are_set_by_the_http_client_only() -> None:
     headers = [("Content-Length", "200"), ("X-A", "1"), ("transfer-encoding", "chunked")]
 
     assert framed(headers, b"hello") == ([("X-A", "1")], b"hello")

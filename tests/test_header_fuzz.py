@@ -138,7 +138,7 @@ def as_sent(value: bytes) -> bytes:
 
 @FUZZ
 @given(HEADERS, NAMED_BY_CONNECTION)
-def test_a_request_arrives_as_it_was_sent_minus_the_table(
+def test_request_headers_are_relayed_except_for_those_in_the_table(
     echo: Echo, runner: asyncio.Runner, headers: Lines, named: list[bytes]
 ) -> None:
     sent = [*headers, (b"Connection", b", ".join(named)), *((name, b"1") for name in named)]
@@ -156,7 +156,7 @@ def test_a_request_arrives_as_it_was_sent_minus_the_table(
 
 @FUZZ
 @given(HEADERS, NAMED_BY_CONNECTION)
-def test_a_response_arrives_as_it_was_sent_minus_the_table(
+def test_response_headers_are_relayed_except_for_those_in_the_table(
     echo: Echo, runner: asyncio.Runner, headers: Lines, named: list[bytes]
 ) -> None:
     sent = [*headers, *((name, b"1") for name in named)]
@@ -192,7 +192,7 @@ BROKEN = st.one_of(
 
 @FUZZ
 @given(st.lists(BROKEN, min_size=1, max_size=3))
-def test_a_response_with_broken_headers_is_refused_or_made_whole(
+def test_a_response_with_invalid_headers_is_refused_or_repaired(
     echo: Echo, runner: asyncio.Runner, lines: list[bytes]
 ) -> None:
     echo.keeps_alive = False  # some of these have no end but this
@@ -207,7 +207,7 @@ def test_a_response_with_broken_headers_is_refused_or_made_whole(
 
 @FUZZ
 @given(st.lists(st.tuples(st.one_of(TOKEN, st.binary(max_size=6)), st.binary(max_size=12)), max_size=4))
-def test_a_request_with_broken_headers_is_refused_or_made_whole(
+def test_a_request_with_invalid_headers_is_refused_or_repaired(
     echo: Echo, runner: asyncio.Runner, headers: Lines
 ) -> None:
     """Servers refuse most of them before; what they let through does no harm."""

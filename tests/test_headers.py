@@ -62,11 +62,11 @@ WHAT_STAYS = [*FOR_THE_WHOLE_SITE, *TO_THE_SERVER_IN_FRONT, *OF_THE_SERVER, *OF_
 
 @pytest.mark.parametrize("spelled", [str, str.lower, str.upper])
 @pytest.mark.parametrize(("name", "value"), WHAT_STAYS)
-def test_what_speaks_for_this_site_or_to_its_servers_stays_here(name: str, value: str, spelled: object) -> None:
+def test_headers_that_would_act_for_this_site_are_removed(name: str, value: str, spelled: object) -> None:
     assert end_to_end([(spelled(name), value)]) == SHUT_IN  # type: ignore[operator]
 
 
-def test_the_rest_passes_as_it_came() -> None:
+def test_other_headers_are_relayed_unchanged() -> None:
     headers = [
         ("Content-Type", "application/json"),
         ("x-two", "1"),
@@ -85,14 +85,14 @@ def test_the_rest_passes_as_it_came() -> None:
     assert end_to_end(headers) == [*headers, *SHUT_IN]
 
 
-def test_what_connection_names_is_of_the_connection() -> None:
+def test_headers_named_in_connection_are_removed() -> None:
     assert end_to_end([("Connection", "X-Hop, close"), ("x-hop", "1"), ("X-Other", "2")]) == [
         ("X-Other", "2"),
         *SHUT_IN,
     ]
 
 
-def test_an_upstreams_own_policy_stays_beside_the_sandbox() -> None:
+def test_the_upstreams_content_security_policy_is_kept_beside_the_sandbox() -> None:
     policies = [value for key, value in end_to_end([("Content-Security-Policy", "img-src 'self'")]) if "Sec" in key]
 
     assert policies == ["img-src 'self'", "sandbox"]
@@ -110,9 +110,7 @@ def test_an_upstreams_own_policy_stays_beside_the_sandbox() -> None:
         ([("Content-Length", "0")], 204, None),
     ],
 )
-def test_a_length_is_said_once_and_only_where_it_leaves_no_doubt(
-    headers: Headers, status: int, length: str | None
-) -> None:
+def test_content_length_is_sent_once_and_only_if_unambiguous(headers: Headers, status: int, length: str | None) -> None:
     assert dict(end_to_end(headers, status)).get("Content-Length") == length
     assert [key.lower() for key, _ in end_to_end(headers, status)].count("content-length") == (length is not None)
 
@@ -127,7 +125,7 @@ def test_a_length_is_said_once_and_only_where_it_leaves_no_doubt(
         ("text/event-stream-of-another-kind", False),
     ],
 )
-def test_a_proxy_in_front_is_told_not_to_collect_a_stream(kind: str, is_live: bool) -> None:
+def test_streams_turn_off_buffering_in_a_proxy_in_front(kind: str, is_live: bool) -> None:
     headers = end_to_end([("Content-Type", kind), ("X-Accel-Buffering", "yes")])
 
     assert [value for key, value in headers if key == "X-Accel-Buffering"] == (["no"] if is_live else [])

@@ -24,12 +24,12 @@ SERVERS = {
 
 
 class TestHealth:
-    def test_tells_strangers_nothing_but_ok(self, site: Site) -> None:
+    def test_shows_only_ok_to_anonymous_users(self, site: Site) -> None:
         assert httpx.get(f"{site.url}/healthz").json() == {"status": "ok"}
         assert httpx.get(f"{site.url}/healthz", cookies={"sessionid": "x" * 32}).json() == {"status": "ok"}
         assert httpx.get(f"{site.url}/healthz", headers={"x-api-key": "streams-none"}).json() == {"status": "ok"}
 
-    def test_tells_staff_more_by_key_and_by_login(self, site: Site) -> None:
+    def test_shows_details_to_staff_with_a_key_or_a_login(self, site: Site) -> None:
         with httpx.Client(base_url=site.url) as browser:
             browser.get("/login/")
             token = browser.cookies["csrftoken"]
@@ -40,20 +40,20 @@ class TestHealth:
         assert by_key.keys() == by_login.keys() == {"status", "rules", "streams", "journal", "hits"}
 
     @pytest.mark.parametrize("host", ["10.1.2.3", "other.example:81", "", "[::1]", "not a host"])
-    def test_answers_under_any_name(self, site: Site, host: str) -> None:
+    def test_answers_for_any_host(self, site: Site, host: str) -> None:
         with site.connect("GET /healthz\nConnection: close") as reader:
             assert b"200 OK" in read_until(reader, b"never")
         answer = httpx.get(f"{site.url}/healthz", headers={"Host": host})
 
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
-    def test_answers_head_and_says_what_else_it_answers(self, site: Site) -> None:
+    def test_answers_head_and_lists_the_allowed_methods(self, site: Site) -> None:
         head, post = httpx.head(f"{site.url}/healthz"), httpx.post(f"{site.url}/healthz")
 
         assert (head.status_code, head.content) == (200, b"")
         assert (post.status_code, post.headers["allow"]) == (405, "GET, HEAD")
 
-    def test_is_degraded_while_the_database_is_away_and_well_when_it_is_back(self, make_site: MakeSite) -> None:
+    def test_is_degraded_while_the_database_is_unavailable(self, make_site: MakeSite) -> None:
         site = make_site()
         assert httpx.get(f"{site.url}/transfer?interval=0").status_code == 200, "the rules are known"
         database, aside = site.folder / "db.sqlite3", site.folder / "aside"
@@ -98,7 +98,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 class TestEveryServer:
     @pytest.mark.parametrize("scheme", ["http", "HTTP", "https"])
-    def test_takes_a_whole_url_in_the_place_of_a_path(self, served: Site, scheme: str) -> None:
+    def test_accepts_an_absolute_request_target(self, served: Site, scheme: str) -> None:
         target = f"{scheme}://localhost/stream?interval=0&document=poem"
 
         with served.connect(f"GET {target}\nConnection: close") as reader:
@@ -107,13 +107,13 @@ class TestEveryServer:
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"event: done" in answer
 
-    def test_believes_the_host_of_that_url(self, served: Site, request: pytest.FixtureRequest) -> None:
+    def test_takes_the_host_from_an_absolute_request_target(self, served: Site, request: pytest.FixtureRequest) -> None:
         if "httptools" in request.node.name:
             pytest.skip("uvicorn gives the path of the URL only, and keeps the host to itself")
         with served.connect("GET http://evil.example/login/\nConnection: close") as reader:
             assert b" 400 " in read_until(reader, b"\r\n")
 
-    def test_logs_no_query(self, served: Site) -> None:
+    def test_does_not_log_query_strings(self, served: Site) -> None:
         for path in ("/healthz?a=first-secret", "/nowhere?a=second-secret", "/stream?interval=0&b=third-secret"):
             httpx.get(f"{served.url}{path}")
         httpx.get(f"{served.url}/stream?step=0&c=last-secret")
@@ -130,14 +130,14 @@ class TestEveryServer:
             "once, and once more at the end of its traceback"
         )
 
-    def test_believes_no_header_about_where_the_site_is(self, served: Site) -> None:
+    def test_trusts_no_forwarded_header_by_default(self, served: Site) -> None:
         answer = httpx.get(f"{served.url}/admin/", headers={"Daphne-Root-Path": "/evil"})
 
         assert answer.headers["location"].startswith("/admin/login/")
 
 
 @pytest.mark.parametrize("address", ["/stream", "/transfer", "/proxy"])
-def test_no_middleware_compresses_a_stream_and_nothing_says_that_it_is_encoded(compressing: Site, address: str) -> None:
+def test_no_middleware_compresses_a_stream(compressing: Site, address: str) -> None:
     answer = httpx.get(f"{compressing.url}{address}?interval=0", headers={"Accept-Encoding": "gzip"})
 
     assert "content-encoding" not in answer.headers
@@ -160,7 +160,7 @@ def compressing(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     site.stop()
 
 
-def test_a_long_form_of_a_stranger_is_not_parsed(make_site: MakeSite) -> None:
+def test_a_long_form_of_an_anonymous_user_is_not_parsed(make_site: MakeSite) -> None:
     site = make_site()
     form = b"a=b&" * 250_000
     headers = {"Content-Type": "application/x-www-form-urlencoded"}

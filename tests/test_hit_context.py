@@ -34,7 +34,7 @@ def around(text: str, context: HitContext) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50, 10_000])
-def test_every_match_is_told_with_forty_characters_on_either_side(size: int) -> None:
+def test_every_hit_is_reported_with_40_characters_before_and_after(size: int) -> None:
     text = "a long way to DARN, and " + "很长的一段话，" * 300 + "oh heck 坏话 darn" + " and on" * 20 + " darn"
 
     told = seen(text, size)
@@ -50,20 +50,20 @@ def test_every_match_is_told_with_forty_characters_on_either_side(size: int) -> 
 
 
 @pytest.mark.parametrize("size", [1, 3, 10_000])
-def test_a_block_is_told_with_what_had_come_by_then(size: int) -> None:
+def test_a_block_is_reported_with_the_text_that_has_arrived(size: int) -> None:
     told = seen("go on and stop here", size)
 
     assert [(each.rule.id, each.before, each.text) for each in told] == [(3, "go on and ", "stop")]
     assert " here".startswith(told[0].after)
 
 
-def test_a_match_of_any_length_is_told_in_bounded_space() -> None:
+def test_a_long_match_is_reported_in_bounded_space() -> None:
     told = seen("da" + "\u200b" * 100_000 + "rn!", 1000)
 
     assert [(each.start, each.end, len(each.text)) for each in told] == [(0, 100_004, MAX_TEXT)]
 
 
-def test_what_was_told_is_not_told_again_when_the_text_begins_anew() -> None:
+def test_a_hit_is_not_reported_again_when_the_text_restarts() -> None:
     found: list[HitContext] = []
     recorder = ContextRecorder(found.append, may_rewind=True)
 

@@ -53,7 +53,7 @@ def wait_for(log: HitLog) -> None:
     eventually(lambda: not log.waiting, "all is written")
 
 
-def test_a_hit_says_what_was_met_where_when_and_by_which_rule(make_log: Any) -> None:
+def test_a_hit_records_the_match_its_stream_time_and_rule(make_log: Any) -> None:
     began = timezone.now()
     rule = ModerationRule.objects.create(pattern="darn")
 
@@ -69,7 +69,7 @@ def test_a_hit_says_what_was_met_where_when_and_by_which_rule(make_log: Any) -> 
     assert (hit.channel, hit.choice) == ("reasoning", 2)
 
 
-def test_texts_that_are_not_kept_leave_a_keyed_hash(make_log: Any, settings: Any) -> None:
+def test_a_keyed_hash_is_stored_when_texts_are_not_kept(make_log: Any, settings: Any) -> None:
     settings.STREAMING_HIT_TEXTS = False
     log = make_log()
 
@@ -97,7 +97,7 @@ def test_a_rule_that_was_deleted_keeps_its_hits(make_log: Any) -> None:
     assert {hit.pattern for hit in hits.all()} == {"darn"}
 
 
-def test_a_thousand_are_written_with_a_few_statements(make_log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thousand_hits_are_written_in_few_statements(make_log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     write = hit_log._write
     monkeypatch.setattr(hit_log, "_write", lambda rows, lost: sizes.append(len(rows)) or write(rows, lost))
@@ -125,7 +125,7 @@ class Away:
             editor.alter_db_table(ModerationHit, old, new)
 
 
-def test_while_the_database_is_away_hits_wait_for_it(make_log: Any, said_in_log: Any) -> None:
+def test_hits_wait_while_the_database_is_unavailable(make_log: Any, said_in_log: Any) -> None:
     away, log = Away(), make_log()
     for number in range(700):
         log.on_hit(STREAM)(context(number))
@@ -139,7 +139,7 @@ def test_while_the_database_is_away_hits_wait_for_it(make_log: Any, said_in_log:
     assert not LostHits.objects.exists()
 
 
-def test_what_is_more_than_it_may_keep_is_counted_and_told(make_log: Any) -> None:
+def test_hits_beyond_the_limit_are_discarded_counted_and_reported(make_log: Any) -> None:
     away, log = Away(), make_log(max_waiting=100)
     for number in range(130):
         log.on_hit(STREAM)(context(number))
@@ -154,7 +154,7 @@ def test_what_is_more_than_it_may_keep_is_counted_and_told(make_log: Any) -> Non
 
 
 @pytest.mark.parametrize("bad", [{"choice": 10**20}, {"choice": "many"}, {"text": None}, {"channel": b"x"}])
-def test_one_that_can_never_be_written_holds_up_no_other(make_log: Any, bad: dict[str, Any]) -> None:
+def test_a_hit_that_cannot_be_written_does_not_hold_up_others(make_log: Any, bad: dict[str, Any]) -> None:
     log = make_log()
 
     for number in range(3):
@@ -167,9 +167,7 @@ def test_one_that_can_never_be_written_holds_up_no_other(make_log: Any, bad: dic
     assert LostHits.objects.get().count == log.lost == 3
 
 
-def test_one_that_meets_an_error_that_may_pass_is_tried_again_and_then_given_up(
-    make_log: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_temporary_error_is_retried_a_limited_number_of_times(make_log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     tried, make_row = [], hit_log._row
 
     def refuse_one(hit: Any) -> ModerationHit:
@@ -198,7 +196,7 @@ def test_any_text_can_be_written(make_log: Any) -> None:
     assert hits.get().text == "a\ufffdb?c"
 
 
-def test_what_waits_is_written_before_the_process_ends(make_log: Any) -> None:
+def test_waiting_hits_are_written_before_the_process_ends(make_log: Any) -> None:
     log = make_log()
     log.on_hit(STREAM)(context())
 
@@ -216,21 +214,21 @@ class TestPruning:
             LostHits.objects.create(count=days)
             LostHits.objects.filter(count=days).update(when=timezone.now() - timedelta(days=days))
 
-    def test_deletes_what_is_older(self, capsys: Any) -> None:
+    def test_deletes_hits_that_are_older(self, capsys: Any) -> None:
         call_command("prune_hits", "--days", "90")
 
         assert sorted(hits.values_list("offset", flat=True)) == [1, 89]
         assert LostHits.objects.get().count == 1
         assert capsys.readouterr().out == "2 hits older than 90 days were deleted.\n"
 
-    def test_can_be_tried_without(self, capsys: Any) -> None:
+    def test_has_a_dry_run(self, capsys: Any) -> None:
         call_command("prune_hits", "--dry-run")
 
         assert hits.count() == 4
         assert capsys.readouterr().out == "2 hits are older than 90 days.\n"
 
     @pytest.mark.parametrize("days", ["-1", "99999"])
-    def test_refuses_a_time_that_is_none(self, days: str) -> None:
+    def test_refuses_an_invalid_number_of_days(self, days: str) -> None:
         with pytest.raises(CommandError, match="it may be 0 to 36,500"):
             call_command("prune_hits", f"--days={days}")
 
@@ -246,7 +244,7 @@ def add_rule(folder: Path, **fields: str) -> None:
     subprocess.run(command, env=environment(folder), check=True, capture_output=True)
 
 
-def test_a_real_stream_ends_in_time_while_the_database_is_locked_and_its_hits_come_later(make_site: Any) -> None:
+def test_a_locked_database_does_not_delay_a_stream_and_its_hits_are_written_later(make_site: Any) -> None:
     site = make_site()
     add_rule(site.folder, pattern="darn")
     add_rule(site.folder, pattern="tired engineer", action="flag")
@@ -265,7 +263,7 @@ def test_a_real_stream_ends_in_time_while_the_database_is_locked_and_its_hits_co
     assert found == [("flag", "tired engineer", stream, 2), ("mask", "darn", stream, 2), ("mask", "DARN", stream, 2)]
 
 
-def test_hits_wait_until_a_file_is_a_database_again(make_site: Any) -> None:
+def test_hits_wait_while_the_database_file_is_damaged(make_site: Any) -> None:
     site = make_site(STREAMING_ACCESS="public")
     add_rule(site.folder, pattern="darn")
     path = site.folder / "db.sqlite3"
@@ -283,7 +281,7 @@ def test_hits_wait_until_a_file_is_a_database_again(make_site: Any) -> None:
     assert "never" not in site.log
 
 
-def test_a_choice_of_an_upstream_with_any_number_stops_no_recording(make_site: Any, upstream: ScriptedUpstream) -> None:
+def test_a_choice_index_of_any_size_can_be_recorded(make_site: Any, upstream: ScriptedUpstream) -> None:
     async def script(connection: Connection) -> None:
         asked = json.loads(await connection.body())
         choice = {"index": json.loads(asked["user"]), "finish_reason": "stop"}
@@ -322,5 +320,5 @@ def test_hits_survive_the_end_of_the_server(make_site: Any) -> None:
     assert rows(site, "SELECT count(*) FROM streaming_moderationhit") == [(2,)]
 
 
-def test_its_bounds_are_those_that_the_readme_names() -> None:
+def test_the_limits_are_those_in_the_readme() -> None:
     assert write_behind.MAX_WAITING == 20_000

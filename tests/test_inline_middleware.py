@@ -89,7 +89,7 @@ async def answer(handler: ASGIHandler, method: str, address: str) -> HttpRespons
     return response
 
 
-async def test_nothing_hops_to_a_thread_where_nothing_blocks(handler: ASGIHandler) -> None:
+async def test_a_request_that_never_blocks_uses_no_thread(handler: ASGIHandler) -> None:
     response = await answer(handler, "get", "/plain")
 
     assert response.content == b"plain"
@@ -99,7 +99,7 @@ async def test_nothing_hops_to_a_thread_where_nothing_blocks(handler: ASGIHandle
     assert [each for each in threads if "a thread" in each] == []
 
 
-async def test_the_csrf_cookie_is_set_where_a_page_asks_for_it(handler: ASGIHandler) -> None:
+async def test_the_csrf_cookie_is_set_when_a_page_uses_the_token(handler: ASGIHandler) -> None:
     response = await answer(handler, "get", "/token")
 
     assert settings.CSRF_COOKIE_NAME in response.cookies
@@ -111,7 +111,7 @@ async def test_a_post_without_a_token_is_refused(handler: ASGIHandler) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_session_that_was_used_is_saved_in_a_thread(handler: ASGIHandler) -> None:
+async def test_a_changed_session_is_saved_in_a_thread(handler: ASGIHandler) -> None:
     response = await answer(handler, "get", "/session")
 
     assert response.cookies[settings.SESSION_COOKIE_NAME].value
@@ -126,11 +126,11 @@ async def test_a_message_is_stored_in_a_thread(handler: ASGIHandler) -> None:
     assert "InlineMessageMiddleware.process_response in a thread" in threads
 
 
-def test_the_settings_keep_djangos_names(handler: ASGIHandler) -> None:
+def test_the_middleware_setting_keeps_djangos_names(handler: ASGIHandler) -> None:
     assert "django.middleware.security.SecurityMiddleware" in settings.MIDDLEWARE
 
 
-async def test_a_csrf_secret_that_is_kept_in_the_session_is_looked_up_by_djangos_own_class(
+async def test_a_csrf_secret_in_the_session_is_handled_by_djangos_middleware(
     handler: ASGIHandler, settings: Any
 ) -> None:
     settings.CSRF_USE_SESSIONS = True

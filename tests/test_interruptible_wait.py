@@ -29,7 +29,7 @@ async def forever() -> None:
 
 
 class TestAWait:
-    async def test_gives_what_is_waited_for(self, wait: InterruptibleWait) -> None:
+    async def test_returns_the_result(self, wait: InterruptibleWait) -> None:
         async def act() -> int:
             await asyncio.sleep(0)
             return 1
@@ -37,38 +37,38 @@ class TestAWait:
         assert await wait.wait(act, soon(DEADLINE)) == 1
         assert await wait.wait(act) == 1
 
-    async def test_hands_on_what_goes_wrong(self, wait: InterruptibleWait) -> None:
+    async def test_raises_the_error_of_what_it_waits_for(self, wait: InterruptibleWait) -> None:
         async def act() -> int:
             raise ValueError("wrong")
 
         with pytest.raises(ValueError, match="wrong"):
             await wait.wait(act, soon(DEADLINE))
 
-    async def test_ends_at_its_moment_and_not_before(self, wait: InterruptibleWait) -> None:
+    async def test_ends_at_its_deadline_and_not_before(self, wait: InterruptibleWait) -> None:
         for _ in range(3):
             due = soon()
             with pytest.raises(Interrupted):
                 await wait.wait(forever, due)
             assert asyncio.get_running_loop().time() >= due
 
-    async def test_whose_moment_has_passed_ends_at_once(self, wait: InterruptibleWait) -> None:
+    async def test_with_a_past_deadline_ends_at_once(self, wait: InterruptibleWait) -> None:
         with pytest.raises(Interrupted):
             await asyncio.wait_for(wait.wait(forever, soon(-1)), DEADLINE)
 
-    async def test_may_have_an_earlier_moment_than_the_one_before(self, wait: InterruptibleWait) -> None:
+    async def test_can_have_an_earlier_deadline_than_the_previous_one(self, wait: InterruptibleWait) -> None:
         async def act() -> None: ...
 
         await wait.wait(act, soon(1000))
         with pytest.raises(Interrupted):
             await asyncio.wait_for(wait.wait(forever, soon()), DEADLINE)
 
-    async def test_ends_when_somebody_ends_it(self, wait: InterruptibleWait) -> None:
+    async def test_ends_when_it_is_interrupted(self, wait: InterruptibleWait) -> None:
         asyncio.get_running_loop().call_soon(wait.interrupt)
 
         with pytest.raises(Interrupted):
             await wait.wait(forever)
 
-    async def test_that_is_ended_twice_does_not_end_the_next(self, wait: InterruptibleWait) -> None:
+    async def test_that_is_interrupted_twice_does_not_interrupt_the_next(self, wait: InterruptibleWait) -> None:
         asyncio.get_running_loop().call_soon(lambda: [wait.interrupt(), wait.interrupt()])
         with pytest.raises(Interrupted):
             await wait.wait(forever)
@@ -77,7 +77,7 @@ class TestAWait:
         assert await wait.wait(lambda: asyncio.sleep(0.001, "next")) == "next"
 
     @pytest.mark.parametrize("first", ["interrupt", "cancel"])
-    async def test_of_a_task_that_is_cancelled_at_the_same_moment_is_cancelled(
+    async def test_of_a_task_that_is_cancelled_at_its_deadline_is_cancelled(
         self, wait: InterruptibleWait, first: str
     ) -> None:
         task = asyncio.create_task(wait.wait(forever))
@@ -93,7 +93,7 @@ class TestAWait:
 
 
 @pytest.mark.parametrize("slow_to_begin", [False, True], ids=["in time", "late"])
-async def test_a_heartbeat_loses_nothing_of_what_an_upstream_says_at_the_same_moment(
+async def test_a_heartbeat_loses_no_data_that_arrives_at_the_same_time(
     settings: Any, upstream: ScriptedUpstream, slow_to_begin: bool, wait: InterruptibleWait
 ) -> None:
     async def script(connection: Connection) -> None:

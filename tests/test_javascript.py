@@ -19,7 +19,7 @@ def test_types_are_right() -> None:
 
 
 @pytest.mark.usefixtures("npm_packages")
-def test_one_formatter_has_written_all_of_it() -> None:
+def test_the_formatter_changes_nothing() -> None:
     prettier = str(Path("node_modules", "prettier", "bin", "prettier.cjs"))
     globs = ["streaming/static/streaming/**/*.js", "tests/js/*.js", "tests/benchmarks/*.mjs"]
     ignored = str(ROOT / ".prettierignore")
@@ -31,7 +31,7 @@ def test_one_formatter_has_written_all_of_it() -> None:
 
 @pytest.mark.usefixtures("npm_packages")
 @pytest.mark.parametrize("path", sorted(JAVASCRIPT.glob("*.test.js")), ids=lambda path: path.name)
-def test_javascript(path: Path) -> None:
+def test_the_javascript_tests_pass(path: Path) -> None:
     tested = node_tool("node", "--test", path.name)
 
     assert tested.returncode == 0, tested.stdout[-6000:] + tested.stderr

@@ -147,7 +147,7 @@ async def workers(request: pytest.FixtureRequest, redis_server: RedisServer) -> 
 
 
 class TestReading:
-    async def test_gives_what_there_is_and_then_what_comes(self, workers: Workers) -> None:
+    async def test_gives_stored_events_and_then_new_ones(self, workers: Workers) -> None:
         driver, other = workers.pair()
         log = await driver.open(new_stream(dialect="openai"), nothing)
         log.append(events(0, 2), 3)
@@ -163,7 +163,7 @@ class TestReading:
         assert first == events(0, 2)
         assert await whole(reader) == events(3, 5)
 
-    async def test_of_an_ended_stream_gives_all_of_it(self, workers: Workers) -> None:
+    async def test_an_ended_stream_gives_all_its_events(self, workers: Workers) -> None:
         driver, other = workers.pair()
         log = await driver.open(new_stream(dialect="openai"), nothing)
         for number in range(10):
@@ -175,7 +175,7 @@ class TestReading:
         assert await whole(await other.follow(log.info.id, 7)) == events(8, 9)
         assert await whole(await other.follow(log.info.id, 9)) == b""
 
-    async def test_waits_for_an_event_that_its_client_has_from_elsewhere_already(self, workers: Workers) -> None:
+    async def test_waits_for_an_event_that_the_client_has_from_another_worker(self, workers: Workers) -> None:
         driver, other = workers.pair()
         log = await driver.open(new_stream(), nothing)
         log.append(events(0, 2), 3)
@@ -205,7 +205,7 @@ class TestReading:
 
         assert data + await whole(reader) == events(0, 19)
 
-    async def test_of_many_gives_each_the_same(self, workers: Workers) -> None:
+    async def test_gives_several_readers_the_same_events(self, workers: Workers) -> None:
         driver, other = workers.pair()
         log = await driver.open(new_stream(), nothing)
         readers = [asyncio.create_task(whole(await other.follow(log.info.id, -1))) for _ in range(50)]
@@ -217,7 +217,7 @@ class TestReading:
 
         assert {*await asyncio.gather(*readers)} == {events(0, 49)}
 
-    async def test_of_what_never_was_is_refused(self, workers: Workers) -> None:
+    async def test_an_unknown_stream_is_refused(self, workers: Workers) -> None:
         _, other = workers.pair()
 
         for asked in (other.find("x"), other.follow("x"), other.stop("x")):
@@ -225,7 +225,7 @@ class TestReading:
                 await asked
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_joined_anywhere_and_cut_anyhow_gives_each_event_once(self, kind: str, redis_server: RedisServer) -> None:
+    def test_gives_each_event_once_wherever_a_reader_joins_and_is_cut(self, kind: str, redis_server: RedisServer) -> None:
         batches = st.lists(st.integers(1, 5), min_size=1, max_size=30)
 
         @settings(max_examples=40 if kind == "memory" else 12, deadline=None)
@@ -274,7 +274,7 @@ class TestALateJoiner:
         assert len(messages) <= 12
         assert messages[-1].id == "s:5000"
 
-    async def test_gets_messages_of_other_kinds_where_they_stood(self, workers: Workers) -> None:
+    async def test_gets_other_messages_in_their_order(self, workers: Workers) -> None:
         driver, other = workers.pair()
         log = await driver.open(new_stream(), nothing)
         begin = encode(Message("{}", event="connect", id="s:0", retry=2000))
@@ -290,7 +290,7 @@ class TestALateJoiner:
             Message("{}", event="done", id="s:7")
         )
 
-    async def test_gets_the_last_of_snapshots(self, workers: Workers) -> None:
+    async def test_gets_only_the_last_snapshot(self, workers: Workers) -> None:
         driver, other = workers.pair()
         log = await driver.open(new_stream(), nothing)
         log.append(b"".join(encode(Message(json.dumps({"text": "x" * n}), id=f"s:{n}")) for n in range(5)), 5)
@@ -324,7 +324,7 @@ class TestTheState:
         assert (ended.last, ended.ended) == (3, "blocked")
         assert running.info == ended.info == log.info
 
-    async def test_is_that_of_the_first_end(self, workers: Workers) -> None:
+    async def test_is_set_by_the_first_end_only(self, workers: Workers) -> None:
         driver, other = workers.pair()
         log = await driver.open(new_stream(), nothing)
         log.end("stopped")
@@ -335,7 +335,7 @@ class TestTheState:
 
 
 class TestStopping:
-    async def test_reaches_the_driver_wherever_it_is(self, workers: Workers) -> None:
+    async def test_reaches_the_driver_in_any_worker(self, workers: Workers) -> None:
         driver, other = workers.pair()
         stops = Stops()
         log = await driver.open(new_stream(), stops.append)
@@ -359,7 +359,7 @@ class TestStopping:
 class TestAClaim:
     """An idempotency key stands for one stream, for whoever sends it again."""
 
-    async def test_leads_to_the_stream_that_has_it(self, workers: Workers) -> None:
+    async def test_gives_the_stream_that_holds_the_key(self, workers: Workers) -> None:
         driver, other = workers.pair()
         info = new_stream(claim=uuid.uuid4().hex, fingerprint="of the body")
         await driver.open(info, nothing)
@@ -371,7 +371,7 @@ class TestAClaim:
         with pytest.raises(UnknownStream):
             await other.find("another")
 
-    async def test_of_many_at_once_is_one_stream_s(self, workers: Workers) -> None:
+    async def test_of_several_concurrent_requests_is_won_by_one(self, workers: Workers) -> None:
         driver, other = workers.pair()
         claim = uuid.uuid4().hex
 
@@ -384,7 +384,7 @@ class TestAClaim:
         assert len(logs) == 1
         assert {each.stream for each in opened if isinstance(each, AlreadyClaimed)} == {logs[0].info.id}
 
-    async def test_is_free_again_when_its_stream_failed_before_it_began(self, workers: Workers) -> None:
+    async def test_is_released_when_its_stream_fails_before_it_begins(self, workers: Workers) -> None:
         driver, other = workers.pair()
         info = new_stream(claim=uuid.uuid4().hex)
         log = await driver.open(info, nothing)
@@ -400,7 +400,7 @@ class TestAClaim:
 
 
 class TestBounds:
-    async def test_a_slow_reader_holds_the_driver_back(self, workers: Workers) -> None:
+    async def test_a_slow_reader_slows_the_driver_down(self, workers: Workers) -> None:
         driver, other = workers.pair(Limits(stream_bytes=50_000))
         log = await driver.open(new_stream(dialect="openai"), nothing)
         slow, fast = await other.follow(log.info.id), await other.follow(log.info.id)
@@ -428,7 +428,7 @@ class TestBounds:
         assert await reading == events(0, number)
         assert (await rest).endswith(event(number))
 
-    async def test_what_is_longer_than_the_journal_cannot_be_had_from_its_beginning(self, workers: Workers) -> None:
+    async def test_a_stream_longer_than_the_journal_cannot_be_read_from_its_beginning(self, workers: Workers) -> None:
         driver, other = workers.pair(Limits(stream_bytes=20_000))
         log = await driver.open(new_stream(), nothing)
         for number in range(2_000):
@@ -444,7 +444,7 @@ class TestBounds:
         log.end("stop")
         assert await whole(reader) == events(1_901, 2_000)
 
-    async def test_of_all_streams_the_oldest_that_ended_goes_first(self) -> None:
+    async def test_the_stream_that_ended_first_is_discarded_first(self) -> None:
         overhead = LOG_OVERHEAD + BATCH_OVERHEAD + len(LAST_WORDS)
         journal = MemoryJournal(Limits(total_bytes=10_000 + 4 * overhead))
         logs = [await journal.open(new_stream(), nothing) for _ in range(4)]
@@ -491,7 +491,7 @@ class TestBounds:
         for after in (-1, 0, 1_234, 4_998):
             assert await whole(log.reader(after)) == events(after + 1, 4_999)
 
-    async def test_when_only_running_streams_are_left_a_new_one_is_refused(self, workers: Workers) -> None:
+    async def test_a_new_stream_is_refused_when_running_streams_use_all_space(self, workers: Workers) -> None:
         driver, _ = workers.pair(Limits(total_bytes=10_000))
         log = await driver.open(new_stream(), nothing)
         log.append(b"x" * 10_000, 1)
@@ -502,7 +502,7 @@ class TestBounds:
         log.end("stop")
         await driver.open(new_stream(), nothing)
 
-    async def test_a_stream_is_kept_for_its_time_after_its_end(self) -> None:
+    async def test_an_ended_stream_is_kept_for_the_retention_time(self) -> None:
         now = 0.0
         journal = MemoryJournal(Limits(keep=300), clock=lambda: now)
         log = await journal.open(new_stream(claim="c"), nothing)
@@ -521,7 +521,7 @@ class TestBounds:
         assert await whole(reader) == event(0)  # it had joined in time
         await journal.open(new_stream(claim="c"), nothing)
 
-    async def test_a_stream_is_kept_for_its_time_in_redis_too(self, redis_server: RedisServer) -> None:
+    async def test_an_ended_stream_is_kept_for_the_retention_time_in_redis_too(self, redis_server: RedisServer) -> None:
         async with working("redis", redis_server) as workers:
             journal = workers.make(Limits(keep=1))
             log = await journal.open(new_stream(claim=uuid.uuid4().hex), nothing)
@@ -563,7 +563,7 @@ BEAT = 0.3
 
 
 class TestADeadWorker:
-    async def test_is_noticed_by_every_reader_once(self, redis_workers: Workers) -> None:
+    async def test_is_reported_to_every_reader_once(self, redis_workers: Workers) -> None:
         driver, *others = (redis_workers.make(beat=BEAT) for _ in range(3))
         log = await driver.open(new_stream(), nothing)
         log.append(events(0, 2), 3)
@@ -580,7 +580,7 @@ class TestADeadWorker:
         assert {*endings} == {events(0, 2) + last_words}
         assert seconds < 5 * BEAT + 1, "3.5 beats of the lease, and one to look; the second is for a busy machine"
 
-    async def test_is_noticed_by_who_comes_later(self, redis_workers: Workers) -> None:
+    async def test_is_reported_to_later_readers(self, redis_workers: Workers) -> None:
         driver, other = redis_workers.make(beat=BEAT), redis_workers.make(beat=BEAT)
         log = await driver.open(new_stream(), nothing)
         log.append(events(0, 2), 3)
@@ -596,7 +596,7 @@ class TestADeadWorker:
         assert [message.event for message in Parser().feed(ahead)] == ["error", "done"]
         assert (await other.find(log.info.id)).ended == "error"
 
-    async def test_that_was_only_late_cannot_write_any_more(self, redis_workers: Workers) -> None:
+    async def test_that_was_only_slow_can_no_longer_write(self, redis_workers: Workers) -> None:
         late, other = redis_workers.make(beat=BEAT), redis_workers.make(beat=BEAT)
         stops = Stops()
         log = await late.open(new_stream(), stops.append)
@@ -622,7 +622,7 @@ async def until_ended(journal: Journal, stream: str) -> None:
 
 
 class TestRedis:
-    async def test_gets_one_entry_for_what_is_new_in_25_ms(self, redis_workers: Workers, redis: Redis) -> None:
+    async def test_gets_one_entry_for_all_events_within_25_ms(self, redis_workers: Workers, redis: Redis) -> None:
         driver = redis_workers.make()
         log = await driver.open(new_stream(), nothing)
         began = time.monotonic()
@@ -634,7 +634,7 @@ class TestRedis:
 
         assert await redis.xlen(f"streams:{{{log.info.id}}}:log") <= seconds / 0.025 + 2
 
-    async def test_is_asked_over_three_connections_however_many_read(
+    async def test_is_used_over_three_connections_for_any_number_of_readers(
         self, redis_workers: Workers, redis: Redis
     ) -> None:
         driver, other = redis_workers.make(), redis_workers.make()
@@ -652,7 +652,7 @@ class TestRedis:
             log.end("stop")
         assert {*await asyncio.gather(*reading)} == {event(0)}
 
-    async def test_holds_no_key_for_ever(self, redis_workers: Workers, redis: Redis) -> None:
+    async def test_gets_no_key_without_an_expiry(self, redis_workers: Workers, redis: Redis) -> None:
         driver, other = redis_workers.pair()
         log = await driver.open(new_stream(claim="c"), nothing)
         failed = await driver.open(new_stream(), nothing)
@@ -667,7 +667,7 @@ class TestRedis:
         assert all([await redis.ttl(key) > 0 for key in keys])
         reader.close()
 
-    async def test_keeps_a_stream_that_is_silent_for_long(self, redis_workers: Workers, redis: Redis) -> None:
+    async def test_keeps_a_stream_that_is_silent_for_a_long_time(self, redis_workers: Workers, redis: Redis) -> None:
         driver = redis_workers.make(beat=BEAT)
         log = await driver.open(new_stream(), nothing)
         await redis.expire(f"streams:{{{log.info.id}}}:meta", 5)
@@ -678,7 +678,7 @@ class TestRedis:
             while await redis.ttl(f"streams:{{{log.info.id}}}:meta") < 300:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
-    async def test_tells_the_driver_of_readers_elsewhere_and_when_they_leave(self, redis_workers: Workers) -> None:
+    async def test_reports_readers_in_other_workers_to_the_driver(self, redis_workers: Workers) -> None:
         driver, other = redis_workers.pair()
         log = await driver.open(new_stream(), nothing)
 
@@ -689,7 +689,7 @@ class TestRedis:
 
         await until(lambda: log.readers == 0, "they have left")
 
-    async def test_that_was_emptied_gets_again_what_is_in_memory(self, redis_workers: Workers, redis: Redis) -> None:
+    async def test_that_lost_its_data_gets_the_events_in_memory_again(self, redis_workers: Workers, redis: Redis) -> None:
         driver, other = redis_workers.make(beat=BEAT), redis_workers.make(beat=BEAT)
         log = await driver.open(new_stream(), nothing)
         log.append(events(0, 4), 5)
@@ -706,7 +706,7 @@ class TestRedis:
 
         assert await reading == events(0, 9)
 
-    async def test_that_was_emptied_answers_with_a_gap_for_what_was_not_in_memory(
+    async def test_that_lost_its_data_reports_a_gap_for_events_not_in_memory(
         self, redis_workers: Workers, redis: Redis
     ) -> None:
         driver, other = redis_workers.pair(Limits(stream_bytes=2_000))
@@ -724,9 +724,9 @@ class TestRedis:
         assert await whole(await other.follow(log.info.id, 95)) == events(96, 100)
 
 
-class TestARedisThatIsAway:
+class TestAnUnavailableRedis:
     @pytest.mark.parametrize("away", ["stopped", "held up"])
-    async def test_costs_those_who_read_in_the_driver_s_worker_nothing(
+    async def test_does_not_affect_readers_in_the_drivers_worker(
         self, failing_redis: RedisServer, away: str
     ) -> None:
         async with working("redis, in another worker", failing_redis) as workers:

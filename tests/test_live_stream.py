@@ -142,7 +142,7 @@ async def nothing_is_left() -> AsyncIterator[None]:
 
 
 class TestWithOneClient:
-    async def test_no_task_drives(self) -> None:
+    async def test_uses_no_background_task(self) -> None:
         stream = new_stream(Source(["a", "b", None]))
         before = asyncio.all_tasks()
         client = Client(await stream.begin())
@@ -154,7 +154,7 @@ class TestWithOneClient:
         assert (client.text, client.reason) == ("ab", "stop")
         assert stream.source.closed == 1
 
-    async def test_all_that_was_sent_is_kept(self) -> None:
+    async def test_stores_everything_that_was_sent(self) -> None:
         stream = new_stream(Source(["a", "b", None]))
         first = Client(await stream.begin())
         await first.read()
@@ -165,7 +165,7 @@ class TestWithOneClient:
         assert later.messages == first.messages
         assert (await stream.journal.find(stream.id)).ended == "stop"
 
-    async def test_a_source_that_is_never_waited_for_is_not_read_ahead(self) -> None:
+    async def test_does_not_read_ahead_from_a_source_that_never_waits(self) -> None:
         stream = new_stream(Endless(), grace=0)
         client = Client(await stream.begin())
         await client.read(lambda: len(client.text) >= 1000)
@@ -177,7 +177,7 @@ class TestWithOneClient:
 
 
 class TestWithSeveralClients:
-    async def test_each_gets_all_of_it(self) -> None:
+    async def test_sends_everything_to_each_client(self) -> None:
         stream = new_stream(Source(["a"]))
         first = Client(await stream.begin())
         await first.read_text("a")
@@ -195,7 +195,7 @@ class TestWithSeveralClients:
         assert [client.reason for client in (first, second)] == ["stop", "stop"]
         assert stream.source.closed == 1
 
-    async def test_one_that_reads_nothing_holds_up_nobody_until_it_is_far_behind(self) -> None:
+    async def test_a_stalled_client_does_not_hold_up_others_until_it_is_far_behind(self) -> None:
         stream = new_stream(Endless(), stream_bytes=20_000)
         slow = Client(await stream.begin())
         await slow.read(lambda: slow.text != "")
@@ -215,7 +215,7 @@ class TestWithSeveralClients:
         await asyncio.gather(reading, slow.read())
         assert slow.text == fast.text
 
-    async def test_one_that_leaves_takes_nothing_from_the_others(self) -> None:
+    async def test_a_client_that_leaves_does_not_affect_the_others(self) -> None:
         stream = new_stream(Source(["a"]), grace=0)
         first = Client(await stream.begin())
         await first.read_text("a")
@@ -230,8 +230,8 @@ class TestWithSeveralClients:
         assert (second.text, second.reason) == ("ab", "stop")
 
 
-class TestAStreamThatIsLeft:
-    async def test_goes_on_and_can_be_read_on(self) -> None:
+class TestAStreamWithoutClients:
+    async def test_continues_and_can_be_resumed(self) -> None:
         stream = new_stream(Source(["a"]))
         first = Client(await stream.begin())
         await first.read_text("a")
@@ -248,7 +248,7 @@ class TestAStreamThatIsLeft:
         assert back.reason == "stop"
         assert stream.source.closed == 1
 
-    async def test_before_its_first_byte_goes_on_too(self) -> None:
+    async def test_continues_even_before_its_first_byte(self) -> None:
         stream = new_stream(Source(["a", None]))
 
         (await stream.begin()).close()
@@ -258,7 +258,7 @@ class TestAStreamThatIsLeft:
         await back.read()
         assert (back.messages[0].event, back.text, back.reason) == ("connect", "a", "stop")
 
-    async def test_by_all_is_abandoned_after_the_grace(self) -> None:
+    async def test_is_abandoned_after_the_grace_period(self) -> None:
         stream = new_stream(Source(["a"]), grace=0.05)
         first = Client(await stream.begin())
         await first.read_text("a")
@@ -270,7 +270,7 @@ class TestAStreamThatIsLeft:
         await back.read()
         assert back.reason == "abandoned"
 
-    async def test_without_grace_is_closed_at_once(self) -> None:
+    async def test_is_closed_at_once_without_a_grace_period(self) -> None:
         stream = new_stream(Source(["a"]), grace=0)
         first = Client(await stream.begin())
         await first.read_text("a")
@@ -280,7 +280,7 @@ class TestAStreamThatIsLeft:
         assert stream.source.closed == 1
         assert (await stream.journal.find(stream.id)).ended == "abandoned"
 
-    async def test_is_not_abandoned_while_somebody_came_back(self) -> None:
+    async def test_is_not_abandoned_after_a_client_returned(self) -> None:
         stream = new_stream(Source(["a"]), grace=0.05)
         first = Client(await stream.begin())
         await first.read_text("a")
@@ -295,7 +295,7 @@ class TestAStreamThatIsLeft:
 
         assert (back.text, back.reason) == ("b", "stop")
 
-    async def test_waits_for_its_client_rather_than_losing_what_it_has_not_read(self) -> None:
+    async def test_waits_for_its_client_before_it_discards_unread_events(self) -> None:
         stream = new_stream(Endless(), stream_bytes=20_000)
         first = Client(await stream.begin())
         await first.read(lambda: len(first.text) >= 100)
@@ -330,7 +330,7 @@ class TestAStop:
         assert {client.text for client in all_clients} == {"a"}
         assert stream.source.closed == 1
 
-    async def test_of_a_stream_that_nobody_reads_ends_it(self) -> None:
+    async def test_ends_a_stream_without_clients(self) -> None:
         stream = new_stream(Source(["a"]))
         first = Client(await stream.begin())
         await first.read_text("a")
@@ -343,7 +343,9 @@ class TestAStop:
 
 
 class TestAShutdown:
-    async def test_tells_those_who_read_and_ends_those_that_nobody_reads(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_sends_clients_a_final_message_and_ends_streams_without_clients(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(registry, "_streams", type(registry._streams)())
         monkeypatch.setattr(registry, "_draining", False)
         read, left = new_stream(Source(["a"])), new_stream(Source(["a"]))
@@ -361,7 +363,7 @@ class TestAShutdown:
         assert [clients[0].reason, joined.reason] == ["drained", "drained"]
         assert (await left.journal.find(left.id)).ended == "drained"
 
-    async def test_cuts_the_client_of_another_worker_s_stream_which_reads_on_elsewhere(self) -> None:
+    async def test_cuts_clients_of_other_workers_streams_which_resume_in_another_worker(self) -> None:
         stream = new_stream(Source(["a"]))
         client = Client(await stream.begin())
         await client.read_text("a")
@@ -385,7 +387,7 @@ class TestAShutdown:
     st.lists(st.sampled_from(["text", "read", "cut", "second", "turn"]), max_size=60),
     st.sampled_from([1 << 20, 1000]),
 )
-def test_whoever_is_cut_and_comes_back_at_any_moment_gets_each_character_once(steps: list[str], size: int) -> None:
+def test_a_client_that_is_cut_and_returns_at_any_time_gets_each_character_once(steps: list[str], size: int) -> None:
     asyncio.run(played(steps, size))
 
 

@@ -26,11 +26,11 @@ def words(entry: polib.POEntry) -> tuple[str, ...]:
     return tuple(entry.msgstr_plural.values()) if entry.msgid_plural else (entry.msgstr,)
 
 
-def test_has_every_sentence() -> None:
+def test_every_message_is_translated() -> None:
     assert {entry.msgid for entry in CATALOGUE if not all(words(entry)) or entry.fuzzy} == DJANGO_HAS
 
 
-def test_fills_in_what_the_english_does() -> None:
+def test_translations_have_the_same_placeholders() -> None:
     def places(text: str) -> list[str]:
         return sorted(re.findall(r"%\(\w+\)[a-zA-Z0-9]+|%s|%d|\{\w+\}", text))
 
@@ -39,7 +39,7 @@ def test_fills_in_what_the_english_does() -> None:
             assert places(said) == places(entry.msgid_plural or entry.msgid)
 
 
-def test_is_compiled_as_it_is_written() -> None:
+def test_the_compiled_catalogue_is_up_to_date() -> None:
     compiled = polib.mofile(str(FOLDER / "django.mo"))
 
     written = {entry.msgid: words(entry) for entry in CATALOGUE if all(words(entry))}
@@ -56,7 +56,7 @@ def test_is_compiled_as_it_is_written() -> None:
         (Rule(1, "a*", "regex"), "它匹配处处都有的空文本；请让它至少需要一个字符。"),
     ],
 )
-def test_says_what_is_wrong_with_a_rule(rule: Rule, sentence: str) -> None:
+def test_errors_of_rules_are_translated(rule: Rule, sentence: str) -> None:
     with pytest.raises(RuleError) as error:
         compile_rule(rule)
 
@@ -66,7 +66,7 @@ def test_says_what_is_wrong_with_a_rule(rule: Rule, sentence: str) -> None:
         assert translated(error.value) == str(error.value)
 
 
-def test_has_whatever_the_engine_says() -> None:
+def test_every_message_of_the_engine_is_translated() -> None:
     engine = Path(__file__).parent.parent / "streaming" / "moderation"
     said = {
         ast.literal_eval(call.args[0])
@@ -80,7 +80,7 @@ def test_has_whatever_the_engine_says() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_page_of_the_admin_is_half_in_english(client: Client) -> None:
+def test_no_page_of_the_admin_contains_english(client: Client) -> None:
     client.force_login(User.objects.create_superuser("ann"))
     rule = ModerationRule.objects.create(pattern="darn", category="x")
     ModerationHit.objects.create(when="2026-01-01T00:00Z", version=1, offset=0, text="darn", rule=rule, action="mask")

@@ -41,30 +41,32 @@ def attempt(page: str, name: str = "ann", password: str = "wrong", address: str 
 
 @pytest.mark.parametrize("page", PAGES)
 class TestAPassword:
-    def test_is_looked_at_so_many_times_and_then_not_even_when_it_is_right(self, page: str, ann: User) -> None:
+    def test_is_refused_after_too_many_attempts_even_if_correct(self, page: str, ann: User) -> None:
         assert [attempt(page) for _ in range(login.ATTEMPTS)] == ["wrong"] * login.ATTEMPTS
 
         assert attempt(page, password=PASSWORD) == "throttled"
         assert attempt(page, "ANN", PASSWORD) == "throttled", "nor is it by another spelling of the name"
 
-    def test_may_be_given_from_elsewhere_meanwhile(self, page: str, ann: User) -> None:
+    def test_is_accepted_from_another_address_meanwhile(self, page: str, ann: User) -> None:
         for _ in range(login.ATTEMPTS + 1):
             attempt(page)
 
         assert attempt(page, password=PASSWORD, address="198.51.100.9") == "in"
 
-    def test_that_is_right_forgets_those_before(self, page: str, ann: User) -> None:
+    def test_that_is_correct_resets_the_counter(self, page: str, ann: User) -> None:
         for _ in range(3):
             for _ in range(login.ATTEMPTS - 1):
                 assert attempt(page) == "wrong"
             assert attempt(page, password=PASSWORD) == "in"
 
-    def test_cannot_be_tried_with_many_names_from_one_address(self, page: str, ann: User) -> None:
+    def test_attempts_with_many_names_from_one_address_count_together(self, page: str, ann: User) -> None:
         outcomes = [attempt(page, f"name-{number}") for number in range(login.ATTEMPTS_OF_ADDRESS + 1)]
 
         assert outcomes == ["wrong"] * login.ATTEMPTS_OF_ADDRESS + ["throttled"]
 
-    def test_may_be_tried_again_after_the_window(self, page: str, ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_can_be_tried_again_after_the_time_window(
+        self, page: str, ann: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for _ in range(login.ATTEMPTS + 1):
             attempt(page)
         real = locmem.time.time
@@ -73,7 +75,7 @@ class TestAPassword:
         assert attempt(page, password=PASSWORD) == "in"
 
 
-def test_attempts_of_both_pages_count_together(ann: User) -> None:
+def test_attempts_on_both_login_pages_count_together(ann: User) -> None:
     for number in range(login.ATTEMPTS):
         attempt(PAGES[number % 2])
 
@@ -81,7 +83,7 @@ def test_attempts_of_both_pages_count_together(ann: User) -> None:
 
 
 class TestALinkThatLogsIn:
-    def test_does_so_once(self, ann: User) -> None:
+    def test_works_once(self, ann: User) -> None:
         path = login.one_time_path(ann)
         first, second = Client(), Client()
 
@@ -90,7 +92,7 @@ class TestALinkThatLogsIn:
         assert "This link was used before" in second.get(path).content.decode()
         assert "_auth_user_id" not in second.session
 
-    def test_does_nothing_once_its_user_has_logged_in_otherwise(self, ann: User) -> None:
+    def test_does_not_work_after_its_user_has_logged_in_otherwise(self, ann: User) -> None:
         path = login.one_time_path(ann)
         Client().post("/login/", {"username": "ann", "password": PASSWORD})
 
@@ -105,18 +107,18 @@ class TestALinkThatLogsIn:
             "/login/once/OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5/z",
         ],
     )
-    def test_that_is_none_leads_to_the_login(self, ann: User, broken: str) -> None:
+    def test_that_is_invalid_redirects_to_the_login(self, ann: User, broken: str) -> None:
         answer = Client().get(broken)
 
         assert answer.status_code == 200
         assert 'action="/login/"' in answer.content.decode()
 
-    def test_of_somebody_who_is_not_active_does_nothing(self, ann: User) -> None:
+    def test_of_an_inactive_user_does_not_work(self, ann: User) -> None:
         User.objects.update(is_active=False)
 
         assert Client().get(login.one_time_path(ann)).status_code == 200
 
-    def test_is_followed_by_a_get_alone(self, ann: User) -> None:
+    def test_works_with_get_only(self, ann: User) -> None:
         path = login.one_time_path(ann)
 
         assert Client().head(path).status_code == 405
@@ -126,7 +128,7 @@ class TestALinkThatLogsIn:
 class TestThePage:
     UPSTREAMS = {"llm": {"URL": "http://127.0.0.1:9"}}
 
-    def test_says_what_needs_a_login_and_leads_there_and_back(self, settings: Any) -> None:
+    def test_links_to_the_login_and_back_if_one_is_needed(self, settings: Any) -> None:
         settings.STREAMING_ACCESS, settings.STREAMING_UPSTREAMS = "login", self.UPSTREAMS
 
         page = Client().get("/").content.decode()
@@ -137,7 +139,7 @@ class TestThePage:
         assert '<option value="llm">llm (需登录)</option>' in chinese
         assert 'href="/login/?next=/"' in page
 
-    def test_says_no_such_thing_to_who_has_logged_in(self, settings: Any, moderator: Client) -> None:
+    def test_has_no_such_link_for_a_user_who_is_logged_in(self, settings: Any, moderator: Client) -> None:
         settings.STREAMING_ACCESS, settings.STREAMING_UPSTREAMS = "login", self.UPSTREAMS
 
         page = moderator.get("/").content.decode()
@@ -145,7 +147,7 @@ class TestThePage:
         assert "needs a login" not in page
         assert "Log out" in page
 
-    def test_sends_no_question_before_its_script_runs(self) -> None:
+    def test_submits_no_form_before_its_script_runs(self) -> None:
         page = Client().get("/").content.decode()
 
         assert page.count("disabled autocomplete") == 2

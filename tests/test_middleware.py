@@ -29,7 +29,7 @@ def unmigrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         ("GET", "/admin/streaming/moderationrule/", {"sessionid": "a" * 32}),
     ],
 )
-def test_what_needs_the_database_names_the_command(
+def test_a_page_that_needs_missing_tables_names_the_command(
     unmigrated: Site, method: str, address: str, cookies: dict[str, str]
 ) -> None:
     answer = httpx.request(method, unmigrated.url + address, cookies=cookies)
@@ -39,7 +39,7 @@ def test_what_needs_the_database_names_the_command(
     assert COMMAND in answer.json()["detail"]
 
 
-def test_so_does_the_admin_to_whoever_logs_in(unmigrated: Site) -> None:
+def test_the_admin_login_names_the_command_too(unmigrated: Site) -> None:
     with httpx.Client(base_url=unmigrated.url, follow_redirects=True) as browser:
         page = browser.get("/admin/")
         token = browser.cookies.get("csrftoken", "")
@@ -53,7 +53,7 @@ def test_so_does_the_admin_to_whoever_logs_in(unmigrated: Site) -> None:
 @pytest.mark.parametrize(
     "address", ["/", "/login/", "/stream?interval=0", "/proxy?interval=0", "/static/streaming/sse.js"]
 )
-def test_all_else_works(unmigrated: Site, address: str) -> None:
+def test_pages_without_database_work(unmigrated: Site, address: str) -> None:
     assert httpx.get(unmigrated.url + address).status_code == 200
 
 
@@ -62,12 +62,12 @@ def test_the_ping_works(unmigrated: Site) -> None:
         assert b"event: connect" in read_until(reader, b"connect")
 
 
-def test_who_is_logged_in_elsewhere_may_ping_too(unmigrated: Site) -> None:
+def test_the_ping_works_with_a_session_cookie(unmigrated: Site) -> None:
     with unmigrated.connect(f"GET /ping\nCookie: sessionid={'a' * 32}\nX-Forwarded-For: 1.2.3.4") as reader:
         assert b"event: connect" in read_until(reader, b"connect")
 
 
-def test_it_works_once_the_command_was_run(tmp_path: Path) -> None:
+def test_everything_works_after_the_command(tmp_path: Path) -> None:
     site = Site(tmp_path)
     try:
         assert httpx.get(f"{site.url}/transfer").status_code == 503

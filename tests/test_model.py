@@ -42,7 +42,7 @@ def client(demo: Site) -> Iterator[OpenAI]:
         yield client
 
 
-def test_a_masked_word_of_a_real_answer_never_appears(client: OpenAI) -> None:
+def test_a_masked_word_never_appears_in_an_answer_of_a_real_model(client: OpenAI) -> None:
     stream = client.chat.completions.create(
         model=MODEL, messages=QUESTION, stream=True, max_tokens=60, stream_options={"include_usage": True}
     )
@@ -56,7 +56,7 @@ def test_a_masked_word_of_a_real_answer_never_appears(client: OpenAI) -> None:
     assert chunks[-1].usage.completion_tokens > 1
 
 
-def test_a_whole_answer_is_moderated_too(client: OpenAI) -> None:
+def test_a_non_streaming_answer_is_moderated_too(client: OpenAI) -> None:
     answer = client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=30)
 
     text = answer.choices[0].message.content or ""
@@ -64,7 +64,7 @@ def test_a_whole_answer_is_moderated_too(client: OpenAI) -> None:
     assert not any(word in text.lower() for word in WORDS)
 
 
-def test_a_reader_who_leaves_stops_the_model(demo: Site, client: OpenAI) -> None:
+def test_a_client_that_disconnects_stops_the_model(demo: Site, client: OpenAI) -> None:
     (port,) = {each.laddr.port for each in demo.ps.net_connections() if each.status == "LISTEN"} - {demo.port}
 
     def is_open(end: str) -> bool:

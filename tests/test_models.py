@@ -27,7 +27,7 @@ def test_a_pattern_alone_makes_a_rule_that_masks() -> None:
     assert rule.enabled
 
 
-def test_the_rules_in_force_are_the_enabled_ones_the_oldest_first() -> None:
+def test_the_enabled_rules_are_used_oldest_first() -> None:
     one = rules.create(pattern="one", category="c")
     rules.create(pattern="off", enabled=False)
     two = rules.create(pattern="two", action="block")
@@ -39,7 +39,7 @@ def test_the_rules_in_force_are_the_enabled_ones_the_oldest_first() -> None:
     ]
 
 
-def test_files_and_the_admin_have_every_field_that_can_be_edited() -> None:
+def test_files_and_the_admin_have_every_editable_field() -> None:
     editable = {
         field.name for field in ModerationRule._meta.concrete_fields if field.editable and not field.primary_key
     }
@@ -65,7 +65,7 @@ CHANGES: dict[str, Callable[[ModerationRule], Any]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("which", [0, 1, 2])
-def test_every_change_makes_another_version(change: Callable[[ModerationRule], Any], which: int) -> None:
+def test_every_change_increases_the_version(change: Callable[[ModerationRule], Any], which: int) -> None:
     made = [rules.create(pattern=f"rule {number}") for number in range(3)]
     before = rules.version()
     assert rules.version() == before
@@ -76,14 +76,14 @@ def test_every_change_makes_another_version(change: Callable[[ModerationRule], A
 
 
 @pytest.mark.parametrize("pattern", ["\u200b", "\u0301\u0301", "ﷺ" * 256])
-def test_a_pattern_that_cannot_be_compared_is_refused(pattern: str) -> None:
+def test_an_invalid_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(ValidationError) as refused:
         ModerationRule(pattern=pattern).full_clean()
 
     assert set(refused.value.message_dict) == {"pattern"}
 
 
-def test_one_pattern_has_one_rule_for_each_action() -> None:
+def test_pattern_and_action_are_unique_together() -> None:
     rules.create(pattern="darn")
 
     ModerationRule(pattern="darn", action="block").full_clean()
@@ -91,12 +91,12 @@ def test_one_pattern_has_one_rule_for_each_action() -> None:
         ModerationRule(pattern="darn").full_clean()
 
 
-def test_says_what_it_is() -> None:
+def test_a_rule_is_displayed_as_action_and_pattern() -> None:
     assert str(ModerationRule(pattern="darn")) == "mask darn"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_rules_of_the_first_days_keep_what_they_said() -> None:
+def test_migrations_keep_the_meaning_of_old_rules() -> None:
     executor = MigrationExecutor(connection)
     first = executor.migrate([("streaming", "0001_initial")]).apps.get_model("streaming", "ModerationRule")
     for action in ("mask", "block"):
@@ -114,7 +114,7 @@ def test_rules_of_the_first_days_keep_what_they_said() -> None:
         ModerationRule(pattern="darn").full_clean()
 
 
-def test_a_rule_that_is_loaded_from_a_fixture_counts_as_a_change() -> None:
+def test_loading_a_fixture_increases_the_version() -> None:
     rule = rules.create(pattern="darn")
     before = rules.version()
 

@@ -34,19 +34,19 @@ def complaint(run: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize("cut", [1, 3, 1000])
-def test_prints_what_a_reader_would_see_however_it_is_cut(tmp_path: Path, cut: int) -> None:
+def test_prints_the_moderated_text_in_every_cut(tmp_path: Path, cut: int) -> None:
     run = moderate(tmp_path, "--cut", cut, text="Oh DARN, 坏话\r\nin two lines\n", rules="darn\n坏话")
 
     assert (run.returncode, run.stdout) == (0, "Oh ••••, ••\r\nin two lines\n")
 
 
-def test_reads_a_file_too(tmp_path: Path) -> None:
+def test_reads_a_file(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("a darn thing", "utf-8")
 
     assert moderate(tmp_path, "text", rules="darn").stdout == "a •••• thing"
 
 
-def test_sums_up_what_it_did(tmp_path: Path) -> None:
+def test_prints_a_summary(tmp_path: Path) -> None:
     run = moderate(tmp_path, "--cut", 1, text="a darn dar thing " * 100, rules="darn")
 
     found = SUMMARY.search(run.stderr)
@@ -70,7 +70,7 @@ def test_explains_each_hit(tmp_path: Path) -> None:
     ]
 
 
-def test_takes_the_rules_of_an_upstream_and_a_direction(tmp_path: Path) -> None:
+def test_filters_rules_by_upstream_and_direction(tmp_path: Path) -> None:
     rows = ["a,one,both,,", "b,,prompts,,", "c,,,no,", "d,,,,2001-01-01", "e,,,,"]
     rules = "\n".join(["pattern,upstreams,applies_to,enabled,valid_until", *rows])
 
@@ -82,7 +82,7 @@ def test_takes_the_rules_of_an_upstream_and_a_direction(tmp_path: Path) -> None:
     assert shown("--upstream", "one", "--direction", "answers") == "•bcd•"
 
 
-def test_takes_the_rules_of_the_database(migrated: Path, tmp_path: Path) -> None:
+def test_uses_the_rules_of_the_database_by_default(migrated: Path, tmp_path: Path) -> None:
     (tmp_path / "db.sqlite3").write_bytes((migrated / "db.sqlite3").read_bytes())
     made = "from streaming.models import ModerationRule as R; R.objects.create(pattern='darn', action='drop')"
     shell = [sys.executable, str(ROOT / "manage.py"), "shell", "-c", made]
@@ -94,14 +94,14 @@ def test_takes_the_rules_of_the_database(migrated: Path, tmp_path: Path) -> None
     assert run.stderr.startswith("rule 1: drop 3-7 (darn)\n")
 
 
-def test_warns_of_a_rule_that_does_not_do_all_it_says(tmp_path: Path) -> None:
+def test_prints_the_warning_of_a_rule(tmp_path: Path) -> None:
     run = moderate(tmp_path, text="aab", rules="pattern,kind\na+b,regex\n")
 
     assert run.stdout == "•••"
     assert run.stderr.startswith("rules, line 2: A match is cut at 4,096 characters.\n")
 
 
-def test_shows_text_while_the_pipe_is_still_open(tmp_path: Path) -> None:
+def test_prints_text_while_the_pipe_is_still_open(tmp_path: Path) -> None:
     (tmp_path / "rules").write_text("darn", "utf-8")
     command = [sys.executable, str(ROOT / "manage.py"), "moderate", "--rules", "rules"]
     with (tmp_path / "out").open("wb") as out:
@@ -116,7 +116,7 @@ def test_shows_text_while_the_pipe_is_still_open(tmp_path: Path) -> None:
         assert process.wait(20) == 0
 
 
-def test_is_quiet_when_nobody_reads_on(tmp_path: Path) -> None:
+def test_ends_quietly_when_its_output_is_closed(tmp_path: Path) -> None:
     (tmp_path / "rules").write_text("darn", "utf-8")
     (tmp_path / "text").write_text("a line\n" * 100_000, "utf-8")
     command = f"{sys.executable} {ROOT / 'manage.py'} moderate text --rules rules | head -n 1"
@@ -128,7 +128,7 @@ def test_is_quiet_when_nobody_reads_on(tmp_path: Path) -> None:
     assert b"Broken" not in run.stderr
 
 
-class TestWhatIsWrong:
+class TestAnError:
     @pytest.mark.parametrize(
         ("rules", "words"),
         [
@@ -139,10 +139,10 @@ class TestWhatIsWrong:
             ("pattern,priority\na,x\nb,y\n", "rules, line 2: priority: “x” is not a whole number.\nrules, line 3:"),
         ],
     )
-    def test_with_the_rules_is_named_with_its_line(self, tmp_path: Path, rules: str | bytes, words: str) -> None:
+    def test_in_the_rules_is_reported_with_its_line(self, tmp_path: Path, rules: str | bytes, words: str) -> None:
         assert complaint(moderate(tmp_path, text="x", rules=rules)).startswith(words)
 
-    def test_with_the_text_is_named_with_its_line(self, tmp_path: Path) -> None:
+    def test_in_the_text_is_reported_with_its_line(self, tmp_path: Path) -> None:
         run = moderate(tmp_path, text=b"one\ntwo\nthr\xffee\n", rules="darn")
 
         assert (run.returncode, run.stderr) == (1, "CommandError: stdin, line 3: the byte 0xFF is not UTF-8.\n")
@@ -156,10 +156,12 @@ class TestWhatIsWrong:
             ([], "The database cannot be used (no such table"),
         ],
     )
-    def test_with_the_arguments_is_one_sentence(self, tmp_path: Path, arguments: list[str], words: str) -> None:
+    def test_in_the_arguments_is_reported_in_one_sentence(
+        self, tmp_path: Path, arguments: list[str], words: str
+    ) -> None:
         assert words in complaint(moderate(tmp_path, *arguments, text="x"))
 
-    def test_with_the_file_is_one_sentence(self, tmp_path: Path) -> None:
+    def test_in_reading_the_file_is_reported_in_one_sentence(self, tmp_path: Path) -> None:
         run = moderate(tmp_path, "nowhere.txt", rules="darn")
 
         assert complaint(run) == "nowhere.txt cannot be read: No such file or directory."

@@ -97,15 +97,15 @@ class TestActions:
             (Rule(1, r"(?:a+)+b", "regex"), "xaaaab aaa", "x••••• aaa"),
         ],
     )
-    def test_show_the_same_however_the_text_is_cut(self, rule: Rule, text: str, shown: str, size: int) -> None:
+    def test_give_the_same_text_in_every_cut(self, rule: Rule, text: str, shown: str, size: int) -> None:
         assert read([rule], *cut(text, size)).shown == shown
 
-    def test_a_finding_tells_where(self) -> None:
+    def test_a_hit_has_the_position_of_its_match(self) -> None:
         rule = Rule(7, "darn", category="profanity")
 
         assert read([rule], "oh da", "rn it").found == [(rule, 3, 7)]
 
-    def test_a_block_ends_it_and_keeps_what_came_before(self) -> None:
+    def test_a_block_ends_the_text_after_what_precedes_the_match(self) -> None:
         rule = Rule(1, "bomb", action="block", replacement="Stopped.")
 
         reading = read([rule, Rule(2, "darn")], "darn a bo", "mb and more", "and more")
@@ -114,7 +114,7 @@ class TestActions:
         assert reading.blocked == Hit(rule, 7, 11)
 
     @pytest.mark.parametrize("size", range(1, 20))
-    def test_a_block_counts_inside_a_longer_match(self, size: int) -> None:
+    def test_a_block_applies_inside_a_longer_match(self, size: int) -> None:
         rules = [Rule(1, "the bomb plan"), Rule(2, "bomb", action="block")]
 
         reading = read(rules, *cut("hide the bomb plan", size))
@@ -133,28 +133,30 @@ class TestActions:
             ("ass", "•••"),
         ],
     )
-    def test_an_allowance_lifts_a_match_inside_it(self, text: str, shown: str, size: int) -> None:
+    def test_an_allow_rule_exempts_a_match_inside_its_own(self, text: str, shown: str, size: int) -> None:
         rules = [Rule(1, "ass"), Rule(2, "class", action="allow"), Rule(3, "assess", action="allow")]
 
         assert read(rules, *cut(text, size)).shown == shown
 
-    def test_an_allowance_does_not_lift_what_only_touches_it(self) -> None:
+    def test_an_allow_rule_does_not_exempt_an_overlapping_match(self) -> None:
         assert read([Rule(1, "ab"), Rule(2, "bc", action="allow")], "abc").shown == "••c"
 
-    def test_an_allowance_lifts_a_flag_and_a_block_too(self) -> None:
+    def test_an_allow_rule_exempts_flags_and_blocks_too(self) -> None:
         rules = [Rule(1, "ass", action="flag"), Rule(2, "las", action="block"), Rule(3, "class", action="allow")]
 
         assert read(rules, *"class").found == []
 
     @pytest.mark.parametrize("size", range(1, 6))
     @pytest.mark.parametrize(("text", "shown"), [("abcdy", "a"), ("abcdx", "••••x"), ("abcd", "a")])
-    def test_what_a_block_would_cut_waits_until_the_block_is_certain(self, text: str, shown: str, size: int) -> None:
+    def test_text_that_a_possible_block_would_cut_is_held_until_it_is_certain(
+        self, text: str, shown: str, size: int
+    ) -> None:
         rules = [Rule(1, "abcd"), Rule(2, "bc", action="block"), Rule(3, "bcdx", action="allow")]
 
         assert read(rules, *cut(text, size)).shown == shown
 
     @pytest.mark.parametrize("size", range(1, 7))
-    def test_what_an_allowance_has_lifted_is_not_looked_at_again(self, size: int) -> None:
+    def test_an_exempted_match_is_not_checked_again(self, size: int) -> None:
         rules = RuleSet([Rule(1, "cd", action="block"), Rule(2, "abcd", action="allow")], max_span=4)
 
         reading = read(rules, *cut("abcdzz", size))
@@ -174,22 +176,24 @@ class TestActions:
             (Rule(2, "[b]", "regex", action="allow", whole_word=True), "bb b", "•• b"),
         ],
     )
-    def test_an_allowance_reaches_as_far_as_a_match_may(self, rule: Rule, text: str, shown: str, size: int) -> None:
+    def test_an_allow_rule_can_match_up_to_the_longest_match(
+        self, rule: Rule, text: str, shown: str, size: int
+    ) -> None:
         assert read(RuleSet([Rule(1, "b"), rule], max_span=4), *cut(text, size)).shown == shown
 
-    def test_of_allowances_that_become_one_each_keeps_its_own_beginning(self) -> None:
+    def test_overlapping_allow_matches_keep_their_own_beginnings(self) -> None:
         rules = RuleSet([Rule(1, "b"), Rule(2, "(?:(?:b)*|ba)(?:[ab]|a)a[bc]", "regex", action="allow")], max_span=4)
 
         assert read(rules, *"acbbccabbaabbb").shown == "ac••cca•baab••"
 
     @pytest.mark.parametrize("size", range(1, 4))
-    def test_of_two_allowances_that_begin_together_the_longer_counts(self, size: int) -> None:
+    def test_of_two_allow_matches_with_one_beginning_the_longer_applies(self, size: int) -> None:
         rules = [Rule(1, "bc"), Rule(2, "ab", action="allow"), Rule(3, "abc", action="allow")]
 
         assert read(rules, *cut("abcx", size)).shown == "abcx"
 
     @pytest.mark.parametrize("size", range(1, 4))
-    def test_a_block_that_is_certain_comes_before_one_that_needs_the_next_character(self, size: int) -> None:
+    def test_a_certain_block_applies_before_one_that_needs_the_next_character(self, size: int) -> None:
         word, letter = Rule(1, "ab", action="block", whole_word=True), Rule(2, "b", action="block")
 
         reading = read([word, letter], *cut("ab ", size))
@@ -198,7 +202,7 @@ class TestActions:
         assert reading.blocked == Hit(letter, 1, 2)
 
     @pytest.mark.parametrize("size", range(1, 4))
-    def test_of_two_blocks_of_one_word_that_counts_whose_spelling_goes_on_first(self, size: int) -> None:
+    def test_of_two_blocks_with_the_same_word_the_one_that_is_certain_first_applies(self, size: int) -> None:
         folded = Rule(1, "a", action="block", whole_word=True)
         exact = Rule(2, "A", action="block", whole_word=True, compare="exact")
 
@@ -212,13 +216,13 @@ class TestActions:
 
 class TestChoice:
     @pytest.mark.parametrize("size", range(1, 8))
-    def test_the_leftmost_then_the_longest_match_counts(self, size: int) -> None:
+    def test_the_leftmost_and_then_the_longest_match_applies(self, size: int) -> None:
         rules = [Rule(1, "bc", action="drop"), Rule(2, "ab"), Rule(3, "abcd", action="replace", replacement="!")]
 
         assert read(rules, *cut("abcd abc", size)).shown == "! ••c"
 
     @pytest.mark.parametrize("size", range(1, 4))
-    def test_a_word_inside_the_beginning_of_another_counts_when_that_does_not_come(self, size: int) -> None:
+    def test_a_word_applies_if_a_longer_one_around_it_does_not_match(self, size: int) -> None:
         rules = [Rule(1, "abcd"), Rule(2, "b"), Rule(3, "bc", whole_word=True)]
 
         assert read(rules, *cut("ab", size)).shown == "a•"
@@ -226,23 +230,23 @@ class TestChoice:
         assert read(rules, *cut("abx", size)).shown == "a•x"
 
     @pytest.mark.parametrize("size", range(1, 7))
-    def test_a_whole_word_waits_also_where_it_begins_inside_what_was_none(self, size: int) -> None:
+    def test_a_whole_word_is_held_even_if_it_begins_inside_a_failed_match(self, size: int) -> None:
         rules = [Rule(1, "a-b", whole_word=True), Rule(2, "b c", whole_word=True)]
 
         assert read(rules, *cut("xa-b c", size)).shown == "xa-•••"
 
-    def test_of_two_words_in_one_character_the_older_rule_counts(self) -> None:
+    def test_of_two_words_in_one_character_the_older_rule_applies(self) -> None:
         first = Rule(1, "f")
 
         for text in ("ﬁ", "ﬁx"):
             assert read([first, Rule(2, "fi", action="drop")], text).found == [(first, 0, 1)]
 
-    def test_a_word_of_any_length_is_looked_for_without_recursion(self) -> None:
+    def test_a_word_of_any_length_is_searched_without_recursion(self) -> None:
         rules = RuleSet([Rule(1, "a" * 4000)], max_span=4096)
 
         assert read(rules, "a" * 3999, "b").shown == "a" * 3999 + "b"
 
-    def test_of_one_text_the_higher_priority_counts_then_the_older(self) -> None:
+    def test_for_one_text_the_higher_priority_and_then_the_older_rule_applies(self) -> None:
         first, second = Rule(1, "ab"), Rule(2, "AB", action="drop")
         urgent = Rule(3, "a[b]", "regex", action="replace", replacement="!", priority=1)
 
@@ -271,11 +275,11 @@ class TestHoldBack:
             ([Rule(1, r"a.{5}b", "regex")], "a123456", 0),
         ],
     )
-    def test_not_one_character_is_held_longer_than_it_must_be(self, rules: list[Rule], text: str, held: int) -> None:
+    def test_no_character_is_held_longer_than_necessary(self, rules: list[Rule], text: str, held: int) -> None:
         for size in (1, 2, 3, len(text)):
             assert read(rules, *cut(text, size), finish=False).moderator.held == held
 
-    def test_near_the_longest_match_what_cannot_be_reached_any_more_is_let_go(self) -> None:
+    def test_text_is_released_when_the_longest_match_can_no_longer_reach_it(self) -> None:
         rules = RuleSet([Rule(1, "a.*bcd", "regex")], max_span=10)
 
         assert read(rules, "a" + "y" * 6, finish=False).moderator.held == 7
@@ -331,7 +335,7 @@ class TestRefusals:
             ("(" * 101 + "a" + ")" * 101, "At character 101: the groups are nested more than 100 deep."),
         ],
     )
-    def test_say_what_is_wrong_with_a_regex_and_where(self, pattern: str, sentence: str) -> None:
+    def test_name_the_error_in_a_regular_expression_and_its_position(self, pattern: str, sentence: str) -> None:
         rule = Rule("mine", pattern, "regex")
 
         with pytest.raises(RuleError) as refusal:
@@ -360,7 +364,7 @@ class TestRefusals:
             (Rule(1, "a", action="zap"), "The action is 'zap'; it may be mask, replace, drop, block, flag, allow."),
         ],
     )
-    def test_say_what_is_wrong_with_a_rule(self, rule: Rule, sentence: str) -> None:
+    def test_name_the_error_in_a_rule(self, rule: Rule, sentence: str) -> None:
         with pytest.raises(RuleError) as refusal:
             compile_rule(rule)
 
@@ -401,7 +405,7 @@ class TestRefusals:
         (r"ﬁ", "fi FI", "•• ••"),
     ],
 )
-def test_regexes_are_re2s(pattern: str, text: str, shown: str, size: int) -> None:
+def test_regular_expressions_have_re2_syntax(pattern: str, text: str, shown: str, size: int) -> None:
     assert read([Rule(1, pattern, "regex")], *cut(text, size)).shown == shown
 
 
@@ -410,13 +414,13 @@ CASES = json.loads((Path(__file__).parent / "cases" / "moderation.json").read_te
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
 @pytest.mark.parametrize("case", [case for case in CASES if case["want"]], ids=lambda case: case["name"])
-def test_what_a_person_sees_is_what_is_moderated(case: dict[str, Any], size: int) -> None:
+def test_text_is_moderated_as_a_person_sees_it(case: dict[str, Any], size: int) -> None:
     rules = RuleSet([Rule(number, **rule) for number, rule in enumerate(case["rules"])])
 
     assert read(rules, *cut(case["text"], size), medium=case["medium"]).shown == case["want"]
 
 
-def test_of_a_word_with_tatweel_nothing_is_left() -> None:
+def test_a_word_with_tatweel_is_masked_completely() -> None:
     (case,) = [case for case in CASES if not case["want"]]
 
     assert set(read([Rule(1, **case["rules"][0])], case["text"], medium=case["medium"]).shown) == {"•"}
@@ -636,19 +640,21 @@ cases = given(rule_lists, texts, st.lists(st.integers(0, 5), max_size=14), media
 class TestAgainstTheOracle:
     @settings(max_examples=1200, **LIBERAL)
     @cases
-    def test_output_and_hits_are_those_of_the_whole_text(
+    def test_fed_in_pieces_gives_the_same_as_the_whole_text(
         self, rules: list[Rule], text: str, sizes: list[int], medium: Medium
     ) -> None:
         check_against_the_oracle(rules, in_pieces(text, sizes), medium)
 
     @settings(max_examples=400, **LIBERAL)
     @given(rule_lists, texts, media)
-    def test_so_they_are_character_by_character(self, rules: list[Rule], text: str, medium: Medium) -> None:
+    def test_fed_by_character_gives_the_same_as_the_whole_text(
+        self, rules: list[Rule], text: str, medium: Medium
+    ) -> None:
         check_against_the_oracle(rules, list(text), medium)
 
     @settings(max_examples=300, **LIBERAL)
     @given(rule_lists, texts, texts, media)
-    def test_nothing_that_left_is_taken_back(self, rules: list[Rule], text: str, more: str, medium: Medium) -> None:
+    def test_released_text_never_changes(self, rules: list[Rule], text: str, more: str, medium: Medium) -> None:
         rules = [rule for rule in rules if rule.action != "block"]
         assume(rules)
         check_that_nothing_is_taken_back(rules, text, more, medium)
@@ -677,7 +683,7 @@ class TestAgainstTheOracle:
     ),
     st.text(st.sampled_from("abs "), max_size=7),
 )
-def test_whatever_is_held_some_continuation_makes_it_part_of_a_match(rules: list[Rule], text: str) -> None:
+def test_held_text_can_always_become_part_of_a_match(rules: list[Rule], text: str) -> None:
     rule_set = compiled(rules)
     reading = read(rule_set, text, finish=False)
     assume(reading.moderator.held)
@@ -694,7 +700,7 @@ def test_whatever_is_held_some_continuation_makes_it_part_of_a_match(rules: list
 
 @settings(max_examples=300, **LIBERAL)
 @cases
-def test_pieces_that_are_looked_at_together_come_out_apart(
+def test_pieces_that_are_searched_together_are_returned_separately(
     rules: list[Rule], text: str, sizes: list[int], medium: Medium
 ) -> None:
     rule_set, pieces = compiled(rules), in_pieces(text, sizes)
@@ -714,7 +720,7 @@ def test_pieces_that_are_looked_at_together_come_out_apart(
     assert sorted(joined.found, key=str) == sorted(one_by_one.found, key=str)
 
 
-def test_text_goes_with_its_piece_and_a_match_with_the_piece_that_ends_it() -> None:
+def test_text_belongs_to_its_piece_and_a_match_to_the_piece_that_ends_it() -> None:
     rule = Rule(1, "darn")
 
     outcomes = Moderator(RuleSet([rule])).feed_all(["oh ", "da", "rn it", "", " da"])

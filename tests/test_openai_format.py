@@ -77,7 +77,7 @@ def finishes(chunks: Iterable[Any]) -> list[tuple[int, str]]:
     return [(choice["index"], choice["finish_reason"]) for choice in choices if choice.get("finish_reason")]
 
 
-class TestCleanChunksPassUntouched:
+class TestChunksWithoutMatchesAreUnchanged:
     CLEAN = (
         chunk({"role": "assistant", "content": "", "refusal": None}, usage=None, service_tier="default"),
         chunk({"content": "Hello, "}, system_fingerprint="fp_1", usage=None, obfuscation="aB3/x9"),
@@ -109,12 +109,12 @@ class TestCleanChunksPassUntouched:
         assert await relayed(*self.CLEAN, rules=self.DIGITS) == list(self.CLEAN)
 
     @pytest.mark.parametrize("size", [1, 7, 64, 333])
-    async def test_however_their_bytes_are_cut(self, size: int) -> None:
+    async def test_in_every_cut_of_their_bytes(self, size: int) -> None:
         assert await relayed(*self.CLEAN, size=size) == list(self.CLEAN)
 
 
 class TestHeldText:
-    async def test_keeps_a_chunk_back_that_says_nothing_else(self) -> None:
+    async def test_holds_back_a_chunk_that_has_no_other_content(self) -> None:
         out = await relayed(chunk({"content": "dar"}), chunk({"content": "k"}), "[DONE]")
 
         assert out == [
@@ -132,7 +132,7 @@ class TestHeldText:
             ({"something": 5}, {}),
         ],
     )
-    async def test_lets_a_chunk_go_that_says_something_else(self, delta: Any, more: Any) -> None:
+    async def test_does_not_hold_back_a_chunk_with_other_content(self, delta: Any, more: Any) -> None:
         first = chunk({**delta, "content": "dar"}, **more)
 
         out = await relayed(first, chunk({"content": "k"}), chunk({}, "stop"), "[DONE]")
@@ -140,7 +140,7 @@ class TestHeldText:
         assert out[0] == chunk({**delta, "content": ""}, **more)
         assert out[1] == chunk({"content": "dark"})
 
-    async def test_leaves_before_the_finish_reason_of_its_choice_and_no_other(self) -> None:
+    async def test_is_sent_before_the_finish_reason_of_its_choice_only(self) -> None:
         out = await relayed(
             chunk({"content": "a dar"}, index=0),
             chunk({"content": "b dar"}, index=1),
@@ -160,12 +160,12 @@ class TestHeldText:
             "[DONE]",
         ]
 
-    async def test_leaves_in_the_chunk_that_finishes_if_that_has_text_of_its_own(self) -> None:
+    async def test_is_sent_in_the_finishing_chunk_if_that_has_text(self) -> None:
         out = await relayed(chunk({"content": "dar"}), chunk({"content": "k da"}, "stop"), "[DONE]")
 
         assert out == [chunk({"content": "dark da"}, "stop"), "[DONE]"]
 
-    async def test_of_a_tool_call_keeps_its_number(self) -> None:
+    async def test_of_a_tool_call_keeps_its_index(self) -> None:
         call = {"index": 1, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": "dar'}}
 
         out = await relayed(chunk({"tool_calls": [call]}), chunk({}, "tool_calls"), "[DONE]")
@@ -174,7 +174,7 @@ class TestHeldText:
         assert "".join(call["function"]["arguments"] for call in calls) == '{"a": "dar'
         assert {call["index"] for call in calls} == {1}
 
-    async def test_leaves_before_an_error(self) -> None:
+    async def test_is_sent_before_an_error(self) -> None:
         out = await relayed(chunk({"content": "dar"}), {"error": {"message": "overloaded"}})
 
         assert text_of(out[:-1]) == "dar"
@@ -182,7 +182,7 @@ class TestHeldText:
 
 
 class TestMasks:
-    async def test_stand_where_the_text_stood(self) -> None:
+    async def test_replace_the_text_in_its_place(self) -> None:
         out = await relayed(chunk({"content": "oh darn you"}), chunk({}, "stop"), "[DONE]")
 
         assert out[0] == {
@@ -191,7 +191,7 @@ class TestMasks:
         }
 
     @pytest.mark.parametrize("field", ["content", "reasoning_content", "reasoning", "refusal", "text", "thinking", "x"])
-    async def test_reach_every_field_of_a_delta(self, field: str) -> None:
+    async def test_apply_to_every_field_of_a_delta(self, field: str) -> None:
         out = await relayed(chunk({field: "da"}), chunk({field: "rn"}), chunk({field: "!"}), chunk({}, "stop"))
 
         assert text_of(out, field=field) == "••••!"
@@ -207,7 +207,7 @@ class TestMasks:
 
         assert (text_of(out), text_of(out, 1), text_of(out, field="reasoning_content")) == ("da", "rn", "rn")
 
-    async def test_are_handed_on_as_hits(self) -> None:
+    async def test_are_reported_as_hits(self) -> None:
         seen: list[HitContext] = []
 
         await relayed(chunk({"refusal": "oh darn"}, index=2), chunk({}, "stop", index=2), "[DONE]", seen=seen.append)
@@ -237,7 +237,7 @@ class TestABlock:
 
         assert finishes(out) == [(1, "stop"), (0, "content_filter"), (2, "content_filter")]
 
-    async def test_in_the_first_chunk_is_an_answer_all_the_same(self) -> None:
+    async def test_in_the_first_chunk_still_gives_a_valid_answer(self) -> None:
         out = await relayed(chunk({"role": "assistant", "content": "a stop here b"}), chunk({"content": "never"}))
 
         assert text_of(out) == "a "
@@ -245,13 +245,13 @@ class TestABlock:
         assert finishes(out) == [(0, "content_filter")]
         assert out[-1] == "[DONE]"
 
-    async def test_of_all_there_is_too(self) -> None:
+    async def test_of_the_whole_text_still_gives_a_valid_answer(self) -> None:
         out = await relayed(chunk({"content": "stop here"}))
 
         assert finishes(out) == [(0, "content_filter")]
         assert out[0]["choices"][0]["delta"] == {"role": "assistant"}
 
-    async def test_does_not_wait_for_more(self) -> None:
+    async def test_does_not_wait_for_the_next_chunk(self) -> None:
         relay = Relay(EventReader(OpenAIReader(keep_raw=True)), AnswerModeration(RULES), OpenAIRelay("m"))
 
         sent = relay.feed(wire(chunk({"content": "stop here."})))
@@ -394,7 +394,7 @@ class TestNothingUnmoderatedPasses:
         assert out
 
     @pytest.mark.parametrize("name", LEAKS)
-    async def test_to_a_reader_of_our_own_format_in(self, name: str) -> None:
+    async def test_to_a_client_of_the_native_format_in(self, name: str) -> None:
         relay = Relay(EventReader(OpenAIReader()), AnswerModeration(RULES), formats.NativeWriter())
         sent = drive(relay, [wire(*LEAKS[name], chunk({}, "stop"), "[DONE]")])
         out = [json.loads(message.data) for message in Parser().feed(sent)]
@@ -407,7 +407,7 @@ class TestNothingUnmoderatedPasses:
         assert not any("darn" in text for text in texts.values())
 
     @pytest.mark.parametrize("name", ["a function's name", "the title of a source", "a field nobody knows"])
-    async def test_and_a_block_is_one_there_too(self, name: str) -> None:
+    async def test_and_a_block_applies_there_too(self, name: str) -> None:
         rules = RuleSet([Rule(1, "darn", action="block", category="test")])
 
         out = await relayed(*LEAKS[name], chunk({"content": "never"}), "[DONE]", rules=rules)
@@ -419,7 +419,7 @@ class TestNothingUnmoderatedPasses:
         "data",
         [b"data: <html>darn</html>\n\n", b'data: "darn"\n\n', b"data: {darn\n\n", b'data: {"choices": "darn"}\n\n'],
     )
-    async def test_of_what_is_no_chunk(self, data: bytes) -> None:
+    async def test_of_data_that_is_not_a_chunk(self, data: bytes) -> None:
         out = await relayed(data=wire(chunk({"content": "a"})) + data + wire("[DONE]"))
 
         assert text_of(out[:-1]) == "a"
@@ -454,7 +454,7 @@ choices = st.lists(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.fixed_dictionaries({"choices": choices}, optional={"x": values, "usage": values}), max_size=4))
-async def test_whatever_an_upstream_says_a_masked_word_never_passes(chunks: list[Any]) -> None:
+async def test_a_masked_word_never_passes_whatever_the_upstream_sends(chunks: list[Any]) -> None:
     out = await relayed(*chunks, "[DONE]")
 
     texts = [text for each in out for text in strings_in(each)]
@@ -478,7 +478,7 @@ def sent_by(reader: OpenAIReader, writer: OpenAIRelay, data: str) -> list[Any]:
 
 
 @given(st.lists(st.tuples(alike, st.booleans(), st.booleans()), max_size=12))
-def test_chunks_that_were_seen_before_are_read_as_if_they_had_not(chunks: list[tuple[Any, bool, bool]]) -> None:
+def test_chunks_from_the_template_cache_are_read_like_new_ones(chunks: list[tuple[Any, bool, bool]]) -> None:
     reader, careful = OpenAIReader(keep_raw=True), OpenAIReader(keep_raw=True)
     writer, careful_writer = OpenAIRelay("m"), OpenAIRelay("m")
 
@@ -488,14 +488,14 @@ def test_chunks_that_were_seen_before_are_read_as_if_they_had_not(chunks: list[t
         assert sent_by(reader, writer, data) == sent_by(careful, careful_writer, data)
 
 
-class TestChunksThatLookLikeOneThatWasSearched:
+class TestChunksFromATemplate:
     PLAIN = '{"choices": [{"index": 0, "delta": {"content": "%s"}, "finish_reason": null}], "x": 1}'
 
     def sent(self, *data: str) -> list[Any]:
         reader, writer = OpenAIReader(keep_raw=True), OpenAIRelay("m")
         return [sent_by(reader, writer, each) for each in data]
 
-    def test_are_written_as_they_came(self) -> None:
+    def test_are_written_unchanged(self) -> None:
         reader, writer = OpenAIReader(keep_raw=True), OpenAIRelay("m")
         chunks = [self.PLAIN % text for text in ("a", r"b\n\u00e9\ud83d\ude00", r"é\"", "c")]
 
@@ -504,7 +504,7 @@ class TestChunksThatLookLikeOneThatWasSearched:
         assert [json.loads(data) for data in out] == [json.loads(each) for each in chunks]
         assert out[3] == chunks[3]
 
-    def test_may_hold_a_lone_surrogate(self) -> None:
+    def test_can_contain_a_lone_surrogate(self) -> None:
         assert self.sent(self.PLAIN % "a", self.PLAIN % "\\ud800")[1] == [json.loads(self.PLAIN % "\\ud800")]
 
     @pytest.mark.parametrize(
@@ -520,7 +520,7 @@ class TestChunksThatLookLikeOneThatWasSearched:
             '{"choices": [{"index": 0, "message": {"content": "darn"}, "delta": {"content": "%s"}}]}',
         ],
     )
-    def test_are_searched_each_if_the_search_changed_something(self, chunk: str) -> None:
+    def test_are_moderated_each_if_moderation_changed_one(self, chunk: str) -> None:
         cached = OpenAIReader(keep_raw=True)
         texts = ["a"] * 3
 
@@ -539,7 +539,7 @@ class TestChunksThatLookLikeOneThatWasSearched:
             '{"content": [{"type": "text", "text": "%s"}]}',
         ],
     )
-    def test_may_have_their_text_anywhere(self, delta: str) -> None:
+    def test_can_have_their_text_in_any_position(self, delta: str) -> None:
         chunks = ['{"choices": [{"index": 0, "delta": ' + delta % text + "}]}" for text in ("a", "b", "c")]
         reader, writer = OpenAIReader(keep_raw=True), OpenAIRelay("m")
 
@@ -548,7 +548,7 @@ class TestChunksThatLookLikeOneThatWasSearched:
         assert out == [[json.loads(each)] for each in chunks]
         assert reader._templates._templates
 
-    def test_keep_their_padding_each(self) -> None:
+    def test_keep_their_own_padding(self) -> None:
         texts = {"a": "x1", "b": "yyy"}
         chunks = [json.dumps({**chunk({"content": text}), "obfuscation": pad}) for text, pad in texts.items()]
         reader, writer = OpenAIReader(keep_raw=True), OpenAIRelay("m")
@@ -559,7 +559,7 @@ class TestChunksThatLookLikeOneThatWasSearched:
         assert "Delta" in repr(reader.feed(Message(words))[0])
         assert "you darn" in repr(reader.feed(Message(words)))  # as a text: the template does not take it
 
-    def test_are_a_new_call_when_a_call_begins(self) -> None:
+    def test_begin_a_new_tool_call_when_one_begins(self) -> None:
         calls = '{"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, %s}]}}]}'
         begin, more = calls % '"id": "%s", "function": {"name": "f"}', calls % '"function": {"arguments": "%s"}'
 
@@ -575,7 +575,7 @@ pieces = st.lists(st.tuples(st.integers(0, 1), st.text("darn it secret!", max_si
 
 @settings(deadline=None)
 @given(pieces, st.integers(1, 200))
-async def test_however_an_answer_is_cut_each_choice_is_what_its_whole_text_would_be(
+async def test_each_choice_is_moderated_like_its_whole_text_in_every_cut(
     pieces: list[tuple[int, str]], size: int
 ) -> None:
     chunks = [chunk({"content": text}, index=index) for index, text in pieces]
@@ -589,7 +589,7 @@ async def test_however_an_answer_is_cut_each_choice_is_what_its_whole_text_would
     assert out[-1] == "[DONE]"
 
 
-class TestServersDiffer:
+class TestDifferentServers:
     """Bytes as the servers named send them, written for this project."""
 
     CASES = {
@@ -667,7 +667,7 @@ class TestServersDiffer:
     }
 
     @pytest.mark.parametrize("name", CASES)
-    async def test_but_what_a_client_gets_does_not(self, name: str) -> None:
+    async def test_give_clients_the_same_chunks(self, name: str) -> None:
         out = await relayed(data=self.CASES[name])
 
         assert text_of(out) == "oh ••••"
@@ -677,13 +677,13 @@ class TestServersDiffer:
         for kept in ("total_tokens", "prompt_cache_hit_tokens", "predicted_ms", "severity", "provider", "hm"):
             assert (kept in sent) == (kept.encode() in self.CASES[name])
 
-    async def test_and_one_that_goes_away_is_not_taken_for_done(self) -> None:
+    async def test_that_are_cut_are_not_reported_as_done(self) -> None:
         out = await relayed(chunk({"content": "oh dar"}))
 
         assert text_of(out[:-1]) == "oh dar"
         assert out[-1]["error"]["message"] == "the upstream's stream ended before it was done"
 
-    async def test_and_a_tool_call_that_came_whole_gets_its_number(self) -> None:
+    async def test_that_send_a_whole_tool_call_get_an_index_for_it(self) -> None:
         calls = [{"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]
         message = {"role": "assistant", "content": None, "tool_calls": calls}
         completion = {"object": "chat.completion", "choices": [{"index": 0, "message": message}]}
@@ -695,13 +695,13 @@ class TestServersDiffer:
         assert out[0]["choices"][0]["delta"]["tool_calls"] == numbered
 
 
-class TestACompletionThatCameWhole:
+class TestANonStreamingCompletion:
     @staticmethod
     def completion(*choices: dict[str, Any], **more: Any) -> str:
         numbered = [{"index": index, "finish_reason": "stop", **choice} for index, choice in enumerate(choices)]
         return json.dumps({"id": "c", "object": "chat.completion", "model": "m", "choices": numbered, **more})
 
-    async def test_is_as_it_was_but_for_its_texts(self) -> None:
+    async def test_is_unchanged_except_for_its_texts(self) -> None:
         calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": "darn"}'}}]
         first = {"message": {"role": "assistant", "content": "oh darn", "refusal": None}, "logprobs": {"content": []}}
         second = {"message": {"role": "assistant", "tool_calls": calls}, "finish_reason": "tool_calls"}
@@ -719,7 +719,7 @@ class TestACompletionThatCameWhole:
         assert out["usage"] == {"total_tokens": 3}
         assert [notice["category"] for notice in out["moderated"]] == ["profanity", "profanity"]
 
-    async def test_is_cut_where_a_block_ends_it_and_its_other_choices_are_not(self) -> None:
+    async def test_is_cut_at_a_block_in_that_choice_only(self) -> None:
         first = {"message": {"content": "a stop here b", "tool_calls": [{"id": "c", "function": {"name": "f"}}]}}
         second = {"message": {"content": "fine"}}
 
@@ -729,13 +729,13 @@ class TestACompletionThatCameWhole:
         assert [choice["finish_reason"] for choice in out["choices"]] == ["content_filter", "stop"]
 
     @pytest.mark.parametrize("data", ["", "[]", "{}", '{"choices": {}}', '{"choices": [3]}', "<html>darn"])
-    async def test_has_to_be_one(self, data: str) -> None:
+    async def test_has_to_be_a_completion(self, data: str) -> None:
         with pytest.raises(formats.FormatError):
             await guardrails.moderate_completion(data, RULES)
 
 
-class TestWritingAStreamOfOurOwn:
-    def test_has_as_many_choices_as_were_asked_for(self) -> None:
+class TestWritingANativeStream:
+    def test_has_the_requested_number_of_choices(self) -> None:
         writer = OpenAIWriter("m", choices=2)
 
         messages = [*writer.begin(), *writer.write(formats.Delta("b", choice=1)), *writer.write(formats.StreamEnd())]
@@ -744,7 +744,7 @@ class TestWritingAStreamOfOurOwn:
         assert (text_of(out), text_of(out, 1)) == ("", "b")
         assert finishes(out) == [(0, "stop"), (1, "stop")]
 
-    def test_counts_what_was_used_when_asked(self) -> None:
+    def test_includes_usage_when_requested(self) -> None:
         writer = OpenAIWriter("m", counts_usage=True, prompt_chars=5)
 
         messages = [
@@ -761,7 +761,7 @@ class TestWritingAStreamOfOurOwn:
 
 
 class TestPrompts:
-    async def test_are_moderated_wherever_a_model_reads_them(self) -> None:
+    async def test_are_moderated_in_every_field_that_a_model_reads(self) -> None:
         parameters = {"properties": {"darn": {"description": "darn"}}}
         function = {"name": "darn", "description": "darn", "parameters": parameters}
         parts = [{"type": "text", "text": "darn"}, {"type": "image_url", "image_url": {"url": "darn"}}]
@@ -786,7 +786,7 @@ class TestPrompts:
         assert (fields["model"], fields["messages"][3]["tool_call_id"]) == ("darn", "darn")
         assert {"messages.0.content", "messages.0.name", "documents.0.text"} <= {each.channel for each in seen}
 
-    async def test_that_are_blocked_say_so(self) -> None:
+    async def test_that_are_blocked_are_refused_with_the_rule(self) -> None:
         fields = {"messages": [{"role": "user", "content": "please stop here"}]}
 
         with pytest.raises(PromptBlocked, match=r"blocked by a moderation rule \(test\): Let us stop\.") as blocked:
@@ -794,7 +794,7 @@ class TestPrompts:
 
         assert (blocked.value.category, blocked.value.notice) == ("test", "Let us stop.")
 
-    async def test_may_not_be_deeper_than_can_be_read(self) -> None:
+    async def test_have_a_maximum_depth(self) -> None:
         deep: Any = "darn"
         for _ in range(5000):
             deep = [deep]
@@ -802,7 +802,7 @@ class TestPrompts:
         with pytest.raises(PromptTooDeep):
             await guardrails.moderate_prompt({"messages": deep}, RULES)
 
-    async def test_of_any_length_leave_the_loop_its_turns(self) -> None:
+    async def test_of_any_length_do_not_block_the_event_loop(self) -> None:
         fields = {"messages": [{"role": "user", "content": "x" * 25_000 + "da" + "rn" + "x" * 25_000}]}
 
         await guardrails.moderate_prompt(fields, RULES)
@@ -824,7 +824,7 @@ LONG = {
 
 class TestAMegabyteInOneChunk:
     @pytest.mark.parametrize("name", LONG)
-    async def test_leaves_others_their_turn(self, name: str) -> None:
+    async def test_does_not_block_the_event_loop(self, name: str) -> None:
         """The longest stretch of work is a small part of all the work, or short."""
         chunks = wire(chunk(LONG[name]), chunk({}, "stop"), "[DONE]")
         through = Relay(EventReader(OpenAIReader(keep_raw=True)), AnswerModeration(RULES), OpenAIRelay("m"))
@@ -844,7 +844,7 @@ class TestAMegabyteInOneChunk:
         assert json.loads(Parser(max_message_chars=1 << 23).feed(sent)[0].data)["choices"][0]["delta"] == LONG[name]
         assert max(took) < max(0.2, sum(took) / 2)  # some milliseconds, on a machine with nothing else to do
 
-    async def test_may_not_have_more_texts_than_can_be_taken_out_at_once(self) -> None:
+    async def test_has_a_maximum_number_of_texts(self) -> None:
         (failed,) = await relayed(chunk({"x": {f"k{number}": "hello" for number in range(5000)}}))
 
         assert "more than 2,048 texts" in failed["error"]["message"]
@@ -887,7 +887,7 @@ events = st.sampled_from(["message", "error", "ping", "x"])
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(anything, events), max_size=4))
-async def test_whatever_comes_words_never_pass_and_only_the_stream_fails(
+async def test_any_input_passes_no_masked_word_and_fails_its_stream_only(
     messages: list[tuple[Any, str]],
 ) -> None:
     for keep_raw in (True, False):
@@ -904,13 +904,13 @@ async def test_whatever_comes_words_never_pass_and_only_the_stream_fails(
 
 
 @given(st.text(max_size=40), events)
-def test_a_message_of_any_text_is_read_or_refused(data: str, event: str) -> None:
+def test_any_message_is_read_or_refused(data: str, event: str) -> None:
     with suppress(formats.FormatError):
         OpenAIReader(keep_raw=True).feed(Message.unchecked(data, event))
 
 
 @given(anything | st.text())
-def test_an_error_of_any_shape_is_read_in_bounds(value: Any) -> None:
+def test_any_error_is_read_within_bounds(value: Any) -> None:
     body = json.dumps(value).encode() if not isinstance(value, str) else value.encode("utf-8", "replace")
 
     facts = read_error_body(body, "text/plain") or ErrorFacts()

@@ -61,7 +61,7 @@ def test_every_error_has_a_status(error: Exception, status: int) -> None:
     assert problem_of(error).status == status
 
 
-def test_of_an_unexpected_error_nothing_is_shown() -> None:
+def test_an_unexpected_error_reveals_nothing() -> None:
     assert "secret" not in problem_of(KeyError("secret")).detail
 
 
@@ -76,7 +76,7 @@ def content(response: JsonResponse) -> object:
 
 
 class TestProblemJson:
-    def test_is_what_rfc_9457_describes(self) -> None:
+    def test_has_the_members_of_rfc_9457(self) -> None:
         error = Denied(HTTPStatus.UNAUTHORIZED, "who are you?", login="/login/", headers={"WWW-Authenticate": "Bearer"})
 
         response = problem_json(problem_of(error))
@@ -101,7 +101,7 @@ class TestProblemJson:
             "code": "invalid_value",
         }
 
-    def test_passes_on_what_an_upstream_said(self) -> None:
+    def test_contains_the_message_of_the_upstream(self) -> None:
         response = problem_json(problem_of(THROTTLED))
 
         assert response["Retry-After"] == "7"
@@ -128,7 +128,7 @@ class TestOpenAIError:
         expected = {"message": message, "type": "invalid_request_error", "param": None, "code": "content_filter"}
         assert (response.status_code, content(response)) == (400, {"error": expected})
 
-    def test_passes_on_what_an_upstream_said(self) -> None:
+    def test_contains_the_message_of_the_upstream(self) -> None:
         expected = {"message": "the upstream 'x' said no", "type": "rate", "param": "n", "code": "slow_down"}
         assert content(openai_error(problem_of(THROTTLED))) == {"error": expected}
 
@@ -146,5 +146,5 @@ class TestOpenAIError:
         ("/v12", problem_json),
     ],
 )
-def test_an_error_outside_a_view_is_rendered_as_the_view_would(path: str, renderer: Renderer) -> None:
+def test_an_error_outside_a_view_has_the_format_of_its_view(path: str, renderer: Renderer) -> None:
     assert renderer_at(path) is renderer

@@ -40,7 +40,7 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield key, value
 
 
-class TestWordsAreModerated:
+class TestTextIsModerated:
     @pytest.mark.parametrize(
         "fields",
         [
@@ -69,15 +69,15 @@ class TestWordsAreModerated:
             {"you darn": 1},
         ],
     )
-    async def test_wherever_they_stand(self, fields: dict[str, Any]) -> None:
+    async def test_in_every_field(self, fields: dict[str, Any]) -> None:
         assert "darn" not in json.dumps(await moderated(**fields))
 
-    async def test_and_a_block_is_one_in_a_name_too(self) -> None:
+    async def test_and_a_block_applies_in_a_name_too(self) -> None:
         with pytest.raises(PromptBlocked, match="blocked by a moderation rule"):
             await moderated(tools=[{"function": {"name": "f", "parameters": {"properties": {"so long": {}}}}}])
 
 
-class TestWhatIsOpaqueArrivesByteForByte:
+class TestOpaqueDataArrivesUnchanged:
     @pytest.mark.parametrize(
         "fields",
         [
@@ -99,7 +99,7 @@ class TestWhatIsOpaqueArrivesByteForByte:
             {"tools": [{"function": {"name": "f", "parameters": {"properties": {"größe": {}, "a b": {}, "0": {}}}}}]},
         ],
     )
-    async def test_and_so_does_what_is_a_name(self, fields: dict[str, Any]) -> None:
+    async def test_like_identifiers(self, fields: dict[str, Any]) -> None:
         before = json.dumps(fields)
 
         after = await moderated(**fields)
@@ -113,7 +113,7 @@ class TestWhatIsOpaqueArrivesByteForByte:
 
         assert after["messages"][0]["content"][0]["image_url"]["url"] == url
 
-    async def test_and_texts_whose_names_look_alike_stay_apart(self) -> None:
+    async def test_and_texts_in_fields_with_similar_names_are_not_confused(self) -> None:
         after = await moderated(x={"a": {"b": "one"}, "a.b": "two darn"}, **{"x.a.b": "three"})
 
         assert (after["x"], after["x.a.b"]) == ({"a": {"b": "one"}, "a.b": "two ••••"}, "three")
@@ -148,7 +148,7 @@ INSTRUCTIONS = {"metadata", "stop", "stream", "stream_options", "model", "functi
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=150)
 @given(st.dictionaries(st.sampled_from(NAMES), values, max_size=4), st.lists(values, max_size=2))
-async def test_whatever_a_request_says_it_is_refused_or_nothing_passes_unseen(fields: Any, messages: list[Any]) -> None:
+async def test_any_request_is_refused_or_moderated_completely(fields: Any, messages: list[Any]) -> None:
     body = {"model": "one", "messages": [MESSAGE, *messages], **fields}
     request = AsyncRequestFactory().generic("POST", "/", json.dumps(body).encode(), content_type="application/json")
 
@@ -173,7 +173,7 @@ async def test_whatever_a_request_says_it_is_refused_or_nothing_passes_unseen(fi
 
 @settings(max_examples=100)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_a_body_of_any_bytes_is_a_request_or_refused(body: bytes) -> None:
+def test_any_body_is_a_request_or_refused(body: bytes) -> None:
     request = AsyncRequestFactory().generic("POST", "/", body, content_type="application/json")
 
     with pytest.raises(BadRequest):

@@ -49,7 +49,7 @@ class TestTheEnvironment:
             ("http://llm.example/v1", {"HTTP_PROXY": PROXY, "REQUEST_METHOD": "GET"}, ""),
         ],
     )
-    def test_says_which(self, url: str, environment: dict[str, str], proxy: str) -> None:
+    def test_selects_the_proxy(self, url: str, environment: dict[str, str], proxy: str) -> None:
         assert found(url, **environment) == proxy
 
     @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ class TestTheEnvironment:
             "[::ffff:127.0.0.1]",
         ],
     )
-    def test_never_says_one_for_this_machine(self, host: str) -> None:
+    def test_selects_no_proxy_for_this_machine(self, host: str) -> None:
         assert found(f"http://{host}:8000/v1", HTTP_PROXY=PROXY, ALL_PROXY=PROXY) == ""
 
     @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ class TestTheEnvironment:
             ("", False),
         ],
     )
-    def test_excepts_hosts_and_what_is_below_them(self, no_proxy: str, excepted: bool) -> None:
+    def test_excludes_hosts_and_their_subdomains(self, no_proxy: str, excepted: bool) -> None:
         assert (found("https://llm.example:8443/", HTTPS_PROXY=PROXY, NO_PROXY=no_proxy) == "") == excepted
 
     @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ class TestTheEnvironment:
             ("[2001:db8::7]", "[2001:db8::7]:443", True),
         ],
     )
-    def test_excepts_networks(self, host: str, no_proxy: str, excepted: bool) -> None:
+    def test_excludes_networks(self, host: str, no_proxy: str, excepted: bool) -> None:
         assert (found(f"https://{host}/", HTTPS_PROXY=PROXY, NO_PROXY=no_proxy) == "") == excepted
 
     @pytest.mark.parametrize("proxy", ["socks5://proxy.example:1080", "ftp://x", "http://", "http://x:port"])
-    def test_may_say_what_is_of_no_use(self, proxy: str) -> None:
+    def test_can_contain_invalid_values(self, proxy: str) -> None:
         with pytest.raises(UnusableProxyError):
             found("https://llm.example/", HTTPS_PROXY=proxy)
 
@@ -179,7 +179,7 @@ def make_proxy() -> Iterator[MakeProxy]:
 
 
 class TestARealProxy:
-    async def test_is_asked_with_the_whole_url_and_its_password(
+    async def test_gets_the_absolute_url_and_its_password(
         self, upstream: ScriptedUpstream, settings: Any, monkeypatch: pytest.MonkeyPatch, make_proxy: MakeProxy
     ) -> None:
         upstream.script = answers("200 OK", body=b"data: x\n\n")
@@ -192,7 +192,7 @@ class TestARealProxy:
         assert proxy.heads[0].startswith("GET http://llm.example/v1?a=%2F HTTP/1.1\r\nHost: llm.example\r\n")
         assert f"Proxy-Authorization: Basic {base64.b64encode(b'me:secret').decode()}\r\n" in proxy.heads[0]
 
-    async def test_is_left_out_where_the_settings_say_none(
+    async def test_is_not_used_if_the_settings_turn_it_off(
         self, upstream: ScriptedUpstream, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
@@ -201,7 +201,7 @@ class TestARealProxy:
         with pytest.raises(Unreachable, match=r"the upstream 'default' cannot be reached$"):
             await connected()
 
-    async def test_of_the_settings_counts_for_this_machine_too(
+    async def test_of_the_settings_is_used_for_this_machine_too(
         self, upstream: ScriptedUpstream, settings: Any, monkeypatch: pytest.MonkeyPatch, make_proxy: MakeProxy
     ) -> None:
         upstream.script = answers("200 OK")
@@ -214,7 +214,7 @@ class TestARealProxy:
 
         assert proxy.heads[0].startswith("GET http://127.0.0.1:9/v1 ")
 
-    async def test_of_the_environment_does_not_count_for_this_machine(
+    async def test_of_the_environment_is_not_used_for_this_machine(
         self, upstream: ScriptedUpstream, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         upstream.script = answers("200 OK")
@@ -249,7 +249,7 @@ class TestARealProxy:
         assert "secret" not in said_in_log()
 
     @pytest.mark.parametrize("proxy", ["http://me:secret@127.0.0.1:1", "socks5://me:secret@127.0.0.1:1"])
-    async def test_that_is_of_no_use_is_named_in_the_log(
+    async def test_that_is_invalid_is_named_in_the_log(
         self, settings: Any, monkeypatch: pytest.MonkeyPatch, said_in_log: Callable[[], str], proxy: str
     ) -> None:
         settings.STREAMING_UPSTREAMS = {"default": {"URL": "https://llm.example/v1"}}
@@ -262,14 +262,14 @@ class TestARealProxy:
         assert "secret" not in said_in_log()
 
 
-def test_the_built_in_upstream_is_never_asked_through_one() -> None:
+def test_the_built_in_upstream_is_never_used_through_a_proxy() -> None:
     asked = request()
     asked.scope["server"] = ("192.0.2.1", 8000)
 
     assert upstreams.config_of("default", asked).proxy_url == ""
 
 
-async def test_a_unix_socket_is_an_upstream_like_any_other(tmp_path: Any, settings: Any) -> None:
+async def test_a_unix_socket_can_be_an_upstream(tmp_path: Any, settings: Any) -> None:
     upstream = ScriptedUpstream(path=tmp_path / "llm.sock")
     try:
         bodies = []
@@ -295,7 +295,7 @@ async def test_a_unix_socket_is_an_upstream_like_any_other(tmp_path: Any, settin
         upstream.stop()
 
 
-async def test_a_unix_socket_on_which_nobody_listens_cannot_be_reached(tmp_path: Any, settings: Any) -> None:
+async def test_a_unix_socket_without_a_listener_cannot_be_reached(tmp_path: Any, settings: Any) -> None:
     settings.STREAMING_UPSTREAMS = {"default": {"URL": f"unix://{tmp_path}/nobody.sock"}}
 
     with pytest.raises(Unreachable, match="cannot be reached"):

@@ -33,7 +33,7 @@ def a_registry_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     return iter([None])
 
 
-def test_counts_the_streams_that_are_open() -> None:
+def test_counts_the_open_streams() -> None:
     one, two = registry.watch(Stream()), registry.watch(Stream())
     assert registry.count_open() == 2
 
@@ -43,14 +43,14 @@ def test_counts_the_streams_that_are_open() -> None:
     assert two.is_open
 
 
-def test_forgets_a_stream_that_nobody_holds() -> None:
+def test_forgets_a_stream_without_references() -> None:
     registry.watch(Stream())
     gc.collect()
 
     assert registry.count_open() == 0
 
 
-async def test_a_drain_lets_every_stream_say_goodbye() -> None:
+async def test_a_drain_stops_every_stream() -> None:
     streams = [registry.watch(Stream()) for _ in range(3)]
 
     assert await registry.drain() == 0
@@ -58,14 +58,14 @@ async def test_a_drain_lets_every_stream_say_goodbye() -> None:
     assert [stream.reasons for stream in streams] == [["drained"]] * 3
 
 
-async def test_a_drain_tells_how_many_did_not_go_in_time() -> None:
+async def test_a_drain_returns_the_number_of_streams_that_did_not_end_in_time() -> None:
     streams = [registry.watch(Stream(heeds=number < 2)) for number in range(3)]
 
     assert await registry.drain(grace=0.1) == 1
     assert streams[2].is_open
 
 
-async def test_a_stream_that_begins_during_a_drain_is_told_at_once() -> None:
+async def test_a_stream_that_begins_during_a_drain_is_stopped_at_once() -> None:
     await registry.drain()
 
     late = registry.watch(Stream())

@@ -188,7 +188,7 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
-class TestAStreamThroughModeration:
+class TestAModeratedStream:
     def test_whole(self, stream: tuple[bytes, str, str, list[Part]]) -> None:
         data, form, text, parts = stream
 
@@ -212,19 +212,19 @@ class TestAStreamThroughModeration:
         assert (shown(batches), rest(batches)) == (text, parts)
 
 
-def test_sends_nothing_for_text_that_is_wholly_held() -> None:
+def test_sends_nothing_while_all_text_is_held() -> None:
     batches = moderated([wire(*deltas("dar")), wire(*deltas("k")), wire(DONE)])
 
     assert batches == [[Delta("dark")], [StreamEnd()]]
 
 
-def test_what_was_ready_together_stays_together() -> None:
+def test_text_that_is_ready_together_is_sent_together() -> None:
     batches = moderated([wire(*deltas("a", "b")), wire(*deltas("c"), DONE)])
 
     assert batches == [[Delta("a"), Delta("b")], [Delta("c"), StreamEnd()]]
 
 
-def test_each_channel_and_each_choice_has_a_state_of_its_own() -> None:
+def test_moderates_each_channel_and_choice_separately() -> None:
     messages = [
         {"delta": "da"},
         {"delta": "rk", "channel": "reasoning"},
@@ -248,7 +248,7 @@ def test_each_channel_and_each_choice_has_a_state_of_its_own() -> None:
 
 
 class TestABlock:
-    def test_is_the_end_at_once_and_its_source_has_not_said_all(self) -> None:
+    def test_ends_the_stream_before_its_source_ends(self) -> None:
         relay = Relay(EventReader(READERS["native"]()), AnswerModeration(RULES), NativeWriter())
 
         sent = relay.feed(wire(*deltas("a stop here")))
@@ -258,19 +258,19 @@ class TestABlock:
         assert not relay.is_complete
         assert [message.event for message in Parser().feed(sent)] == ["message", "moderation", "done"]
 
-    def test_in_one_channel_ends_them_all(self) -> None:
+    def test_in_one_channel_ends_all_channels(self) -> None:
         messages = [{"delta": "dar", "channel": "reasoning"}, {"delta": "stop here!"}, {"delta": "x"}, DONE]
 
         batches = moderated([wire(*messages)])
 
         assert told(batches)[-2:] == [Notice("block", "test"), StreamEnd("blocked")]
 
-    def test_that_is_found_at_the_end_is_the_end(self) -> None:
+    def test_at_the_end_of_the_text_ends_the_stream(self) -> None:
         batches = moderated([wire(*deltas("a stop here"), DONE)])
 
         assert told(batches) == [Delta("a "), Notice("block", "test"), StreamEnd("blocked")]
 
-    def test_brings_its_notice(self) -> None:
+    def test_sends_its_notice(self) -> None:
         rules = RuleSet([Rule(1, "bomb", action="block", category="danger", replacement="Let us stop here.")])
 
         batches = moderated([wire(*deltas("a bomb"), DONE)], rules=rules)
@@ -278,7 +278,7 @@ class TestABlock:
         assert rest(batches) == [Notice("block", "danger", "Let us stop here."), StreamEnd("blocked")]
 
 
-def test_readers_are_not_told_of_flags() -> None:
+def test_flags_are_not_sent_to_the_client() -> None:
     rules = RuleSet([Rule(1, "darn", action="flag", category="watched")])
 
     batches = moderated([wire(*deltas("oh darn"), DONE)], rules=rules)
@@ -290,16 +290,16 @@ def wholes(*texts: str) -> list[dict[str, str]]:
     return [{"text": text} for text in texts]
 
 
-class TestAStreamOfWholeTexts:
+class TestASnapshotStream:
     def seen(self, *texts: str) -> list[Part]:
         batches = moderated([wire(message) for message in [*wholes(*texts), DONE]])
         return [part for batch in batches for part in batch]
 
-    def test_shows_the_whole_text_so_far_each_time(self) -> None:
+    def test_sends_the_whole_text_so_far_each_time(self) -> None:
         assert self.seen("a", "a b", "a b") == [Snapshot("a"), Snapshot("a b"), StreamEnd()]
 
     @pytest.mark.parametrize("cut", range(1, 18))
-    def test_shows_the_same_however_it_grows(self, cut: int) -> None:
+    def test_sends_the_same_text_however_it_grows(self, cut: int) -> None:
         text = "oh darn it, 坏话!"
 
         parts = self.seen(*(text[:end] for end in range(cut, len(text), cut)), text)
@@ -310,18 +310,18 @@ class TestAStreamOfWholeTexts:
             Notice("mask", "脏话"),
         ]
 
-    def test_never_shows_what_may_become_a_match(self) -> None:
+    def test_never_sends_text_that_can_become_a_match(self) -> None:
         parts = self.seen("oh d", "oh darn", "oh darn!")
 
         assert parts == [Snapshot("oh "), Snapshot("oh ••••!"), Notice("mask", "profanity"), StreamEnd()]
 
-    def test_that_is_rewritten_is_moderated_anew_and_replaces_what_was_there(self) -> None:
+    def test_that_is_rewritten_is_moderated_again_and_replaces_the_text(self) -> None:
         parts = self.seen("one two", "one darn", "one darn.", "1")
 
         texts = [part.text for part in parts if isinstance(part, Snapshot)]
         assert texts == ["one two", "one ", "one ••••.", "1"]
 
-    def test_that_shrinks_shows_less(self) -> None:
+    def test_that_shrinks_sends_less(self) -> None:
         assert self.seen("one two", "one", "") == [
             Snapshot("one two"),
             Snapshot("one"),
@@ -329,7 +329,7 @@ class TestAStreamOfWholeTexts:
             StreamEnd(),
         ]
 
-    def test_lets_go_of_what_it_holds_before_the_end(self) -> None:
+    def test_sends_held_text_before_the_end(self) -> None:
         assert self.seen("oh dar") == [Snapshot("oh "), Snapshot("oh dar"), StreamEnd()]
 
     def test_ends_at_a_block(self) -> None:
@@ -348,7 +348,7 @@ class TestAStreamOfWholeTexts:
 @pytest.mark.parametrize(
     "error", [Silent("default", "was silent for 60 s"), Broken("default", "broke off in the middle of its answer")]
 )
-def test_what_goes_wrong_with_the_upstream_is_the_last_part_and_what_was_held_comes_before(
+def test_a_failure_of_the_upstream_is_the_last_part_after_held_text(
     error: Exception,
 ) -> None:
     batches = moderated([wire(*deltas("oh dar")), error])
@@ -356,7 +356,7 @@ def test_what_goes_wrong_with_the_upstream_is_the_last_part_and_what_was_held_co
     assert told(batches) == [Delta("oh dar"), problem_of(error).failure]
 
 
-def test_a_message_may_be_8_megabytes_long_and_no_longer() -> None:
+def test_a_message_can_have_at_most_8_megabytes() -> None:
     text = "x" * (8_000_000 - 100)
     assert len(shown(moderated([wire(*deltas(text)), wire(DONE)], rules=RuleSet([])))) == len(text)
 
@@ -385,7 +385,7 @@ class TestTheBytesThatAreSent:
         assert relay.is_complete
 
     @pytest.mark.parametrize("end", [wire(DONE), wire(*deltas("stop here")), wire(("error", {}))])
-    def test_are_none_after_the_end(self, end: bytes) -> None:
+    def test_never_follow_the_end(self, end: bytes) -> None:
         relay = self.relay()
         relay.feed(end)
         assert relay.is_over
@@ -396,10 +396,10 @@ class TestTheBytesThatAreSent:
         assert after == [b""] * 4
         assert relay.messages == messages
 
-    def test_are_none_while_all_is_held(self) -> None:
+    def test_are_empty_while_all_text_is_held(self) -> None:
         assert self.relay().feed(wire(*deltas("dar"))) == b""
 
-    def test_end_with_the_reason_if_the_stream_is_stopped_and_what_is_held_is_not_among_them(self) -> None:
+    def test_end_with_the_reason_of_a_stop_without_the_held_text(self) -> None:
         relay = self.relay()
         relay.feed(wire(*deltas("oh dar")))
 
@@ -411,7 +411,7 @@ class TestTheBytesThatAreSent:
 
 
 @pytest.mark.parametrize("choices", [1, 3])
-def test_a_document_is_said_as_deltas_the_same_for_each_choice(choices: int) -> None:
+def test_a_document_is_written_as_the_same_deltas_for_each_choice(choices: int) -> None:
     writer = Recorder()
 
     drive(Relay(TextChunks(choices=choices), None, writer), [b"a ", "中".encode()], [])
@@ -421,7 +421,7 @@ def test_a_document_is_said_as_deltas_the_same_for_each_choice(choices: int) -> 
     assert writer.parts[-1] == StreamEnd()
 
 
-def test_a_document_may_be_said_as_the_whole_text_so_far_each_time() -> None:
+def test_a_document_can_be_written_as_snapshots() -> None:
     writer = Recorder()
 
     drive(Relay(TextChunks(full=True), None, writer), [b"a", b"b"], [])
@@ -429,7 +429,7 @@ def test_a_document_may_be_said_as_the_whole_text_so_far_each_time() -> None:
     assert writer.parts == [Snapshot("a"), Snapshot("ab"), StreamEnd()]
 
 
-def test_messages_that_are_encoded_already_pass_and_a_stop_says_when_to_come_back() -> None:
+def test_encoded_messages_pass_and_a_stop_sends_the_retry_time() -> None:
     relay = EncodedRelay()
 
     assert relay.begin() + relay.feed(b"data: a\n\n") == b"data: a\n\n"
@@ -457,7 +457,7 @@ class TestALongText:
         ],
         ids=["delta", "snapshot"],
     )
-    def test_comes_out_as_if_it_were_short(self, message: Any) -> None:
+    def test_gives_the_same_output_as_in_short_pieces(self, message: Any) -> None:
         writer = Recorder()
         relay = Relay(EventReader(READERS["native"]()), AnswerModeration(RULES), writer)
 
@@ -468,7 +468,7 @@ class TestALongText:
         assert text == answer.clean(self.WORDS, RULES)[: len(text)]
         assert len(self.WORDS) - len(text) < 10
 
-    def test_of_many_short_messages_is_sliced_too(self) -> None:
+    def test_in_many_short_messages_is_sliced_too(self) -> None:
         relay = Relay(EventReader(READERS["native"]()), AnswerModeration(RULES), NativeWriter())
 
         count, sent = self.slices(relay, wire(*deltas(*["oh darn it, "] * 5_000)))
@@ -476,7 +476,7 @@ class TestALongText:
         assert count >= 10
         assert sum(message.event == "moderation" for message in Parser().feed(sent)) == 5_000
 
-    def test_that_is_stopped_in_the_middle_goes_no_further(self) -> None:
+    def test_that_is_stopped_midway_sends_no_more(self) -> None:
         relay = Relay(EventReader(READERS["native"]()), AnswerModeration(RULES), NativeWriter())
         relay.feed(wire(*deltas(self.WORDS)))
         assert relay.is_behind
@@ -494,7 +494,7 @@ class TestTheHandlerOfHits:
         drive(Relay(EventReader(READERS["native"]()), AnswerModeration(rules, told.append), Recorder()), items, [])
         return told
 
-    def test_is_told_of_every_match_with_its_context_flags_too(self) -> None:
+    def test_gets_every_hit_with_its_context_including_flags(self) -> None:
         told = self.told([wire(*deltas("oh he", "ck, da", "rn!", " end"), DONE)])
 
         assert [(each.rule.id, each.start, each.before, each.text, each.after) for each in told] == [
@@ -502,24 +502,24 @@ class TestTheHandlerOfHits:
             (1, 9, "oh heck, ", "darn", "! end"),
         ]
 
-    def test_is_told_which_channel_and_choice(self) -> None:
+    def test_gets_channel_and_choice(self) -> None:
         told = self.told([wire({"delta": "a heck", "channel": "reasoning", "choice": 2}, {"delta": "b darn!"}, DONE)])
 
         assert {(each.rule.id, each.channel, each.choice) for each in told} == {(6, "reasoning", 2), (1, "content", 0)}
 
-    def test_is_told_of_a_block(self) -> None:
+    def test_gets_a_block(self) -> None:
         told = self.told([wire(*deltas("please ", "stop here", " x"))])
 
         assert [(each.rule.id, each.before, each.text) for each in told] == [(4, "please ", "stop here")]
 
-    def test_is_told_once_of_a_text_that_comes_whole_each_time(self) -> None:
+    def test_gets_a_hit_in_snapshots_once(self) -> None:
         wholes = [{"text": text} for text in ("oh", "oh darn", "oh darn, ", "oh, darn, ", "oh, darn, more")]
 
         told = self.told([wire(*wholes, DONE)])
 
         assert [(each.start, each.after) for each in told] == [(3, ", "), (4, ", more")]
 
-    def test_is_told_even_if_the_client_leaves_in_the_middle(self) -> None:
+    def test_gets_waiting_hits_even_if_the_client_disconnects(self) -> None:
         told: list[HitContext] = []
         rules = RuleSet([Rule(6, "heck", action="flag")])
         relay = Relay(EventReader(READERS["native"]()), AnswerModeration(rules, told.append), NativeWriter())

@@ -77,7 +77,7 @@ def test_an_edit_an_import_and_a_deletion_reach_every_worker(workers: Workers) -
     assert versions[0] == versions[1] > 2
 
 
-def test_health_says_what_a_worker_has_to_do(site: Site) -> None:
+def test_health_reports_the_version_of_the_rules_in_each_worker(site: Site) -> None:
     eventually(lambda: health(site)["streams"] == 0, "nobody reads")
     assert health(site) == {
         "status": "ok",
@@ -89,7 +89,7 @@ def test_health_says_what_a_worker_has_to_do(site: Site) -> None:
         eventually(lambda: health(site)["streams"] == 2, "the relay, and what it relays")
 
 
-def test_health_is_a_problem_while_there_are_no_tables(tmp_path: Path) -> None:
+def test_health_is_a_503_while_tables_are_missing(tmp_path: Path) -> None:
     site = Site(tmp_path)
     try:
         answer = httpx.get(f"{site.url}/healthz")
@@ -99,7 +99,7 @@ def test_health_is_a_problem_while_there_are_no_tables(tmp_path: Path) -> None:
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable"})
 
 
-def test_nothing_is_relayed_and_health_says_why_when_the_rules_never_were_any_good(workers: Workers) -> None:
+def test_without_valid_rules_nothing_is_relayed_and_health_says_why(workers: Workers) -> None:
     with sqlite3.connect(workers.one.folder / "db.sqlite3") as database:
         fields = 'pattern, kind, action, replacement, whole_word, category, priority, compare, "group", match_check,'
         fields += " overflow, upstreams,"

@@ -70,14 +70,14 @@ def status_of(answer: bytes) -> int:
 
 class TestABodyThatIsTooLong:
     @pytest.mark.parametrize("address", ["/healthz", "/proxy", "/transfer", "/nowhere"])
-    def test_is_refused_by_its_announced_length_before_a_byte_of_it(self, served: Site, address: str) -> None:
+    def test_is_refused_by_its_announced_length_before_it_is_read(self, served: Site, address: str) -> None:
         with opened(served, head(f"POST {address}", "Content-Length: 100001", FORM)) as reader:
             answer = read_until(reader, b"}")
 
         assert status_of(answer) == 413
         assert b"the body is longer than 100,000 bytes" in answer
 
-    def test_says_so_in_the_shape_of_the_address(self, served: Site) -> None:
+    def test_is_refused_in_the_format_of_its_address(self, served: Site) -> None:
         with opened(served, head("POST /v1/chat/completions", "Content-Length: 100001")) as reader:
             answer = read_until(reader, b"}}")
 
@@ -99,7 +99,7 @@ class TestABodyThatIsTooLong:
         assert status_of(answer) == 413
 
     @pytest.mark.parametrize(("address", "limit"), [("/login/", b"64,000"), ("/admin/", b"100,000")])
-    def test_is_refused_with_a_page_where_a_form_is_sent(self, served: Site, address: str, limit: bytes) -> None:
+    def test_is_refused_with_a_page_if_it_is_a_form(self, served: Site, address: str, limit: bytes) -> None:
         with opened(served, head(f"POST {address}", "Content-Length: 100001", FORM)) as reader:
             answer = read_until(reader, b"</html>")
 
@@ -107,7 +107,7 @@ class TestABodyThatIsTooLong:
         assert b"at most " + limit + b" bytes can be sent" in answer
 
     @pytest.mark.parametrize("times", [1500, 10_000])
-    def test_does_not_begin_a_second_request(self, served: Site, times: int) -> None:
+    def test_is_not_read_as_a_second_request(self, served: Site, times: int) -> None:
         """What is left of a refused body is not taken for the next request on the connection."""
         smuggled = head("GET /ping") * times
 
@@ -122,11 +122,11 @@ class TestABodyThatIsTooLong:
         assert b"text/event-stream" not in answer
         assert answer.count(b"HTTP/1.1") == (2 if times == 1500 else 1), "after a small body the connection goes on"
 
-    def test_is_not_even_asked_for_by_a_100(self, served: Site) -> None:
+    def test_gets_no_100_continue(self, served: Site) -> None:
         with opened(served, head("POST /stream", "Content-Length: 30000000", "Expect: 100-continue")) as reader:
             assert status_of(read_until(reader, b"}")) == 413
 
-    def test_of_another_length_is_asked_for(self, served: Site) -> None:
+    def test_of_acceptable_length_gets_100_continue(self, served: Site) -> None:
         body = b'{"interval": 0, "document": "poem"}'
         headers = [f"Content-Length: {len(body)}", "Content-Type: application/json", "Expect: 100-continue"]
 
@@ -136,7 +136,7 @@ class TestABodyThatIsTooLong:
             assert b"200 OK" in read_until(reader, b"done")
 
 
-def test_a_form_of_30_mb_stops_no_stream_and_takes_no_memory(served: Site) -> None:
+def test_a_form_of_30_mb_blocks_no_stream_and_uses_no_memory(served: Site) -> None:
     pair = b"a=b&" * 16_384
     with opened(served, head("GET /stream?interval=0.01&step=1&document=handbook")) as reader:
         read_until(reader, b"delta")
@@ -170,14 +170,14 @@ def test_a_form_of_30_mb_stops_no_stream_and_takes_no_memory(served: Site) -> No
     assert served.ps.memory_info().rss - before < 30e6
 
 
-def test_what_is_refused_anyway_is_refused_before_its_body(served: Site) -> None:
+def test_a_request_that_is_refused_anyway_is_refused_before_its_body_arrives(served: Site) -> None:
     for request, status in [("POST /ping", 405), ("PUT /healthz", 405), ("POST /nowhere", 404)]:
         with opened(served, head(request, "Content-Length: 99999")) as reader:
             assert status_of(read_until(reader, b"\r\n\r\n")) == status, request
 
 
 class TestASlowSender:
-    def test_of_a_body_is_cut_with_a_408(self, served: Site) -> None:
+    def test_of_a_body_gets_a_408(self, served: Site) -> None:
         addresses = ("/stream", "/proxy", "/v1/chat/completions", "/login/")
         readers = [opened(served, head(f"POST {at}", "Content-Length: 100", FORM) + b"a=") for at in addresses]
 
@@ -185,7 +185,7 @@ class TestASlowSender:
             with reader:
                 assert status_of(read_until(reader, b"never")) == 408, address
 
-    def test_of_a_head_is_cut_by_daphne(self, make_site: MakeSite) -> None:
+    def test_of_a_head_is_disconnected_by_daphne(self, make_site: MakeSite) -> None:
         site = make_site(STREAMING_HEAD_SECONDS="0.5")
 
         with opened(site, b"GET /ping HTTP/1.1\r\n") as reader, opened(site, b"") as silent:
@@ -204,14 +204,14 @@ class TestASlowSender:
             ended.set()
             dribbling.join(DEADLINE)
 
-    def test_that_has_sent_its_head_has_all_the_time_there_is(self, make_site: MakeSite) -> None:
+    def test_of_a_body_is_not_limited_by_the_time_for_the_head(self, make_site: MakeSite) -> None:
         site = make_site(STREAMING_HEAD_SECONDS="0.5")
 
         with site.connect("GET /ping") as reader:
             assert b"id: 2\n" in read_until(reader, b"id: 2\n")
 
 
-def test_a_connection_goes_on_after_a_small_body_that_nobody_wanted(served: Site) -> None:
+def test_a_connection_stays_usable_after_a_small_unread_body(served: Site) -> None:
     with opened(served, head("POST /ping", "Content-Length: 4") + b"abcd" + head("GET /healthz")) as reader:
         answer = read_until(reader, b'"status"')
         answer += b"" if b'"ok"' in answer else read_until(reader, b'"ok"')
@@ -220,7 +220,7 @@ def test_a_connection_goes_on_after_a_small_body_that_nobody_wanted(served: Site
     assert b"HTTP/1.1 200 OK" in answer
 
 
-def test_a_reader_that_leaves_is_noticed_though_its_body_was_never_read(served: Site) -> None:
+def test_a_disconnect_is_noticed_although_the_body_was_never_read(served: Site) -> None:
     with opened(served, head("GET /ping", "Content-Length: 4") + b"abcd") as reader:
         read_until(reader, b"connect")
 
@@ -228,7 +228,7 @@ def test_a_reader_that_leaves_is_noticed_though_its_body_was_never_read(served: 
 
 
 @pytest.mark.parametrize("command", SERVERS.values(), ids=SERVERS)
-def test_an_upload_streams_to_the_upstream_of_a_proxy(
+def test_an_upload_is_streamed_to_the_upstream(
     make_site: MakeSite, upstream: ScriptedUpstream, command: list[str] | None
 ) -> None:
     came: list[bytes] = []
@@ -251,9 +251,7 @@ def test_an_upload_streams_to_the_upstream_of_a_proxy(
     assert b"".join(came) == b"firstafter"
 
 
-def test_an_answer_goes_on_while_a_body_that_nobody_reads_any_more_pauses(
-    make_site: MakeSite, upstream: ScriptedUpstream
-) -> None:
+def test_a_response_continues_while_an_unread_body_pauses(make_site: MakeSite, upstream: ScriptedUpstream) -> None:
     go_on = threading.Event()
 
     async def answer_early(connection: Connection) -> None:
@@ -356,7 +354,7 @@ def make_http2_site(make_site: MakeSite, certificate: Path) -> Callable[..., tup
 
 
 class TestOverHttp2:
-    def test_a_body_exists_without_a_content_length(
+    def test_a_body_needs_no_content_length(
         self, make_http2_site: Callable[..., tuple[Site, Http2]], upstream: ScriptedUpstream
     ) -> None:
         bodies = []
@@ -394,7 +392,7 @@ class TestOverHttp2:
         for request in upstream.requests:
             assert "transfer-encoding" not in request.head.lower(), request.head
 
-    def test_what_is_too_long_is_refused_and_the_rest_is_not_wanted(
+    def test_a_body_that_is_too_long_is_refused_and_reset(
         self, make_http2_site: Callable[..., tuple[Site, Http2]]
     ) -> None:
         site, client = make_http2_site(STREAMING_MAX_BODY_BYTES="100000", STREAMING_ACCESS="public")
@@ -410,7 +408,7 @@ class TestOverHttp2:
 
         assert "Traceback" not in site.log
 
-    def test_a_slow_sender_is_cut(self, make_http2_site: Callable[..., tuple[Site, Http2]]) -> None:
+    def test_a_slow_sender_is_disconnected(self, make_http2_site: Callable[..., tuple[Site, Http2]]) -> None:
         _, client = make_http2_site(STREAMING_BODY_IDLE_SECONDS="0.5")
 
         with closing(client):
@@ -418,7 +416,7 @@ class TestOverHttp2:
             client.send(stream, b"{")
             assert client.answer(stream)[0] == 408
 
-    def test_a_relay_that_breaks_is_reset_with_an_error_and_the_connection_goes_on(
+    def test_a_broken_relay_resets_its_stream_but_not_the_connection(
         self, make_http2_site: Callable[..., tuple[Site, Http2]], upstream: ScriptedUpstream
     ) -> None:
         """Without an error the client would take what has come for all there is (RFC 9113, section 8.1)."""

@@ -24,7 +24,7 @@ GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 class TestAScope:
-    def test_closes_what_it_owns_the_last_first_and_once(self) -> None:
+    def test_closes_its_resources_once_in_reverse_order(self) -> None:
         closed: list[str] = []
         scope = RequestScope()
         first, second = lambda: closed.append("first"), lambda: closed.append("second")
@@ -36,7 +36,7 @@ class TestAScope:
 
         assert closed == ["second", "first"]
 
-    def test_closes_not_what_it_was_released_of(self) -> None:
+    def test_does_not_close_released_resources(self) -> None:
         closed: list[str] = []
         scope = RequestScope()
         close = lambda: closed.append("a")  # noqa: E731
@@ -48,7 +48,7 @@ class TestAScope:
 
         assert closed == []
 
-    def test_closes_at_once_what_comes_when_the_request_is_over(self) -> None:
+    def test_closes_resources_at_once_that_are_added_after_the_request(self) -> None:
         closed: list[str] = []
         scope = RequestScope()
         scope.close()
@@ -57,7 +57,7 @@ class TestAScope:
 
         assert closed == ["late"]
 
-    def test_closes_the_others_when_one_cannot_be_closed(self, said_in_log: Callable[[], str]) -> None:
+    def test_closes_the_other_resources_if_one_fails_to_close(self, said_in_log: Callable[[], str]) -> None:
         closed: list[str] = []
         scope = RequestScope()
 
@@ -71,7 +71,7 @@ class TestAScope:
         assert closed == ["b", "a"]
         assert "failed to close" in said_in_log()
 
-    def test_is_nobodys_outside_of_a_request(self) -> None:
+    def test_does_not_exist_outside_a_request(self) -> None:
         request_scope.close_at_end(lambda: pytest.fail("nobody closes it"))
 
 
@@ -110,7 +110,7 @@ def slow(get_response: GetResponse) -> GetResponse:
 
 @pytest.mark.parametrize("middleware", ["replacing", "failing", "slow"])
 @pytest.mark.parametrize("connects", [True, False], ids=["stream", "relay"])
-async def test_an_upstream_is_closed_whatever_middleware_does_with_the_response(
+async def test_an_upstream_is_closed_whatever_a_middleware_does_with_the_response(
     settings: Any, upstream: ScriptedUpstream, middleware: str, connects: bool
 ) -> None:
     async def script(connection: Connection) -> None:

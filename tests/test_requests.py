@@ -33,20 +33,20 @@ def post(body: bytes | dict[str, Any], address: str = "/stream", kind: str = "ap
     return factory.generic("POST", address, data, content_type=kind)
 
 
-class TestTheParametersOfAStream:
-    def test_may_all_be_left_out(self) -> None:
+class TestStreamParameters:
+    def test_are_all_optional(self) -> None:
         form = read_playback(query(""))
 
         assert form.playback == Playback("tour", 0.5, 30, None)
         assert (form.is_full, form.is_openai) == (False, False)
 
-    def test_may_all_be_given_in_the_query(self) -> None:
+    def test_can_all_be_given_in_the_query(self) -> None:
         form = read_playback(query("document=poem&mode=full&interval=0.25&step=7&seed=-3&format=native&other=1"))
 
         assert form.playback == Playback("poem", 0.25, 7, -3)
         assert (form.is_full, form.is_openai) == (True, False)
 
-    def test_may_all_be_given_in_json(self) -> None:
+    def test_can_all_be_given_in_json(self) -> None:
         body = {"document": "poem", "mode": "delta", "interval": 0, "step": 10_000, "seed": 0, "format": "openai"}
 
         form = read_playback(post(body))
@@ -54,17 +54,17 @@ class TestTheParametersOfAStream:
         assert form.playback == Playback("poem", 0, 10_000, 0)
         assert (form.is_full, form.is_openai) == (False, True)
 
-    def test_in_json_count_more_than_in_the_query(self) -> None:
+    def test_in_json_take_precedence_over_the_query(self) -> None:
         form = read_playback(post({"step": 2, "seed": None}, "/stream?step=1&seed=5&interval=3"))
 
         assert form.playback == Playback(interval=3, step=2, seed=5)
 
     @pytest.mark.parametrize("name", DOCUMENTS)
-    def test_may_name_any_document(self, name: str) -> None:
+    def test_can_name_any_document(self, name: str) -> None:
         assert read_playback(query(f"document={name}")).playback.document == name
 
     @pytest.mark.parametrize("text", ["interval=0", "interval=60", "step=1", "step=10000", "seed=" + "9" * 100])
-    def test_may_lie_at_their_limits(self, text: str) -> None:
+    def test_can_be_at_their_limits(self, text: str) -> None:
         assert read_playback(query(text))
 
     @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ class TestTheParametersOfAStream:
             ("format", "text"),
         ],
     )
-    def test_that_are_wrong_are_named(self, name: str, value: str) -> None:
+    def test_that_are_invalid_are_named(self, name: str, value: str) -> None:
         for request in (query(f"{name}={value}"), post({name: value})):
             with pytest.raises(BadRequest) as refused:
                 read_playback(request)
@@ -99,19 +99,19 @@ class TestTheParametersOfAStream:
 
     @pytest.mark.parametrize("value", [True, [1], {"a": 1}, float("nan"), float("inf")])
     @pytest.mark.parametrize("name", ["document", "mode", "interval", "step", "seed", "format"])
-    def test_of_another_kind_are_named(self, name: str, value: object) -> None:
+    def test_of_a_wrong_type_are_named(self, name: str, value: object) -> None:
         with pytest.raises(BadRequest) as refused:
             read_playback(post({name: value}))
 
         assert list(refused.value.errors) == [name]
 
-    def test_that_are_wrong_together_are_all_named(self) -> None:
+    def test_that_are_invalid_together_are_all_named(self) -> None:
         with pytest.raises(BadRequest) as refused:
             read_playback(query("step=0&interval=x&mode=y"))
 
         assert set(refused.value.errors) == {"step", "interval", "mode"}
 
-    def test_refuse_whole_texts_in_openai_chunks(self) -> None:
+    def test_refuse_full_mode_in_the_openai_format(self) -> None:
         with pytest.raises(BadRequest) as refused:
             read_playback(query("mode=full&format=openai"))
 
@@ -122,23 +122,23 @@ class TestTheParametersOfAStream:
         assert read_playback(post(body)).playback == Playback()
 
     @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonp"])
-    def test_come_in_no_other_type(self, kind: str) -> None:
+    def test_refuse_other_content_types(self, kind: str) -> None:
         with pytest.raises(BadRequest) as refused:
             read_playback(post(b'{"step": 1}', kind=kind))
 
         assert refused.value.status == 415
 
     @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON"])
-    def test_come_in_json_however_it_is_spelled(self, kind: str) -> None:
+    def test_accept_any_spelling_of_the_json_content_type(self, kind: str) -> None:
         assert read_playback(post(b'{"step": 1}', kind=kind)).playback.step == 1
 
     @pytest.mark.parametrize("body", [b"{", b"[]", b"3", b'"a"', b"null", b"\xff\xfe", b"{'a': 1}", b"[" * 500_000])
-    def test_come_in_a_json_object(self, body: bytes) -> None:
+    def test_have_to_be_a_json_object(self, body: bytes) -> None:
         with pytest.raises(BadRequest, match="JSON"):
             read_playback(post(body))
 
 
-def test_a_body_that_is_deep_is_refused_however_deep_it_is() -> None:
+def test_a_deeply_nested_body_is_refused_at_any_depth() -> None:
     for depth in [*range(800, 1100), 100_000]:
         with pytest.raises(BadRequest):
             read_playback(post(b'{"step":' + b"[" * depth + b"]" * depth + b"}"))
@@ -153,7 +153,7 @@ fields = st.sampled_from(["document", "mode", "interval", "step", "seed", "forma
 
 
 @given(st.dictionaries(fields, json_values, max_size=6) | json_values)
-def test_whatever_json_comes_is_carried_out_or_refused(body: Any) -> None:
+def test_any_json_is_accepted_or_refused(body: Any) -> None:
     try:
         form = read_playback(post(json.dumps(body).encode()))
     except BadRequest as refused:
@@ -166,7 +166,7 @@ def test_whatever_json_comes_is_carried_out_or_refused(body: Any) -> None:
 
 
 @given(st.binary(max_size=40))
-def test_whatever_bytes_come_are_carried_out_or_refused(body: bytes) -> None:
+def test_any_bytes_are_accepted_or_refused(body: bytes) -> None:
     try:
         read_playback(post(body))
     except BadRequest as refused:
@@ -174,7 +174,7 @@ def test_whatever_bytes_come_are_carried_out_or_refused(body: bytes) -> None:
 
 
 class TestABody:
-    def test_that_still_arrives_is_what_the_server_left_in_the_scope(self) -> None:
+    def test_that_still_arrives_is_taken_from_the_scope(self) -> None:
         request = post(b"")
         assert streaming_body(request) == b""
 
@@ -195,7 +195,7 @@ class TestABody:
     ],
     ids=["a GET that says what it saw last", "a GET", "a POST"],
 )
-def test_knows_an_event_source_that_comes_back(request_: HttpRequest, returns: bool) -> None:
+def test_recognizes_a_reconnecting_event_source(request_: HttpRequest, returns: bool) -> None:
     assert is_reconnect(request_) is returns
 
 
@@ -219,7 +219,7 @@ class TestTheRawPath:
             ("/proxy", "/proxy", "", ""),
         ],
     )
-    def test_is_what_came(self, raw: str, path: str, rest: str, expected: str) -> None:
+    def test_is_kept_unchanged(self, raw: str, path: str, rest: str, expected: str) -> None:
         assert raw_path_after(self.request(raw, path), rest) == expected
 
     def test_with_a_quoted_slash_before_it_is_refused(self) -> None:
@@ -227,7 +227,7 @@ class TestTheRawPath:
             raw_path_after(self.request("/proxy%2Fx/a/b", "/proxy/x/a/b"), "a/b")
 
     @pytest.mark.parametrize(("path", "rest"), [("/proxy/x/a/b", "a/b"), ("/proxy/x/中 ?#%", "中 ?#%")])
-    def test_is_quoted_anew_for_a_server_that_does_not_tell_it(self, path: str, rest: str) -> None:
+    def test_is_quoted_again_for_a_server_that_does_not_provide_it(self, path: str, rest: str) -> None:
         request = factory.get("/")
         request.path = path
         request.scope.pop("raw_path", None)

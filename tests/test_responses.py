@@ -117,13 +117,13 @@ class TestAnEventStream:
         assert response["X-Accel-Buffering"] == "no"
         assert "Connection" not in response
 
-    async def test_sends_what_its_source_gives_and_ends_with_it(self) -> None:
+    async def test_sends_the_data_of_its_source_and_ends_with_it(self) -> None:
         source = Source(["a", "b", "c"])
 
         assert await all_of(stream_from(source)) == b"data: a\n\ndata: b\n\ndata: c\n\n"
         assert source.closed.is_set()
 
-    async def test_sends_the_head_before_its_source_says_anything(self) -> None:
+    async def test_sends_the_head_before_its_source_has_data(self) -> None:
         source = Source([forever()])
 
         async with aclosing(aiter(stream_from(source))) as chunks:
@@ -135,7 +135,7 @@ class TestAnEventStream:
         async with aclosing(await begun(stream_from(source))) as chunks:
             assert await anext(chunks) == b"data: a\n\n"
 
-    async def test_reads_nothing_while_nobody_takes_what_was_sent(self) -> None:
+    async def test_does_not_read_its_source_while_a_send_waits(self) -> None:
         source = Source(endless())
 
         async with aclosing(await begun(stream_from(source))) as chunks:
@@ -146,7 +146,7 @@ class TestAnEventStream:
 
         assert source.closed.is_set()
 
-    async def test_gives_the_loop_a_turn_though_neither_source_nor_server_ever_waits(self) -> None:
+    async def test_yields_to_the_event_loop_even_if_source_and_server_never_wait(self) -> None:
         source = Source(endless())
 
         async with counted_turns() as turns, aclosing(aiter(stream_from(source))) as chunks:
@@ -156,7 +156,7 @@ class TestAnEventStream:
 
             assert turns() >= 10
 
-    async def test_gives_the_loop_a_turn_between_the_slices_of_a_long_text(self) -> None:
+    async def test_yields_to_the_event_loop_between_slices_of_a_long_text(self) -> None:
         moderation = AnswerModeration(RuleSet([Rule(1, "darn")]))
         relay = Relay(TextChunks(), moderation, Plain())
 
@@ -165,7 +165,7 @@ class TestAnEventStream:
 
             assert turns() >= 20
 
-    async def test_never_keeps_the_loop_for_long_though_a_megabyte_comes_at_once(self) -> None:
+    async def test_never_blocks_the_event_loop_for_long_with_a_megabyte_at_once(self) -> None:
         moderation = AnswerModeration(RuleSet([Rule(number, f"word{number}") for number in range(1000)]))
         relay = Relay(TextChunks(), moderation, Plain())
         longest, before = 0.0, time.process_time()
@@ -182,7 +182,7 @@ class TestAnEventStream:
 
         assert longest < 0.15  # of processor time: the machine may have other things to do
 
-    async def test_says_nothing_while_all_is_held(self) -> None:
+    async def test_sends_nothing_while_all_text_is_held(self) -> None:
         relay = Relay(TextChunks(), AnswerModeration(RuleSet([Rule(1, "abc")])), Plain())
 
         chunks = [chunk async for chunk in stream_from(Source(["a", "b", "d"]), relay=relay)]
@@ -207,7 +207,7 @@ async def counted_turns() -> AsyncGenerator[Callable[[], int]]:
 
 
 class TestAHeartbeat:
-    async def test_goes_out_after_each_silent_while(self) -> None:
+    async def test_is_sent_after_each_silent_period(self) -> None:
         go_on = asyncio.Event()
         stream = await begun(stream_from(Source(["a", go_on, "b"]), heartbeat=0.02))
 
@@ -218,7 +218,7 @@ class TestAHeartbeat:
         assert chunks == [b"data: a\n\n", *[b": keep-alive\n"] * 3]
         assert b"".join(rest).replace(b": keep-alive\n", b"") == b"data: b\n\n"
 
-    async def test_is_no_message_and_no_blank_line(self) -> None:
+    async def test_is_a_comment_line(self) -> None:
         stream = await begun(stream_from(Source([forever()]), heartbeat=0.01))
 
         beat = await anext(stream)
@@ -230,7 +230,7 @@ class TestAHeartbeat:
     async def test_is_15_seconds_by_default(self) -> None:
         assert responses.HEARTBEAT == 15
 
-    async def test_is_put_off_by_what_is_sent_without_a_timer_for_each(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_is_postponed_by_data_without_a_timer_for_each_event(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loop, timers = asyncio.get_running_loop(), []
         call_at = loop.call_at
         monkeypatch.setattr(loop, "call_at", lambda *args, **more: (timers.append(args), call_at(*args, **more))[1])
@@ -239,7 +239,7 @@ class TestAHeartbeat:
 
         assert len(timers) == 1
 
-    async def test_does_not_lose_what_comes_with_it(self) -> None:
+    async def test_loses_no_data_that_arrives_at_the_same_time(self) -> None:
         ticks = [asyncio.Event() for _ in range(50)]
         source = Source(item for number, tick in enumerate(ticks) for item in (tick, str(number)))
         loop = asyncio.get_running_loop()
@@ -252,7 +252,7 @@ class TestAHeartbeat:
 
 
 class TestAStreamThatIsStopped:
-    async def test_sends_what_is_ready_and_then_says_why(self) -> None:
+    async def test_sends_ready_data_and_then_the_reason(self) -> None:
         source = Source(["a", forever()])
         response = stream_from(source)
         stream = await begun(response)
@@ -266,7 +266,7 @@ class TestAStreamThatIsStopped:
         assert source.closed.is_set()
         assert not response.is_open
 
-    async def test_while_it_waits_does_not_wait_any_longer(self) -> None:
+    async def test_stops_waiting_at_once(self) -> None:
         response = stream_from(Source([forever()]))
         reading = asyncio.create_task(all_of(response))
         await until(lambda: response.is_open)
@@ -275,7 +275,7 @@ class TestAStreamThatIsStopped:
 
         assert await asyncio.wait_for(reading, 5) == b"event: done\ndata: drained\n\n"
 
-    async def test_before_it_began_says_just_that(self) -> None:
+    async def test_before_it_began_sends_only_the_reason(self) -> None:
         source = Source(["a"])
         response = stream_from(source)
 
@@ -315,13 +315,13 @@ class TestAnException:
         assert source.closed.is_set()
         assert f"GET /somewhere ended (error: {said[10:]})" in said_in_log()
 
-    async def test_that_nobody_expected_is_logged_with_its_trace(self, said_in_log: Callable[[], str]) -> None:
+    async def test_that_is_unexpected_is_logged_with_its_traceback(self, said_in_log: Callable[[], str]) -> None:
         await all_of(stream_from(Source([ValueError("a secret")])))
 
         assert "GET /somewhere failed" in said_in_log()
         assert "ValueError: a secret" in said_in_log()
 
-    async def test_of_the_moderation_ends_the_stream_with_an_error_and_shows_nothing_more(
+    async def test_in_moderation_ends_the_stream_with_an_error_and_sends_no_more_text(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         moderation = AnswerModeration(RuleSet([Rule(1, "darn")]))
@@ -332,7 +332,7 @@ class TestAnException:
 
         assert got == b"event: done\ndata: error 500 the server failed; see its log\n\n"
 
-    async def test_of_a_source_that_is_closed_is_logged_and_goes_no_further(
+    async def test_in_closing_a_source_is_logged_and_not_raised(
         self, said_in_log: Callable[[], str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         source = Source(["a"])
@@ -345,14 +345,14 @@ class TestAnException:
         assert not response.is_open
 
 
-async def test_the_end_of_a_stream_is_logged_with_what_it_was(said_in_log: Callable[[], str]) -> None:
+async def test_the_end_of_a_stream_is_logged_with_its_figures(said_in_log: Callable[[], str]) -> None:
     await all_of(stream_from(Source(["a", "b"])))
 
     assert "GET /somewhere ended (done) after 0.0 s, 2 messages, 18 bytes" in said_in_log()
 
 
-class TestAClientThatLeaves:
-    async def test_closes_everything_behind_it(self, said_in_log: Callable[[], str]) -> None:
+class TestAClientThatDisconnects:
+    async def test_closes_the_source_and_the_upstream(self, said_in_log: Callable[[], str]) -> None:
         source = Source(["a", forever()])
         response = stream_from(source)
 
@@ -363,7 +363,7 @@ class TestAClientThatLeaves:
         assert not response.is_open
         assert "ended (left)" in said_in_log()
 
-    async def test_before_the_first_byte_closes_the_connection_behind(self) -> None:
+    async def test_before_the_first_byte_closes_the_upstream(self) -> None:
         source = Source(["a"])
 
         stream_from(source).close()
@@ -371,7 +371,7 @@ class TestAClientThatLeaves:
         await asyncio.wait_for(source.closed.wait(), 5)
         assert source.given == 0
 
-    async def test_of_whom_django_tells_twice_is_no_trouble(self) -> None:
+    async def test_can_be_reported_by_django_twice(self) -> None:
         source = Source(["a"])
         response = stream_from(source)
         await all_of(response)
@@ -383,7 +383,7 @@ class TestAClientThatLeaves:
 
     @pytest.mark.parametrize("turns", range(12))
     @pytest.mark.parametrize("times", [1, 2])
-    async def test_at_any_moment_and_is_cancelled_once_or_twice_closes_everything(
+    async def test_at_any_time_with_one_or_two_cancellations_closes_everything(
         self, turns: int, times: int, said_in_log: Callable[[], str]
     ) -> None:
         source = Source(["a", "b", forever()])
@@ -406,7 +406,7 @@ class TestAClientThatLeaves:
         await asyncio.wait_for(source.closed.wait(), 5)
         assert not response.is_open
 
-    async def test_at_the_moment_of_a_heartbeat_has_left(self) -> None:
+    async def test_during_a_heartbeat_is_noticed(self) -> None:
         """Both cancel the same wait: the one of the heartbeat is taken back, the other goes on."""
         source = Source([forever()])
         response = stream_from(source, heartbeat=1000)
@@ -479,7 +479,7 @@ def serve(settings: Any) -> Callable[..., Awaitable[None]]:
 
 
 class TestSentThroughDjango:
-    async def test_a_stream_arrives_whole(self, serve: Callable[..., Awaitable[None]]) -> None:
+    async def test_a_stream_arrives_completely(self, serve: Callable[..., Awaitable[None]]) -> None:
         async def view(request: HttpRequest) -> HttpResponseBase:
             return stream_from(Source(["a", "b"]))
 
@@ -490,7 +490,7 @@ class TestSentThroughDjango:
         assert server.sent[-1].get("more_body", False) is False
 
     @pytest.mark.parametrize("items", [["a", "b"], endless()], ids=["idle", "endless"])
-    async def test_a_reader_that_leaves_while_a_send_waits_closes_the_source(
+    async def test_a_client_that_disconnects_while_a_send_waits_closes_the_source(
         self, serve: Callable[..., Awaitable[None]], items: Iterable[Any]
     ) -> None:
         source = Source(items)
@@ -507,7 +507,7 @@ class TestSentThroughDjango:
             await task
             await source.closed.wait()
 
-    async def test_a_reader_that_leaves_an_idle_stream_closes_the_source(
+    async def test_a_client_that_disconnects_from_an_idle_stream_closes_the_source(
         self, serve: Callable[..., Awaitable[None]]
     ) -> None:
         source = Source(["a", forever()])
@@ -536,7 +536,7 @@ class TestSentThroughDjango:
         async with asyncio.timeout(5):
             await source.closed.wait()
 
-    async def test_a_reader_that_leaves_before_the_head_is_sent_closes_the_connection_behind(
+    async def test_a_client_that_disconnects_before_the_head_is_sent_closes_the_upstream(
         self, serve: Callable[..., Awaitable[None]]
     ) -> None:
         source = Source(["a"])
@@ -554,7 +554,7 @@ class TestSentThroughDjango:
             await source.closed.wait()
         assert source.given == 0
 
-    async def test_a_relay_has_each_header_as_often_as_it_came(self, serve: Callable[..., Awaitable[None]]) -> None:
+    async def test_a_relay_keeps_repeated_headers(self, serve: Callable[..., Awaitable[None]]) -> None:
         async def view(request: HttpRequest) -> HttpResponseBase:
             return relay_of(["a", "b"], [("X-Two", "1"), ("x-two", "2"), ("Content-Type", "text/x"), *IN_LATIN_1])
 
@@ -591,22 +591,22 @@ def relay_of(chunks: Iterable[Any], headers: Iterable[tuple[str, str]] = (), kin
 
 
 class TestARelay:
-    async def test_passes_status_reason_and_bytes_on(self) -> None:
+    async def test_passes_on_status_reason_and_bytes(self) -> None:
         response = relay_of(["a", "é"])
 
         assert (response.status_code, response.reason_phrase) == (206, "Partial")
         assert await all_of(response) == "aé".encode()
 
-    async def test_guesses_no_content_type(self) -> None:
+    async def test_does_not_guess_a_content_type(self) -> None:
         assert "Content-Type" not in relay_of([])
 
-    async def test_is_shut_in_a_sandbox_beside_what_the_upstream_says(self) -> None:
+    async def test_is_sandboxed_in_addition_to_the_upstreams_policy(self) -> None:
         response = relay_of([], [("Content-Security-Policy", "default-src 'self'")])
 
         said = [value for key, value in response.items() if key.lower() == "content-security-policy"]
         assert said == ["default-src 'self'", "sandbox"]
 
-    async def test_strips_what_speaks_of_the_connection_and_the_upstreams_cookies(self) -> None:
+    async def test_removes_connection_headers_and_the_upstreams_cookies(self) -> None:
         response = relay_of(
             [],
             [
@@ -621,7 +621,7 @@ class TestARelay:
 
         assert {key for key, _ in response.items()} == {"ETag", *(key for key, _ in SHUT_IN)}
 
-    async def test_breaks_when_the_upstream_does(self, said_in_log: Callable[[], str]) -> None:
+    async def test_breaks_the_connection_when_the_upstream_does(self, said_in_log: Callable[[], str]) -> None:
         response = relay_of(["a", upstreams.Broken("x", "broke off")])
 
         with pytest.raises(upstreams.Broken):
@@ -630,7 +630,7 @@ class TestARelay:
         assert "GET /proxy ended (error: the upstream 'x' broke off)" in said_in_log()
         assert response.source.closed.is_set()  # type: ignore[attr-defined]
 
-    async def test_closes_the_upstream_when_its_reader_leaves(self, said_in_log: Callable[[], str]) -> None:
+    async def test_closes_the_upstream_when_the_client_disconnects(self, said_in_log: Callable[[], str]) -> None:
         response = relay_of(["a", "b"])
 
         async with aclosing(await begun(response)) as stream:
@@ -640,7 +640,7 @@ class TestARelay:
         assert "GET /proxy ended (left)" in said_in_log()
 
     @pytest.mark.parametrize("kind", ["text/event-stream", "application/zip"])
-    async def test_that_is_stopped_breaks_so_that_nobody_takes_it_for_whole(
+    async def test_that_is_stopped_breaks_the_connection(
         self, kind: str, said_in_log: Callable[[], str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(responses, "BODY_GRACE", 0.01)
@@ -656,7 +656,7 @@ class TestARelay:
         assert not response.is_open
         assert "GET /proxy ended (drained)" in said_in_log()
 
-    async def test_that_is_stopped_may_end_by_itself_first(self) -> None:
+    async def test_that_is_stopped_can_end_by_itself_first(self) -> None:
         response = relay_of(["a", "b"], kind="application/zip")
         stream = await begun(response)
 
@@ -664,7 +664,7 @@ class TestARelay:
 
         assert [chunk async for chunk in stream] == [b"a", b"b"]
 
-    async def test_that_is_stopped_before_it_began_breaks(self) -> None:
+    async def test_that_is_stopped_before_it_began_breaks_the_connection(self) -> None:
         response = relay_of(["a"], kind="text/event-stream")
         response.stop("drained")
         await asyncio.sleep(0.001)

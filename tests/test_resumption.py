@@ -140,7 +140,7 @@ def ask(site: Site, method: str, address: str, **options: Any) -> httpx.Response
 
 
 class TestAnAnswer:
-    def test_says_where_it_can_be_read_on(self, public: Site, answers: Answers) -> None:
+    def test_has_the_address_at_which_it_can_be_resumed(self, public: Site, answers: Answers) -> None:
         with closing(Reading(public, "POST", "/transfer", json={"prompt": "hi"})) as reading:
             answers.say("a")
             reading.until("a")
@@ -150,22 +150,22 @@ class TestAnAnswer:
             assert len(stream) == 32
 
     @pytest.mark.parametrize("address", ["/stream?interval=0&step=100", "/stream?interval=0&step=100&format=openai"])
-    def test_of_this_site_s_own_documents_is_kept_too(self, public: Site, address: str) -> None:
+    def test_of_a_built_in_document_can_be_resumed_too(self, public: Site, address: str) -> None:
         first = ask(public, "GET", address)
         again = ask(public, "GET", f"{first.headers['Content-Location']}?after=-1")
 
         assert again.content == first.content
         assert again.headers["Content-Type"] == first.headers["Content-Type"]
 
-    def test_to_head_begins_no_stream(self, public: Site) -> None:
+    def test_to_a_head_request_begins_no_stream(self, public: Site) -> None:
         answer = ask(public, "HEAD", "/stream?interval=60")
 
         assert answer.status_code == 200
         assert "Content-Location" not in answer.headers
 
 
-class TestComingBack:
-    def test_after_a_cut_gives_what_came_meanwhile_and_then_what_comes(self, public: Site, answers: Answers) -> None:
+class TestReconnecting:
+    def test_after_a_cut_gives_missed_and_then_new_events(self, public: Site, answers: Answers) -> None:
         reading = Reading(public, "POST", "/transfer", json={"prompt": "hi"})
         answers.say("a")
         reading.until("a").leave()
@@ -177,7 +177,7 @@ class TestComingBack:
 
         assert (back.whole().text, back.reason, answers.asked) == ("bcd", "stop", 1)
 
-    def test_without_an_id_gives_all_of_it_in_few_messages(self, public: Site, answers: Answers) -> None:
+    def test_without_an_id_gives_everything_in_few_messages(self, public: Site, answers: Answers) -> None:
         reading = Reading(public, "POST", "/transfer", json={"prompt": "hi"})
         answers.say(*"abcdefgh")
         reading.until("h").leave()
@@ -188,7 +188,7 @@ class TestComingBack:
         assert back.whole().text == "abcdefgh"
         assert [message.event for message in back.messages] == ["connect", "message", "done"]
 
-    def test_after_a_number(self, public: Site, answers: Answers) -> None:
+    def test_after_an_event_number_gives_later_events(self, public: Site, answers: Answers) -> None:
         reading = Reading(public, "POST", "/transfer", json={"prompt": "hi"})
         answers.say(*"abc")
         answers.finish()
@@ -197,7 +197,7 @@ class TestComingBack:
         assert Reading(public, "GET", f"{reading.address}?after=1").whole().text == "bc"
         assert ask(public, "GET", f"{reading.address}?after=4").status_code == 204
 
-    def test_of_several_at_once(self, public: Site, answers: Answers) -> None:
+    def test_works_for_several_clients_at_once(self, public: Site, answers: Answers) -> None:
         reading = Reading(public, "POST", "/transfer", json={"prompt": "hi"})
         answers.say("a")
         reading.until("a")
@@ -209,7 +209,7 @@ class TestComingBack:
         assert answers.asked == 1
 
     @pytest.mark.parametrize("after", ["x", "", "-2", "1.5", "9" * 19, "١"])
-    def test_after_what_is_no_number_is_refused(self, public: Site, answers: Answers, after: str) -> None:
+    def test_with_an_invalid_event_number_is_refused(self, public: Site, answers: Answers, after: str) -> None:
         reading = Reading(public, "GET", "/stream?interval=0&step=10000").whole()
 
         assert ask(public, "GET", f"{reading.address}?after={after}").status_code == 400
@@ -221,14 +221,14 @@ class TestComingBack:
             assert ask(public, "GET", reading.address, headers={"Last-Event-ID": other}).status_code == 400
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
-    def test_to_what_is_not_there_is_a_404(self, public: Site, method: str) -> None:
+    def test_to_an_unknown_stream_is_a_404(self, public: Site, method: str) -> None:
         answer = ask(public, method, f"/streams/{'0' * 32}")
 
         assert answer.status_code == 404
         if method != "HEAD":
             assert answer.json()["detail"] == "there is no such stream, or it has expired"
 
-    def test_to_what_is_not_kept_from_its_beginning_is_a_410(self, make_site: Callable[..., Site]) -> None:
+    def test_to_a_stream_without_its_beginning_is_a_410(self, make_site: Callable[..., Site]) -> None:
         site = make_site(STREAMING_JOURNAL_BYTES="3000")
         reading = Reading(site, "GET", "/stream?interval=0&step=20").whole()
 
@@ -238,7 +238,9 @@ class TestComingBack:
         assert (answer.status_code, answer.headers["Content-Type"]) == (410, "application/problem+json")
         assert end.messages == reading.messages[-4:]
 
-    def test_of_an_event_source_reads_on_and_does_not_ask_again(self, public: Site, answers: Answers) -> None:
+    def test_with_an_event_source_resumes_without_a_second_upstream_request(
+        self, public: Site, answers: Answers
+    ) -> None:
         reading = Reading(public, "GET", "/transfer")
         answers.say("a")
         reading.until("a").leave()
@@ -253,7 +255,7 @@ class TestComingBack:
 
 
 class TestTheState:
-    def test_is_told_by_head(self, public: Site, answers: Answers) -> None:
+    def test_is_in_the_response_to_head(self, public: Site, answers: Answers) -> None:
         reading = Reading(public, "POST", "/transfer", json={"prompt": "hi"})
         answers.say("a")
         reading.until("a")
@@ -269,7 +271,7 @@ class TestTheState:
 
 
 class TestStopping:
-    def test_tells_every_client_and_closes_the_upstream(self, public: Site, answers: Answers) -> None:
+    def test_sends_every_client_the_reason_and_closes_the_upstream(self, public: Site, answers: Answers) -> None:
         reading = Reading(public, "POST", "/transfer", json={"prompt": "hi"})
         answers.say("a")
         reading.until("a")
@@ -284,8 +286,10 @@ class TestStopping:
         assert ask(public, "DELETE", reading.address).status_code == 202
 
 
-class TestLeaving:
-    def test_is_not_stopping_for_a_while(self, make_site: Callable[..., Site], answers: Answers) -> None:
+class TestDisconnecting:
+    def test_does_not_stop_the_stream_during_the_grace_period(
+        self, make_site: Callable[..., Site], answers: Answers
+    ) -> None:
         site = make_site(STREAMING_ACCESS="public", UPSTREAM_URL=answers.upstream.url, STREAMING_GRACE="0.5")
         reading = Reading(site, "POST", "/transfer", json={"prompt": "hi"})
         answers.say("a")
@@ -296,7 +300,7 @@ class TestLeaving:
         back = Reading(site, "GET", reading.address).whole()
         assert (back.text, back.reason) == ("a", "abandoned")
 
-    def test_before_the_head_has_come_asks_the_upstream_once(self, public: Site, answers: Answers) -> None:
+    def test_before_the_head_arrives_makes_no_second_upstream_request(self, public: Site, answers: Answers) -> None:
         """The client sends the same again, with its key, and gets the answer to its first request."""
         go_on = threading.Event()
         answer = answers._answer
@@ -327,7 +331,7 @@ class TestLeaving:
 
 
 class TestAnIdempotencyKey:
-    def test_leads_a_second_request_to_the_stream_of_the_first(self, public: Site, answers: Answers) -> None:
+    def test_joins_a_second_request_to_the_first_stream(self, public: Site, answers: Answers) -> None:
         options: dict[str, Any] = {"json": {"prompt": "hi"}, "headers": {"Idempotency-Key": "k1"}}
         first = Reading(public, "POST", "/transfer", **options)
         answers.say("a")
@@ -351,7 +355,7 @@ class TestAnIdempotencyKey:
         first.whole()
         assert answers.asked == 1
 
-    def test_is_free_again_when_the_request_was_refused(self, public: Site, answers: Answers) -> None:
+    def test_is_released_when_the_request_is_refused(self, public: Site, answers: Answers) -> None:
         options: dict[str, Any] = {"json": {"prompt": "hi"}, "headers": {"Idempotency-Key": "k3"}}
 
         async def refuse(connection: Connection) -> None:
@@ -367,7 +371,7 @@ class TestAnIdempotencyKey:
         assert (reading.whole().text, answers.asked) == ("a", 2)
 
     @pytest.mark.parametrize("key", ["a" * 256, "a\x7f", "\xe9"])
-    def test_that_is_none_is_refused(self, public: Site, answers: Answers, key: str) -> None:
+    def test_that_is_invalid_is_refused(self, public: Site, answers: Answers, key: str) -> None:
         headers = {"Idempotency-Key": key.encode("latin-1")}
 
         assert ask(public, "POST", "/transfer", json={"prompt": "hi"}, headers=headers).status_code == 400
@@ -404,7 +408,7 @@ class TestTheOpenAIAPI:
 
         assert answers.upstream.left.wait(5)
 
-    def test_with_a_key_a_request_that_is_sent_again_joins(self, public: Site, answers: Answers) -> None:
+    def test_with_a_key_a_retried_request_joins_the_stream(self, public: Site, answers: Answers) -> None:
         options: dict[str, Any] = {"json": self.BODY, "headers": {"Idempotency-Key": "v1"}}
         first = Reading(public, "POST", "/v1/chat/completions", **options)
         answers.say("a")
@@ -421,7 +425,7 @@ class TestTheOpenAIAPI:
         assert (second.messages[-1].data, answers.asked) == ("[DONE]", 1)
         assert Reading(public, "GET", second.address).whole().messages == second.messages
 
-    def test_says_a_conflict_as_its_clients_know_it(self, public: Site, answers: Answers) -> None:
+    def test_reports_a_conflict_in_openais_format(self, public: Site, answers: Answers) -> None:
         first = Reading(public, "POST", "/v1/chat/completions", json=self.BODY, headers={"Idempotency-Key": "v2"})
         answer = ask(
             public, "POST", "/v1/chat/completions", json={**self.BODY, "n": 1}, headers={"Idempotency-Key": "v2"}
@@ -432,8 +436,10 @@ class TestTheOpenAIAPI:
         first.leave()
 
 
-class TestWhoMayComeBack:
-    def test_is_who_was_logged_in_and_nobody_else(self, make_site: Callable[..., Site], answers: Answers) -> None:
+class TestPermissionToReconnect:
+    def test_is_limited_to_the_user_who_started_the_stream(
+        self, make_site: Callable[..., Site], answers: Answers
+    ) -> None:
         site = make_site(UPSTREAM_URL=answers.upstream.url, STREAMING_ACCESS="login")
         browser = httpx.Client(base_url=site.url, timeout=20)
         browser.get("/admin/login/")
@@ -451,7 +457,7 @@ class TestWhoMayComeBack:
         assert reading.whole().reason == "stopped"
         browser.close()
 
-    def test_of_a_stream_that_nobody_owns_is_who_knows_its_id(self, make_site: Callable[..., Site]) -> None:
+    def test_to_an_anonymous_stream_needs_its_id_only(self, make_site: Callable[..., Site]) -> None:
         site = make_site()
         reading = Reading(site, "GET", "/stream?interval=0&step=10000").whole()
 
@@ -462,7 +468,9 @@ class TestWhoMayComeBack:
         assert not [line for line in ours if reading.address in line]
 
 
-def test_sigterm_tells_the_clients_and_ends_what_nobody_reads(make_site: Callable[..., Site], answers: Answers) -> None:
+def test_sigterm_sends_clients_a_final_message_and_ends_streams_without_clients(
+    make_site: Callable[..., Site], answers: Answers
+) -> None:
     site = make_site(STREAMING_ACCESS="public", UPSTREAM_URL=answers.upstream.url)
     reading = Reading(site, "POST", "/transfer", json={"prompt": "hi"})
     answers.say("a")

@@ -25,45 +25,45 @@ def refused(reading: ParsedFile) -> list[tuple[int, str]]:
 
 
 class TestAWordList:
-    def test_has_one_word_a_line_and_comments(self) -> None:
+    def test_has_one_word_on_each_line_and_comments(self) -> None:
         reading = read("# 脏话\ndarn\n\n  坏话  \r\n# more\nC# and F#\n".encode())
 
         assert [(line, row.pattern) for line, row in reading.rows] == [(2, "darn"), (4, "坏话"), (6, "C# and F#")]
         assert reading.file_format == "words"
 
-    def test_may_have_several_on_a_line(self) -> None:
+    def test_can_have_several_words_on_a_line(self) -> None:
         assert patterns(read("a,b、c；d|e，f\ng h".encode())) == ["a", "b", "c", "d", "e", "f", "g h"]
 
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk", "gb18030", "utf-16"])
-    def test_is_read_in_the_encoding_it_has(self, encoding: str) -> None:
+    def test_is_read_in_its_encoding(self, encoding: str) -> None:
         reading = read("# 一些词\n坏话、垃圾广告\ndarn".encode(encoding))
 
         assert patterns(reading) == ["坏话", "垃圾广告", "darn"]
         assert reading.refused == []
 
-    def test_takes_what_it_does_not_say_from_whoever_imports_it(self) -> None:
+    def test_takes_other_fields_from_the_defaults(self) -> None:
         reading = read(b"darn", {"action": "block", "category": "x"})
 
         assert reading.rows == [(1, Row("darn", action="block", category="x"))]
 
-    def test_has_each_word_once(self) -> None:
+    def test_refuses_a_repeated_word(self) -> None:
         reading = read(b"a\nb\na\n")
 
         assert patterns(reading) == ["a", "b"]
         assert refused(reading) == [(3, "The same rule is on line 1.")]
 
-    def test_is_empty_without_a_word(self) -> None:
+    def test_can_be_empty(self) -> None:
         assert read(b"").rows == read(b"# nothing\n\n").rows == []
 
-    def test_may_begin_like_json(self) -> None:
+    def test_can_begin_like_json(self) -> None:
         assert patterns(read(b"[spam]\nok")) == ["[spam]", "ok"]
 
 
 class TestCsv:
-    def test_needs_no_column_but_the_pattern(self) -> None:
+    def test_needs_only_the_column_pattern(self) -> None:
         assert read(b"pattern\ndarn\nheck\n").rows == [(2, Row("darn")), (3, Row("heck"))]
 
-    def test_says_everything_that_a_rule_can_be(self) -> None:
+    def test_has_a_column_for_every_field(self) -> None:
         head = ",".join(COLUMNS).replace("match_check", "check")
         row = (
             r'"a, (b+)",regex,replace,[x],yes,c,-3,exact,1,luhn,match,one|two,prompts,no,2026-01-31 18:00,'
@@ -77,14 +77,14 @@ class TestCsv:
         times = (datetime(2026, 1, 31, 18, tzinfo=UTC), datetime(2026, 1, 31, 18, tzinfo=UTC))
         assert found == (3, Row(*said, times[0], times[1] + timedelta(hours=10), "n\nm"))
 
-    def test_of_before_there_was_compare_is_still_read(self) -> None:
+    def test_with_the_old_columns_exact_and_squeeze_is_still_read(self) -> None:
         reading = read(b"pattern,exact,squeeze\na,true,\nb,,yes\nc,yes,yes\nd,no,0\n")
 
         assert [row.compare for _, row in reading.rows] == ["exact", "loose", "exact", "normal"]
         assert reading.columns == ("pattern", "compare")
 
     @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-    def test_is_known_by_its_first_line_in_any_order_and_case(self, delimiter: str) -> None:
+    def test_is_recognized_by_its_header_in_any_order_and_case(self, delimiter: str) -> None:
         text = f"# exported\n\nAction{delimiter}Pattern\nblock{delimiter}darn\n{delimiter}heck\n"
 
         assert [(row.pattern, row.action) for _, row in read(text.encode()).rows] == [
@@ -115,21 +115,24 @@ class TestCsv:
             ("x" * 5000 + ",literal,mask,,", "The pattern has 5000 characters; the maximum is 4096."),
         ],
     )
-    def test_names_what_is_wrong_and_where_and_reads_the_rest(self, row: str, reason: str) -> None:
+    def test_reports_an_invalid_row_with_its_line_and_reads_the_rest(self, row: str, reason: str) -> None:
         reading = read(f"pattern,kind,action,priority,valid_until\ngood,,,,\n{row}\nfine,,,,\n".encode())
 
         assert refused(reading) == [(3, reason)]
         assert patterns(reading) == ["good", "fine"]
 
-    def test_says_so_if_a_rule_would_never_hold(self) -> None:
+    def test_refuses_a_rule_with_an_empty_period(self) -> None:
         reading = read(b"pattern,valid_from,valid_until\na,2026-02-01,2026-01-01\n")
 
         assert refused(reading) == [(2, "valid_until has to be later than valid_from.")]
 
-    def test_says_which_line_said_something_else_of_the_same(self) -> None:
+    def test_names_the_line_with_other_values_of_the_same_rule(self) -> None:
         reading = read(b"pattern,category\na,one\na,two\na,one\n")
 
-        assert refused(reading) == [(3, "Line 2 has the same pattern with other values."), (4, "The same rule is on line 2.")]
+        assert refused(reading) == [
+            (3, "Line 2 has the same pattern with other values."),
+            (4, "The same rule is on line 2."),
+        ]
 
     @pytest.mark.parametrize(
         ("text", "line", "words"),
@@ -140,7 +143,7 @@ class TestCsv:
             ("pattern\n" + "x" * 1_000_000 + "\n", 2, "field larger than field limit"),
         ],
     )
-    def test_is_refused_as_a_whole_if_its_columns_cannot_be_told(self, text: str, line: int, words: str) -> None:
+    def test_is_refused_as_a_whole_if_its_header_is_invalid(self, text: str, line: int, words: str) -> None:
         with pytest.raises(FileError, match=words.replace("?", r"\?")) as error:
             read(text.encode())
 
@@ -165,7 +168,7 @@ class TestAutoMod:
             ("bad cat", "a bad cat, a bad catalog", ["bad cat"]),
         ],
     )
-    def test_keywords_match_what_they_match_there(self, keyword: str, text: str, found: list[str]) -> None:
+    def test_keywords_match_as_in_discord(self, keyword: str, text: str, found: list[str]) -> None:
         ((_, row),) = read(self.make(keyword_filter=[keyword])).rows
 
         moderator = Moderator(RuleSet([row.as_rule(1)]))
@@ -187,7 +190,7 @@ class TestAutoMod:
         assert [row.note for _, row in reading.rows] == ["Discord AutoMod: Bad words"] * 4
         assert [refusal.text for refusal in reading.refused] == ["x(?=yz)"]
 
-    def test_tells_the_line_of_each_word(self) -> None:
+    def test_gives_the_line_of_each_word(self) -> None:
         data = self.make(keyword_filter=["one", "坏话", "three", 4, "*"])
         lines = data.decode().split("\n")
 
@@ -196,7 +199,7 @@ class TestAutoMod:
         assert [lines[line - 1].strip(' ",') for line, _ in reading.rows] == ["one", "\\u574f\\u8bdd", "three"]
         assert [refusal.reason for refusal in reading.refused] == ["This is not a word."] * 2
 
-    def test_says_which_of_its_rules_have_no_words(self) -> None:
+    def test_refuses_rules_without_words(self) -> None:
         reading = read(
             json.dumps({"name": "Presets", "trigger_type": 4, "trigger_metadata": {"presets": [1]}}).encode()
         )
@@ -211,29 +214,29 @@ class TestAutoMod:
             ("[" * 100_000, "too deep"),
         ],
     )
-    def test_is_refused_if_it_is_something_else(self, text: str, words: str) -> None:
+    def test_is_refused_if_it_is_other_json(self, text: str, words: str) -> None:
         with pytest.raises(FileError, match=words):
             read(text.encode())
 
 
-class TestAFileThatIsNoText:
-    def test_is_told_by_its_first_odd_byte(self) -> None:
+class TestAFileThatIsNotText:
+    def test_is_refused_with_the_line_of_its_first_binary_byte(self) -> None:
         with pytest.raises(FileError, match="This is not a text file") as error:
             read(b"a\nb\n\x89PNG\r\n\x1a\n\x00\x00")
 
         assert error.value.line == 4
 
-    def test_may_be_damaged_utf8(self) -> None:
+    def test_can_be_damaged_utf8(self) -> None:
         with pytest.raises(FileError, match="The byte 0xFF is not UTF-8") as error:
             read("一\n二\n三".encode() + b"\xff" + "四".encode())
 
         assert error.value.line == 3
 
-    def test_may_be_in_no_encoding_that_is_known(self) -> None:
+    def test_can_be_in_an_unknown_encoding(self) -> None:
         with pytest.raises(FileError, match="The byte 0xE9 is not UTF-8, nor GBK"):
             read(b"caf\xe9\n\xff\n")
 
-    def test_may_be_too_large(self) -> None:
+    def test_can_be_too_large(self) -> None:
         with pytest.raises(FileError, match="The file has 51 MB; at most 20 MB can be read"):
             read(b"x" * 50_000_001)
 
@@ -262,7 +265,7 @@ ROWS = st.builds(
 
 @settings(deadline=None)  # the machine may be busy
 @given(st.lists(ROWS.filter(lambda row: not find_problem(row)), max_size=5, unique_by=lambda row: row.key))
-def test_what_is_written_is_read_again_as_it_was(rows: list[Row]) -> None:
+def test_writing_and_reading_gives_the_same_rows(rows: list[Row]) -> None:
     data = "".join(write_csv(rows)).encode("utf-8-sig")
 
     reading = read(data)
@@ -275,7 +278,7 @@ FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''=1", "'tis
 
 
 @pytest.mark.parametrize("text", FORMULAS)
-def test_no_cell_that_is_written_is_a_formula_and_it_is_read_again_as_it_was(text: str) -> None:
+def test_no_written_cell_is_a_formula_and_reading_gives_the_same_text(text: str) -> None:
     rows = [Row(text, replacement=text, category=text, upstreams=(text.strip().replace("|", ""),), note=text)]
     written = "".join(write_csv(rows))
 
@@ -285,5 +288,5 @@ def test_no_cell_that_is_written_is_a_formula_and_it_is_read_again_as_it_was(tex
     assert [row for _, row in read(written.encode()).rows] == rows
 
 
-def test_a_cell_that_others_wrote_keeps_its_apostrophe() -> None:
+def test_an_apostrophe_written_by_others_is_kept() -> None:
     assert patterns(read(b"pattern\n'tis\n'quoted'\n''\n")) == ["'tis", "'quoted'", "''"]

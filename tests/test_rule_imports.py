@@ -36,7 +36,7 @@ def counts(text: str, **defaults: Any) -> dict[str, int]:
     return {name: len(getattr(found, name)) for name in ("added", "changed", "same", "refused")}
 
 
-def test_tells_what_would_be_added_changed_or_is_there_and_what_is_refused() -> None:
+def test_the_comparison_lists_added_changed_unchanged_and_refused_rules() -> None:
     rules.create(pattern="same", category="c")
     rules.create(pattern="other", category="c")
     text = "pattern,category\nnew,c\nsame,c\nother,d\n,c\n"
@@ -50,7 +50,7 @@ def test_tells_what_would_be_added_changed_or_is_there_and_what_is_refused() -> 
     assert rules.count() == 2
 
 
-def test_a_rule_that_is_there_keeps_what_the_file_does_not_say() -> None:
+def test_an_existing_rule_keeps_fields_that_the_file_does_not_have() -> None:
     rules.create(pattern="darn", category="c", whole_word=True)
 
     assert counts("darn") == {"added": 0, "changed": 0, "same": 1, "refused": 0}
@@ -58,7 +58,7 @@ def test_a_rule_that_is_there_keeps_what_the_file_does_not_say() -> None:
     assert counts("darn", action="block") == {"added": 1, "changed": 0, "same": 0, "refused": 0}
 
 
-def test_is_carried_out_once() -> None:
+def test_an_import_is_carried_out_once() -> None:
     kept = bring("one\ntwo", action="block", category="c")
 
     assert {(rule.pattern, rule.action, rule.category) for rule in rules.all()} == {
@@ -70,7 +70,7 @@ def test_is_carried_out_once() -> None:
         carry_out(kept)
 
 
-def test_is_carried_out_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_is_atomic(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = save_preview(b"\n".join(b"word %d" % number for number in range(1200)), "words.txt", "ann", {})
 
     def fail(done: int, total: int) -> None:
@@ -86,7 +86,7 @@ def test_is_carried_out_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> 
     assert kept.state == "preview"
 
 
-def test_tells_how_far_it_is() -> None:
+def test_an_import_reports_its_progress() -> None:
     kept = save_preview(b"\n".join(b"word %d" % number for number in range(1200)), "words.txt", "ann", {})
     told = []
 
@@ -95,7 +95,7 @@ def test_tells_how_far_it_is() -> None:
     assert told == [(500, 1200), (1000, 1200), (1200, 1200)]
 
 
-def test_is_in_the_history_of_each_rule_with_old_and_new_values() -> None:
+def test_an_import_is_in_the_history_of_each_rule_with_old_and_new_values() -> None:
     user = User.objects.create_user("ann")
     old = rules.create(pattern="old", priority=1)
 
@@ -110,8 +110,8 @@ def test_is_in_the_history_of_each_rule_with_old_and_new_values() -> None:
     assert {entry.user_id for entry in LogEntry.objects.all()} == {user.pk}
 
 
-class TestUndone:
-    def test_it_leaves_the_filter_as_it_was(self) -> None:
+class TestUndo:
+    def test_restores_all_rules(self) -> None:
         rules.create(pattern="old", priority=1, valid_until="2030-01-01T00:00Z", upstreams=["a"])
         rules.create(pattern="other")
         before = [*export()]
@@ -127,7 +127,7 @@ class TestUndone:
         with pytest.raises(AlreadyDone):
             undo(done)
 
-    def test_it_leaves_alone_what_was_edited_since(self) -> None:
+    def test_keeps_rules_that_were_edited_since(self) -> None:
         rules.create(pattern="old", priority=1)
         done = bring("pattern,priority\nold,2\nnew,3\nnewer,4\n")
         for pattern in ("old", "new"):
@@ -138,7 +138,7 @@ class TestUndone:
         assert (undone.removed, undone.restored, undone.kept) == (1, 0, 2)
         assert dict(rules.values_list("pattern", "priority")) == {"old": 9, "new": 9}
 
-    def test_it_leaves_alone_what_a_later_import_changed(self) -> None:
+    def test_keeps_rules_that_a_later_import_changed(self) -> None:
         first = bring("pattern,priority\na,1\nb,1\n")
         second = bring("pattern,priority\na,2\n")
 
@@ -151,7 +151,7 @@ class TestUndone:
 class TestExport(TestCase):
     @settings(max_examples=20, deadline=None)
     @given(ROWS.filter(lambda row: not find_problem(row)))
-    def test_what_is_exported_is_imported_again_as_it_was(self, row: Row) -> None:
+    def test_importing_an_export_gives_the_same_rules(self, row: Row) -> None:
         rules.all().delete()
         carry_out(save_preview("".join(write_csv([row])).encode("utf-8-sig"), "", "", {}))
 
@@ -162,7 +162,7 @@ class TestExport(TestCase):
         assert [len(found.unchanged), found.changed, found.added, found.refused] == [1, [], [], []]
 
 
-def test_previews_are_forgotten_after_two_days() -> None:
+def test_previews_are_deleted_after_two_days() -> None:
     old = save_preview(b"a", "old.txt", "ann", {})
     RuleImport.objects.filter(pk=old.pk).update(when="2020-01-01T00:00Z")
     done = bring("b")
@@ -189,13 +189,13 @@ class TestTheCommand:
         assert err == f"{file}, line 5: The pattern is empty.\n"
         assert dict(rules.values_list("pattern", "category")) == {"new": "c", "same": "c", "other": "d"}
 
-    def test_can_be_tried_without(self, file: Path, capsys: Any) -> None:
+    def test_has_a_dry_run(self, file: Path, capsys: Any) -> None:
         call_command("import_rules", file, "--dry-run")
 
         assert capsys.readouterr().out == "1 would be added, 1 would be changed, 1 there already, 1 would be refused.\n"
         assert rules.count() == 2
 
-    def test_can_be_taken_back(self, file: Path, capsys: Any) -> None:
+    def test_can_undo_an_import(self, file: Path, capsys: Any) -> None:
         call_command("import_rules", file)
         call_command("import_rules", file, "--undo")
 
@@ -212,7 +212,7 @@ class TestTheCommand:
             (lambda file: file.write_text("pattern,colour"), "words.csv, line 1: Unknown column “colour”"),
         ],
     )
-    def test_says_what_is_wrong_with_a_file(self, file: Path, make: Callable[[Path], Any], words: str) -> None:
+    def test_reports_errors_in_a_file(self, file: Path, make: Callable[[Path], Any], words: str) -> None:
         make(file)
 
         with pytest.raises(CommandError, match=words):
@@ -221,5 +221,5 @@ class TestTheCommand:
         assert rules.count() == 2
 
 
-def test_a_chunk_is_small_enough_for_every_database() -> None:
+def test_a_chunk_is_within_the_parameter_limit_of_every_database() -> None:
     assert rule_imports.CHUNK <= 999  # SQLite's parameters of a statement, once

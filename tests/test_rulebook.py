@@ -51,11 +51,11 @@ async def now(book: Rulebook, upstream: str = "default", direction: Any = "answe
     return shown(await book.current(upstream, direction))
 
 
-async def test_without_rules_everything_goes_through(book: Rulebook) -> None:
+async def test_without_rules_all_text_passes(book: Rulebook) -> None:
     assert await now(book) == "darn, heck and 中文"
 
 
-async def test_every_change_holds_for_the_next_snapshot(book: Rulebook) -> None:
+async def test_every_change_applies_to_the_next_stream(book: Rulebook) -> None:
     darn = await rules.acreate(pattern="darn")
     assert await now(book) == "••••, heck and 中文"
 
@@ -73,7 +73,7 @@ async def test_every_change_holds_for_the_next_snapshot(book: Rulebook) -> None:
     assert await now(book) == "darn, heck and 中文"
 
 
-async def test_another_worker_asks_at_most_once_a_second_and_knows_a_second_later(elsewhere: Any) -> None:
+async def test_another_worker_checks_for_changes_at_most_once_a_second(elsewhere: Any) -> None:
     assert await now(elsewhere) == "darn, heck and 中文"
     await rules.acreate(pattern="darn")
 
@@ -83,7 +83,7 @@ async def test_another_worker_asks_at_most_once_a_second_and_knows_a_second_late
     assert await now(elsewhere) == "••••, heck and 中文"
 
 
-async def test_many_streams_that_begin_at_once_ask_once(elsewhere: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_streams_that_begin_at_once_share_one_query(elsewhere: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     version = rules.version
     monkeypatch.setattr(type(rules), "version", lambda self: asked.append(1) or version())
@@ -93,7 +93,7 @@ async def test_many_streams_that_begin_at_once_ask_once(elsewhere: Any, monkeypa
     assert len(asked) == 1
 
 
-async def test_a_rule_holds_for_its_upstreams_and_its_direction(book: Rulebook) -> None:
+async def test_a_rule_applies_to_its_upstreams_and_direction(book: Rulebook) -> None:
     await rules.acreate(pattern="darn", upstreams=["one", "two"])
     await rules.acreate(pattern="heck", applies_to="prompts")
     await rules.acreate(pattern="中文", applies_to="answers", upstreams=["two"])
@@ -112,7 +112,7 @@ async def test_a_rule_holds_for_its_upstreams_and_its_direction(book: Rulebook) 
     }
 
 
-async def test_the_same_rules_are_compiled_once_whatever_they_are_for(book: Rulebook) -> None:
+async def test_the_same_rules_are_compiled_once_for_all_upstreams_and_directions(book: Rulebook) -> None:
     await rules.acreate(pattern="darn")
     await rules.acreate(pattern="heck", upstreams=["special"])
 
@@ -124,7 +124,7 @@ async def test_the_same_rules_are_compiled_once_whatever_they_are_for(book: Rule
     assert special is not one
 
 
-async def test_what_is_no_change_to_a_stream_compiles_nothing(book: Rulebook) -> None:
+async def test_a_change_that_does_not_affect_a_stream_compiles_nothing(book: Rulebook) -> None:
     rule = await rules.acreate(pattern="darn")
     one, same = await book.current("a", "answers"), await book.current("a", "answers")
     assert one is same
@@ -138,7 +138,7 @@ async def test_what_is_no_change_to_a_stream_compiles_nothing(book: Rulebook) ->
     assert later.rule_set is one.rule_set
 
 
-async def test_is_compiled_in_a_thread_of_its_own(book: Rulebook, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rules_are_compiled_in_a_separate_thread(book: Rulebook, monkeypatch: pytest.MonkeyPatch) -> None:
     names = []
     monkeypatch.setattr(
         rulebook,
@@ -151,7 +151,7 @@ async def test_is_compiled_in_a_thread_of_its_own(book: Rulebook, monkeypatch: p
     assert [name[:8] for name in names] == ["rulebook"]
 
 
-async def test_a_rule_begins_and_ceases_to_hold_when_it_says(book: Rulebook, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_rule_starts_and_expires_at_its_times(book: Rulebook, monkeypatch: pytest.MonkeyPatch) -> None:
     start = timezone.now()
     await rules.acreate(pattern="darn", valid_from=start + timedelta(seconds=60))
     await rules.acreate(pattern="heck", valid_until=start + timedelta(seconds=90))
@@ -170,7 +170,7 @@ async def test_a_rule_begins_and_ceases_to_hold_when_it_says(book: Rulebook, mon
     ]
 
 
-async def test_a_clock_that_jumps_ahead_and_back_leaves_the_rules_that_hold_now(
+async def test_a_clock_that_jumps_ahead_and_back_gives_the_active_rules(
     book: Rulebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = timezone.now()
@@ -197,7 +197,7 @@ async def test_a_clock_that_jumps_ahead_and_back_leaves_the_rules_that_hold_now(
     ]
 
 
-async def test_a_stream_keeps_the_snapshot_it_began_with(book: Rulebook) -> None:
+async def test_a_stream_keeps_the_rules_it_began_with(book: Rulebook) -> None:
     rule = await rules.acreate(pattern="darn")
     begun_with = await book.current("default", "answers")
 
@@ -207,7 +207,7 @@ async def test_a_stream_keeps_the_snapshot_it_began_with(book: Rulebook) -> None
     assert shown(begun_with, "darn") == "••••"
 
 
-async def test_the_older_of_two_rules_for_a_pattern_counts(book: Rulebook) -> None:
+async def test_of_two_rules_for_a_pattern_the_older_applies(book: Rulebook) -> None:
     older = await rules.acreate(pattern="darn")
     newer = await rules.acreate(pattern="Darn")
     await older.asave()  # its edit does not make it younger
@@ -217,7 +217,7 @@ async def test_the_older_of_two_rules_for_a_pattern_counts(book: Rulebook) -> No
     assert finding.rule.id == older.pk != newer.pk
 
 
-async def test_while_the_rules_cannot_be_compiled_the_last_good_ones_hold(
+async def test_while_the_rules_cannot_be_compiled_the_last_good_ones_are_used(
     book: Rulebook, said_in_log: Callable[[], str]
 ) -> None:
     await rules.acreate(pattern="darn")
@@ -235,7 +235,7 @@ async def test_while_the_rules_cannot_be_compiled_the_last_good_ones_hold(
     assert book.load_error is None
 
 
-async def test_while_the_database_is_away_the_last_good_ones_hold(
+async def test_while_the_database_is_unavailable_the_last_good_rules_are_used(
     elsewhere: Any, monkeypatch: pytest.MonkeyPatch, said_in_log: Callable[[], str]
 ) -> None:
     await rules.acreate(pattern="darn")
@@ -251,16 +251,14 @@ async def test_while_the_database_is_away_the_last_good_ones_hold(
     assert "cannot check whether the rules have changed: gone" in said_in_log()
 
 
-async def test_no_text_goes_out_when_there_never_were_good_ones(book: Rulebook) -> None:
+async def test_no_text_is_sent_if_rules_never_compiled(book: Rulebook) -> None:
     await rules.acreate(pattern="\u200b")
 
     with pytest.raises(RuleError):
         await book.current("default", "answers")
 
 
-async def test_is_asked_of_the_database_in_one_query_while_nothing_changes(
-    elsewhere: Any, django_assert_num_queries: Any
-) -> None:
+async def test_checking_for_changes_takes_one_query(elsewhere: Any, django_assert_num_queries: Any) -> None:
     await now(elsewhere)
     elsewhere.wait(1)
 

@@ -51,7 +51,7 @@ def refused(machine: Path, **env: str) -> str:
 
 
 class TestTheSecretKey:
-    def test_is_made_once_and_only_its_owner_may_read_it(self, machine: Path) -> None:
+    def test_is_generated_once_and_readable_only_by_its_owner(self, machine: Path) -> None:
         (first,), (second,) = read(machine, "SECRET_KEY"), read(machine, "SECRET_KEY")
 
         assert first == second
@@ -59,7 +59,7 @@ class TestTheSecretKey:
         assert stat.S_IMODE((machine / ".secret-key").stat().st_mode) == 0o600
         assert [path.name for path in machine.glob(".secret-key*")] == [".secret-key"]
 
-    def test_is_the_same_for_all_who_start_together(self, machine: Path) -> None:
+    def test_is_the_same_for_processes_that_start_together(self, machine: Path) -> None:
         started = [begin(machine, "SECRET_KEY") for _ in range(8)]
         keys = {process.communicate(timeout=60)[0] for process in started}
 
@@ -67,17 +67,17 @@ class TestTheSecretKey:
         assert keys != {""}
         assert [path.name for path in machine.glob(".secret-key*")] == [".secret-key"]
 
-    def test_is_another_one_on_another_machine(self, machine: Path) -> None:
+    def test_differs_between_machines(self, machine: Path) -> None:
         (first,) = read(machine, "SECRET_KEY")
         (machine / ".secret-key").unlink()
 
         assert read(machine, "SECRET_KEY") != [first]
 
-    def test_may_be_set_and_then_no_file_is_made(self, machine: Path) -> None:
+    def test_can_be_set_and_then_no_file_is_created(self, machine: Path) -> None:
         assert read(machine, "SECRET_KEY", SECRET_KEY="mine") == ["mine"]
         assert not (machine / ".secret-key").exists()
 
-    def test_that_cannot_be_kept_is_asked_for(self, machine: Path) -> None:
+    def test_that_cannot_be_stored_is_requested_with_an_error(self, machine: Path) -> None:
         (machine / ".secret-key").mkdir()
 
         said = refused(machine)
@@ -108,18 +108,18 @@ class TestDefaults:
 
 
 @pytest.mark.parametrize("access", ["login", "public"])
-def test_the_access_may_be_set(machine: Path, access: str) -> None:
+def test_the_access_mode_can_be_set(machine: Path, access: str) -> None:
     assert read(machine, "STREAMING_ACCESS", SECRET_KEY="x", STREAMING_ACCESS=access) == [access]
 
 
 @pytest.mark.parametrize("access", ["everyone", "Login", ""])
-def test_an_access_that_does_not_exist_is_refused(machine: Path, access: str) -> None:
+def test_an_unknown_access_mode_is_refused(machine: Path, access: str) -> None:
     said = refused(machine, SECRET_KEY="x", STREAMING_ACCESS=access)
 
     assert said.endswith(f"STREAMING_ACCESS is {access!r}. It may be 'login' or 'public'.")
 
 
-def test_an_access_that_is_gone_is_refused_with_what_to_do(machine: Path) -> None:
+def test_a_removed_access_mode_is_refused_with_its_replacement(machine: Path) -> None:
     said = refused(machine, SECRET_KEY="x", STREAMING_ACCESS="local")
 
     assert "STREAMING_ACCESS is 'local', which no longer exists" in said
@@ -142,11 +142,13 @@ def test_an_access_that_is_gone_is_refused_with_what_to_do(machine: Path) -> Non
         ({"STREAMING_UPSTREAMS": '{"a": {"URL": "http://x"}}'}, {"a": {"URL": "http://x"}}),
     ],
 )
-def test_one_upstream_may_be_set_the_short_way(machine: Path, env: dict[str, str], upstreams: dict[str, Any]) -> None:
+def test_a_single_upstream_can_be_set_with_separate_variables(
+    machine: Path, env: dict[str, str], upstreams: dict[str, Any]
+) -> None:
     assert read(machine, "STREAMING_UPSTREAMS", SECRET_KEY="x", **env) == [upstreams]
 
 
-def test_the_database_may_be_another(machine: Path) -> None:
+def test_another_database_can_be_set(machine: Path) -> None:
     (databases,) = read(machine, "DATABASES", SECRET_KEY="x", DATABASE_URL="postgres://u:p@h:1/n")
 
     default = databases["default"]

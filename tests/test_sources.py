@@ -28,20 +28,20 @@ class TestTicks:
             ("message", "2"),
         ]
 
-    async def test_say_first_when_to_come_back(self) -> None:
+    async def test_begin_with_the_retry_time(self) -> None:
         assert (await Ticks().read()).startswith(b"retry: 10000\n")
 
     @pytest.mark.parametrize("after", [-1, 0, 41, 10**17])
-    async def test_go_on_after_the_last_that_was_seen(self, after: int) -> None:
+    async def test_continue_after_the_last_event_id(self, after: int) -> None:
         messages = await first(3, after)
 
         assert [message.id for message in messages] == [str(after), str(after + 1), str(after + 2)]
 
-    async def test_tell_the_time(self) -> None:
+    async def test_contain_the_time(self) -> None:
         for message in await first(3):
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", message.data)
 
-    async def test_keep_their_beat_whatever_the_reader_takes(self) -> None:
+    async def test_keep_their_interval_with_a_slow_reader(self) -> None:
         clock = asyncio.get_running_loop().time
         began = clock()
 
@@ -51,7 +51,7 @@ class TestTicks:
 
         assert 0.6 <= clock() - began < 0.6 + 2 * 0.15
 
-    async def test_leave_out_a_beat_that_was_missed(self) -> None:
+    async def test_skip_a_missed_tick(self) -> None:
         ticks = Ticks(interval=0.01)
         await ticks.read()
         await asyncio.sleep(0.2)
@@ -99,7 +99,7 @@ class TestADocument:
         assert at_first < 0.1 <= clock() - began
 
     @pytest.mark.parametrize("source", [Play(Playback(interval=0.3)), Ticks(interval=0.3)], ids=["play", "ticks"])
-    async def test_keeps_its_beat_though_its_waits_are_broken_off(self, source: Play | Ticks) -> None:
+    async def test_keeps_its_interval_when_its_waits_are_interrupted(self, source: Play | Ticks) -> None:
         clock = asyncio.get_running_loop().time
         await source.read()
         began, waits = clock(), 0
@@ -114,7 +114,7 @@ class TestADocument:
         assert waits > 2
         assert clock() - began < 1.5
 
-    def test_is_nothing_but_a_document(self) -> None:
+    def test_has_to_be_a_known_document(self) -> None:
         for name in ("", "../settings", "tour.md", "/etc/hostname"):
             with pytest.raises(KeyError):
                 read_document(name)

@@ -60,7 +60,7 @@ def make_cut(path: Path) -> None:
 
 @pytest.mark.usefixtures("no_collector", "db")
 @pytest.mark.parametrize("damage", [make_garbage, make_locked, make_cut, Path.mkdir])
-def test_a_connection_that_cannot_be_set_up_leaves_no_file_open(tmp_path: Path, damage: Any) -> None:
+def test_a_connection_that_fails_to_initialize_leaves_no_file_open(tmp_path: Path, damage: Any) -> None:
     held = damage(tmp_path / "db.sqlite3")
     before = len(open_files("self"))
     entry = {**connections["default"].settings_dict, "NAME": str(tmp_path / "db.sqlite3")}
@@ -78,7 +78,7 @@ def test_a_connection_that_cannot_be_set_up_leaves_no_file_open(tmp_path: Path, 
         held.close()
 
 
-def test_a_site_whose_database_is_damaged_opens_it_no_more_often_than_it_closes_it(make_site: Any) -> None:
+def test_a_site_with_a_damaged_database_leaves_no_file_open(make_site: Any) -> None:
     site: Site = make_site(STREAMING_ACCESS="public")
     path = site.folder / "db.sqlite3"
     httpx.get(f"{site.url}/transfer?interval=0")

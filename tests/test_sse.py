@@ -53,10 +53,10 @@ def check(vector: dict[str, Any], chunks: list[bytes]) -> None:
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
 class TestEveryVector:
-    def test_as_given(self, vector: dict[str, Any]) -> None:
+    def test_in_the_given_chunks(self, vector: dict[str, Any]) -> None:
         check(vector, as_given(vector))
 
-    def test_joined(self, vector: dict[str, Any]) -> None:
+    def test_as_one_chunk(self, vector: dict[str, Any]) -> None:
         check(vector, [b"".join(as_given(vector))])
 
     def test_byte_by_byte(self, vector: dict[str, Any]) -> None:
@@ -90,7 +90,7 @@ messages = st.builds(
 
 
 @given(st.lists(messages, max_size=5), st.data())
-def test_what_was_encoded_is_parsed_back_in_any_cut(sent: list[Message], data: st.DataObject) -> None:
+def test_parsing_an_encoded_message_gives_it_back_in_every_cut(sent: list[Message], data: st.DataObject) -> None:
     wire = b"".join(map(encode, sent))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
     parser = Parser()
@@ -119,13 +119,13 @@ def test_what_was_encoded_is_parsed_back_in_any_cut(sent: list[Message], data: s
         ({"data": "", "id": "\udfff"}, "surrogates"),
     ],
 )
-def test_a_message_that_would_be_read_differently_cannot_be_made(fields: dict[str, Any], sentence: str) -> None:
+def test_a_message_that_would_be_parsed_differently_cannot_be_created(fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Message(**fields)
 
 
 @given(st.text(), st.text(), st.none() | st.text())
-def test_a_message_is_either_refused_or_survives(data: str, event: str, identity: str | None) -> None:
+def test_a_message_is_either_refused_or_parsed_back(data: str, event: str, identity: str | None) -> None:
     try:
         message = Message(data, event, identity)
     except ValueError:
@@ -143,7 +143,7 @@ def encodable(text: str) -> bool:
 
 
 @pytest.mark.parametrize("line", ["data: ", "id: ", "event: "])
-def test_no_peer_can_make_it_keep_more_than_the_ceiling(line: str) -> None:
+def test_the_buffer_never_exceeds_the_limit(line: str) -> None:
     parser = Parser(max_message_chars=1000)
     parser.feed(line.encode())
 
@@ -153,7 +153,7 @@ def test_no_peer_can_make_it_keep_more_than_the_ceiling(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", [": comment ", "unknown: ", "x"])
-def test_a_line_that_means_nothing_may_be_of_any_length(line: str) -> None:
+def test_an_ignored_line_can_have_any_length(line: str) -> None:
     parser = Parser(max_message_chars=1000)
 
     for piece in [line, *["x" * 100] * 100, "\ndata: a\n", ":\n\n"]:
@@ -162,7 +162,7 @@ def test_a_line_that_means_nothing_may_be_of_any_length(line: str) -> None:
     assert messages == [Message("a", id="")]
 
 
-def test_what_comes_before_an_error_is_given_first() -> None:
+def test_messages_before_an_error_are_returned_first() -> None:
     parser = Parser(max_message_chars=10)
 
     messages = parser.feed(b"data: good\n\ndata: " + b"x" * 20 + b"\n\ndata: late\n\n")
@@ -180,12 +180,12 @@ def test_many_short_lines_count_together() -> None:
         parser.feed(b"data: 0123456789\n" * 100)
 
 
-def test_a_message_of_just_the_ceiling_is_read() -> None:
+def test_a_message_of_exactly_the_limit_is_parsed() -> None:
     assert Parser(max_message_chars=1000).feed(b"data: " + b"x" * 1000 + b"\n\n") == [Message("x" * 1000, id="")]
 
 
-class TestALineOfAnError:
-    def test_is_an_event_where_it_was_asked_for(self) -> None:
+class TestALineWithTheFieldError:
+    def test_is_an_event_if_requested(self) -> None:
         data = b'data: a\n\nerror: {"code": 500}\n\n'
 
         for size in (1, 3, len(data)):
@@ -198,9 +198,9 @@ class TestALineOfAnError:
                 ("error", '{"code": 500}'),
             ]
 
-    def test_means_nothing_else(self) -> None:
+    def test_is_ignored_otherwise(self) -> None:
         assert Parser().feed(b"error: x\n\ndata: a\n\n") == [Message("a", id="")]
 
-    def test_may_not_be_longer_than_a_message(self) -> None:
+    def test_has_the_same_limit_as_a_message(self) -> None:
         with pytest.raises(StreamError):
             Parser(max_message_chars=10, error_lines=True).feed(b"error: " + b"x" * 20)

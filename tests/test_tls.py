@@ -58,7 +58,7 @@ def configure(settings: Any, url: str, **entry: Any) -> None:
 
 
 class TestVerify:
-    async def test_takes_a_certificate_that_the_named_authority_signed(
+    async def test_accepts_a_certificate_of_the_configured_authority(
         self, tls_upstream: ScriptedUpstream, settings: Any, ca: str
     ) -> None:
         configure(settings, tls_upstream.url, VERIFY=ca)
@@ -66,12 +66,12 @@ class TestVerify:
         assert await all_of(await connected()) == EVENT
         assert await all_of(await relayed()) == EVENT
 
-    async def test_false_takes_any(self, tls_upstream: ScriptedUpstream, settings: Any) -> None:
+    async def test_false_accepts_any_certificate(self, tls_upstream: ScriptedUpstream, settings: Any) -> None:
         configure(settings, tls_upstream.url, VERIFY=False)
 
         assert await all_of(await connected()) == EVENT
 
-    async def test_true_takes_what_the_trust_store_knows(
+    async def test_true_accepts_authorities_in_the_trust_store(
         self, tls_upstream: ScriptedUpstream, settings: Any, ca: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", ca)
@@ -80,7 +80,7 @@ class TestVerify:
         assert await all_of(await connected()) == EVENT
 
     @pytest.mark.parametrize("entry", [{}, {"VERIFY": True}, {"VERIFY": certifi.where()}])
-    async def test_refuses_an_authority_that_nobody_named_and_says_so_in_the_log(
+    async def test_refuses_an_unknown_authority_and_logs_it(
         self, tls_upstream: ScriptedUpstream, settings: Any, said_in_log: Callable[[], str], entry: dict[str, Any]
     ) -> None:
         configure(settings, tls_upstream.url, **entry)
@@ -90,7 +90,7 @@ class TestVerify:
 
         assert "unable to get local issuer certificate: set VERIFY to the file of its certificate" in said_in_log()
 
-    async def test_refuses_a_certificate_of_another_name(
+    async def test_refuses_a_certificate_for_another_host(
         self, authority: trustme.CA, settings: Any, ca: str, said_in_log: Callable[[], str]
     ) -> None:
         upstream = ScriptedUpstream(context_of(authority, "other.example"))
@@ -102,9 +102,7 @@ class TestVerify:
         assert "certificate is not valid for '127.0.0.1'" in said_in_log()
         upstream.stop()
 
-    async def test_is_of_no_use_to_an_upstream_that_speaks_no_tls(
-        self, settings: Any, said_in_log: Callable[[], str]
-    ) -> None:
+    async def test_fails_with_an_upstream_without_tls(self, settings: Any, said_in_log: Callable[[], str]) -> None:
         async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(1)
             writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -119,7 +117,7 @@ class TestVerify:
         assert "wrong version number" in said_in_log()
         server.close()
 
-    async def test_clients_of_several_kinds_are_kept_apart(
+    async def test_upstreams_with_different_settings_use_separate_clients(
         self, tls_upstream: ScriptedUpstream, settings: Any, ca: str
     ) -> None:
         url = tls_upstream.url
@@ -130,7 +128,7 @@ class TestVerify:
             await connected("strict")
         await all_of(await connected())
 
-    async def test_whose_file_is_no_certificate_is_said_in_the_log(
+    async def test_with_an_invalid_certificate_file_is_logged(
         self, tls_upstream: ScriptedUpstream, settings: Any, said_in_log: Callable[[], str], tmp_path: Path
     ) -> None:
         (tmp_path / "ca.pem").write_text("hello")
@@ -155,7 +153,7 @@ class TestAClientCertificate:
         upstream.stop()
 
     @pytest.mark.parametrize("files", [1, 2], ids=["in one file with its key", "in two files"])
-    async def test_is_shown(
+    async def test_is_presented(
         self, strict: ScriptedUpstream, settings: Any, authority: trustme.CA, ca: str, tmp_path: Path, files: int
     ) -> None:
         ours = authority.issue_cert("us.example")
@@ -177,7 +175,7 @@ class TestAClientCertificate:
             await connected()
 
 
-async def test_a_proxy_connects_to_an_upstream_over_tls_and_sees_nothing_of_it(
+async def test_a_proxy_tunnels_tls_to_the_upstream(
     tls_upstream: ScriptedUpstream, settings: Any, ca: str, monkeypatch: pytest.MonkeyPatch, make_proxy: MakeProxy
 ) -> None:
     proxy = make_proxy(tls_upstream.port)
@@ -195,7 +193,7 @@ async def test_a_proxy_connects_to_an_upstream_over_tls_and_sees_nothing_of_it(
 
 
 class TestTheTrustStore:
-    def test_is_the_systems(self, monkeypatch: pytest.MonkeyPatch, ca: str) -> None:
+    def test_is_that_of_the_system(self, monkeypatch: pytest.MonkeyPatch, ca: str) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", ca)
         monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
 
@@ -204,24 +202,24 @@ class TestTheTrustStore:
         assert [dict(part[0] for part in found["subject"]) for found in context.get_ca_certs()] != []
         assert context.cert_store_stats()["x509_ca"] == 1  # and nobody else is trusted
 
-    def test_is_mozillas_where_the_system_has_none(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_is_mozillas_if_the_system_has_none(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nothing.pem"))
         monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
         assert not has_trust_store(ssl.create_default_context())
 
         assert tls_context(verify=True).cert_store_stats()["x509_ca"] > 50
 
-    def test_of_a_named_authority_is_that_alone(self, ca: str) -> None:
+    def test_with_a_configured_authority_is_that_authority_only(self, ca: str) -> None:
         assert tls_context(ca).cert_store_stats()["x509_ca"] == 1
         assert tls_context(ca).verify_mode == ssl.CERT_REQUIRED
 
-    def test_is_not_asked_where_nothing_is_verified(self) -> None:
+    def test_is_not_loaded_if_nothing_is_verified(self) -> None:
         context = tls_context(verify=False)
 
         assert (context.verify_mode, context.check_hostname) == (ssl.CERT_NONE, False)
 
 
-def test_a_key_that_wants_a_password_does_not_make_the_server_wait_for_one(tmp_path: Path) -> None:
+def test_an_encrypted_key_does_not_prompt_for_a_password(tmp_path: Path) -> None:
     from cryptography.hazmat.primitives import serialization
 
     issued = trustme.CA().issue_cert("us.example")
@@ -237,7 +235,7 @@ def test_a_key_that_wants_a_password_does_not_make_the_server_wait_for_one(tmp_p
         tls_context(verify=True, cert=(str(tmp_path / "both.pem"),))
 
 
-async def test_the_connection_that_was_made_first_is_used_again(authority: trustme.CA, settings: Any, ca: str) -> None:
+async def test_a_connection_with_its_own_client_is_reused(authority: trustme.CA, settings: Any, ca: str) -> None:
     upstream = ScriptedUpstream(context_of(authority, "127.0.0.1"))
 
     async def keep_alive(connection: Any) -> None:

@@ -20,7 +20,7 @@ class TestTheSettings:
         assert (read.headers, read.forward, read.verify) == ({}, frozenset(), True)
         assert read.concurrency is None
 
-    def test_are_read_whole(self) -> None:
+    def test_are_all_read(self) -> None:
         entry = {
             "URL": "https://[::1]:8443",
             "FORMAT": "openai",
@@ -39,7 +39,7 @@ class TestTheSettings:
         assert (read.headers, read.forward, read.verify) == ({"Authorization": "x"}, {"cookie"}, False)
         assert (read.models, read.concurrency) == (("m", "n"), 3)
 
-    def test_have_the_key_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_take_the_key_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("A_KEY", "k\n")
 
         read = read_config("x", {"URL": "http://x", "API_KEY_ENV": "A_KEY", "HEADERS": {"X-A": "1"}})
@@ -105,7 +105,7 @@ class TestTheSettings:
             ({"URL": "http://x", "PROXY_URL": 3}, "PROXY_URL"),
         ],
     )
-    def test_that_are_wrong_are_named(self, entry: dict[str, Any], word: str) -> None:
+    def test_that_are_invalid_are_named(self, entry: dict[str, Any], word: str) -> None:
         with pytest.raises(ImproperlyConfigured, match=word) as wrong:
             read_config("x", entry)
 
@@ -121,7 +121,7 @@ class TestTheSettings:
             ({"URL": "http://llm.example/v1", "UDS": ""}, "http://llm.example/v1", ""),
         ],
     )
-    def test_may_name_a_unix_socket(self, entry: dict[str, Any], url: str, socket: str) -> None:
+    def test_can_name_a_unix_socket(self, entry: dict[str, Any], url: str, socket: str) -> None:
         read = read_config("x", entry)
 
         assert (read.url, read.socket) == (url, socket)
@@ -137,7 +137,7 @@ class TestTheSettings:
             ({"CERT": None}, True, ()),
         ],
     )
-    def test_may_say_whom_to_trust_and_who_we_are(
+    def test_can_name_tls_authorities_and_a_client_certificate(
         self, entry: dict[str, Any], verify: object, cert: tuple[str, ...]
     ) -> None:
         read = read_config("x", {"URL": "https://x", **entry})
@@ -148,14 +148,14 @@ class TestTheSettings:
         ("entry", "proxy"),
         [({}, None), ({"PROXY_URL": ""}, ""), ({"PROXY_URL": None}, ""), ({"PROXY_URL": "http://p:1"}, "http://p:1")],
     )
-    def test_may_say_through_which_proxy(self, entry: dict[str, Any], proxy: str | None) -> None:
+    def test_can_name_a_proxy(self, entry: dict[str, Any], proxy: str | None) -> None:
         assert read_config("x", {"URL": "https://x", **entry}).proxy_url == proxy
 
-    def test_open_nothing_to_proxy_unless_they_say_so(self) -> None:
+    def test_do_not_open_an_upstream_to_the_proxy_view_by_default(self) -> None:
         assert not read_config("x", {"URL": "http://x"}).is_open_to_proxy
         assert read_config("x", {"URL": "http://x", "PROXY": True}).is_open_to_proxy
 
-    def test_name_the_upstreams_and_the_default_first(self, settings: Any) -> None:
+    def test_list_the_default_upstream_first(self, settings: Any) -> None:
         settings.STREAMING_UPSTREAMS = {"other": {"URL": "http://x"}}
 
         assert upstream_settings.names() == ["default", "other"]
@@ -190,10 +190,10 @@ class TestModels:
             ("not-one", None),
         ],
     )
-    def test_choose_their_upstream(self, model: str, found: object) -> None:
+    def test_select_their_upstream(self, model: str, found: object) -> None:
         assert upstream_settings.find_model(model) == found
 
-    def test_may_be_any_of_an_upstream_that_lists_none(self, settings: Any) -> None:
+    def test_can_have_any_name_if_an_upstream_lists_none(self, settings: Any) -> None:
         settings.STREAMING_UPSTREAMS["any"] = {"URL": "http://x", "FORMAT": "openai"}
 
         assert upstream_settings.find_model("a") == ("one", "a")
@@ -211,7 +211,7 @@ class TestModels:
         ({"FORMAT": "openai", "TIMEOUTS": {"head": 7}}, 600),
     ],
 )
-def test_a_model_that_thinks_may_be_silent_for_ten_minutes_if_nothing_else_is_said(
+def test_an_openai_upstream_has_an_idle_timeout_of_ten_minutes_by_default(
     entry: dict[str, Any], idle: float | None
 ) -> None:
     assert read_config("x", {"URL": "http://localhost", **entry}).timeouts.idle == idle

@@ -137,7 +137,7 @@ class TestABodyInAnUpstreamsOwnFormat:
 
 
 class TestConnecting:
-    async def test_gives_the_bytes_as_they_come(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_returns_bytes_as_they_arrive(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         go_on = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -157,7 +157,7 @@ class TestConnecting:
         assert (answer.status, answer.format) == (200, "native")
         assert (first, b"".join(rest)) == (b"one", b"two")
 
-    async def test_sends_method_query_and_body_as_they_came(
+    async def test_sends_method_query_and_body_unchanged(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         bodies = []
@@ -201,7 +201,7 @@ class TestConnecting:
 
         assert bodies == [came]
 
-    async def test_takes_along_three_of_the_readers_headers_and_the_settings_own(
+    async def test_sends_three_of_the_clients_headers_and_those_of_the_settings(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         upstream.script = answers("200 OK")
@@ -275,7 +275,7 @@ class TestConnecting:
             b'{"prompt": "a", "n": NaN}',
         ],
     )
-    async def test_asks_nothing_of_it_without_a_prompt(
+    async def test_sends_no_openai_request_without_a_prompt(
         self, upstream: ScriptedUpstream, configure: Configure, body: bytes
     ) -> None:
         configure(FORMAT="openai")
@@ -285,15 +285,15 @@ class TestConnecting:
 
         assert upstream.requests == []
 
-    async def test_asks_it_by_post_only(self, configure: Configure) -> None:
+    async def test_sends_openai_requests_for_post_only(self, configure: Configure) -> None:
         configure(FORMAT="openai")
 
         with pytest.raises(upstreams.PostOnly):
             await connected()
 
 
-class TestWhatGoesWrong:
-    async def test_nobody_listens(self, settings: Any, said_in_log: Callable[[], str]) -> None:
+class TestFailures:
+    async def test_connection_refused(self, settings: Any, said_in_log: Callable[[], str]) -> None:
         settings.STREAMING_UPSTREAMS = {"default": {"URL": f"http://127.0.0.1:{free_port()}"}}
 
         with pytest.raises(Unreachable, match="the upstream 'default' cannot be reached"):
@@ -301,13 +301,13 @@ class TestWhatGoesWrong:
 
         assert "the upstream 'default' cannot be reached: " in said_in_log()
 
-    async def test_nobody_knows_the_host(self, settings: Any) -> None:
+    async def test_unknown_host(self, settings: Any) -> None:
         settings.STREAMING_UPSTREAMS = {"default": {"URL": "http://nowhere.invalid"}}
 
         with pytest.raises(Unreachable, match="cannot be reached"):
             await connected()
 
-    async def test_nobody_takes_the_connection(self, settings: Any) -> None:
+    async def test_connect_timeout(self, settings: Any) -> None:
         with socket.socket() as full, socket.socket() as first, socket.socket() as second:
             full.bind(("127.0.0.1", 0))
             full.listen(0)
@@ -320,13 +320,13 @@ class TestWhatGoesWrong:
             with pytest.raises(Silent, match=r"could not be connected to within 0\.1 s"):
                 await connected()
 
-    async def test_it_never_answers(self, configure: Configure) -> None:
+    async def test_no_response(self, configure: Configure) -> None:
         configure(TIMEOUTS={"head": 0.05, "idle": 0.05})
 
         with pytest.raises(Silent, match=r"did not answer within 0\.05 s"):
             await connected()
 
-    async def test_it_closes_the_connection(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_connection_closed_without_a_response(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         async def script(connection: Connection) -> None:
             pass
 
@@ -336,7 +336,7 @@ class TestWhatGoesWrong:
             await connected()
 
     @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"\0" * 100])
-    async def test_it_does_not_speak_http(
+    async def test_response_is_not_http(
         self, upstream: ScriptedUpstream, configure: Configure, answer: bytes
     ) -> None:
         async def script(connection: Connection) -> None:
@@ -348,7 +348,7 @@ class TestWhatGoesWrong:
             await connected()
 
     @pytest.mark.parametrize("head", [b"", b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Type: text/ev"])
-    async def test_it_begins_its_head_and_does_not_go_on(
+    async def test_head_is_incomplete(
         self, upstream: ScriptedUpstream, configure: Configure, head: bytes
     ) -> None:
         async def script(connection: Connection) -> None:
@@ -362,7 +362,7 @@ class TestWhatGoesWrong:
             await relayed()
         await asyncio.to_thread(eventually, lambda: upstream.accepted and not upstream.open, "the connection is closed")
 
-    async def test_it_writes_its_head_byte_by_byte_for_ever(
+    async def test_head_arrives_byte_by_byte(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         async def script(connection: Connection) -> None:
@@ -379,7 +379,7 @@ class TestWhatGoesWrong:
         await asyncio.to_thread(eventually, lambda: upstream.accepted and not upstream.open, "the connection is closed")
 
     @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
-    async def test_it_closes_its_side_in_the_middle_and_goes_on_listening(
+    async def test_half_closed_connection(
         self, upstream: ScriptedUpstream, configure: Configure, framing: str
     ) -> None:
         async def script(connection: Connection) -> None:
@@ -396,7 +396,7 @@ class TestWhatGoesWrong:
             await answer.read()
         assert await asyncio.to_thread(upstream.left.wait, 20)
 
-    async def test_it_answers_before_it_has_read_the_body_and_reads_no_more(
+    async def test_early_response_before_the_request_body_is_read(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         async def script(connection: Connection) -> None:
@@ -416,7 +416,7 @@ class TestWhatGoesWrong:
         assert (answer.status, await all_of(answer)) == (413, b"no")
         assert await asyncio.to_thread(upstream.left.wait, 20)
 
-    async def test_it_falls_silent(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_idle_timeout(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         async def script(connection: Connection) -> None:
             await connection.begin()
             await connection.send(b"a")
@@ -431,7 +431,7 @@ class TestWhatGoesWrong:
             await answer.read()
         assert await asyncio.to_thread(upstream.left.wait, DEADLINE)
 
-    async def test_it_is_never_done(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_total_timeout(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         async def script(connection: Connection) -> None:
             await connection.begin()
             while True:
@@ -444,14 +444,14 @@ class TestWhatGoesWrong:
         with pytest.raises(Silent, match=r"was not done within 0\.5 s"):
             await all_of(await connected())
 
-    async def test_it_may_be_silent_for_ever(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_no_idle_timeout_if_it_is_turned_off(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = answers("200 OK", body=b"a")
         configure(TIMEOUTS={"idle": None})
 
         assert await all_of(await connected()) == b"a"
 
     @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
-    async def test_it_breaks_off(self, upstream: ScriptedUpstream, configure: Configure, framing: str) -> None:
+    async def test_truncated_body(self, upstream: ScriptedUpstream, configure: Configure, framing: str) -> None:
         upstream.script = answers("200 OK", framing, body=b"5\r\nhello\r\n" if "chunked" in framing else b"hello")
         answer = await connected()
         got = b""
@@ -463,7 +463,7 @@ class TestWhatGoesWrong:
         assert got == b"hello"
 
     @pytest.mark.parametrize("status", ["400 Bad Request", "402 Pay", "429 Too Many", "503 Gone", "204 None"])
-    async def test_it_refuses(self, upstream: ScriptedUpstream, configure: Configure, status: str) -> None:
+    async def test_error_status(self, upstream: ScriptedUpstream, configure: Configure, status: str) -> None:
         upstream.script = answers(status, "Content-Length: 0")
 
         with pytest.raises(Refused, match=f"answered {status}") as refused:
@@ -474,7 +474,7 @@ class TestWhatGoesWrong:
     @pytest.mark.parametrize(
         "body", [{"detail": "too many"}, {"error": {"message": "too many"}}, {"error": {"message": "too many", "x": 1}}]
     )
-    async def test_it_says_why_it_refuses(
+    async def test_error_status_with_a_reason(
         self, upstream: ScriptedUpstream, configure: Configure, body: dict[str, Any]
     ) -> None:
         upstream.script = answers("429 Slow Down", kind="application/problem+json", body=json.dumps(body).encode())
@@ -483,7 +483,7 @@ class TestWhatGoesWrong:
             await connected()
 
     @pytest.mark.parametrize("body", [b"", b"[]", b'{"error": 3}', b"{", b"x" * 100_000, b'{"detail": "' + b"x" * 999])
-    async def test_its_reason_may_be_garbage(
+    async def test_error_status_with_an_invalid_reason(
         self, upstream: ScriptedUpstream, configure: Configure, body: bytes
     ) -> None:
         upstream.script = answers("500 Oops", kind="application/json", body=body)
@@ -491,7 +491,7 @@ class TestWhatGoesWrong:
         with pytest.raises(Refused, match=r"answered 500 Oops$"):
             await connected()
 
-    async def test_it_answers_with_something_else(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_unexpected_content_type(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = answers("200 OK", kind="text/html", body=b"<p>")
 
         with pytest.raises(Refused, match="answered with text/html, not with an event stream") as refused:
@@ -529,7 +529,7 @@ class TestWhatGoesWrong:
         assert isinstance(failed.value.__cause__, httpx.ConnectError)
         assert any(isinstance(cause, ConnectionRefusedError) for cause in causes(failed.value))
 
-    async def test_it_sends_us_elsewhere(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_redirect(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = answers("302 Found", f"Location: {upstream.url}/elsewhere")
 
         with pytest.raises(Refused, match="answered 302 Found"):
@@ -537,14 +537,14 @@ class TestWhatGoesWrong:
 
         assert len(upstream.requests) == 1
 
-    async def test_it_has_no_such_name(self, configure: Configure) -> None:
+    async def test_unknown_upstream(self, configure: Configure) -> None:
         with pytest.raises(upstreams.Unknown, match="the upstream 'other' does not exist"):
             await connected("other")
 
 
 class TestRelaying:
     @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"])
-    async def test_passes_any_method_on(self, upstream: ScriptedUpstream, configure: Configure, method: str) -> None:
+    async def test_passes_on_any_method(self, upstream: ScriptedUpstream, configure: Configure, method: str) -> None:
         upstream.script = answers("207 Multi", "X-A: 1", body=b"" if method == "HEAD" else b"ok")
 
         answer = await relayed(method=method)
@@ -566,7 +566,7 @@ class TestRelaying:
             ("a", "long=" + "x" * 7000, "/base/a?long=" + "x" * 7000),
         ],
     )
-    async def test_passes_the_raw_path_and_query_on_as_they_are(
+    async def test_passes_on_the_raw_path_and_query(
         self, upstream: ScriptedUpstream, configure: Configure, path: str, query: str, expected: str
     ) -> None:
         upstream.script = answers("200 OK")
@@ -577,7 +577,7 @@ class TestRelaying:
         assert upstream.requests[0].request_line == f"GET {expected} HTTP/1.1"
 
     @pytest.mark.parametrize("query", ["a=\x7f", "x" * 70_000])
-    async def test_a_query_that_no_url_should_have_is_no_failure_of_ours(
+    async def test_passes_on_an_invalid_query(
         self, upstream: ScriptedUpstream, configure: Configure, query: str
     ) -> None:
         upstream.script = answers("200 OK")
@@ -601,7 +601,7 @@ class TestRelaying:
             "%2e.%3bx/a",
         ],
     )
-    async def test_does_not_leave_the_upstreams_url(
+    async def test_never_requests_a_path_outside_the_upstreams_url(
         self, upstream: ScriptedUpstream, configure: Configure, path: str
     ) -> None:
         assert leaves_its_base(path)
@@ -621,7 +621,7 @@ class TestRelaying:
 
         assert upstream.requests[0].headers["Host"] == f"127.0.0.1:{upstream.port}"
 
-    async def test_passes_end_to_end_headers_on_as_often_as_they_came(
+    async def test_passes_on_repeated_end_to_end_headers(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         upstream.script = answers("200 OK")
@@ -645,7 +645,7 @@ class TestRelaying:
         expected += ['if-none-match: "1"', "range: bytes=0-1"]
         assert [line for line in lines if not line.startswith(("host", "x-forwarded"))] == expected
 
-    async def test_strips_what_speaks_of_the_connection_or_is_nobody_elses_business(
+    async def test_removes_connection_headers_and_private_headers(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         upstream.script = answers("200 OK")
@@ -673,7 +673,7 @@ class TestRelaying:
         seen = {line.partition(":")[0].lower() for line in upstream.requests[0].header_lines}
         assert seen == {"host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}
 
-    async def test_says_for_whom_it_asks(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_sends_forwarded_headers(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = answers("200 OK")
 
         await all_of(await relayed(headers={"X-Forwarded-For": "198.51.100.1", "X-Forwarded-Host": "liar"}))
@@ -683,7 +683,7 @@ class TestRelaying:
         assert headers["X-Forwarded-Proto"] == "http"
         assert headers["X-Forwarded-Host"] == "testserver"
 
-    async def test_forwards_what_the_settings_say_but_never_our_own_cookies(
+    async def test_forwards_headers_in_the_settings_but_never_this_sites_cookies(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         upstream.script = answers("200 OK")
@@ -699,7 +699,7 @@ class TestRelaying:
         assert upstream.requests[0].headers["cookie"] == "theirs=t; other=a=b"
 
     @pytest.mark.parametrize("header", ["Authorization", "X-API-Key", "api-key", "X-Goog-Api-Key"])
-    async def test_keeps_the_callers_key_for_this_site_unless_the_settings_forward_it(
+    async def test_does_not_forward_the_clients_api_key_unless_configured(
         self, upstream: ScriptedUpstream, configure: Configure, header: str
     ) -> None:
         upstream.script = answers("200 OK")
@@ -714,7 +714,7 @@ class TestRelaying:
         sent = ["our-key" in request.head for request in upstream.requests]
         assert sent == [False] * 3 + [True] * 3
 
-    async def test_a_stream_that_is_asked_for_takes_along_what_the_settings_forward(
+    async def test_a_transfer_forwards_the_configured_headers_too(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         upstream.script = answers("200 OK")
@@ -742,7 +742,7 @@ class TestRelaying:
             "cache-control": "no-store",
         }
 
-    async def test_the_settings_own_headers_take_the_place_of_the_readers(
+    async def test_headers_of_the_settings_replace_those_of_the_client(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         upstream.script = answers("200 OK")
@@ -753,7 +753,7 @@ class TestRelaying:
         assert upstream.requests[0].headers["Authorization"] == "Bearer ours"
         assert upstream.requests[0].headers["User-Agent"] == "us"
 
-    async def test_gives_the_answers_headers_back_byte_for_byte(
+    async def test_returns_response_headers_byte_for_byte(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         name = "中é".encode()
@@ -804,7 +804,7 @@ class TestRelaying:
         assert "secret" not in caplog.text
 
     @pytest.mark.parametrize("status", ["101 Switching Protocols", "099 Early", "600 Late", "999 Never"])
-    async def test_passes_no_status_on_that_ends_nothing(
+    async def test_refuses_a_response_that_has_only_an_informational_status(
         self, upstream: ScriptedUpstream, configure: Configure, status: str
     ) -> None:
         async def script(connection: Connection) -> None:
@@ -820,7 +820,7 @@ class TestRelaying:
         assert await asyncio.to_thread(upstream.left.wait, 20)
 
     @pytest.mark.parametrize("status", ["100 Continue", "103 Early Hints", "199 Whatever"])
-    async def test_waits_for_the_answer_behind_a_status_that_comes_before_it(
+    async def test_waits_for_the_response_after_an_informational_status(
         self, upstream: ScriptedUpstream, configure: Configure, status: str
     ) -> None:
         async def script(connection: Connection) -> None:
@@ -835,7 +835,7 @@ class TestRelaying:
         await all_of(answer)
 
     @pytest.mark.parametrize("entry", [{}, {"PROXY": False}])
-    async def test_is_for_upstreams_that_the_settings_open(
+    async def test_needs_an_upstream_that_is_open_to_proxy(
         self, upstream: ScriptedUpstream, settings: Any, said_in_log: Callable[[], str], entry: dict[str, Any]
     ) -> None:
         settings.STREAMING_UPSTREAMS = {"default": {"URL": upstream.url, **entry}}
@@ -848,7 +848,7 @@ class TestRelaying:
         assert "STREAMING_UPSTREAMS['default'] would need 'PROXY': True" in said_in_log()
 
     @pytest.mark.parametrize("forward", [[], ["Authorization"]])
-    async def test_asks_for_a_password_only_if_the_upstream_would_get_it(
+    async def test_passes_on_www_authenticate_only_if_authorization_is_forwarded(
         self, upstream: ScriptedUpstream, configure: Configure, forward: list[str]
     ) -> None:
         upstream.script = answers("401 Unauthorized", 'WWW-Authenticate: Basic realm="llm"')
@@ -860,7 +860,7 @@ class TestRelaying:
         await all_of(answer)
 
     @pytest.mark.parametrize("length", [True, False], ids=["with its length", "in chunks"])
-    async def test_passes_a_body_on_while_it_arrives(
+    async def test_passes_on_a_body_while_it_arrives(
         self, upstream: ScriptedUpstream, configure: Configure, length: bool
     ) -> None:
         bodies = []
@@ -885,7 +885,7 @@ class TestRelaying:
     @pytest.mark.parametrize(
         ("announced", "words"), [("2", "longer than the 2 "), ("5", "2 bytes shorter than the 5 ")]
     )
-    async def test_closes_the_connection_when_a_body_is_not_as_long_as_was_announced(
+    async def test_closes_the_connection_if_a_body_has_another_length(
         self, upstream: ScriptedUpstream, configure: Configure, announced: str, words: str
     ) -> None:
         upstream.script = _answer_nothing
@@ -896,7 +896,7 @@ class TestRelaying:
         assert await asyncio.to_thread(upstream.left.wait, 20)
 
     @pytest.mark.parametrize("announced", ["2", "5"])
-    async def test_uses_no_connection_again_whose_body_was_of_another_length(
+    async def test_does_not_reuse_a_connection_after_a_body_of_another_length(
         self, upstream: ScriptedUpstream, configure: Configure, announced: str
     ) -> None:
         async def answer_early(connection: Connection) -> None:
@@ -926,7 +926,7 @@ class TestConnections:
             await connection.send(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok")
             connection.header_lines += (await connection.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
 
-    async def test_are_used_again(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_are_reused(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = self.keep_alive
 
         for _ in range(3):
@@ -934,7 +934,7 @@ class TestConnections:
 
         assert upstream.accepted == 1
 
-    async def test_carry_no_cookie_from_one_reader_to_another(
+    async def test_carry_no_cookies_between_clients(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         upstream.script = self.keep_alive
@@ -944,7 +944,7 @@ class TestConnections:
 
         assert not [line for line in upstream.requests[0].header_lines if line.lower().startswith("cookie")]
 
-    async def test_are_as_many_as_there_are_streams(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_are_not_limited_in_number(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         async def script(connection: Connection) -> None:
             await connection.begin()
             await connection.send(b"a")
@@ -959,7 +959,7 @@ class TestConnections:
             answer.close()
 
     @pytest.mark.parametrize("how", ["once", "twice", "cancelled"])
-    async def test_are_closed_when_they_are_given_up(
+    async def test_are_closed_when_abandoned(
         self, upstream: ScriptedUpstream, configure: Configure, how: str
     ) -> None:
         async def script(connection: Connection) -> None:
@@ -981,7 +981,7 @@ class TestConnections:
 
         assert await asyncio.to_thread(upstream.left.wait, 5)
 
-    async def test_are_given_up_when_the_reader_leaves_before_the_head_has_come(
+    async def test_are_closed_when_the_client_leaves_before_the_head_arrives(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         asked = asyncio.Event()
@@ -1010,7 +1010,7 @@ class TestTheBuiltInUpstream:
         ("server", "url"),
         [(("127.0.0.1", 8001), "http://127.0.0.1:8001/stream"), (["::1", 8001], "http://[::1]:8001/stream")],
     )
-    def test_is_this_sites_own_stream(self, settings: Any, server: Any, url: str) -> None:
+    def test_is_the_stream_view_of_this_site(self, settings: Any, server: Any, url: str) -> None:
         built_in = self.of(settings, server)
 
         assert built_in.url == url
@@ -1020,7 +1020,7 @@ class TestTheBuiltInUpstream:
         ("allowed", "host"),
         [(["localhost", "x"], "localhost"), (["*"], "localhost"), ([".example.org"], "example.org"), ([], "localhost")],
     )
-    def test_is_asked_under_a_host_that_is_allowed(self, settings: Any, allowed: list[str], host: str) -> None:
+    def test_is_requested_with_an_allowed_host(self, settings: Any, allowed: list[str], host: str) -> None:
         settings.ALLOWED_HOSTS = allowed
 
         settings.STREAMING_UPSTREAMS = {}
@@ -1038,28 +1038,28 @@ class TestTheSignature:
     def signed(self, value: str) -> bool:
         return upstreams.is_signed(AsyncRequestFactory().get("/stream", headers={upstreams.SIGNATURE_HEADER: value}))
 
-    def test_is_known_again(self) -> None:
+    def test_is_verified(self) -> None:
         assert self.signed(upstreams.sign())
 
     @pytest.mark.parametrize("value", ["", "stream", "stream:x:y", "\xe9"])
     def test_cannot_be_guessed(self, value: str) -> None:
         assert not self.signed(value)
 
-    def test_by_another_key_or_for_another_purpose_is_none(self, settings: Any) -> None:
+    def test_with_another_key_or_purpose_is_invalid(self, settings: Any) -> None:
         assert not self.signed(TimestampSigner(salt="another").sign("stream"))
         assert not self.signed(TimestampSigner(salt=builtin.__name__).sign("transfer"))
         value = upstreams.sign()
         settings.SECRET_KEY = "another"
         assert not self.signed(value)
 
-    def test_is_good_for_a_minute(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_is_valid_for_a_minute(self, monkeypatch: pytest.MonkeyPatch) -> None:
         value = upstreams.sign()
         monkeypatch.setattr(builtin, "SIGNATURE_SECONDS", -1)
 
         assert not self.signed(value)
 
 
-async def test_a_body_may_take_longer_to_arrive_than_the_head_is_waited_for(
+async def test_a_body_can_take_longer_than_the_timeout_for_the_head(
     configure: Configure, upstream: ScriptedUpstream
 ) -> None:
     bodies = []
@@ -1108,14 +1108,14 @@ class TestAStreamThatIsSlowToBegin:
         configure(FORMAT="openai", TIMEOUTS={"head": 0.02})
         return go_on
 
-    async def test_is_given_when_it_comes(self, slow: asyncio.Event) -> None:
+    async def test_is_returned_when_it_arrives(self, slow: asyncio.Event) -> None:
         answer = await connected(body=PROMPT)
         slow.set()
 
         assert (answer.status, answer.format) == (200, "openai")
         assert await all_of(answer) == STREAM
 
-    async def test_is_left_when_nobody_waits_for_it(self, slow: asyncio.Event, upstream: ScriptedUpstream) -> None:
+    async def test_is_closed_when_nobody_waits_for_it(self, slow: asyncio.Event, upstream: ScriptedUpstream) -> None:
         answer = await connected(body=PROMPT)
         await asyncio.to_thread(eventually, lambda: upstream.requests, "it was asked")
 
@@ -1125,7 +1125,7 @@ class TestAStreamThatIsSlowToBegin:
         assert await asyncio.to_thread(upstream.left.wait, 20)
         assert sending._open["default"] == 0
 
-    async def test_is_left_when_its_reader_is(self, slow: asyncio.Event, upstream: ScriptedUpstream) -> None:
+    async def test_is_closed_when_its_client_leaves(self, slow: asyncio.Event, upstream: ScriptedUpstream) -> None:
         answer = await connected(body=PROMPT)
         reading = asyncio.create_task(all_of(answer))
         await asyncio.to_thread(eventually, lambda: upstream.requests, "it was asked")
@@ -1136,13 +1136,13 @@ class TestAStreamThatIsSlowToBegin:
 
         assert await asyncio.to_thread(upstream.left.wait, 20)
 
-    async def test_is_waited_for_as_long_as_a_stream_may_be_silent(self, slow: Any, configure: Configure) -> None:
+    async def test_has_the_idle_timeout_of_a_stream(self, slow: Any, configure: Configure) -> None:
         configure(FORMAT="openai", TIMEOUTS={"head": 0.02, "idle": 0.1})
 
         with pytest.raises(Silent, match=r"did not answer within 0\.1 s"):
             await all_of(await connected(body=PROMPT))
 
-    async def test_may_refuse_after_all(self, slow: asyncio.Event, upstream: ScriptedUpstream, configure: Any) -> None:
+    async def test_can_be_refused_late(self, slow: asyncio.Event, upstream: ScriptedUpstream, configure: Any) -> None:
         async def refuse(connection: Connection) -> None:
             await connection.body()
             await asyncio.sleep(0.1)  # later than its reader is answered
@@ -1155,10 +1155,10 @@ class TestAStreamThatIsSlowToBegin:
             await all_of(await connected(body=PROMPT))
 
 
-class TestAnOpenAIUpstreamThatWasAskedForAStream:
+class TestAnOpenAIUpstream:
     COMPLETION = b'{"object": "chat.completion",\n "choices": [{"index": 0, "message": {"content": "a"}}]}'
 
-    async def test_may_answer_whole(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_can_answer_without_streaming(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = answers("200 OK", kind="application/json; charset=utf-8", body=self.COMPLETION)
         configure(FORMAT="openai")
 
@@ -1177,7 +1177,7 @@ class TestAnOpenAIUpstreamThatWasAskedForAStream:
             (b'{"choices": "darn"}', "no chat completion$"),
         ],
     )
-    async def test_may_not_answer_anything_else(
+    async def test_cannot_answer_with_another_content_type(
         self, upstream: ScriptedUpstream, configure: Configure, body: bytes, words: str
     ) -> None:
         upstream.script = answers("200 OK", kind="application/json", body=body)
@@ -1189,7 +1189,7 @@ class TestAnOpenAIUpstreamThatWasAskedForAStream:
         assert refused.value.status == 502
         assert sending._open["default"] == 0
 
-    async def test_may_not_answer_without_end(
+    async def test_cannot_answer_with_an_unlimited_body(
         self, upstream: ScriptedUpstream, configure: Configure, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         upstream.script = answers("200 OK", kind="application/json", body=b"{" + b" " * 5000)
@@ -1201,7 +1201,7 @@ class TestAnOpenAIUpstreamThatWasAskedForAStream:
 
 
 class TestConcurrency:
-    async def test_is_kept(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_is_limited(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         async def script(connection: Connection) -> None:
             await connection.begin()
             await connection.until_left()
@@ -1223,7 +1223,7 @@ class TestConcurrency:
         assert sending._open["default"] == 0
 
     @pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
-    async def test_counts_nobody_who_has_ended(
+    async def test_does_not_count_ended_streams(
         self, upstream: ScriptedUpstream, configure: Configure, status: str
     ) -> None:
         upstream.script = answers(status, "Content-Length: 0")
@@ -1244,7 +1244,7 @@ async def until_it_has_ended(answer: UpstreamResponse) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_the_connection_is_used_again_once_a_stream_has_said_its_last_word(
+async def test_the_connection_is_reused_after_the_end_of_a_stream(
     upstream: ScriptedUpstream, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(response, "LINGER_SECONDS", DEADLINE)
@@ -1276,7 +1276,7 @@ class TestAResponseThatIsCutAfterItsHead:
     @pytest.mark.parametrize("framing", ["Content-Length: 9", "Transfer-Encoding: chunked"])
     @pytest.mark.parametrize("reset", [False, True])
     @pytest.mark.parametrize("ask", [connected, relayed])
-    async def test_is_no_answer(
+    async def test_is_an_error(
         self, upstream: ScriptedUpstream, configure: Configure, framing: str, reset: bool, ask: Any
     ) -> None:
         async def script(connection: Connection) -> None:
@@ -1289,12 +1289,12 @@ class TestAResponseThatIsCutAfterItsHead:
         with pytest.raises(upstreams.Broken, match="broke off"):
             await ask()
 
-    async def test_is_one_if_it_is_all_there_is(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_is_accepted_if_the_body_is_empty(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = answers("200 OK", "Content-Length: 0")
 
         assert await all_of(await relayed()) == b""
 
-    async def test_is_not_waited_for_long(
+    async def test_is_distinguished_from_a_body_that_arrives_late(
         self, upstream: ScriptedUpstream, configure: Configure, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(response, "FIRST_BYTE_SECONDS", 0.001)
@@ -1313,7 +1313,7 @@ class TestAResponseThatIsCutAfterItsHead:
 
 
 class TestHeadersOfAResponse:
-    async def test_may_be_64_kilobytes_long(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_can_be_64_kilobytes_long(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = answers("200 OK", "X-Policy: " + "p" * 65_000, *(f"X-{n}: 1" for n in range(500)))
 
         answer = await relayed()
@@ -1323,7 +1323,7 @@ class TestHeadersOfAResponse:
         answer.close()
 
     @pytest.mark.parametrize("line", ["X-Policy: " + "p" * 70_000, "X-" + "n" * 70_000 + ": 1"])
-    async def test_that_are_longer_are_named_as_such(
+    async def test_that_are_too_long_are_reported(
         self, upstream: ScriptedUpstream, configure: Configure, line: str
     ) -> None:
         upstream.script = answers("200 OK", line)
@@ -1331,14 +1331,14 @@ class TestHeadersOfAResponse:
         with pytest.raises(Unreachable, match=r"sent a header line of more than 65,536 bytes"):
             await relayed()
 
-    async def test_that_are_too_many_are_named_as_such(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_that_are_too_many_are_reported(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = answers("200 OK", *(f"X-{n}: 1" for n in range(1100)))
 
         with pytest.raises(Unreachable, match=r"sent more than 1000 headers"):
             await relayed()
 
 
-class TestAConnectionThatIsUsedAgain:
+class TestAReusedConnection:
     """A server closes it for having been idle, at the moment when the next request is on its way."""
 
     def closes_after(self, answered: int, reset: bool = False, partial: bytes = b"") -> Any:
@@ -1356,7 +1356,7 @@ class TestAConnectionThatIsUsedAgain:
 
     @pytest.mark.parametrize("method", ["GET", "POST"])
     @pytest.mark.parametrize("reset", [False, True])
-    async def test_and_is_closed_without_a_byte_is_asked_once_more_on_a_new_one(
+    async def test_that_is_closed_without_a_byte_is_retried_on_a_new_one(
         self, upstream: ScriptedUpstream, configure: Configure, method: str, reset: bool
     ) -> None:
         upstream.script = self.closes_after(1, reset)
@@ -1368,7 +1368,7 @@ class TestAConnectionThatIsUsedAgain:
         # The first, and for each of the others the old connection and a new one, of which none is kept.
         assert 2 <= upstream.accepted <= 3
 
-    async def test_and_is_closed_after_some_bytes_is_not(
+    async def test_that_is_closed_after_some_bytes_is_not_retried(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         upstream.script = self.closes_after(1, partial=b"HTTP/1.1 200 OK\r\nX-")
@@ -1380,7 +1380,7 @@ class TestAConnectionThatIsUsedAgain:
         assert upstream.accepted == 1
 
     @pytest.mark.parametrize("method", ["GET", "POST"])
-    async def test_is_not_what_a_new_connection_is(
+    async def test_is_retried_but_a_new_connection_is_not(
         self, upstream: ScriptedUpstream, configure: Configure, method: str
     ) -> None:
         async def script(connection: Connection) -> None:
@@ -1395,12 +1395,12 @@ class TestAConnectionThatIsUsedAgain:
 
 
 class TestACompressedAnswer:
-    async def test_is_decoded_where_it_is_read(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_is_decoded_if_it_is_moderated(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = answers("200 OK", "Content-Encoding: gzip", body=gzip.compress(EVENT))
 
         assert await all_of(await connected()) == EVENT
 
-    async def test_passes_as_it_is_where_it_is_not(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+    async def test_is_passed_on_unchanged_by_the_proxy(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = answers("200 OK", "Content-Encoding: gzip", body=gzip.compress(EVENT))
 
         answer = await relayed()
@@ -1408,7 +1408,7 @@ class TestACompressedAnswer:
         assert gzip.decompress(await all_of(answer)) == EVENT
         assert answer.header("Content-Encoding") == "gzip"
 
-    async def test_in_a_coding_that_is_not_known_is_refused(
+    async def test_in_an_unknown_content_coding_is_refused(
         self, upstream: ScriptedUpstream, configure: Configure
     ) -> None:
         upstream.script = answers("200 OK", "Content-Encoding: foo", body=b"x")
@@ -1417,7 +1417,7 @@ class TestACompressedAnswer:
             await all_of(await connected())
 
     @pytest.mark.parametrize("coding", ["gzip", "foo"])
-    async def test_that_is_an_error_is_that_error(
+    async def test_with_an_error_status_is_that_error(
         self, upstream: ScriptedUpstream, configure: Configure, coding: str
     ) -> None:
         body = gzip.compress(b'{"error": {"message": "too many"}}')

@@ -59,20 +59,20 @@ class TestThePage:
         for document in sources.DOCUMENTS:
             assert document in answer.text
 
-    def test_has_nothing_in_it_that_the_policy_forbids(self, site: Site) -> None:
+    def test_complies_with_its_policy(self, site: Site) -> None:
         page = ask(site, "/").text
 
         assert not re.search(r"<script(?![^>]*\ssrc=)", page)
         assert not re.search(r"\s(style|on\w+)=", page)
         assert not re.search(r"(src|href)=\"(https?:)?//", page)
 
-    def test_finds_all_it_names(self, site: Site) -> None:
+    def test_references_only_existing_files(self, site: Site) -> None:
         page = ask(site, "/").text
 
         for address in re.findall(r"(?:src|href)=\"(/[^\"]+)\"", page):
             assert ask(site, address, follow_redirects=True).status_code == 200, address
 
-    def test_is_only_read(self, site: Site) -> None:
+    def test_allows_get_and_head_only(self, site: Site) -> None:
         assert ask(site, "/", "HEAD").status_code == 200
         assert ask(site, "/", "POST").status_code in (403, 405)
 
@@ -85,7 +85,7 @@ class TestPing:
         chunks = [line for line in body.split(b"\r\n") if not re.fullmatch(rb"[0-9a-f]*", line)]
         return head, parser.feed(b"".join(chunks)), parser
 
-    def test_says_connect_and_counts_the_seconds_from_0(self, site: Site) -> None:
+    def test_sends_connect_and_counts_seconds_from_0(self, site: Site) -> None:
         head, messages, parser = self.beginning(site, b"id: 0\n")
 
         connect = messages[0]
@@ -96,14 +96,14 @@ class TestPing:
         assert "connection" not in fields
 
     @pytest.mark.parametrize(("last", "number"), [("41", "41"), ("0", "0"), ("-1", "-1"), ("x", "-1"), ("-5", "-1")])
-    def test_goes_on_after_the_last_that_was_seen(self, site: Site, last: str, number: str) -> None:
+    def test_continues_after_the_last_event_id(self, site: Site, last: str, number: str) -> None:
         _, (connect,), _ = self.beginning(site, b"Z\n\n", f"Last-Event-ID: {last}")
 
         assert (connect.event, connect.id) == ("connect", number)
 
 
 class TestStream:
-    def test_plays_the_tour_in_our_format(self, site: Site) -> None:
+    def test_plays_the_tour_in_the_native_format(self, site: Site) -> None:
         answer = ask(site, "/stream?interval=0")
 
         messages = messages_of(answer)
@@ -118,14 +118,14 @@ class TestStream:
         assert {1 <= len(json.loads(message.data)["delta"]) <= 30 for message in messages[1:-1]} == {True}
         assert b"retry: 2000\n" in answer.content
 
-    def test_in_full_mode_shows_the_whole_text_so_far_each_time(self, site: Site) -> None:
+    def test_sends_the_whole_text_so_far_in_full_mode(self, site: Site) -> None:
         messages = messages_of(ask(site, "/stream?interval=0&mode=full&document=poem"))
 
         texts = [json.loads(message.data)["text"] for message in messages if message.event == "message"]
         assert texts[-1] == sources.read_document("poem")
         assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
 
-    def test_speaks_openai_too(self, site: Site) -> None:
+    def test_has_an_openai_format(self, site: Site) -> None:
         answer = ask(site, "/stream?interval=0&format=openai&document=poem")
 
         reader = formats.OpenAIReader()
@@ -140,7 +140,7 @@ class TestStream:
 
         assert [message.data for message in one[1:]] == [message.data for message in two[1:]]
 
-    def test_takes_its_parameters_from_json_too(self, site: Site) -> None:
+    def test_accepts_its_parameters_in_json(self, site: Site) -> None:
         answer = ask(site, "/stream?interval=0", "POST", json={"document": "poem", "step": 10_000, "seed": 1})
 
         assert text_of(messages_of(answer)) == sources.read_document("poem")
@@ -149,7 +149,7 @@ class TestStream:
         ("name", "value"),
         [("document", "x"), ("mode", "x"), ("interval", 61), ("step", 0), ("seed", "x"), ("format", "x")],
     )
-    def test_names_a_parameter_that_is_wrong(self, site: Site, name: str, value: object) -> None:
+    def test_names_an_invalid_parameter(self, site: Site, name: str, value: object) -> None:
         for answer in (
             ask(site, "/stream", params={name: str(value)}),
             ask(site, "/stream", "POST", json={name: value}),
@@ -157,11 +157,11 @@ class TestStream:
             assert answer.status_code == 400
             assert list(problem_of(answer)["errors"]) == [name]
 
-    def test_refuses_whole_texts_in_openai_chunks(self, site: Site) -> None:
+    def test_refuses_full_mode_in_the_openai_format(self, site: Site) -> None:
         assert list(problem_of(ask(site, "/stream?mode=full&format=openai"))["errors"]) == ["mode"]
 
     @pytest.mark.parametrize("address", ["/stream", "/transfer"])
-    def test_starts_nothing_anew_for_an_event_source_that_comes_back(self, site: Site, address: str) -> None:
+    def test_does_not_restart_for_a_reconnecting_event_source(self, site: Site, address: str) -> None:
         answer = ask(site, address, headers={"Last-Event-ID": "abc:7"})
 
         assert (answer.status_code, answer.content) == (204, b"")
@@ -186,7 +186,7 @@ class TestStream:
 
 
 class TestTransfer:
-    def test_relays_the_built_in_stream_under_ids_of_its_own(self, site: Site) -> None:
+    def test_relays_the_built_in_stream_with_its_own_event_ids(self, site: Site) -> None:
         answer = ask(site, "/transfer?interval=0")
 
         messages = messages_of(answer)
@@ -197,29 +197,29 @@ class TestTransfer:
         assert text_of(messages) == sources.read_document("tour")
         assert messages[-1].data == '{"reason": "stop"}'
 
-    def test_hands_method_query_and_body_on(self, site: Site) -> None:
+    def test_passes_on_method_query_and_body(self, site: Site) -> None:
         answer = ask(site, "/transfer?interval=0", "POST", json={"document": "poem"})
 
         assert text_of(messages_of(answer)) == sources.read_document("poem")
 
-    def test_hands_whole_texts_on(self, site: Site) -> None:
+    def test_relays_snapshots(self, site: Site) -> None:
         messages = messages_of(ask(site, "/transfer?interval=0&mode=full&document=poem"))
 
         texts = [json.loads(message.data)["text"] for message in messages if message.event == "message"]
         assert texts[-1] == sources.read_document("poem")
 
-    def test_says_what_the_upstream_finds_wrong(self, site: Site) -> None:
+    def test_relays_the_error_message_of_the_upstream(self, site: Site) -> None:
         problem = problem_of(ask(site, "/transfer?step=0"))
 
         assert problem["status"] == 400
         assert "step" in problem["detail"]
 
     @pytest.mark.parametrize("address", ["/transfer/none", "/proxy/none", "/proxy/none/a/b"])
-    def test_knows_no_other_upstream(self, site: Site, address: str) -> None:
+    def test_refuses_an_unknown_upstream(self, site: Site, address: str) -> None:
         assert problem_of(ask(site, address))["status"] == 404
 
 
-def test_a_closed_upstream_is_named_to_all_and_its_setting_to_staff(
+def test_staff_are_shown_the_setting_that_opens_an_upstream(
     make_site: Callable[..., Site], upstream: ScriptedUpstream
 ) -> None:
     site = make_site(UPSTREAM_URL=upstream.url, STREAMING_ACCESS="public")
@@ -265,7 +265,7 @@ def relay(the_relay: Relay) -> Relay:
 
 
 class TestTransferOfAnOpenAIUpstream:
-    def test_asks_for_a_completion_and_answers_in_our_format(self, relay: Relay) -> None:
+    def test_requests_a_completion_and_answers_in_the_native_format(self, relay: Relay) -> None:
         asked = []
 
         async def script(connection: Connection) -> None:
@@ -296,7 +296,7 @@ class TestTransferOfAnOpenAIUpstream:
         assert relay.upstream.requests == []
 
     @pytest.mark.parametrize(("status", "ours"), [("429 Slow Down", 429), ("500 Oops", 502)])
-    def test_says_why_it_was_refused(self, relay: Relay, status: str, ours: int) -> None:
+    def test_relays_the_reason_of_a_refusal(self, relay: Relay, status: str, ours: int) -> None:
         async def script(connection: Connection) -> None:
             await connection.body()
             await connection.begin(status, kind="application/json")
@@ -322,23 +322,23 @@ def _with_headers(*headers: str, status: str = "200 OK") -> Any:
 
 
 class TestProxy:
-    def test_passes_the_built_in_stream_on_byte_for_byte(self, site: Site) -> None:
+    def test_relays_the_built_in_stream_byte_for_byte(self, site: Site) -> None:
         answer = ask(site, "/proxy?interval=0&document=poem")
 
         assert text_of(messages_of(answer)) == sources.read_document("poem")
 
-    def test_may_be_posted_to_by_a_page_of_ours(self, site: Site) -> None:
+    def test_accepts_a_post_from_the_same_origin(self, site: Site) -> None:
         answer = ask(site, "/proxy?interval=0", "POST", json={"document": "poem"}, headers={"Origin": site.url})
 
         assert answer.status_code == 200
         assert text_of(messages_of(answer)) == sources.read_document("poem")
 
-    def test_may_not_be_used_by_a_page_of_others(self, site: Site) -> None:
+    def test_refuses_a_page_of_another_origin(self, site: Site) -> None:
         answer = ask(site, "/proxy", "POST", headers={"Origin": "http://other.example"})
 
         assert problem_of(answer)["status"] == 403
 
-    def test_passes_status_and_headers_on_and_keeps_cookies_to_itself(self, relay: Relay) -> None:
+    def test_passes_on_status_and_headers_but_not_cookies(self, relay: Relay) -> None:
         async def script(connection: Connection) -> None:
             await connection.send(b"HTTP/1.1 404 Lost\r\nX-Two: 1\r\nX-Two: 2\r\nX-Name: \xe4\xb8\xad\r\n")
             await connection.send(b"Set-Cookie: a=b\r\nContent-Encoding: gzip\r\nKeep-Alive: 5\r\n")
@@ -367,7 +367,7 @@ class TestProxy:
     @pytest.mark.parametrize(
         ("method", "status"), [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")]
     )
-    def test_passes_an_answer_without_a_body_on(self, relay: Relay, method: str, status: str) -> None:
+    def test_passes_on_a_response_without_a_body(self, relay: Relay, method: str, status: str) -> None:
         async def script(connection: Connection) -> None:
             await connection.begin(status, 'ETag: "1"', *(["Content-Length: 5"] if method == "HEAD" else []))
 
@@ -379,7 +379,7 @@ class TestProxy:
         assert (answer.headers["etag"], answer.content) == ('"1"', b"")
 
     @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "LINK"])
-    def test_passes_no_method_on_that_it_does_not_know(self, relay: Relay, method: str) -> None:
+    def test_refuses_unknown_methods(self, relay: Relay, method: str) -> None:
         with closing(relay.site.connect(f"{method} /proxy\nConnection: close")) as reader:
             answer = read_until(reader, b"never")
 
@@ -388,7 +388,7 @@ class TestProxy:
         assert relay.upstream.requests == []
 
     @pytest.mark.parametrize("path", ["..", "a/../../b", "%2e%2e/b", "a%2f%2e%2e%2fb"])
-    def test_does_not_leave_the_upstreams_url(self, relay: Relay, path: str) -> None:
+    def test_never_requests_a_path_outside_the_upstreams_url(self, relay: Relay, path: str) -> None:
         with closing(relay.site.connect(f"GET /proxy/default/{path}\nConnection: close")) as reader:
             answer = read_until(reader, b"never")
 
@@ -450,7 +450,7 @@ class TestProxy:
         came = [answer.headers[name] for name in ("Location", "Content-Location", "X-Other")]
         assert (answer.status_code, came) == (201, [here, here, location])
 
-    def test_says_that_nobody_is_there(self, relay: Relay) -> None:
+    def test_reports_an_unreachable_upstream(self, relay: Relay) -> None:
         async def script(connection: Connection) -> None:
             pass
 
@@ -492,7 +492,7 @@ def test_a_word_is_masked_from_the_next_stream_on_after_an_edit_in_the_admin(mak
     ]
 
 
-def test_the_site_claims_no_language_for_what_it_relays(site: Site) -> None:
+def test_relayed_responses_have_no_content_language_of_this_site(site: Site) -> None:
     answer = ask(site, "/proxy?interval=0", headers={"Accept-Language": "zh-hans"})
 
     assert "content-language" not in answer.headers
@@ -501,30 +501,30 @@ def test_the_site_claims_no_language_for_what_it_relays(site: Site) -> None:
 
 class TestAccessToTheRealSite:
     @pytest.mark.parametrize("address", ["/stream", "/transfer", "/proxy"])
-    def test_is_for_everyone_where_its_own_documents_are_concerned(self, site: Site, address: str) -> None:
+    def test_is_public_for_built_in_documents(self, site: Site, address: str) -> None:
         answer = ask(site, address, headers={"X-Forwarded-For": "203.0.113.7"}, params={"interval": "0"})
 
         assert answer.status_code == 200
 
     @pytest.mark.parametrize("address", ["/ping", "/stream", "/transfer", "/healthz", "/v1/models", "/"])
-    def test_is_for_those_who_ask_for_the_head_alone(self, site: Site, address: str) -> None:
+    def test_applies_to_head_requests_too(self, site: Site, address: str) -> None:
         answer = ask(site, address, "HEAD")
 
         assert (answer.status_code, answer.content) == (200, b"")
         events = address in ("/ping", "/stream", "/transfer")
         assert answer.headers["content-type"].startswith("text/event-stream") == events
 
-    def test_asks_for_a_login_on_a_page_of_its_own(self, site: Site) -> None:
+    def test_requires_a_login_otherwise(self, site: Site) -> None:
         answer = ask(site, "/login/")
 
         assert answer.status_code == 200
         assert 'type="password"' in answer.text
 
-    def test_is_under_names_that_are_allowed(self, site: Site) -> None:
+    def test_needs_an_allowed_host(self, site: Site) -> None:
         assert ask(site, "/stream", headers={"Host": "other.example"}).status_code == 400
 
 
-async def test_a_relay_that_is_cut_off_by_its_reader_is_noticed_by_the_built_in_stream(
+async def test_a_client_that_leaves_a_relay_closes_the_built_in_stream(
     make_site: Callable[..., Site],
 ) -> None:
     site = make_site(STREAMING_GRACE="0")

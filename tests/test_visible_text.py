@@ -27,7 +27,7 @@ from streaming.visible_text import isolated, visible
         ("\u0600١٢", "\u0600١٢"),
     ],
 )
-def test_shows_what_cannot_be_seen_and_leaves_the_rest(text: str, shown: str) -> None:
+def test_invisible_characters_are_shown_as_codes(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
@@ -36,7 +36,7 @@ def test_right_to_left_text_is_isolated_from_the_sentence_around_it() -> None:
     assert isolated("a \u202eb") == "a ⟨U+202E⟩b"
 
 
-def test_a_record_is_one_line_whatever_is_in_it() -> None:
+def test_a_log_record_is_one_line_whatever_it_contains() -> None:
     error = ValueError("one\x1b[2J\u202etwo")
     said = "a\n2026 INFO forged\r\x1b[31m\u2028\ud800 é 中"
     record = logging.LogRecord("n", logging.INFO, "", 0, "%s", (said,), (ValueError, error, None))

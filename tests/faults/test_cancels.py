@@ -48,7 +48,7 @@ async def warmed_up(site: FaultySite) -> Counts:
 
 
 @pytest.mark.parametrize("times", [150, pytest.param(1000, marks=pytest.mark.long)])
-async def test_nothing_stays_open(faulty_site: FaultySite, times: int) -> None:
+async def test_a_cancelled_request_leaves_nothing_open(faulty_site: FaultySite, times: int) -> None:
     before = await warmed_up(faulty_site)
 
     await leave_at_random(faulty_site, times, seed=times)
@@ -59,7 +59,7 @@ async def test_nothing_stays_open(faulty_site: FaultySite, times: int) -> None:
 
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("times", [100, pytest.param(1000, marks=pytest.mark.long)])
-async def test_no_slot_is_lost_where_an_upstream_has_few(
+async def test_a_cancelled_request_frees_its_concurrency_slot(
     migrated: Path, tmp_path: Path, faulty_upstream: FaultyUpstream, server: str, times: int
 ) -> None:
     folder = tmp_path / "site"

@@ -92,7 +92,7 @@ CASES = [
 @pytest.mark.parametrize("how", ["cut", "reset"])
 @pytest.mark.parametrize(("address", "kind"), CASES)
 @pytest.mark.parametrize("step", [EVERY, pytest.param(1, marks=pytest.mark.long)])
-async def test_a_part_is_never_taken_for_the_whole(
+async def test_a_truncated_answer_is_never_reported_as_complete(
     faulty_site: FaultySite, address: str, kind: str, how: str, step: int
 ) -> None:
     before = faulty_site.counts()
@@ -105,7 +105,7 @@ async def test_a_part_is_never_taken_for_the_whole(
 
 
 @pytest.mark.parametrize(("address", "kind"), CASES)
-async def test_the_whole_is_the_whole(faulty_site: FaultySite, address: str, kind: str) -> None:
+async def test_a_complete_answer_is_reported_as_complete(faulty_site: FaultySite, address: str, kind: str) -> None:
     got = await ask(faulty_site, request_for(address, kind, f"cut-{len(answer(kind))}"))
 
     assert (got.status, got.is_whole) == (200, True)
@@ -116,7 +116,7 @@ async def test_the_whole_is_the_whole(faulty_site: FaultySite, address: str, kin
 
 
 @pytest.mark.parametrize(("address", "kind"), CASES)
-async def test_the_head_is_sent_before_the_upstream_says_anything(
+async def test_the_head_is_sent_before_the_upstream_sends_data(
     faulty_site: FaultySite, address: str, kind: str
 ) -> None:
     """Some clients give up on an answer without a head long before a model that thinks says its first word."""

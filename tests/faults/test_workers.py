@@ -215,7 +215,7 @@ async def read_all(answers: list[Answer], at_once: int = 50) -> list[Answer]:
 
 
 @pytest.mark.parametrize("cuts", [500, pytest.param(5_000, marks=pytest.mark.long)])
-async def test_a_network_that_cuts_at_random_bytes_loses_and_doubles_nothing(cluster: Cluster, cuts: int) -> None:
+async def test_a_network_that_cuts_at_random_bytes_loses_and_repeats_nothing(cluster: Cluster, cuts: int) -> None:
     """500 cuts for each server: 1,000. With -m long 10,000."""
     dice = random.Random(cuts)
     cluster.proxy.cuts = 0
@@ -229,7 +229,7 @@ async def test_a_network_that_cuts_at_random_bytes_loses_and_doubles_nothing(clu
     cluster.check(answers)
 
 
-async def test_tabs_that_join_a_stream_get_the_same(cluster: Cluster) -> None:
+async def test_clients_that_join_a_stream_get_the_same_text(cluster: Cluster) -> None:
     first = cluster.answer(words=150)
     reading = asyncio.create_task(first.read())
     await until(lambda: len(first.messages) > 10)
@@ -258,7 +258,7 @@ async def test_a_stop_reaches_the_worker_that_drives(cluster: Cluster) -> None:
     await asyncio.to_thread(eventually, lambda: cluster.model.open == 0, "the upstream is left")
 
 
-async def test_a_worker_that_is_killed_is_noticed_by_every_client_once(doomed_cluster: Cluster) -> None:
+async def test_a_killed_worker_is_reported_to_every_client_once(doomed_cluster: Cluster) -> None:
     cluster = doomed_cluster
     doomed, other = cluster.workers
     victims = [cluster.answer(first_base=doomed.url, words=100_000) for _ in range(10)]
@@ -287,7 +287,7 @@ async def test_a_worker_that_is_killed_is_noticed_by_every_client_once(doomed_cl
 
 
 @pytest.mark.parametrize("emptied", [False, True], ids=["with its data", "empty"])
-async def test_a_redis_that_restarts_costs_nobody_anything(doomed_cluster: Cluster, emptied: bool) -> None:
+async def test_a_restart_of_redis_loses_nothing(doomed_cluster: Cluster, emptied: bool) -> None:
     cluster = doomed_cluster
     answers = [cluster.answer(words=600, seconds=0.01) for _ in range(20)]
     reading = [asyncio.create_task(answer.read()) for answer in answers]
@@ -308,7 +308,7 @@ async def test_a_redis_that_restarts_costs_nobody_anything(doomed_cluster: Clust
     cluster.check(answers)
 
 
-async def test_a_worker_that_goes_down_tells_its_clients_and_its_answers_stay(doomed_cluster: Cluster) -> None:
+async def test_a_worker_that_shuts_down_notifies_its_clients_and_its_answers_are_kept(doomed_cluster: Cluster) -> None:
     cluster = doomed_cluster
     leaving, other = cluster.workers
     done = await cluster.answer(first_base=leaving.url).read()
