@@ -289,7 +289,7 @@ def _dismantle(automata: list[Any]) -> None:
 
 
 def _extended(full: CompiledEdition, version: int, changed: list[tuple[ScopedRule, bool]]) -> CompiledEdition:
-    """An edition with some rules changed: nothing else of it is compiled anew."""
+    """An edition with some rules changed: only those are compiled."""
     now, removed = timezone.now(), [each.rule.id for each, _ in changed]
     edition = CompiledEdition(version, full.rules, full.since, full.until)
     for key, known in full.rule_sets.items():

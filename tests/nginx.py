@@ -1,4 +1,4 @@
-"""A real nginx in a folder, in front of several servers, as the README configures it."""
+"""Runs a real nginx in front of several servers, configured as in the README."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What moderation means, said as plainly as can be and without a thought for speed.
+"""A reference implementation of moderation, written for clarity and without regard to speed.
 
 The whole text is read, then matched at all places with Python's own ``re``, then acted on. Of the engine it shares only
 tables: what a letter folds to, which characters are marks, and which texts could still become a sign.

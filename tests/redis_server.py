@@ -1,4 +1,4 @@
-"""A real Redis of its own, on a socket in a folder: it can be stopped, restarted, emptied and held up."""
+"""Runs a real Redis on a Unix socket that tests can stop, restart, empty and pause."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def redis_executable() -> str:
         return path
     install = ["apt-get", "install", "--yes", "redis-server"]
     if os.geteuid() == 0 and "debian" in platform.freedesktop_os_release().get("ID", ""):
-        # The package would start a server of its own, which nobody asked for.
+        # Importing the package would start another server.
         env = {**os.environ, "RUNLEVEL": "1", "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(install, check=False, capture_output=True, env=env)
     if path := shutil.which("redis-server"):

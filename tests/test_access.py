@@ -1,4 +1,4 @@
-"""Who may come in, and from where. ``/proxy/none`` is a 404 to whoever gets past the door."""
+"""Access to the site: logins, API keys, origins and methods. ``/proxy/none`` is a 404 if access is granted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKEN = "a" * 32
 
 
 class Reader(AsyncClient):
-    """Comes from an address, and sends the same headers each time."""
+    """A client with an address that sends the same headers with each request."""
 
     def __init__(self, come_from: tuple[str, int], headers: dict[str, str]) -> None:
         super().__init__(enforce_csrf_checks=True)
@@ -58,7 +58,7 @@ def nothing_remembered() -> None:
 
 
 class TestBuiltInDocuments:
-    """They cost nothing, and are for everyone."""
+    """They cost nothing and need no login."""
 
     @pytest.mark.parametrize("address", ["/ping", "/stream?interval=0", "/stream?step=0"])
     async def test_need_no_login(self, address: str) -> None:

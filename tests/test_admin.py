@@ -1,4 +1,4 @@
-"""How moderators edit rules: in the form, in the list, many at once; and what they are told when they may not."""
+"""Editing rules in the admin: the form, the list, actions on many rules, the history and permissions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def patterns(response: Any) -> set[str]:
 
 
 def in_the_list(*rows: ModerationRule, **changes: Any) -> dict[str, Any]:
-    """The list's form as a browser sends it, with changes to the first row."""
+    """The form of the list as a browser sends it, with changes to the first row."""
     data: dict[str, Any] = {"form-TOTAL_FORMS": len(rows), "form-INITIAL_FORMS": len(rows), "_save": "Save"}
     for number, rule in enumerate(rows):
         row = {"id": rule.pk, "action": rule.action, "category": rule.category, "enabled": "on" if rule.enabled else ""}
@@ -243,11 +243,11 @@ class TestActionsOnManyRules:
 
         asked = moderator.post(f"{LIST}?q=spam", chosen)
 
-        assert "120 rules would be deleted. Their hits stay." in said(asked)
+        assert "120 rules would be deleted. Their hits stay." in text_of(asked)
         assert rules.count() == 121
         sent = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', asked.content.decode()))
         done = moderator.post(f"{LIST}?q=spam", sent, follow=True)
-        assert "120 rules were deleted." in said(done)
+        assert "120 rules were deleted." in text_of(done)
         assert list(rules.values_list("pk", flat=True)) == [other.pk]
         assert LogEntry.objects.filter(action_flag=3).count() == 120
 
@@ -291,7 +291,7 @@ def as_sent(response: Any, **changes: str) -> dict[str, str]:
     return {**sent, **changes}
 
 
-def said(response: Any) -> str:
+def text_of(response: Any) -> str:
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", response.content.decode())))
 
 
@@ -335,7 +335,7 @@ def test_a_rule_can_have_a_scope_a_period_and_a_comparison(moderator: Client) ->
         "valid_until": None,
         "note": "n",
     }
-    assert "A match is cut at 4,096 characters." in said(response), "a warning is told, and does not stop"
+    assert "A match is cut at 4,096 characters." in text_of(response), "a warning is shown, and the rule is saved"
 
 
 def test_a_word_and_a_regular_expression_can_have_the_same_pattern(moderator: Client) -> None:
@@ -365,8 +365,8 @@ class TestConcurrentEdits:
         response = moderator.post(change(rule), as_sent(page, category="mine"))
 
         assert response.status_code == 200
-        assert "bob changed this rule while you were editing it. Your changes are not saved yet" in said(response)
-        assert "Category: it is now “bob's”." in said(response)
+        assert "bob changed this rule while you were editing it. Your changes are not saved yet" in text_of(response)
+        assert "Category: it is now “bob's”." in text_of(response)
         assert response.context["adminform"].form["category"].value() == "mine", "what was typed is still there"
         rule.refresh_from_db()
         assert rule.category == "bob's"
@@ -388,15 +388,15 @@ class TestConcurrentEdits:
 
         response = moderator.post(change(rule), sent)
 
-        assert "This rule was deleted by bob while you were editing it." in said(response)
+        assert "This rule was deleted by bob while you were editing it." in text_of(response)
         assert f'action="{ADD}"' in response.content.decode()
         form = as_sent(response)
         assert not rules.exists()
         moderator.post(ADD, form)
-        anew = rules.get()
-        assert anew.valid_until == datetime(2030, 1, 31, 18, tzinfo=UTC)
-        assert (anew.pattern, anew.category, anew.note) == ("darn", "c", "all that I wrote")
-        assert (anew.upstreams, anew.whole_word, anew.enabled) == (["default"], True, False)
+        added = rules.get()
+        assert added.valid_until == datetime(2030, 1, 31, 18, tzinfo=UTC)
+        assert (added.pattern, added.category, added.note) == ("darn", "c", "all that I wrote")
+        assert (added.upstreams, added.whole_word, added.enabled) == (["default"], True, False)
 
     def test_in_the_list_a_row_that_was_not_edited_overwrites_nothing(self, moderator: Client) -> None:
         one, two = rules.create(pattern="one", category="old"), rules.create(pattern="two")
@@ -420,7 +420,7 @@ class TestConcurrentEdits:
         data = {**in_the_list(rule, category="mine"), "form-0-changed": row["changed"].value()}
         response = moderator.post(LIST, data)
 
-        assert "changed this rule while you were editing it" in said(response)
+        assert "changed this rule while you were editing it" in text_of(response)
         rule.refresh_from_db()
         assert rule.category == "bob's"
         (row,) = response.context["cl"].formset
@@ -432,25 +432,25 @@ class TestConcurrentEdits:
 class TestTheCheckOfARule:
     def check(self, moderator: Client, **fields: str) -> str:
         address = f"{LIST}check/"
-        return said(moderator.post(address, {"action": "mask", **fields}, headers={"X-Requested-With": "fetch"}))
+        return text_of(moderator.post(address, {"action": "mask", **fields}, headers={"X-Requested-With": "fetch"}))
 
     def test_shows_what_an_unsaved_rule_matches(self, moderator: Client) -> None:
         ModerationHit.objects.create(
             when="2026-01-01T00:00Z", version=1, offset=0, before="so ", text="Darn", after="!"
         )
 
-        told = self.check(moderator, pattern="darn")
+        text = self.check(moderator, pattern="darn")
 
-        assert "The shortest text it matches has 4 characters; the longest has 4." in told
-        assert re.search(r"tour\.md 2 ", told)
-        assert re.search(r"the last hit 1 so Darn !", told)
+        assert "The shortest text it matches has 4 characters; the longest has 4." in text
+        assert re.search(r"tour\.md 2 ", text)
+        assert re.search(r"the last hit 1 so Darn !", text)
         assert not rules.exists()
 
     def test_says_when_a_match_has_no_longest_length(self, moderator: Client) -> None:
-        told = self.check(moderator, pattern="a+b", kind="regex")
+        text = self.check(moderator, pattern="a+b", kind="regex")
 
-        assert "A match is cut at 4,096 characters." in told
-        assert "the longest is limited only by the maximum of 4096 characters in a match." in told
+        assert "A match is cut at 4,096 characters." in text
+        assert "the longest is limited only by the maximum of 4096 characters in a match." in text
 
     def test_shows_the_error_of_an_invalid_rule(self, moderator: Client) -> None:
         assert "At character 1: the ( is not closed." in self.check(moderator, pattern="(a", kind="regex")
@@ -458,8 +458,8 @@ class TestTheCheckOfARule:
     def test_is_a_separate_page_without_javascript(self, moderator: Client) -> None:
         page = moderator.post(f"{LIST}check/", {"pattern": "darn", "action": "block"})
 
-        assert "What it matches" in said(page)
-        assert "DARN" in said(page)
+        assert "What it matches" in text_of(page)
+        assert "DARN" in text_of(page)
         assert moderator.get(f"{LIST}check/").status_code == 200
 
 
@@ -469,7 +469,7 @@ class TestTheHistory:
 
         sent = as_sent(moderator.get(change(rule)), category="new", action="block", compare="exact")
         moderator.post(change(rule), sent)
-        page = said(moderator.get(f"{LIST}{rule.pk}/history/"))
+        page = text_of(moderator.get(f"{LIST}{rule.pk}/history/"))
 
         assert "category : old → new".replace(" :", ":") in page
         assert "action: mask: show • instead → block: end the answer there" in page
@@ -480,7 +480,7 @@ class TestTheHistory:
         moderator.post(LIST, in_the_list(rule, category="c"))
         moderator.post(LIST, {"action": "disable", "_selected_action": [rule.pk]})
 
-        page = said(moderator.get(f"{LIST}{rule.pk}/history/"))
+        page = text_of(moderator.get(f"{LIST}{rule.pk}/history/"))
 
         assert "category: – → c" in page
         assert "enabled: yes → no" in page
@@ -539,7 +539,7 @@ class TestGroups:
         for address in ("add/", f"{rule.pk}/change/", f"{rule.pk}/delete/", "import/"):
             assert client.post(LIST + address, {"pattern": "x", "action": "block"}).status_code == 403, address
         assert [(each.pattern, each.action) for each in rules.all()] == [("darn", "mask")]
-        assert "Import" not in said(client.get(LIST))
+        assert "Import" not in text_of(client.get(LIST))
 
     def test_nobody_can_add_change_or_delete_a_hit(self, moderator: Client) -> None:
         hit = ModerationHit.objects.create(when="2026-01-01T00:00Z", version=1, offset=0)
@@ -618,4 +618,4 @@ class TestHits:
         LostHits.objects.create(count=30)
         LostHits.objects.create(count=12)
 
-        assert "42 hits were not recorded while the database was unavailable" in said(moderator.get(self.HITS))
+        assert "42 hits were not recorded while the database was unavailable" in text_of(moderator.get(self.HITS))

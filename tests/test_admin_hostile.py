@@ -1,4 +1,4 @@
-"""Whatever stands in a parameter or in a text, a page of the admin is no 500, runs nothing and hides nothing."""
+"""Hostile parameters and texts: no page of the admin fails, runs a script or hides text."""
 
 from __future__ import annotations
 

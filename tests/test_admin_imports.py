@@ -1,4 +1,4 @@
-"""Import, export and undo in the admin, on the pages that moderators see."""
+"""The admin pages for import, undo and export."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMPORT = f"{LIST}import/"
 rules = ModerationRule.objects
 
 
-def said(response: Any) -> str:
+def text_of(response: Any) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the test client reads a stream where it is not asynchronous
         content = b"".join(response)
@@ -41,12 +41,12 @@ def test_an_uploaded_file_is_previewed_first(moderator: Client) -> None:
 
     page = send(moderator, "# list\nnew、there\nother\n\u200b\nnew\n".encode("gb18030"), action="block", category="")
 
-    told = said(page)
-    assert "words.txt, read as a word list in gbk. Nothing is changed yet." in told
+    text = text_of(page)
+    assert "words.txt, read as a word list in gbk. Nothing is changed yet." in text
     for count in ("1 would be added", "0 would be changed", "2 unchanged", "2 are refused"):
-        assert count in told
-    assert "4 ⟨U+200B⟩ The pattern has only marks and invisible characters, which are not compared." in told
-    assert "5 new The same rule is on line 2." in told
+        assert count in text
+    assert "4 ⟨U+200B⟩ The pattern has only marks and invisible characters, which are not compared." in text
+    assert "5 new The same rule is on line 2." in text
     assert rules.count() == 2
 
 
@@ -56,12 +56,12 @@ def test_an_import_shows_its_progress(moderator: Client) -> None:
 
     response = moderator.post(page.redirect_chain[-1][0])
 
-    told = said(response)
+    text = text_of(response)
     assert response.streaming
-    assert "1234 of 1234" in told
-    assert "Done. Added: 1234, changed: 0, unchanged: 0, refused: 0." in told
+    assert "1234 of 1234" in text
+    assert "Done. Added: 1234, changed: 0, unchanged: 0, refused: 0." in text
     assert rules.filter(category="c", action="mask").count() == 1234
-    history = said(moderator.get(f"{LIST}{rules.first().pk}/history/"))  # type: ignore[union-attr]
+    history = text_of(moderator.get(f"{LIST}{rules.first().pk}/history/"))  # type: ignore[union-attr]
     assert "ann" in history
     assert "Added." in history
 
@@ -69,31 +69,31 @@ def test_an_import_shows_its_progress(moderator: Client) -> None:
 def test_an_import_can_be_undone(moderator: Client) -> None:
     rules.create(pattern="old", category="before")
     page = send(moderator, b"pattern,category\nold,after\nnew,c\n", "rules.csv")
-    said(moderator.post(page.redirect_chain[-1][0]))
+    text_of(moderator.post(page.redirect_chain[-1][0]))
     assert rules.count() == 2
     recent = moderator.get(IMPORT)
     (address,) = re.findall(r'action="([^"]+undo/)"', recent.content.decode())
 
     done = moderator.post(address, follow=True)
 
-    assert "Removed: 1, restored to their previous values: 1." in said(done)
+    assert "Removed: 1, restored to their previous values: 1." in text_of(done)
     assert dict(rules.values_list("pattern", "category")) == {"old": "before"}
-    assert "undone" in said(done)
-    assert "This import was already undone." in said(moderator.post(address, follow=True))
+    assert "undone" in text_of(done)
+    assert "This import was already undone." in text_of(moderator.post(address, follow=True))
 
 
 def test_an_import_cannot_be_carried_out_twice(moderator: Client) -> None:
     address = send(moderator, b"word").redirect_chain[-1][0]
-    said(moderator.post(address))
+    text_of(moderator.post(address))
 
-    assert "This import was already carried out." in said(moderator.get(address, follow=True))
-    assert "This import was already carried out." in said(moderator.post(address, follow=True))
+    assert "This import was already carried out." in text_of(moderator.get(address, follow=True))
+    assert "This import was already carried out." in text_of(moderator.post(address, follow=True))
     assert rules.count() == 1
 
 
 def test_the_rules_of_an_import_can_be_listed(moderator: Client) -> None:
     rules.create(pattern="other")
-    said(moderator.post(send(moderator, b"word").redirect_chain[-1][0]))
+    text_of(moderator.post(send(moderator, b"word").redirect_chain[-1][0]))
 
     page = moderator.get(LIST, {"imported__id__exact": str(RuleImport.objects.get().pk)})
 
@@ -101,13 +101,13 @@ def test_the_rules_of_an_import_can_be_listed(moderator: Client) -> None:
 
 
 def test_an_edited_rule_no_longer_belongs_to_its_import(moderator: Client) -> None:
-    said(moderator.post(send(moderator, b"one\ntwo").redirect_chain[-1][0]))
+    text_of(moderator.post(send(moderator, b"one\ntwo").redirect_chain[-1][0]))
     rule = rules.get(pattern="one")
 
     moderator.post(f"{LIST}{rule.pk}/change/", {"pattern": "one", "action": "block", "enabled": "on"})
     done = moderator.post(f"{IMPORT}{RuleImport.objects.get().pk}/undo/", follow=True)
 
-    assert "Not undone because they were edited or deleted since: 1." in said(done)
+    assert "Not undone because they were edited or deleted since: 1." in text_of(done)
     assert [(rule.pattern, rule.action) for rule in rules.all()] == [("one", "block")]
 
 
@@ -120,8 +120,8 @@ def test_the_export_contains_all_rules(moderator: Client) -> None:
     assert response["Content-Type"] == "text/csv; charset=utf-8"
     assert re.fullmatch(r'attachment; filename="rules-\d{4}-\d\d-\d\d\.csv"', response["Content-Disposition"])
     assert [row for _, row in read(response.content).rows] == [*export()]
-    told = said(send(moderator, response.content, "rules.csv"))
-    assert "0 would be added" in told
+    text = text_of(send(moderator, response.content, "rules.csv"))
+    assert "0 would be added" in text
 
 
 class TestAnError:
@@ -142,29 +142,29 @@ class TestAnError:
         page = send(moderator, data)
 
         assert page.status_code == 200
-        assert words in said(page)
+        assert words in text_of(page)
         assert not RuleImport.objects.exists()
 
     def test_in_a_row_is_shown_with_its_line(self, moderator: Client) -> None:
         page = send(moderator, "ok\n" + "x" * 1_000_000 + "\nfine")
 
-        assert "The pattern has 1000000 characters; the maximum is 4096." in said(page)
-        assert "2 would be added" in said(page)
+        assert "The pattern has 1000000 characters; the maximum is 4096." in text_of(page)
+        assert "2 would be added" in text_of(page)
 
     def test_for_an_empty_file_says_that_there_is_nothing_to_import(self, moderator: Client) -> None:
-        assert "There is nothing to import." in said(send(moderator, b"# only this\n"))
+        assert "There is nothing to import." in text_of(send(moderator, b"# only this\n"))
 
     def test_in_the_request_is_shown_as_a_sentence(self, moderator: Client) -> None:
         response = moderator.post(IMPORT, {"text": "x" * 26_000_000, "action": "mask"})
 
         assert response.status_code == 413
-        assert "at most 25,000,000 bytes can be sent" in said(response)
+        assert "at most 25,000,000 bytes can be sent" in text_of(response)
 
     def test_for_too_many_selected_rows_is_shown_as_a_sentence(self, moderator: Client) -> None:
         response = moderator.post(LIST, {f"field-{number}": "x" for number in range(10_001)})
 
         assert response.status_code == 413
-        assert "too many rows at once" in said(response)
+        assert "too many rows at once" in text_of(response)
 
     def test_for_an_import_that_does_not_exist_is_a_404(self, moderator: Client) -> None:
         assert moderator.get(f"{IMPORT}99/").status_code == 404
@@ -179,8 +179,8 @@ class TestAnError:
             raise ConnectionError("the disk is full")
 
         monkeypatch.setattr("streaming.rule_imports.log", fail)
-        told = said(moderator.post(address))
+        text = text_of(moderator.post(address))
 
-        assert "Nothing was imported: the disk is full" in told
+        assert "Nothing was imported: the disk is full" in text
         assert not rules.exists()
         assert RuleImport.objects.get().state == "preview", "it can be tried again"

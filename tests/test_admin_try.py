@@ -1,4 +1,4 @@
-"""Try it: what the rules make of a text, piece by piece."""
+"""The admin page "Try it": how rules moderate a text, piece by piece."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ class TestATrial:
         assert "".join(each.text for each in done.original) == text
 
 
-def said(response: Any) -> str:
+def text_of(response: Any) -> str:
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", response.content.decode())))
 
 
-def shown(response: Any) -> str:
+def moderated_text(response: Any) -> str:
     return "".join(each.text for each in response.context["trial"].moderated)
 
 
@@ -91,9 +91,9 @@ class TestThePage:
 
         page = moderator.get(TRY)
 
-        assert "may write •••• when" in shown(page)
-        assert "secret-project" in shown(page)
-        assert "1 rule, version 2;" in said(page)
+        assert "may write •••• when" in moderated_text(page)
+        assert "secret-project" in moderated_text(page)
+        assert "1 rule, version 2;" in text_of(page)
 
     def test_includes_a_rule_that_was_just_saved(self, moderator: Client) -> None:
         rule = rules.create(pattern="darn")
@@ -101,7 +101,7 @@ class TestThePage:
         rule.action = "drop"
         rule.save()
 
-        assert "may write  when" in shown(moderator.get(TRY))
+        assert "may write  when" in moderated_text(moderator.get(TRY))
 
     def test_tries_the_selected_rules(self, moderator: Client) -> None:
         one, _other = rules.create(pattern="one"), rules.create(pattern="two")
@@ -110,8 +110,8 @@ class TestThePage:
 
         page = moderator.post(TRY, {"rule": one.pk, "which": "chosen", "text": "one two", "cut": "2"})
 
-        assert shown(page) == "••• two"
-        assert "the selected rules (1)" in said(page)
+        assert moderated_text(page) == "••• two"
+        assert "the selected rules (1)" in text_of(page)
 
     def test_tries_the_unsaved_rule_of_the_form(self, moderator: Client) -> None:
         rules.create(pattern="darn")
@@ -119,7 +119,7 @@ class TestThePage:
 
         page = moderator.post(TRY, {**unsaved, "which": "form", "text": "darn aab", "cut": "3"})
 
-        assert shown(page) == "darn [x]"
+        assert moderated_text(page) == "darn [x]"
         content = page.content.decode()
         assert '<input type="hidden" name="pattern" value="a+b">' in content, "it is there for the next try"
         assert rules.count() == 1
@@ -127,7 +127,7 @@ class TestThePage:
     def test_shows_the_error_of_the_unsaved_rule(self, moderator: Client) -> None:
         page = moderator.post(TRY, {"pattern": "(a", "kind": "regex", "which": "form", "text": "x", "cut": "3"})
 
-        assert "At character 1: the ( is not closed." in said(page)
+        assert "At character 1: the ( is not closed." in text_of(page)
 
     @pytest.mark.parametrize(
         "fields",
@@ -153,7 +153,7 @@ class TestThePage:
         )
 
         assert "<html" not in part.content.decode()
-        assert shown(part) == "a ••••"
+        assert moderated_text(part) == "a ••••"
 
     def test_escapes_what_it_shows(self, moderator: Client) -> None:
         rules.create(pattern="<script>", action="flag")
@@ -166,12 +166,12 @@ class TestThePage:
 @pytest.mark.django_db(transaction=True)
 def test_the_list_names_the_invalid_rule_that_blocks_the_latest_changes(moderator: Client) -> None:
     rules.create(pattern="darn")
-    assert "not in force" not in said(moderator.get(LIST))
+    assert "not in force" not in text_of(moderator.get(LIST))
 
     wrong = rules.create(pattern="(a", kind="regex")  # past the form, which would refuse it
     page = moderator.get(LIST)
 
-    assert "The latest changes are not in effect" in said(page)
-    assert f"Rule {wrong.pk}: At character 1: the ( is not closed." in said(page)
+    assert "The latest changes are not in effect" in text_of(page)
+    assert f"Rule {wrong.pk}: At character 1: the ( is not closed." in text_of(page)
     wrong.delete()
-    assert "not in force" not in said(moderator.get(LIST))
+    assert "not in force" not in text_of(moderator.get(LIST))

@@ -1,4 +1,4 @@
-"""The moderation of an answer whose channels take turns: what was said first leaves first, and no word stands whole."""
+"""The moderation of an answer with alternating channels: the order is kept and no match is sent whole."""
 
 from __future__ import annotations
 

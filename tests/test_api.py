@@ -1,4 +1,4 @@
-"""The OpenAI API of the real site, through OpenAI's own client, with upstreams that do as they are told."""
+"""The OpenAI API of the real site, with OpenAI's own client and scripted upstreams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API keys as people meet them: made in the admin or by a command, shown once, switched off."""
+"""API keys: created in the admin or by a command, shown once, and revoked."""
 
 from __future__ import annotations
 

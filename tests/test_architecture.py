@@ -1,4 +1,4 @@
-"""The house stays a house: imports go down the stairs, and every file has its place on the floor plan."""
+"""The architecture: imports follow the layers, and every file is on the floor plan."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def tracked() -> list[str]:
-    """What git tracks, or would: the files of the project, whatever else lies around."""
+    """The files that git tracks or would track."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
 
@@ -22,7 +22,7 @@ WHOLE_FOLDERS = {"documents", "vendor", "migrations", "commands", "locale", "tem
 
 
 def plan() -> set[str]:
-    """The names that the floor plan draws."""
+    """The names on the floor plan."""
     contributing = (ROOT / ".github" / "CONTRIBUTING.md").read_text("utf-8")
     drawing = re.search(r"## The floor plan\n.*?```text\n(.*?)```", contributing, re.DOTALL)
     assert drawing, "CONTRIBUTING.md has a floor plan"

@@ -1,4 +1,4 @@
-"""The whole site in a real Daphne, read from real sockets: who leaves, who reads nothing, who must go down."""
+"""The whole site under real servers and sockets: disconnects, slow clients, shutdown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def never_stop(connection: Connection) -> None:
 
 
 class TestAClientThatDisconnects:
-    """Everything behind it goes quiet, the upstream first: it is what costs money."""
+    """Everything behind the client is closed, the upstream first, because it costs money."""
 
     @pytest.mark.parametrize("address", ["/transfer", "/proxy"])
     @pytest.mark.parametrize(

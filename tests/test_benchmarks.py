@@ -1,4 +1,4 @@
-"""The benchmarks run, so that they cannot rot. What they measure is not looked at here: this machine may be busy."""
+"""The benchmarks run. Their figures are not checked, because the machine may be busy."""
 
 from __future__ import annotations
 

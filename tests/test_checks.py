@@ -1,4 +1,4 @@
-"""What ``manage.py check`` says before a reader would find out."""
+"""The system checks of ``manage.py check``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A command that is given the wrong thing says so in a sentence."""
+"""Management commands report errors in one sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEEDING_A_DATABASE = {
 
 
 def failed(folder: Path, *arguments: str, **env: str) -> str:
-    """The one sentence that a command ends with."""
+    """The sentence with which a command fails."""
     (folder / "words").write_text("darn\n")
     run = manage(folder, *(word.format(words=folder / "words", folder=folder) for word in arguments), **env)
     assert run.returncode == 1

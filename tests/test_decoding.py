@@ -1,4 +1,4 @@
-"""Compressed bodies: each coding whole and in every cut, what is not what it says, and what expands without bound."""
+"""Decompression of bodies: every coding in every cut, invalid data and decompression bombs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CODINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 
 
 class Body:
-    """These chunks, one a read."""
+    """A body that returns these chunks, one with each read."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)

@@ -1,4 +1,4 @@
-"""``manage.py demo``: the first thing that anybody runs."""
+"""``manage.py demo``: a running site in one command."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ DEMO = ["manage.py", "demo", "--port", "{port}"]
 
 @pytest.fixture
 def make_demo(tmp_path: Path) -> Callable[[], Site]:
-    """Starts the demo in a folder of its own; again in the same folder when asked again."""
+    """Starts the demo in a new folder; further calls start it again in the same folder."""
     return lambda: Site(tmp_path, DEMO, STREAMING_ACCESS="login", UPSTREAM_URL="")
 
 
 def shown(site: Site, address: str = "/transfer?interval=0") -> str:
-    """The text of a stream, as a reader would put it together."""
+    """The assembled text of a stream."""
     answer = httpx.get(site.url + address, timeout=20).text
     messages = [json.loads(data) for data in re.findall(r"^data: (.*)$", answer, re.MULTILINE)]
     return "".join(message.get("delta", "") for message in messages)
@@ -148,11 +148,11 @@ def test_a_model_that_is_not_installed_is_described_with_size_and_licence(
 ) -> None:
     monkeypatch.setattr(_llama, "is_installed", lambda: False)
 
-    with pytest.raises(CommandError) as told:
+    with pytest.raises(CommandError) as error:
         call_command("demo", "--model")
 
     for words in ("uv run --group model manage.py demo --model", "260 MB", "Gemma Terms of Use", "MIT"):
-        assert words in str(told.value)
+        assert words in str(error.value)
 
 
 @pytest.mark.parametrize(

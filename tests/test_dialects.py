@@ -46,7 +46,7 @@ OPERATORS_KEY = "sk-Operators-own-key"
 
 
 class Service:
-    """A site with rules, and an upstream of the OpenAI kind that sends what it is given."""
+    """A site with rules and an OpenAI upstream that sends the given data."""
 
     def __init__(self, folder: Path, migrated: Path) -> None:
         shutil.copytree(migrated, folder, dirs_exist_ok=True)
@@ -124,7 +124,7 @@ def text_of(chunks: list[dict[str, Any]], field: str = "content", index: int = 0
 
 
 def calls_of(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The calls of tools, put together from their fragments as clients do it: by their numbers."""
+    """The tool calls, assembled from their fragments by index as clients do."""
     calls: dict[int, dict[str, Any]] = {}
     for fragment in [call for delta in deltas_of(chunks) for call in delta.get("tool_calls") or []]:
         call = calls.setdefault(fragment["index"], {"index": fragment["index"], "name": "", "arguments": ""})
@@ -146,7 +146,7 @@ def order_of(chunks: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def field_values(value: Any, field: str) -> list[Any]:
-    """What a field holds, wherever it stands."""
+    """All values of a field, at any depth."""
     if isinstance(value, list):
         return [found for item in value for found in field_values(item, field)]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Which strings are text, by their field and their looks: the default fails closed."""
+"""Which strings of a request or answer are text: unknown fields are moderated."""
 
 from __future__ import annotations
 

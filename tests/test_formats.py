@@ -1,4 +1,4 @@
-"""Where the text stands in a message: what each reader takes out, and what each writer makes of it."""
+"""The readers and writers of each stream format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From where a request comes, as the outermost trusted proxy saw it."""
+"""The address, scheme and host of a request behind trusted proxies."""
 
 from __future__ import annotations
 

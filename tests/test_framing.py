@@ -1,4 +1,4 @@
-"""How long a relayed body is: what is sent on says it, never what the client claimed.
+"""The framing of relayed bodies: the announced length is the length that is sent.
 
 RFC 9112, section 6.3: who counts a body otherwise than its neighbour can be made to read one client's request as the
 body of another's. Raw bytes, on each server, to an upstream that counts as strictly as the RFC asks.
@@ -30,7 +30,7 @@ SERVERS = {
 
 @dataclass
 class RawRequest:
-    """A request as an upstream that counts strictly took it from one connection."""
+    """A request as a strict upstream read it from a connection."""
 
     connection: int
     head: bytes
@@ -121,7 +121,7 @@ def relay(
     raw_upstream: RawUpstream,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
-    """A site in front of the raw upstream, under each server."""
+    """A site in front of the raw upstream, under each server in turn."""
     folder = tmp_path_factory.mktemp(request.param)
     shutil.copytree(migrated, folder, dirs_exist_ok=True)
     site = Site(folder, SERVERS[request.param], UPSTREAM_URL=raw_upstream.url, UPSTREAM_PROXY="1")
@@ -130,7 +130,7 @@ def relay(
 
 
 def send(site: Site, data: bytes, *, leave: bool = False) -> bytes:
-    """The first line of the answer to raw bytes; none if the client leaves once they are sent."""
+    """The status line of the response to raw bytes; empty if the client leaves after sending them."""
     with socket.create_connection(("127.0.0.1", site.port), timeout=DEADLINE) as client:
         client.sendall(data)
         return b"" if leave else read_until(client, b"\r\n").partition(b"\r\n")[0]

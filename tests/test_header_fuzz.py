@@ -1,4 +1,4 @@
-"""Whatever headers come, what arrives is what was sent, minus the table of ``streaming/upstreams/headers.py``.
+"""Any headers are relayed unchanged, except for those in the table of ``streaming/upstreams/headers.py``.
 
 Made up by hypothesis, sent as raw bytes over real sockets, there and back.
 """
@@ -61,7 +61,7 @@ NAMED_BY_CONNECTION = st.lists(TOKEN, max_size=3)
 
 
 class Echo:
-    """An upstream that keeps its connection alive, remembers the head it got, and answers as it is told to."""
+    """An upstream that keeps its connection alive, remembers the head it got, and answers as the test configures it."""
 
     def __init__(self) -> None:
         self.head = b""
@@ -107,7 +107,7 @@ def echo(runner: asyncio.Runner, settings: Any) -> Any:
 
 
 def asked_with(headers: Lines) -> HttpRequest:
-    """A request as ASGI servers hand it on: names in lower case, values as bytes."""
+    """A request as from an ASGI server: names in lower case, values as bytes."""
     request = AsyncRequestFactory().get("/proxy")
     request.scope["headers"] = [(name.lower(), value) for name, value in headers]
     request.scope["client"] = ("203.0.113.7", 5000)
@@ -115,7 +115,7 @@ def asked_with(headers: Lines) -> HttpRequest:
 
 
 async def relay(headers: Lines) -> tuple[list[tuple[str, str]], bytes]:
-    """The headers that a client gets, and the body."""
+    """The headers and the body that a client receives."""
     request = asked_with(headers)
     response = RelayResponse(request, await upstreams.relay("default", "", request, b""))
     return list(response.items()), b"".join([chunk async for chunk in response])
@@ -128,7 +128,7 @@ def lines_of(head: bytes) -> Lines:
 
 
 def as_sent(value: bytes) -> bytes:
-    """UTF-8 goes out as it came; what is not is taken for ISO 8859-1."""
+    """The value as it is sent: UTF-8 unchanged, anything else decoded as ISO 8859-1."""
     try:
         value.decode()
     except UnicodeDecodeError:
@@ -210,7 +210,7 @@ def test_a_response_with_invalid_headers_is_refused_or_repaired(
 def test_a_request_with_invalid_headers_is_refused_or_repaired(
     echo: Echo, runner: asyncio.Runner, headers: Lines
 ) -> None:
-    """Servers refuse most of them before; what they let through does no harm."""
+    """Servers refuse most of them; those that they accept do no harm."""
     with suppress(upstreams.BadPrompt):
         runner.run(relay(headers))
         for name, value in lines_of(echo.head):

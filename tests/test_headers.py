@@ -1,4 +1,4 @@
-"""Which headers of a response go along, and which are for this site to say."""
+"""Which response headers are relayed and which this site sets itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What /healthz says, and to whom; how requests are read; what stays out of logs. On real servers."""
+"""``/healthz``, request targets and log messages under every server."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_no_middleware_compresses_a_stream(compressing: Site, address: str) -> N
 
 @pytest.fixture(scope="module")
 def compressing(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site whose owner has put Django's GZipMiddleware before all others."""
+    """A site with Django's GZipMiddleware before all other middleware."""
     folder = tmp_path_factory.mktemp("compressing")
     shutil.copytree(migrated, folder, dirs_exist_ok=True)
     code = (

@@ -1,4 +1,4 @@
-"""What a rule has met is told with what stands around it, however the text was cut."""
+"""Hits are reported with the text around them, in every cut of the text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RULES = RuleSet(
 )
 
 
-def seen(text: str, size: int) -> list[HitContext]:
+def hit_contexts(text: str, size: int) -> list[HitContext]:
     found: list[HitContext] = []
     recorder, moderator = ContextRecorder(found.append, "content", 0), Moderator(RULES)
     for at in range(0, len(text), size):
@@ -37,30 +37,30 @@ def around(text: str, context: HitContext) -> tuple[str, str, str]:
 def test_every_hit_is_reported_with_40_characters_before_and_after(size: int) -> None:
     text = "a long way to DARN, and " + "很长的一段话，" * 300 + "oh heck 坏话 darn" + " and on" * 20 + " darn"
 
-    told = seen(text, size)
+    contexts = hit_contexts(text, size)
 
-    assert sorted((each.rule.id, each.text) for each in told) == [
+    assert sorted((each.rule.id, each.text) for each in contexts) == [
         (1, "DARN"),
         (1, "darn"),
         (1, "darn"),
         (2, "heck"),
         (4, "坏话"),
     ]
-    assert [(each.before, each.text, each.after) for each in told] == [around(text, each) for each in told]
+    assert [(each.before, each.text, each.after) for each in contexts] == [around(text, each) for each in contexts]
 
 
 @pytest.mark.parametrize("size", [1, 3, 10_000])
 def test_a_block_is_reported_with_the_text_that_has_arrived(size: int) -> None:
-    told = seen("go on and stop here", size)
+    contexts = hit_contexts("go on and stop here", size)
 
-    assert [(each.rule.id, each.before, each.text) for each in told] == [(3, "go on and ", "stop")]
-    assert " here".startswith(told[0].after)
+    assert [(each.rule.id, each.before, each.text) for each in contexts] == [(3, "go on and ", "stop")]
+    assert " here".startswith(contexts[0].after)
 
 
 def test_a_long_match_is_reported_in_bounded_space() -> None:
-    told = seen("da" + "\u200b" * 100_000 + "rn!", 1000)
+    contexts = hit_contexts("da" + "\u200b" * 100_000 + "rn!", 1000)
 
-    assert [(each.start, each.end, len(each.text)) for each in told] == [(0, 100_004, MAX_TEXT)]
+    assert [(each.start, each.end, len(each.text)) for each in contexts] == [(0, 100_004, MAX_TEXT)]
 
 
 def test_a_hit_is_not_reported_again_when_the_text_restarts() -> None:

@@ -1,4 +1,4 @@
-"""Hits reach the database whatever it does, and no stream waits for them."""
+"""Hits are recorded in the database even if it is unavailable for a while, and no stream waits for it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def make_log() -> Iterator[Callable[..., HitLog]]:
 
 
 def wait_for(log: HitLog) -> None:
-    """Until it has written all it was given. The tests' database, in memory, cannot be read meanwhile."""
+    """Wait until all hits are written. The in-memory test database cannot be read meanwhile."""
     eventually(lambda: not log.waiting, "all is written")
 
 
@@ -112,7 +112,7 @@ def test_a_thousand_hits_are_written_in_few_statements(make_log: Any, monkeypatc
 
 
 class Away:
-    """A database that takes nothing until it is back: its table has another name."""
+    """A database that accepts no hits until ``come_back``, because the table is renamed."""
 
     def __init__(self) -> None:
         self._name("streaming_moderationhit", "away")
@@ -125,11 +125,11 @@ class Away:
             editor.alter_db_table(ModerationHit, old, new)
 
 
-def test_hits_wait_while_the_database_is_unavailable(make_log: Any, said_in_log: Any) -> None:
+def test_hits_wait_while_the_database_is_unavailable(make_log: Any, log_text: Any) -> None:
     away, log = Away(), make_log()
     for number in range(700):
         log.on_hit(STREAM)(context(number))
-    eventually(lambda: said_in_log().count("no such table") > 2, "it is tried again and again")
+    eventually(lambda: log_text().count("no such table") > 2, "it is tried again and again")
     assert log.state() == {"waiting": 700, "lost": 0}
 
     away.come_back()

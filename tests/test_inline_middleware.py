@@ -1,4 +1,4 @@
-"""Django's middleware runs on the event loop where it cannot block, and in a thread where it may."""
+"""Django's middleware runs on the event loop if it cannot block, and otherwise in a thread."""
 
 from __future__ import annotations
 

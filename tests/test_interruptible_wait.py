@@ -1,4 +1,4 @@
-"""A wait that ends at a moment or when somebody ends it, and loses nothing: on real sockets too."""
+"""A wait that ends at a deadline or when it is interrupted, and loses no data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The browser's side has its own tests and types; this runs them, so that pytest alone is everything."""
+"""Runs the JavaScript tests, the type checker and the formatter, so that pytest includes them."""
 
 from __future__ import annotations
 

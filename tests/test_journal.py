@@ -1,4 +1,4 @@
-"""What a journal promises, by the store in memory and by real Redis, in the driver's own worker and in another one."""
+"""The journal, in memory and in a real Redis, in the driver's worker and in another one."""
 
 from __future__ import annotations
 
@@ -101,14 +101,14 @@ def failing_redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(autouse=True)
-def no_failure(said_in_log: Callable[[], str]) -> Iterator[None]:
-    """What runs in the background has nobody else to tell that it failed."""
+def no_failure(log_text: Callable[[], str]) -> Iterator[None]:
+    """Fail if a background task has logged an error."""
     yield
-    assert "the journal failed" not in said_in_log()
+    assert "the journal failed" not in log_text()
 
 
 class Workers:
-    """Journals as several workers have them: one drives the streams, the other reads them."""
+    """The journals of several workers: one drives the streams, the other reads them."""
 
     def __init__(self, kind: str, url: str) -> None:
         self._kind = kind
@@ -225,7 +225,9 @@ class TestReading:
                 await asked
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_gives_each_event_once_wherever_a_reader_joins_and_is_cut(self, kind: str, redis_server: RedisServer) -> None:
+    def test_gives_each_event_once_wherever_a_reader_joins_and_is_cut(
+        self, kind: str, redis_server: RedisServer
+    ) -> None:
         batches = st.lists(st.integers(1, 5), min_size=1, max_size=30)
 
         @settings(max_examples=40 if kind == "memory" else 12, deadline=None)
@@ -342,7 +344,7 @@ class TestStopping:
 
         await other.stop(log.info.id)
 
-        await until(lambda: stops == ["stopped"], "the driver is told")
+        await until(lambda: stops == ["stopped"], "the driver is notified")
 
     async def test_of_an_ended_stream_does_nothing(self, workers: Workers) -> None:
         driver, other = workers.pair()
@@ -551,7 +553,7 @@ async def redis_workers(redis_server: RedisServer, redis: Redis) -> AsyncIterato
 
 
 async def kill(journal: Journal) -> None:
-    """As SIGKILL does: nothing more is written, nothing is given back."""
+    """Like SIGKILL: nothing more is written and nothing is released."""
     assert isinstance(journal, RedisJournal)
     await journal._cancel_tasks()
     await journal._redis.connection_pool.disconnect()
@@ -611,7 +613,7 @@ class TestADeadWorker:
 
         log.append(event(3), 1)
 
-        await until(lambda: stops == ["error"], "the driver is told")
+        await until(lambda: stops == ["error"], "the driver is notified")
         assert await whole(await other.follow(log.info.id, -1)) == sealed
 
 
@@ -689,7 +691,9 @@ class TestRedis:
 
         await until(lambda: log.readers == 0, "they have left")
 
-    async def test_that_lost_its_data_gets_the_events_in_memory_again(self, redis_workers: Workers, redis: Redis) -> None:
+    async def test_that_lost_its_data_gets_the_events_in_memory_again(
+        self, redis_workers: Workers, redis: Redis
+    ) -> None:
         driver, other = redis_workers.make(beat=BEAT), redis_workers.make(beat=BEAT)
         log = await driver.open(new_stream(), nothing)
         log.append(events(0, 4), 5)
@@ -726,9 +730,7 @@ class TestRedis:
 
 class TestAnUnavailableRedis:
     @pytest.mark.parametrize("away", ["stopped", "held up"])
-    async def test_does_not_affect_readers_in_the_drivers_worker(
-        self, failing_redis: RedisServer, away: str
-    ) -> None:
+    async def test_does_not_affect_readers_in_the_drivers_worker(self, failing_redis: RedisServer, away: str) -> None:
         async with working("redis, in another worker", failing_redis) as workers:
             driver, other = workers.make(beat=BEAT), workers.make(beat=BEAT)
             log = await driver.open(new_stream(), nothing)

@@ -1,4 +1,4 @@
-"""A stream that is driven once and read by many: who drives, who leaves, who comes back, and when it ends."""
+"""A live stream with several clients: driving, leaving, returning and ending."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.conftest import DEADLINE
 
 
 class Source:
-    """Gives what is put in, as it comes; None is its end."""
+    """A source that returns what is put into it; None is its end."""
 
     def __init__(self, texts: Iterable[str | None] = ()) -> None:
         self._queue: asyncio.Queue[str | None] = asyncio.Queue()
@@ -59,7 +59,7 @@ class Endless(Source):
 
 
 class Stream:
-    """One stream with its journal, as the views make it."""
+    """One stream with its journal, created as in the views."""
 
     def __init__(self, source: Source, grace: float, limits: Limits) -> None:
         self.source = source
@@ -88,7 +88,7 @@ def new_stream(source: Source, grace: float = 60, **limits: Any) -> Stream:
 
 
 class Client:
-    """Reads a response as a client does, and remembers what it got."""
+    """Reads a response as a client does and keeps what it received."""
 
     def __init__(self, response: EventStreamResponse, last_event_id: str = "") -> None:
         self._response = response

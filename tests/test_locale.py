@@ -1,4 +1,4 @@
-"""The site in Simplified Chinese: nothing is left out, and it needs no gettext on the machine that runs it."""
+"""The Simplified Chinese translation is complete, and gettext is not needed to run the site."""
 
 from __future__ import annotations
 

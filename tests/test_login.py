@@ -1,4 +1,4 @@
-"""Logging in: guesses are counted, and a link works once."""
+"""Logins: failed attempts are limited, and login links work once."""
 
 from __future__ import annotations
 

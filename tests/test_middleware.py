@@ -1,4 +1,4 @@
-"""A site whose database has not been migrated says so where it needs one, and works where it does not."""
+"""A site without migrations says so where it needs the database and works elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What moderators edit, as values; and how a change of it is noticed."""
+"""The models of rules: their values, their validation, and the version that counts changes."""
 
 from __future__ import annotations
 

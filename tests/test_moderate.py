@@ -1,4 +1,4 @@
-"""``manage.py moderate``: a text through the rules, by hand or in a pipe."""
+"""``manage.py moderate``: a text through the rules, from a file or a pipe."""
 
 from __future__ import annotations
 

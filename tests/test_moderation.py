@@ -1,4 +1,4 @@
-"""Moderation is exact: whatever the rules and the cut, what comes out is what the whole text would give."""
+"""Moderation is exact: in every cut the output is that of the whole text."""
 
 from __future__ import annotations
 

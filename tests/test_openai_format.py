@@ -1,4 +1,4 @@
-"""OpenAI's chunks through moderation, from the bytes to the bytes: what passes untouched, and what never passes."""
+"""OpenAI's chunks through moderation: which are unchanged, and that no match passes."""
 
 from __future__ import annotations
 
@@ -350,7 +350,7 @@ NUMBERS = "100, 97, 114, 110"
 
 
 def strings_in(value: Any) -> list[str]:
-    """All text there is, the fields' names too."""
+    """All strings, including the names of fields."""
     match value:
         case dict():
             return [text for key, inner in value.items() for text in [key, *strings_in(inner)]]
@@ -362,7 +362,7 @@ def strings_in(value: Any) -> list[str]:
 
 
 def put_together(chunks: list[Any], path: str = "") -> dict[str, str]:
-    """The texts of each field of a stream, run together as clients do it."""
+    """The texts of each field of a stream, concatenated as clients do."""
     joined: dict[str, str] = {}
 
     def look(value: Any, path: str) -> None:

@@ -1,4 +1,4 @@
-"""Errors become answers in one place: the status of each, and each dialect's shape of an error."""
+"""The rendering of errors: the status of each, in the format of each API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request says, wherever it says it: it is moderated, or looks like a name or the bytes of a file."""
+"""The moderation of requests: every text is moderated, identifiers and binary data are unchanged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def moderated(**fields: Any) -> dict[str, Any]:
 
 
 def leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every string with the name of its field; the names of fields too, with no name of their own."""
+    """Every string with the name of its field, and the names of fields themselves with an empty name."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield "", name

@@ -1,4 +1,4 @@
-"""Which outgoing proxy an upstream is asked through; and a real one, which connects or refuses."""
+"""The selection of an outgoing proxy, and requests through a real one."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class TestTheEnvironment:
 
 
 class ConnectProxy:
-    """A proxy that passes CONNECT and absolute-form requests on to one place, whatever they ask for."""
+    """A proxy that connects CONNECT and absolute-form requests to one port, whatever host they name."""
 
     def __init__(self, port: int, refuse: str = "") -> None:
         self.heads: list[str] = []
@@ -233,7 +233,7 @@ class TestARealProxy:
         settings: Any,
         monkeypatch: pytest.MonkeyPatch,
         make_proxy: MakeProxy,
-        said_in_log: Callable[[], str],
+        log_text: Callable[[], str],
         refuse: str,
         words: str,
     ) -> None:
@@ -245,12 +245,12 @@ class TestARealProxy:
             await connected()
 
         assert proxy.heads[0].startswith("CONNECT llm.example:443 HTTP/1.1\r\n")
-        assert words in said_in_log()
-        assert "secret" not in said_in_log()
+        assert words in log_text()
+        assert "secret" not in log_text()
 
     @pytest.mark.parametrize("proxy", ["http://me:secret@127.0.0.1:1", "socks5://me:secret@127.0.0.1:1"])
     async def test_that_is_invalid_is_named_in_the_log(
-        self, settings: Any, monkeypatch: pytest.MonkeyPatch, said_in_log: Callable[[], str], proxy: str
+        self, settings: Any, monkeypatch: pytest.MonkeyPatch, log_text: Callable[[], str], proxy: str
     ) -> None:
         settings.STREAMING_UPSTREAMS = {"default": {"URL": "https://llm.example/v1"}}
         monkeypatch.setenv("ALL_PROXY", proxy)
@@ -258,8 +258,8 @@ class TestARealProxy:
         with pytest.raises(Unreachable, match=r"cannot be reached through its proxy$"):
             await connected()
 
-        assert "nobody answers there" in said_in_log() or "'socks5' is not known" in said_in_log()
-        assert "secret" not in said_in_log()
+        assert "nobody answers there" in log_text() or "'socks5' is not known" in log_text()
+        assert "secret" not in log_text()
 
 
 def test_the_built_in_upstream_is_never_used_through_a_proxy() -> None:

@@ -1,4 +1,4 @@
-"""The streams that are open now, and how they are told to end."""
+"""The registry of open streams, and how they are stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The relay: each stream is tried whole and in every cut of its bytes."""
+"""The relay, with each stream whole and in every cut of its bytes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RULES = RuleSet(
 
 
 class Recorder:
-    """A writer that writes down the parts it was given, and says each as a message of one character."""
+    """A writer that records the parts it gets and writes each as a message of one character."""
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
@@ -49,7 +49,7 @@ class Recorder:
 
 
 def wire(*messages: Any, event: str = "message") -> bytes:
-    """Objects as messages; a pair is (event, object); text is a message of just that."""
+    """Objects encoded as messages; a pair is (event, object); a string is the data of a message."""
     out = b""
     for message in messages:
         name, data = message if isinstance(message, tuple) else (event, message)
@@ -68,7 +68,7 @@ Batches = list[list[Part]]
 
 
 def drive(relay: Relay, items: Iterable[Any], parts: list[Part]) -> Batches:
-    """Feeds the items, and what came of each, until the stream is over. An exception is the failure of the source."""
+    """Feed the items until the stream is over; yields the output of each. An exception is a failure of the source."""
     batches: Batches = []
 
     def note() -> None:
@@ -95,8 +95,8 @@ def moderated(items: Iterable[Any], form: str = "native", rules: RuleSet = RULES
     return drive(Relay(EventReader(READERS[form]()), AnswerModeration(rules), writer), items, writer.parts)
 
 
-def told(batches: list[list[Part]]) -> list[Part]:
-    """The parts of a stream with the text of a channel run together, as its reader sees them in the end."""
+def merged(batches: list[list[Part]]) -> list[Part]:
+    """The parts of a stream with the deltas of each channel merged."""
     out: list[Part] = []
     for part in (part for batch in batches for part in batch):
         match part, out[-1:]:
@@ -109,7 +109,7 @@ def told(batches: list[list[Part]]) -> list[Part]:
     return out
 
 
-def shown(batches: list[list[Part]]) -> str:
+def text_of(batches: list[list[Part]]) -> str:
     return "".join(part.text for batch in batches for part in batch if isinstance(part, Delta))
 
 
@@ -194,14 +194,14 @@ class TestAModeratedStream:
 
         batches = moderated([data] if data else [], form)
 
-        assert (shown(batches), rest(batches)) == (text, parts)
+        assert (text_of(batches), rest(batches)) == (text, parts)
 
     def test_in_every_cut(self, stream: tuple[bytes, str, str, list[Part]]) -> None:
         data, form, text, parts = stream
 
         for at in range(len(data)):
             batches = moderated([data[:at], data[at:]], form)
-            assert (shown(batches), rest(batches)) == (text, parts), at
+            assert (text_of(batches), rest(batches)) == (text, parts), at
 
     @pytest.mark.parametrize("size", range(1, 12))
     def test_in_small_pieces(self, stream: tuple[bytes, str, str, list[Part]], size: int) -> None:
@@ -209,7 +209,7 @@ class TestAModeratedStream:
 
         batches = moderated([data[at : at + size] for at in range(0, len(data), size)], form)
 
-        assert (shown(batches), rest(batches)) == (text, parts)
+        assert (text_of(batches), rest(batches)) == (text, parts)
 
 
 def test_sends_nothing_while_all_text_is_held() -> None:
@@ -235,7 +235,7 @@ def test_moderates_each_channel_and_choice_separately() -> None:
 
     batches = moderated([wire(message) for message in [*messages, DONE]])
 
-    assert told(batches) == [
+    assert merged(batches) == [
         Delta("da"),
         Delta("rk", "reasoning"),
         Delta("••"),
@@ -263,12 +263,12 @@ class TestABlock:
 
         batches = moderated([wire(*messages)])
 
-        assert told(batches)[-2:] == [Notice("block", "test"), StreamEnd("blocked")]
+        assert merged(batches)[-2:] == [Notice("block", "test"), StreamEnd("blocked")]
 
     def test_at_the_end_of_the_text_ends_the_stream(self) -> None:
         batches = moderated([wire(*deltas("a stop here"), DONE)])
 
-        assert told(batches) == [Delta("a "), Notice("block", "test"), StreamEnd("blocked")]
+        assert merged(batches) == [Delta("a "), Notice("block", "test"), StreamEnd("blocked")]
 
     def test_sends_its_notice(self) -> None:
         rules = RuleSet([Rule(1, "bomb", action="block", category="danger", replacement="Let us stop here.")])
@@ -283,26 +283,26 @@ def test_flags_are_not_sent_to_the_client() -> None:
 
     batches = moderated([wire(*deltas("oh darn"), DONE)], rules=rules)
 
-    assert told(batches) == [Delta("oh darn"), StreamEnd()]
+    assert merged(batches) == [Delta("oh darn"), StreamEnd()]
 
 
-def wholes(*texts: str) -> list[dict[str, str]]:
+def snapshots(*texts: str) -> list[dict[str, str]]:
     return [{"text": text} for text in texts]
 
 
 class TestASnapshotStream:
-    def seen(self, *texts: str) -> list[Part]:
-        batches = moderated([wire(message) for message in [*wholes(*texts), DONE]])
+    def snapshots_after(self, *texts: str) -> list[Part]:
+        batches = moderated([wire(message) for message in [*snapshots(*texts), DONE]])
         return [part for batch in batches for part in batch]
 
     def test_sends_the_whole_text_so_far_each_time(self) -> None:
-        assert self.seen("a", "a b", "a b") == [Snapshot("a"), Snapshot("a b"), StreamEnd()]
+        assert self.snapshots_after("a", "a b", "a b") == [Snapshot("a"), Snapshot("a b"), StreamEnd()]
 
     @pytest.mark.parametrize("cut", range(1, 18))
     def test_sends_the_same_text_however_it_grows(self, cut: int) -> None:
         text = "oh darn it, 坏话!"
 
-        parts = self.seen(*(text[:end] for end in range(cut, len(text), cut)), text)
+        parts = self.snapshots_after(*(text[:end] for end in range(cut, len(text), cut)), text)
 
         assert [part for part in parts if isinstance(part, Snapshot)][-1] == Snapshot("oh •••••••, ••!")
         assert [part for part in parts if isinstance(part, Notice)] == [
@@ -311,18 +311,18 @@ class TestASnapshotStream:
         ]
 
     def test_never_sends_text_that_can_become_a_match(self) -> None:
-        parts = self.seen("oh d", "oh darn", "oh darn!")
+        parts = self.snapshots_after("oh d", "oh darn", "oh darn!")
 
         assert parts == [Snapshot("oh "), Snapshot("oh ••••!"), Notice("mask", "profanity"), StreamEnd()]
 
     def test_that_is_rewritten_is_moderated_again_and_replaces_the_text(self) -> None:
-        parts = self.seen("one two", "one darn", "one darn.", "1")
+        parts = self.snapshots_after("one two", "one darn", "one darn.", "1")
 
         texts = [part.text for part in parts if isinstance(part, Snapshot)]
         assert texts == ["one two", "one ", "one ••••.", "1"]
 
     def test_that_shrinks_sends_less(self) -> None:
-        assert self.seen("one two", "one", "") == [
+        assert self.snapshots_after("one two", "one", "") == [
             Snapshot("one two"),
             Snapshot("one"),
             Snapshot(""),
@@ -330,10 +330,10 @@ class TestASnapshotStream:
         ]
 
     def test_sends_held_text_before_the_end(self) -> None:
-        assert self.seen("oh dar") == [Snapshot("oh "), Snapshot("oh dar"), StreamEnd()]
+        assert self.snapshots_after("oh dar") == [Snapshot("oh "), Snapshot("oh dar"), StreamEnd()]
 
     def test_ends_at_a_block(self) -> None:
-        parts = self.seen("a stop here", "a stop here.", "a stop here. b")
+        parts = self.snapshots_after("a stop here", "a stop here.", "a stop here. b")
 
         assert parts == [Snapshot("a "), Notice("block", "test"), StreamEnd("blocked")]
 
@@ -353,16 +353,16 @@ def test_a_failure_of_the_upstream_is_the_last_part_after_held_text(
 ) -> None:
     batches = moderated([wire(*deltas("oh dar")), error])
 
-    assert told(batches) == [Delta("oh dar"), problem_of(error).failure]
+    assert merged(batches) == [Delta("oh dar"), problem_of(error).failure]
 
 
 def test_a_message_can_have_at_most_8_megabytes() -> None:
     text = "x" * (8_000_000 - 100)
-    assert len(shown(moderated([wire(*deltas(text)), wire(DONE)], rules=RuleSet([])))) == len(text)
+    assert len(text_of(moderated([wire(*deltas(text)), wire(DONE)], rules=RuleSet([])))) == len(text)
 
     batches = moderated([wire(*deltas("a")), b"data: ", *[b"x" * 1_000_000] * 9, wire(*deltas("never"))])
 
-    assert shown(batches) == "a"
+    assert text_of(batches) == "a"
     (failure,) = rest(batches)
     assert isinstance(failure, Failure)
     assert (failure.status, failure.detail) == (502, f"a message is longer than {MAX_MESSAGE_CHARS:,} characters")
@@ -438,7 +438,7 @@ def test_encoded_messages_pass_and_a_stop_sends_the_retry_time() -> None:
 
 
 class TestALongText:
-    """Megabytes in one message are moderated in slices, between which other streams have their turn."""
+    """Megabytes in one message are moderated in slices, so that other streams can run in between."""
 
     WORDS = "oh darn it, " * 20_000
 
@@ -488,45 +488,47 @@ class TestALongText:
 
 
 class TestTheHandlerOfHits:
-    def told(self, items: Iterable[Any]) -> list[HitContext]:
-        told: list[HitContext] = []
+    def hits_of(self, items: Iterable[Any]) -> list[HitContext]:
+        hits: list[HitContext] = []
         rules = RuleSet([*RULES.rules, Rule(6, "heck", action="flag")])
-        drive(Relay(EventReader(READERS["native"]()), AnswerModeration(rules, told.append), Recorder()), items, [])
-        return told
+        drive(Relay(EventReader(READERS["native"]()), AnswerModeration(rules, hits.append), Recorder()), items, [])
+        return hits
 
     def test_gets_every_hit_with_its_context_including_flags(self) -> None:
-        told = self.told([wire(*deltas("oh he", "ck, da", "rn!", " end"), DONE)])
+        hits = self.hits_of([wire(*deltas("oh he", "ck, da", "rn!", " end"), DONE)])
 
-        assert [(each.rule.id, each.start, each.before, each.text, each.after) for each in told] == [
+        assert [(each.rule.id, each.start, each.before, each.text, each.after) for each in hits] == [
             (6, 3, "oh ", "heck", ", darn! end"),
             (1, 9, "oh heck, ", "darn", "! end"),
         ]
 
     def test_gets_channel_and_choice(self) -> None:
-        told = self.told([wire({"delta": "a heck", "channel": "reasoning", "choice": 2}, {"delta": "b darn!"}, DONE)])
+        hits = self.hits_of(
+            [wire({"delta": "a heck", "channel": "reasoning", "choice": 2}, {"delta": "b darn!"}, DONE)]
+        )
 
-        assert {(each.rule.id, each.channel, each.choice) for each in told} == {(6, "reasoning", 2), (1, "content", 0)}
+        assert {(each.rule.id, each.channel, each.choice) for each in hits} == {(6, "reasoning", 2), (1, "content", 0)}
 
     def test_gets_a_block(self) -> None:
-        told = self.told([wire(*deltas("please ", "stop here", " x"))])
+        hits = self.hits_of([wire(*deltas("please ", "stop here", " x"))])
 
-        assert [(each.rule.id, each.before, each.text) for each in told] == [(4, "please ", "stop here")]
+        assert [(each.rule.id, each.before, each.text) for each in hits] == [(4, "please ", "stop here")]
 
     def test_gets_a_hit_in_snapshots_once(self) -> None:
-        wholes = [{"text": text} for text in ("oh", "oh darn", "oh darn, ", "oh, darn, ", "oh, darn, more")]
+        messages = [{"text": text} for text in ("oh", "oh darn", "oh darn, ", "oh, darn, ", "oh, darn, more")]
 
-        told = self.told([wire(*wholes, DONE)])
+        hits = self.hits_of([wire(*messages, DONE)])
 
-        assert [(each.start, each.after) for each in told] == [(3, ", "), (4, ", more")]
+        assert [(each.start, each.after) for each in hits] == [(3, ", "), (4, ", more")]
 
     def test_gets_waiting_hits_even_if_the_client_disconnects(self) -> None:
-        told: list[HitContext] = []
+        hits: list[HitContext] = []
         rules = RuleSet([Rule(6, "heck", action="flag")])
-        relay = Relay(EventReader(READERS["native"]()), AnswerModeration(rules, told.append), NativeWriter())
+        relay = Relay(EventReader(READERS["native"]()), AnswerModeration(rules, hits.append), NativeWriter())
         relay.feed(wire(*deltas("oh heck")))
         relay.feed(wire(*deltas(" and")))
-        assert told == []
+        assert hits == []
 
         relay.close()
 
-        assert [(each.text, each.after) for each in told] == [("heck", " and")]
+        assert [(each.text, each.after) for each in hits] == [("heck", " and")]

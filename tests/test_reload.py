@@ -1,4 +1,4 @@
-"""Every worker obeys: what one changes is in force in the others, and each says which version it has."""
+"""Changes of rules reach every worker, and each reports its version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RULES = "/admin/streaming/moderationrule/"
 
 
 class Workers:
-    """Two servers with one database, and a moderator who uses the first."""
+    """Two servers with one database, and a moderator logged in at the first."""
 
     def __init__(self, folder: Path, migrated: Path, **env: str) -> None:
         shutil.copytree(migrated, folder / "one")
@@ -48,7 +48,7 @@ def workers(migrated: Path, tmp_path: Path) -> Iterator[Workers]:
 
 
 def streamed(site: Site) -> str:
-    """The text of a stream, put together from its pieces."""
+    """The assembled text of a stream."""
     answer = httpx.get(f"{site.url}/transfer?interval=0", timeout=20).text
     messages = [json.loads(data) for data in re.findall(r"^data: (.*)$", answer, re.MULTILINE)]
     return "".join(message.get("delta", "") for message in messages)

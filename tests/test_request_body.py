@@ -1,4 +1,4 @@
-"""Request bodies, on real servers and raw sockets: what is too long, too slow or not let in costs next to nothing."""
+"""Request bodies on real servers: limits of length and time, and refusal before the body arrives."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def opened(site: Site, data: bytes) -> socket.socket:
 
 
 def send_all(connection: socket.socket, pieces: Iterator[bytes]) -> None:
-    """Sends until all is sent, or nobody takes it any more."""
+    """Send the pieces until all are sent or the connection is closed."""
     with suppress(OSError):
         for piece in pieces:
             connection.sendall(piece)

@@ -57,7 +57,7 @@ class TestAScope:
 
         assert closed == ["late"]
 
-    def test_closes_the_other_resources_if_one_fails_to_close(self, said_in_log: Callable[[], str]) -> None:
+    def test_closes_the_other_resources_if_one_fails_to_close(self, log_text: Callable[[], str]) -> None:
         closed: list[str] = []
         scope = RequestScope()
 
@@ -69,7 +69,7 @@ class TestAScope:
         scope.close()
 
         assert closed == ["b", "a"]
-        assert "failed to close" in said_in_log()
+        assert "failed to close" in log_text()
 
     def test_does_not_exist_outside_a_request(self) -> None:
         request_scope.close_at_end(lambda: pytest.fail("nobody closes it"))

@@ -1,4 +1,4 @@
-"""What readers send: parameters, bodies and paths, and the words in which they are refused."""
+"""Parameters, bodies and paths of requests, and the messages that refuse them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Event streams and relays, iterated in process and sent through Django to a server that blocks, fails or leaves."""
+"""Event streams and relays, iterated directly and sent through Django's ASGI handler."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from streaming.upstreams.headers import SHUT_IN
 
 
 class Source:
-    """Gives these texts out, waits where an Event stands, raises an exception in its turn; knows whether it is closed.
+    """Returns these texts, waits for each Event among them, raises each exception, and records whether it is closed.
 
     A read that is cancelled loses nothing: the next one waits for the same.
     """
@@ -88,7 +88,7 @@ def forever() -> asyncio.Event:
 
 
 async def begun(response: EventStreamResponse | RelayResponse) -> AsyncGenerator[bytes]:
-    """The chunks that come after the empty one, with which the head is sent."""
+    """The chunks after the empty one that sends the head."""
     stream = aiter(response)
     assert await anext(stream) == b""
     return stream
@@ -192,7 +192,7 @@ class TestAnEventStream:
 
 @asynccontextmanager
 async def counted_turns() -> AsyncGenerator[Callable[[], int]]:
-    """How often another task has had its turn meanwhile."""
+    """Counts how often another task runs meanwhile."""
     turns = 0
 
     async def count() -> None:
@@ -306,20 +306,20 @@ class TestAnException:
             (ValueError("a secret"), "error 500 the server failed; see its log"),
         ],
     )
-    async def test_becomes_the_last_message(self, error: Exception, said: str, said_in_log: Callable[[], str]) -> None:
+    async def test_becomes_the_last_message(self, error: Exception, said: str, log_text: Callable[[], str]) -> None:
         source = Source(["a", error])
 
         got = await all_of(stream_from(source))
 
         assert got == f"data: a\n\nevent: done\ndata: {said}\n\n".encode()
         assert source.closed.is_set()
-        assert f"GET /somewhere ended (error: {said[10:]})" in said_in_log()
+        assert f"GET /somewhere ended (error: {said[10:]})" in log_text()
 
-    async def test_that_is_unexpected_is_logged_with_its_traceback(self, said_in_log: Callable[[], str]) -> None:
+    async def test_that_is_unexpected_is_logged_with_its_traceback(self, log_text: Callable[[], str]) -> None:
         await all_of(stream_from(Source([ValueError("a secret")])))
 
-        assert "GET /somewhere failed" in said_in_log()
-        assert "ValueError: a secret" in said_in_log()
+        assert "GET /somewhere failed" in log_text()
+        assert "ValueError: a secret" in log_text()
 
     async def test_in_moderation_ends_the_stream_with_an_error_and_sends_no_more_text(
         self, monkeypatch: pytest.MonkeyPatch
@@ -333,26 +333,26 @@ class TestAnException:
         assert got == b"event: done\ndata: error 500 the server failed; see its log\n\n"
 
     async def test_in_closing_a_source_is_logged_and_not_raised(
-        self, said_in_log: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+        self, log_text: Callable[[], str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         source = Source(["a"])
         monkeypatch.setattr(source, "close", Mock(side_effect=OSError("no route")))
         response = stream_from(source)
 
         assert await all_of(response) == b"data: a\n\n"
-        assert "could not be closed" in said_in_log()
-        assert "ended (done)" in said_in_log()
+        assert "could not be closed" in log_text()
+        assert "ended (done)" in log_text()
         assert not response.is_open
 
 
-async def test_the_end_of_a_stream_is_logged_with_its_figures(said_in_log: Callable[[], str]) -> None:
+async def test_the_end_of_a_stream_is_logged_with_its_figures(log_text: Callable[[], str]) -> None:
     await all_of(stream_from(Source(["a", "b"])))
 
-    assert "GET /somewhere ended (done) after 0.0 s, 2 messages, 18 bytes" in said_in_log()
+    assert "GET /somewhere ended (done) after 0.0 s, 2 messages, 18 bytes" in log_text()
 
 
 class TestAClientThatDisconnects:
-    async def test_closes_the_source_and_the_upstream(self, said_in_log: Callable[[], str]) -> None:
+    async def test_closes_the_source_and_the_upstream(self, log_text: Callable[[], str]) -> None:
         source = Source(["a", forever()])
         response = stream_from(source)
 
@@ -361,7 +361,7 @@ class TestAClientThatDisconnects:
 
         assert source.closed.is_set()
         assert not response.is_open
-        assert "ended (left)" in said_in_log()
+        assert "ended (left)" in log_text()
 
     async def test_before_the_first_byte_closes_the_upstream(self) -> None:
         source = Source(["a"])
@@ -384,7 +384,7 @@ class TestAClientThatDisconnects:
     @pytest.mark.parametrize("turns", range(12))
     @pytest.mark.parametrize("times", [1, 2])
     async def test_at_any_time_with_one_or_two_cancellations_closes_everything(
-        self, turns: int, times: int, said_in_log: Callable[[], str]
+        self, turns: int, times: int, log_text: Callable[[], str]
     ) -> None:
         source = Source(["a", "b", forever()])
         response = stream_from(source, heartbeat=0.001)
@@ -427,7 +427,7 @@ class TestAClientThatDisconnects:
 
 
 class Server:
-    """An ASGI server of one request: it takes what is sent, unless it blocks or fails, and can say who left."""
+    """An ASGI server for one request: it accepts what is sent, blocks or fails, and can report a disconnect."""
 
     def __init__(self, *, blocks_at: str = "", fails_at: str = "") -> None:
         self.sent: list[dict[str, Any]] = []
@@ -573,7 +573,7 @@ IN_LATIN_1 = [("X-Name", "中".encode().decode("latin-1"))] * 2
 
 
 class Upstream:
-    """An upstream's response without an upstream: what RelayResponse asks of one."""
+    """An UpstreamResponse without an upstream, with what RelayResponse uses."""
 
     name = "x"
 
@@ -621,27 +621,27 @@ class TestARelay:
 
         assert {key for key, _ in response.items()} == {"ETag", *(key for key, _ in SHUT_IN)}
 
-    async def test_breaks_the_connection_when_the_upstream_does(self, said_in_log: Callable[[], str]) -> None:
+    async def test_breaks_the_connection_when_the_upstream_does(self, log_text: Callable[[], str]) -> None:
         response = relay_of(["a", upstreams.Broken("x", "broke off")])
 
         with pytest.raises(upstreams.Broken):
             await all_of(response)
 
-        assert "GET /proxy ended (error: the upstream 'x' broke off)" in said_in_log()
+        assert "GET /proxy ended (error: the upstream 'x' broke off)" in log_text()
         assert response.source.closed.is_set()  # type: ignore[attr-defined]
 
-    async def test_closes_the_upstream_when_the_client_disconnects(self, said_in_log: Callable[[], str]) -> None:
+    async def test_closes_the_upstream_when_the_client_disconnects(self, log_text: Callable[[], str]) -> None:
         response = relay_of(["a", "b"])
 
         async with aclosing(await begun(response)) as stream:
             await anext(stream)
 
         assert response.source.closed.is_set()  # type: ignore[attr-defined]
-        assert "GET /proxy ended (left)" in said_in_log()
+        assert "GET /proxy ended (left)" in log_text()
 
     @pytest.mark.parametrize("kind", ["text/event-stream", "application/zip"])
     async def test_that_is_stopped_breaks_the_connection(
-        self, kind: str, said_in_log: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+        self, kind: str, log_text: Callable[[], str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(responses, "BODY_GRACE", 0.01)
         response = relay_of(["a", forever()], kind=kind)
@@ -654,7 +654,7 @@ class TestARelay:
 
         assert response.source.closed.is_set()  # type: ignore[attr-defined]
         assert not response.is_open
-        assert "GET /proxy ended (drained)" in said_in_log()
+        assert "GET /proxy ended (drained)" in log_text()
 
     async def test_that_is_stopped_can_end_by_itself_first(self) -> None:
         response = relay_of(["a", "b"], kind="application/zip")

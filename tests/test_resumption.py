@@ -1,4 +1,4 @@
-"""Coming back to a stream, over HTTP, at a real site with a real upstream."""
+"""Resuming a stream over HTTP, at the real site with a scripted upstream."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 class Answers:
-    """What the upstream says, as the test lets it: a delta for each text that is put in, and ``done`` at last."""
+    """The script of the upstream: sends a delta for each text that a test puts in, and ``done`` at the end."""
 
     def __init__(self, upstream: ScriptedUpstream) -> None:
         self.upstream = upstream

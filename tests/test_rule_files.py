@@ -1,4 +1,4 @@
-"""Rules as files: what people have is read as it is, and what is wrong is named with its line."""
+"""Reading rules from word lists, CSV and AutoMod JSON; errors have line numbers."""
 
 from __future__ import annotations
 
@@ -137,9 +137,9 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("text", "line", "words"),
         [
-            ("pattern,colour\n", 1, "Unknown column “colour”. There are: pattern, kind,"),
+            ("pattern,colour\n", 1, "Unknown column “colour”. The columns are: pattern, kind,"),
             ("pattern,note,note\n", 1, "The column “note” appears twice."),
-            ('pattern\na\n"b\nc\n', 4, "Is a quotation mark not closed?"),
+            ('pattern\na\n"b\nc\n', 4, "Is a closing quotation mark missing?"),
             ("pattern\n" + "x" * 1_000_000 + "\n", 2, "field larger than field limit"),
         ],
     )
@@ -210,7 +210,7 @@ class TestAutoMod:
         ("text", "words"),
         [
             ("{\n  oops", "This is not valid JSON"),
-            ("[1, 2]", "not what Discord"),
+            ("[1, 2]", "of Discord"),
             ("[" * 100_000, "too deep"),
         ],
     )

@@ -1,4 +1,4 @@
-"""A file of rules goes into the filter in one piece, and out of it again."""
+"""Importing a file of rules in one transaction, undoing it, and exporting."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bring(text: str, user: User | None = None, **defaults: Any) -> RuleImport:
 
 def counts(text: str, **defaults: Any) -> dict[str, int]:
     found = compare(read(text.encode(), defaults))
-    return {name: len(getattr(found, name)) for name in ("added", "changed", "same", "refused")}
+    return {name: len(getattr(found, name)) for name in ("added", "changed", "unchanged", "refused")}
 
 
 def test_the_comparison_lists_added_changed_unchanged_and_refused_rules() -> None:
@@ -53,9 +53,9 @@ def test_the_comparison_lists_added_changed_unchanged_and_refused_rules() -> Non
 def test_an_existing_rule_keeps_fields_that_the_file_does_not_have() -> None:
     rules.create(pattern="darn", category="c", whole_word=True)
 
-    assert counts("darn") == {"added": 0, "changed": 0, "same": 1, "refused": 0}
-    assert counts("darn", category="d") == {"added": 0, "changed": 1, "same": 0, "refused": 0}
-    assert counts("darn", action="block") == {"added": 1, "changed": 0, "same": 0, "refused": 0}
+    assert counts("darn") == {"added": 0, "changed": 0, "unchanged": 1, "refused": 0}
+    assert counts("darn", category="d") == {"added": 0, "changed": 1, "unchanged": 0, "refused": 0}
+    assert counts("darn", action="block") == {"added": 1, "changed": 0, "unchanged": 0, "refused": 0}
 
 
 def test_an_import_is_carried_out_once() -> None:
@@ -88,11 +88,11 @@ def test_an_import_is_atomic(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_import_reports_its_progress() -> None:
     kept = save_preview(b"\n".join(b"word %d" % number for number in range(1200)), "words.txt", "ann", {})
-    told = []
+    reports = []
 
-    carry_out(kept, progress=lambda done, total: told.append((done, total)))
+    carry_out(kept, progress=lambda done, total: reports.append((done, total)))
 
-    assert told == [(500, 1200), (1000, 1200), (1200, 1200)]
+    assert reports == [(500, 1200), (1000, 1200), (1200, 1200)]
 
 
 def test_an_import_is_in_the_history_of_each_rule_with_old_and_new_values() -> None:

@@ -1,4 +1,4 @@
-"""The rules in force: what a moderator changed holds for the next stream, and nothing is compiled twice."""
+"""The rulebook: changed rules apply to the next stream, and nothing is compiled twice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ rules = ModerationRule.objects
 
 @pytest.fixture
 def book() -> Any:
-    """A worker's rulebook, which hears of the changes that this process makes."""
+    """The rulebook of this process, which is notified of its changes."""
     book = Rulebook()
     rules_changed.connect(book.invalidate)
     yield book
@@ -35,7 +35,7 @@ def book() -> Any:
 
 @pytest.fixture
 def elsewhere() -> Any:
-    """The rulebook of another worker, which has to find out; and a clock that a test sets on."""
+    """The rulebook of another worker, which has to query for changes, and a clock that the test advances."""
     clock = [0.0]
     book = Rulebook(clock=lambda: clock[0])
     book.wait = lambda seconds: clock.__setitem__(0, clock[0] + seconds)
@@ -218,7 +218,7 @@ async def test_of_two_rules_for_a_pattern_the_older_applies(book: Rulebook) -> N
 
 
 async def test_while_the_rules_cannot_be_compiled_the_last_good_ones_are_used(
-    book: Rulebook, said_in_log: Callable[[], str]
+    book: Rulebook, log_text: Callable[[], str]
 ) -> None:
     await rules.acreate(pattern="darn")
     good = await book.current("default", "answers")
@@ -228,7 +228,7 @@ async def test_while_the_rules_cannot_be_compiled_the_last_good_ones_are_used(
     assert await now(book) == await now(book, "other") == "••••, heck and 中文"
     assert book.version == good.version
     assert book.load_error and book.load_error.error.rule.id == wrong.pk
-    assert said_in_log().count("cannot be compiled") == 1
+    assert log_text().count("cannot be compiled") == 1
 
     await wrong.adelete()
     assert await now(book) == "••••, •••• and 中文"
@@ -236,7 +236,7 @@ async def test_while_the_rules_cannot_be_compiled_the_last_good_ones_are_used(
 
 
 async def test_while_the_database_is_unavailable_the_last_good_rules_are_used(
-    elsewhere: Any, monkeypatch: pytest.MonkeyPatch, said_in_log: Callable[[], str]
+    elsewhere: Any, monkeypatch: pytest.MonkeyPatch, log_text: Callable[[], str]
 ) -> None:
     await rules.acreate(pattern="darn")
     await now(elsewhere)
@@ -248,7 +248,7 @@ async def test_while_the_database_is_unavailable_the_last_good_rules_are_used(
     elsewhere.wait(5)
 
     assert await now(elsewhere) == "••••, heck and 中文"
-    assert "cannot check whether the rules have changed: gone" in said_in_log()
+    assert "cannot check whether the rules have changed: gone" in log_text()
 
 
 async def test_no_text_is_sent_if_rules_never_compiled(book: Rulebook) -> None:

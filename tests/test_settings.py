@@ -1,4 +1,4 @@
-"""What differs between machines, read from the environment by a process of its own."""
+"""The settings from the environment, read by a separate process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
-    """A clone with nothing in it but the settings."""
+    """A folder that contains only the settings."""
     shutil.copytree(ROOT / "ssesite", tmp_path / "ssesite", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "manage.py", tmp_path)
     return tmp_path

@@ -1,4 +1,4 @@
-"""Streams that begin here: how they count, and how a document is played."""
+"""Built-in sources: ticks, and documents that are played as streams."""
 
 from __future__ import annotations
 

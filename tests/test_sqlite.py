@@ -1,4 +1,4 @@
-"""While SQLite cannot be opened nothing stays open, however often it is tried."""
+"""An SQLite database that cannot be opened leaves no file open."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _target(link: Path) -> str:
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """It never comes by."""
+    """Turn the garbage collector off."""
     gc.disable()
     yield
     gc.enable()

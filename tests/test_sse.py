@@ -1,4 +1,4 @@
-"""The codec: what the standard says, in every cut (the facts stand in sse-vectors.json, shared with tests/js)."""
+"""The SSE codec in every cut (the facts in sse-vectors.json are shared with tests/js)."""
 
 import json
 import random

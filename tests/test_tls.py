@@ -1,4 +1,4 @@
-"""Upstreams over TLS: whom this site trusts, who it says it is, and what the log says when either goes wrong."""
+"""Upstreams over TLS: authorities, client certificates and log messages."""
 
 from __future__ import annotations
 
@@ -81,17 +81,17 @@ class TestVerify:
 
     @pytest.mark.parametrize("entry", [{}, {"VERIFY": True}, {"VERIFY": certifi.where()}])
     async def test_refuses_an_unknown_authority_and_logs_it(
-        self, tls_upstream: ScriptedUpstream, settings: Any, said_in_log: Callable[[], str], entry: dict[str, Any]
+        self, tls_upstream: ScriptedUpstream, settings: Any, log_text: Callable[[], str], entry: dict[str, Any]
     ) -> None:
         configure(settings, tls_upstream.url, **entry)
 
         with pytest.raises(Unreachable, match=r"the upstream 'default' cannot be reached over TLS$"):
             await connected()
 
-        assert "unable to get local issuer certificate: set VERIFY to the file of its certificate" in said_in_log()
+        assert "unable to get local issuer certificate: set VERIFY to the file of its certificate" in log_text()
 
     async def test_refuses_a_certificate_for_another_host(
-        self, authority: trustme.CA, settings: Any, ca: str, said_in_log: Callable[[], str]
+        self, authority: trustme.CA, settings: Any, ca: str, log_text: Callable[[], str]
     ) -> None:
         upstream = ScriptedUpstream(context_of(authority, "other.example"))
         configure(settings, upstream.url, VERIFY=ca)
@@ -99,10 +99,10 @@ class TestVerify:
         with pytest.raises(Unreachable, match="over TLS"):
             await connected()
 
-        assert "certificate is not valid for '127.0.0.1'" in said_in_log()
+        assert "certificate is not valid for '127.0.0.1'" in log_text()
         upstream.stop()
 
-    async def test_fails_with_an_upstream_without_tls(self, settings: Any, said_in_log: Callable[[], str]) -> None:
+    async def test_fails_with_an_upstream_without_tls(self, settings: Any, log_text: Callable[[], str]) -> None:
         async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(1)
             writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -114,7 +114,7 @@ class TestVerify:
         with pytest.raises(Unreachable, match="over TLS"):
             await connected()
 
-        assert "wrong version number" in said_in_log()
+        assert "wrong version number" in log_text()
         server.close()
 
     async def test_upstreams_with_different_settings_use_separate_clients(
@@ -129,7 +129,7 @@ class TestVerify:
         await all_of(await connected())
 
     async def test_with_an_invalid_certificate_file_is_logged(
-        self, tls_upstream: ScriptedUpstream, settings: Any, said_in_log: Callable[[], str], tmp_path: Path
+        self, tls_upstream: ScriptedUpstream, settings: Any, log_text: Callable[[], str], tmp_path: Path
     ) -> None:
         (tmp_path / "ca.pem").write_text("hello")
         configure(settings, tls_upstream.url, VERIFY=str(tmp_path / "ca.pem"))
@@ -137,7 +137,7 @@ class TestVerify:
         with pytest.raises(Unreachable, match="over TLS"):
             await connected()
 
-        assert "VERIFY or CERT of the upstream 'default' cannot be used" in said_in_log()
+        assert "VERIFY or CERT of the upstream 'default' cannot be used" in log_text()
 
 
 class TestAClientCertificate:

@@ -1,4 +1,4 @@
-"""What STREAMING_UPSTREAMS may say, and what its models choose."""
+"""The setting STREAMING_UPSTREAMS, and how a model selects its upstream."""
 
 from __future__ import annotations
 

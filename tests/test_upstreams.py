@@ -1,4 +1,4 @@
-"""The door to the network, against an upstream on loopback that does as it is told."""
+"""Requests to upstreams: connections, failures, relaying and limits, with a scripted upstream."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _pairs(headers: Any) -> list[tuple[str, str]]:
 
 
 class Lenient:
-    """Finds nothing wrong with any words but these."""
+    """A guardrail that only masks certain words."""
 
     async def moderate_prompt(self, fields: dict[str, Any]) -> None:
         for message in [fields, *fields.get("messages", [])]:
@@ -293,13 +293,13 @@ class TestConnecting:
 
 
 class TestFailures:
-    async def test_connection_refused(self, settings: Any, said_in_log: Callable[[], str]) -> None:
+    async def test_connection_refused(self, settings: Any, log_text: Callable[[], str]) -> None:
         settings.STREAMING_UPSTREAMS = {"default": {"URL": f"http://127.0.0.1:{free_port()}"}}
 
         with pytest.raises(Unreachable, match="the upstream 'default' cannot be reached"):
             await connected()
 
-        assert "the upstream 'default' cannot be reached: " in said_in_log()
+        assert "the upstream 'default' cannot be reached: " in log_text()
 
     async def test_unknown_host(self, settings: Any) -> None:
         settings.STREAMING_UPSTREAMS = {"default": {"URL": "http://nowhere.invalid"}}
@@ -336,9 +336,7 @@ class TestFailures:
             await connected()
 
     @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"\0" * 100])
-    async def test_response_is_not_http(
-        self, upstream: ScriptedUpstream, configure: Configure, answer: bytes
-    ) -> None:
+    async def test_response_is_not_http(self, upstream: ScriptedUpstream, configure: Configure, answer: bytes) -> None:
         async def script(connection: Connection) -> None:
             await connection.send(answer)
 
@@ -348,9 +346,7 @@ class TestFailures:
             await connected()
 
     @pytest.mark.parametrize("head", [b"", b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Type: text/ev"])
-    async def test_head_is_incomplete(
-        self, upstream: ScriptedUpstream, configure: Configure, head: bytes
-    ) -> None:
+    async def test_head_is_incomplete(self, upstream: ScriptedUpstream, configure: Configure, head: bytes) -> None:
         async def script(connection: Connection) -> None:
             await connection.send(head)
             await connection.until_left()
@@ -362,9 +358,7 @@ class TestFailures:
             await relayed()
         await asyncio.to_thread(eventually, lambda: upstream.accepted and not upstream.open, "the connection is closed")
 
-    async def test_head_arrives_byte_by_byte(
-        self, upstream: ScriptedUpstream, configure: Configure
-    ) -> None:
+    async def test_head_arrives_byte_by_byte(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         async def script(connection: Connection) -> None:
             await connection.send(b"HTTP/1.1 200 OK\r\nX-Slow: ")
             while True:
@@ -379,9 +373,7 @@ class TestFailures:
         await asyncio.to_thread(eventually, lambda: upstream.accepted and not upstream.open, "the connection is closed")
 
     @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
-    async def test_half_closed_connection(
-        self, upstream: ScriptedUpstream, configure: Configure, framing: str
-    ) -> None:
+    async def test_half_closed_connection(self, upstream: ScriptedUpstream, configure: Configure, framing: str) -> None:
         async def script(connection: Connection) -> None:
             await connection.begin("200 OK", framing)
             await connection.send(b"5\r\nhello\r\n" if "chunked" in framing else b"hello")
@@ -836,7 +828,7 @@ class TestRelaying:
 
     @pytest.mark.parametrize("entry", [{}, {"PROXY": False}])
     async def test_needs_an_upstream_that_is_open_to_proxy(
-        self, upstream: ScriptedUpstream, settings: Any, said_in_log: Callable[[], str], entry: dict[str, Any]
+        self, upstream: ScriptedUpstream, settings: Any, log_text: Callable[[], str], entry: dict[str, Any]
     ) -> None:
         settings.STREAMING_UPSTREAMS = {"default": {"URL": upstream.url, **entry}}
 
@@ -845,7 +837,7 @@ class TestRelaying:
 
         assert problem_of(closed.value).status == 403
         assert upstream.accepted == 0
-        assert "STREAMING_UPSTREAMS['default'] would need 'PROXY': True" in said_in_log()
+        assert "STREAMING_UPSTREAMS['default'] would need 'PROXY': True" in log_text()
 
     @pytest.mark.parametrize("forward", [[], ["Authorization"]])
     async def test_passes_on_www_authenticate_only_if_authorization_is_forwarded(
@@ -934,9 +926,7 @@ class TestConnections:
 
         assert upstream.accepted == 1
 
-    async def test_carry_no_cookies_between_clients(
-        self, upstream: ScriptedUpstream, configure: Configure
-    ) -> None:
+    async def test_carry_no_cookies_between_clients(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = self.keep_alive
 
         for _ in range(2):
@@ -959,9 +949,7 @@ class TestConnections:
             answer.close()
 
     @pytest.mark.parametrize("how", ["once", "twice", "cancelled"])
-    async def test_are_closed_when_abandoned(
-        self, upstream: ScriptedUpstream, configure: Configure, how: str
-    ) -> None:
+    async def test_are_closed_when_abandoned(self, upstream: ScriptedUpstream, configure: Configure, how: str) -> None:
         async def script(connection: Connection) -> None:
             await connection.begin()
             await connection.send(b"a")
@@ -1088,7 +1076,7 @@ PROMPT = b'{"prompt": "hi"}'
 
 
 class TestAStreamThatIsSlowToBegin:
-    """Its reader is answered all the same, and kept by heartbeats."""
+    """Its client gets the head and heartbeats meanwhile."""
 
     @pytest.fixture
     async def slow(self, upstream: ScriptedUpstream, configure: Configure) -> asyncio.Event:
@@ -1339,7 +1327,7 @@ class TestHeadersOfAResponse:
 
 
 class TestAReusedConnection:
-    """A server closes it for having been idle, at the moment when the next request is on its way."""
+    """The server closes the idle connection while the next request is on its way."""
 
     def closes_after(self, answered: int, reset: bool = False, partial: bytes = b"") -> Any:
         """Each connection answers one request; of all of them the first ``answered`` do, later ones are closed."""

@@ -1,4 +1,4 @@
-"""Each address of the real site, over sockets: its headers, its messages, its errors."""
+"""Each address of the real site over sockets: headers, messages and errors."""
 
 from __future__ import annotations
 
@@ -230,16 +230,16 @@ def test_staff_are_shown_the_setting_that_opens_an_upstream(
     assert staff.post("/admin/login/", data=form).status_code == 302
 
     said = problem_of(ask(site, "/proxy/default/v1/models"))
-    told = problem_of(staff.get("/proxy/default/v1/models"))
+    problem = problem_of(staff.get("/proxy/default/v1/models"))
 
     assert (said["status"], said["detail"]) == (403, "the upstream 'default' is not open to /proxy")
-    assert told["detail"].endswith(": STREAMING_UPSTREAMS['default'] would need 'PROXY': True")
+    assert problem["detail"].endswith(": STREAMING_UPSTREAMS['default'] would need 'PROXY': True")
     assert 'data-address="/stream"' in ask(site, "/").text
     assert upstream.accepted == 0
 
 
 class Relay:
-    """A site with an upstream of its own, for all tests of a module."""
+    """A site with a scripted upstream, shared by the tests of this module."""
 
     def __init__(self, folder: Path, migrated: Path) -> None:
         shutil.copytree(migrated, folder, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""What strangers wrote is judged by what is there, not by what it looks like."""
+"""Invisible characters and right-to-left text are shown safely."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ RENDERING = """async ({ modules, name, text }) => {
   measure(make, text.slice(0, 4000));
   return measure(make, text);
 }"""
-RENDERERS = ["this project", "markdown-it, all anew", "marked, all anew"]
+RENDERERS = ["this project", "markdown-it, from scratch", "marked, from scratch"]
 
 
 def serve(route: Route) -> None:

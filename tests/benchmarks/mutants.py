@@ -68,7 +68,7 @@ def is_caught(folder: Path, name: str, old: str, new: str) -> bool:
     source = folder / "streaming" / "moderation" / name
     text = source.read_text("utf-8")
     if old not in text:
-        sys.exit(f"{name} has no {old!r} any more: write this mutant anew")
+        sys.exit(f"{name} has no {old!r} any more: update this mutant")
     source.write_text(text.replace(old, new), "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/test_moderation.py"]
     run = subprocess.run(command, cwd=folder, capture_output=True, check=False)

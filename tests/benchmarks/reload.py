@@ -92,8 +92,9 @@ def say(phase: str, taken: tuple[list[float], float], first_byte: float | None =
     gaps, stall = taken
     late = [round((gap - INTERVAL) * 1000) for gap in (gaps[len(gaps) // 2], gaps[int(len(gaps) * 0.99)], gaps[-1])]
     waited = f"; a new stream waited {first_byte:.2f} s" if first_byte is not None else ""
-    told = f"no turn for {stall * 1000:.0f} ms at most; late by: median {late[0]} ms, p99 {late[1]}, longest {late[2]}"
-    print(f"{phase:<26} {told}{waited}", flush=True)
+    lateness = f"median {late[0]} ms, p99 {late[1]}, longest {late[2]}"
+    summary = f"loop blocked for {stall * 1000:.0f} ms at most; late by: {lateness}"
+    print(f"{phase:<26} {summary}{waited}", flush=True)
 
 
 def words() -> str:

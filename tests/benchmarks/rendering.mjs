@@ -21,8 +21,8 @@ export function renderers({ MarkdownView, MarkdownIt, marked }) {
         view.flush();
       };
     },
-    "markdown-it, all anew": whole((text) => md.render(text)),
-    "marked, all anew": whole((text) => marked.parse(text)),
+    "markdown-it, from scratch": whole((text) => md.render(text)),
+    "marked, from scratch": whole((text) => marked.parse(text)),
   };
 }
 

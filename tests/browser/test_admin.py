@@ -101,15 +101,15 @@ def test_every_page_fits_and_can_be_looked_at(enter, look):
 
 def test_the_form_tells_what_the_rule_matches_while_it_is_written(enter):
     page = enter("add/")
-    pattern, told = page.get_by_label("Pattern"), page.locator("#check-result")
+    pattern, result = page.get_by_label("Pattern"), page.locator("#check-result")
 
     pattern.fill("darn")
-    expect(told).to_contain_text("The shortest text it matches has 4 characters")
-    expect(told.get_by_role("row", name=re.compile("tour.md"))).to_contain_text("2")
+    expect(result).to_contain_text("The shortest text it matches has 4 characters")
+    expect(result.get_by_role("row", name=re.compile("tour.md"))).to_contain_text("2")
 
     page.get_by_label("Kind").select_option("regex")
     pattern.fill("(a")
-    expect(told).to_contain_text("At character 1: the ( is not closed.")
+    expect(result).to_contain_text("At character 1: the ( is not closed.")
 
 
 def test_a_rule_that_is_not_saved_can_be_tried(enter):

@@ -1,4 +1,4 @@
-"""The site, with one more address: ``/_counts`` says what this process holds at the moment."""
+"""The site with one more address: ``/_counts`` returns the resources of this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers that reset their connections at any moment leave nothing open behind them."""
+"""Clients that reset their connections at any time leave nothing open."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def leave_at_random(site: FaultySite, times: int, seed: int) -> None:
 
 
 async def warmed_up(site: FaultySite) -> Counts:
-    """What it holds when its pools have their threads, and nothing is open."""
+    """The resources of the process when its thread pools are full and nothing is open."""
     await leave_at_random(site, 40, seed=0)
     return await asyncio.to_thread(site.at_rest)
 

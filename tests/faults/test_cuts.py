@@ -1,4 +1,4 @@
-"""An upstream is cut, or resets its connection, after each byte of its answer: nobody takes a part for the whole."""
+"""An upstream that is cut at any byte: a truncated answer is never reported as complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two workers behind nginx with one Redis, and whatever can be cut, killed, stopped or emptied between them.
+"""Two workers behind nginx with one Redis, and failures of each of them.
 
 Whatever happens, each client has each character once, and the upstream is asked once for each answer.
 """
@@ -38,7 +38,7 @@ LONG = 120.0
 
 
 class Model:
-    """The upstream: to each prompt an answer of its own, word by word; it knows how often it was asked."""
+    """The upstream: answers each prompt with its own words, one by one, and counts the requests."""
 
     def __init__(self, upstream: ScriptedUpstream) -> None:
         self.upstream = upstream
@@ -119,7 +119,7 @@ class Cluster:
 
 @dataclass
 class Answer:
-    """A client as fetchEvents is one: it comes back until its answer is done, and remembers all that it got."""
+    """A client like fetchEvents: it reconnects until its answer is done, and keeps everything it received."""
 
     base: str
     first_base: str = ""

@@ -1,4 +1,4 @@
-"""An upstream in raw bytes: its answer is cut, or reset, after as many bytes as the request says; or never ends.
+"""An upstream that cuts or resets its response after a given number of bytes, or never ends it.
 
 The request names the fault in its path, its query or its body: ``fault=<kind>-<how>-<bytes>.``
 """
