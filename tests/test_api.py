@@ -292,9 +292,9 @@ class TestNonStreamingCompletions:
     @pytest.mark.parametrize(
         ("body", "kind", "words"),
         [
-            (b"<p>darn</p>", "text/html", "answered with text/html, not with JSON"),
-            (b"{}", "application/json", "no chat completion"),
-            (b"{", "application/json", "no chat completion"),
+            (b"<p>darn</p>", "text/html", "answered with text/html instead of JSON"),
+            (b"{}", "application/json", "not a chat completion"),
+            (b"{", "application/json", "not a chat completion"),
         ],
     )
     def test_that_are_not_chat_completions_are_refused(

@@ -486,7 +486,7 @@ class TestFailures:
     async def test_unexpected_content_type(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         upstream.script = answers("200 OK", kind="text/html", body=b"<p>")
 
-        with pytest.raises(Refused, match="answered with text/html, not with an event stream") as refused:
+        with pytest.raises(Refused, match="answered with text/html instead of an event stream") as refused:
             await connected()
 
         assert refused.value.status == 502
@@ -1157,12 +1157,12 @@ class TestAnOpenAIUpstream:
     @pytest.mark.parametrize(
         ("body", "words"),
         [
-            (b'{"error": {"message": "no, darn"}}', r"no chat completion: no, •{4}$"),
-            (b'{"detail": "what?"}', "no chat completion: what?"),
-            (b"{}", "no chat completion$"),
-            (b"[]", "no chat completion$"),
-            (b"{", "no chat completion$"),
-            (b'{"choices": "darn"}', "no chat completion$"),
+            (b'{"error": {"message": "no, darn"}}', r"not a chat completion: no, •{4}$"),
+            (b'{"detail": "what?"}', "not a chat completion: what?"),
+            (b"{}", "not a chat completion$"),
+            (b"[]", "not a chat completion$"),
+            (b"{", "not a chat completion$"),
+            (b'{"choices": "darn"}', "not a chat completion$"),
         ],
     )
     async def test_cannot_answer_with_another_content_type(
@@ -1182,9 +1182,9 @@ class TestAnOpenAIUpstream:
     ) -> None:
         upstream.script = answers("200 OK", kind="application/json", body=b"{" + b" " * 5000)
         configure(FORMAT="openai")
-        monkeypatch.setattr(client, "MAX_WHOLE_BYTES", 4096)
+        monkeypatch.setattr(client, "MAX_COMPLETION_BYTES", 4096)
 
-        with pytest.raises(Refused, match="more than 4,096 bytes at once"):
+        with pytest.raises(Refused, match="more than 4,096 bytes of JSON"):
             await connected(body=PROMPT)
 
 
@@ -1198,7 +1198,7 @@ class TestConcurrency:
         configure(CONCURRENCY=2)
         first, second = await connected(), await connected()
 
-        with pytest.raises(upstreams.Busy, match="has 2 open streams already"):
+        with pytest.raises(upstreams.Busy, match="already has 2 open streams"):
             await connected()
         first.close()
         first.close()

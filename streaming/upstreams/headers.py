@@ -19,8 +19,7 @@ from streaming.upstream_settings import UpstreamConfig
 from streaming.upstreams.builtin import SIGNATURE_HEADER
 from streaming.upstreams.errors import BadPrompt
 from streaming.upstreams.framing import announced_length
-
-Header = tuple[str, str]
+from streaming.upstreams.request import Header
 
 HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"}

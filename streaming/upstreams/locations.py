@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 from django.urls import reverse
 
 from streaming.upstream_settings import UpstreamConfig
-from streaming.upstreams.headers import Header
+from streaming.upstreams.request import Header
 
 LEADING = {"location", "content-location"}
 

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 from streaming.formats.errors import NO_CREDENTIALS, NO_FACTS, ErrorFacts, read_error_body, without_secrets
 from streaming.upstreams.errors import Refused
-from streaming.upstreams.headers import Header
+from streaming.upstreams.request import Header
 
 Clean = Callable[[str], str]
 """What the rules leave of words."""

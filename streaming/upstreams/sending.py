@@ -1,4 +1,4 @@
-"""Requests as they are sent, responses as far as their head, and what went wrong before it."""
+"""Sends requests to upstreams, up to the head of the response. Failures become UpstreamErrors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 
 import httpx
@@ -17,29 +18,23 @@ from streaming.upstream_settings import UpstreamConfig
 from streaming.upstreams.aiohttp_transport import HeaderLimitError, causes, raw
 from streaming.upstreams.errors import BadPrompt, Busy, Silent, Unreachable, UpstreamError
 from streaming.upstreams.framing import WrongLengthError, framed
-from streaming.upstreams.headers import Header
 from streaming.upstreams.http_clients import client_of
 from streaming.upstreams.proxies import UnusableProxyError
+from streaming.upstreams.request import UpstreamRequest
 from streaming.upstreams.response import ResponseBody, UpstreamResponse
 
 logger = logging.getLogger(__name__)
 
 
-async def send(
-    upstream: UpstreamConfig,
-    method: str,
-    target: str,
-    headers: list[Header],
-    body: AsyncIterable[bytes] | bytes,
-    limit: float | None,
-) -> UpstreamResponse:
-    """The response's head, ``limit`` seconds after the request at the latest."""
+async def send(request: UpstreamRequest) -> UpstreamResponse:
+    """The response as soon as its head has arrived. Its errors are UpstreamErrors."""
+    upstream = request.upstream
     slot = ConcurrencySlot(upstream)
     try:
-        response = await _sent(upstream, method, target, headers, body, limit)
-        received = ResponseBody(upstream, raw(response), slot.leave)
+        response = await _head(request)
+        received = ResponseBody(upstream, raw(response), slot.release)
     except BaseException:
-        slot.leave()
+        slot.release()
         raise
     try:
         await received.read_first()
@@ -47,67 +42,60 @@ async def send(
         received.close()
         raise
     # ISO 8859-1 gives each byte back when Django writes them.
-    came = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in response.headers.raw]
+    headers = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in response.headers.raw]
     reason = response.extensions["reason_phrase"].decode("utf-8", "surrogateescape")
-    return UpstreamResponse(upstream.name, upstream.format, response.status_code, reason, came, received)
+    return UpstreamResponse(upstream.name, upstream.format, response.status_code, reason, headers, received)
 
 
 _open = Counter[str]()  # the requests to each upstream that are not closed
 
 
 class ConcurrencySlot:
-    """One of those that an upstream has. Busy if there is none."""
+    """One of an upstream's CONCURRENCY slots. Busy if all are taken."""
 
     def __init__(self, upstream: UpstreamConfig) -> None:
         if upstream.concurrency is not None and _open[upstream.name] >= upstream.concurrency:
-            raise Busy(upstream.name, f"has {upstream.concurrency} open streams already, and takes no more")
+            raise Busy(upstream.name, f"already has {upstream.concurrency} open streams, its limit")
         self._name: str | None = upstream.name
         _open[upstream.name] += 1
-        request_scope.close_at_end(self.leave)
+        request_scope.close_at_end(self.release)
 
-    def leave(self) -> None:
-        """More than once does no harm."""
+    def release(self) -> None:
+        """May be called more than once."""
         if self._name is not None:
             _open[self._name] -= 1
             self._name = None
-            request_scope.release(self.leave)
+            request_scope.release(self.release)
 
 
-async def _sent(
-    upstream: UpstreamConfig,
-    method: str,
-    target: str,
-    headers: list[Header],
-    body: AsyncIterable[bytes] | bytes,
-    limit: float | None,
-) -> httpx.Response:
-    own = {key.lower() for key in upstream.headers}
-    headers = [(key, value) for key, value in headers if key.lower() not in own] + list(upstream.headers.items())
-    headers, body = framed(headers, body)
-    patience = asyncio.timeout(limit)
+async def _head(request: UpstreamRequest) -> httpx.Response:
+    upstream, limit = request.upstream, request.timeout
+    configured = {key.lower() for key in upstream.headers}
+    headers = [(key, value) for key, value in request.headers if key.lower() not in configured]
+    headers, body = framed([*headers, *upstream.headers.items()], request.body)
+    timeout = asyncio.timeout(limit)
     if not isinstance(body, bytes) and limit is not None:
-        body = _restarting(patience, limit, body)
+        body = _restarting(timeout, limit, body)
     try:
-        request = _request(upstream, method, target, headers, body)
-        async with patience:
-            return await _client(upstream).send(request, stream=True)
+        async with timeout:
+            sent = _httpx_request(replace(request, headers=headers, body=body))
+            return await _client(upstream).send(sent, stream=True)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        if patience.expired():
+        if timeout.expired():
             raise Silent(upstream.name, f"did not answer within {limit:g} s") from error
-        raise _translated(upstream, error) from error
+        raise _upstream_error(upstream, error) from error
 
 
-def _request(
-    upstream: UpstreamConfig, method: str, target: str, headers: list[Header], body: AsyncIterable[bytes] | bytes
-) -> httpx.Request:
-    """Its URL is the upstream's alone, which httpx may read and log; what a client asked for stands in ``target``."""
+def _httpx_request(request: UpstreamRequest) -> httpx.Request:
+    """The URL, which httpx may log, is the configured one; the path and query of the client are in ``target``."""
+    body = request.body
     return httpx.Request(
-        method,
-        _url(upstream.url),
-        headers=httpx.Headers(headers, encoding="utf-8"),
-        # Given as "content" it would get headers of httpx's making.
+        request.method,
+        _url(request.upstream.url),
+        headers=httpx.Headers(request.headers, encoding="utf-8"),
+        # As "content" it would get headers from httpx.
         stream=httpx.ByteStream(body) if isinstance(body, bytes) else _Stream(body),
-        extensions={"target": target.encode(), "timeout": {"connect": upstream.timeouts.connect}},
+        extensions={"target": request.target.encode(), "timeout": {"connect": request.upstream.timeouts.connect}},
     )
 
 
@@ -132,20 +120,20 @@ def _client(upstream: UpstreamConfig) -> httpx.AsyncClient:
         raise Unreachable(upstream.name, "cannot be reached over TLS") from error
 
 
-async def _restarting(patience: asyncio.Timeout, seconds: float, body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """The body, each piece of which gives the upstream its time anew: it need not answer what has not arrived."""
+async def _restarting(timeout: asyncio.Timeout, seconds: float, body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The body. Each chunk restarts the timeout: the upstream cannot respond to what it has not received."""
     async for piece in body:
-        with suppress(RuntimeError):  # it has answered already
-            patience.reschedule(asyncio.get_running_loop().time() + seconds)
+        with suppress(RuntimeError):  # the response has begun already
+            timeout.reschedule(asyncio.get_running_loop().time() + seconds)
         yield piece
 
 
-def _translated(upstream: UpstreamConfig, error: Exception) -> UpstreamError:
-    """The situation behind an exception."""
+def _upstream_error(upstream: UpstreamConfig, error: Exception) -> UpstreamError:
+    """The UpstreamError for an exception of httpx."""
     name = upstream.name
     for cause in reversed(list(causes(error))):
         if isinstance(cause, WrongLengthError):
-            return BadPrompt(name, f"was not sent all: {cause}")
+            return BadPrompt(name, f"did not get the whole request: {cause}")
         if isinstance(cause, ssl.SSLError):
             logger.warning("the upstream %r cannot be reached over TLS: %s", name, _tls_reason(cause))
             return Unreachable(name, "cannot be reached over TLS")
@@ -172,7 +160,8 @@ def _translated(upstream: UpstreamConfig, error: Exception) -> UpstreamError:
 
 
 def _tls_reason(error: BaseException) -> str:
-    """OpenSSL's words without the place in its source, and what helps against the usual reason."""
-    said = str(getattr(error, "verify_message", "")) or str(getattr(error, "reason", "")) or str(error)
-    hint = ": set VERIFY to the file of its certificate authority" if "issuer" in said or "self-signed" in said else ""
-    return said.lower().replace("_", " ") + hint
+    """OpenSSL's reason, and a hint for the usual one."""
+    reason = str(getattr(error, "verify_message", "")) or str(getattr(error, "reason", "")) or str(error)
+    is_unknown_issuer = "issuer" in reason or "self-signed" in reason
+    hint = ": set VERIFY to the file of its certificate authority" if is_unknown_issuer else ""
+    return reason.lower().replace("_", " ") + hint
