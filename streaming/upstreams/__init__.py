@@ -1,4 +1,4 @@
-"""Streams that begin elsewhere. The only door to the network.
+"""Upstreams: where streams come from. The only part of the app that opens network connections.
 
 Upstreams are named in ``STREAMING_UPSTREAMS``: no request can choose a host. Without a "default" there it is
 this site's own ``/stream``, reached over a real socket like any other.

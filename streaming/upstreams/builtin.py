@@ -11,23 +11,23 @@ from streaming.upstream_settings import UpstreamConfig
 from streaming.upstreams.errors import Unreachable
 
 SIGNATURE_HEADER = "X-Streaming-Signature"
-"""By it ``/stream`` knows this site's own relay: see ``sign`` and ``is_signed``."""
+"""Marks requests of this site to its own ``/stream``: see ``sign`` and ``is_signed``."""
 
 SIGNATURE_SECONDS = 60
 
 
 def is_builtin(name: str = "default", **_: object) -> bool:
-    """Whether this name is that of this site's own ``/stream``: it costs nobody anything."""
+    """Whether this name stands for this site's own ``/stream``, which costs nothing to use."""
     return name == "default" and name not in conf.upstreams()
 
 
 def builtin_config(request: HttpRequest) -> UpstreamConfig:
-    """This site's own ``/stream``, at the address that this request came in by."""
+    """The configuration for this site's own ``/stream``, at the address where this request arrived."""
     server = getattr(request, "scope", {}).get("server")
     if not server or not server[1]:
         raise Unreachable("default", "is this site's own /stream, which needs a server that listens on a TCP port")
     host = f"[{server[0]}]" if ":" in server[0] else server[0]
-    # A proxy in front may have set the scheme, and speaks plain HTTP to us: then it says so in this header.
+    # With this header a proxy in front terminated TLS: the server itself speaks plain HTTP.
     scheme = "http" if "X-Forwarded-Proto" in request.headers else request.scheme
     return UpstreamConfig(
         "default",
@@ -40,13 +40,13 @@ def builtin_config(request: HttpRequest) -> UpstreamConfig:
 
 
 def allowed_host() -> str:
-    """One of the names that this site answers to."""
+    """A host name that this site accepts."""
     host = (settings.ALLOWED_HOSTS or ["localhost"])[0]
     return "localhost" if host == "*" else host.removeprefix(".")
 
 
 def sign() -> str:
-    """A header's value that only this site can make, good for a minute, and for ``/stream`` alone."""
+    """A header value that only this site can make. It is valid for a minute, and for ``/stream`` only."""
     return signing.TimestampSigner(salt=__name__).sign("stream")
 
 

@@ -1,7 +1,7 @@
-"""Bodies that come compressed although they were asked for as they are: CDNs compress whatever passes.
+"""Decompresses bodies. CDNs compress responses even if the request does not accept it.
 
-What is read is decoded as it comes, at most DECODED_BYTES at a time, so that a small body that expands to a huge one
-takes no memory; and no further than MAX_EXPANSION. RFC 9110, section 8.4.1; zstd: RFC 9659.
+A body is decoded while it arrives, at most DECODED_BYTES at a time, so that a decompression bomb takes no memory, and
+only up to MAX_EXPANSION. RFC 9110, section 8.4.1; zstd: RFC 9659.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ else:
     from backports import zstd
 
 DECODED_BYTES = 64 * 1024
-"""What is decoded in one go, about: brotli may give a half more."""
+"""About how much is decoded at a time; brotli may return half as much again."""
 
 MAX_EXPANSION = 200
-"""Times the length that came, once FREE_BYTES were decoded. Text compresses 3 to 30 times."""
+"""The largest ratio of decoded to received bytes, after FREE_BYTES. Text has a ratio of 3 to 30."""
 
 FREE_BYTES = 1 << 20
 
 MAX_EMPTY_MEMBERS = 100
-"""In a row: each takes some 30 microseconds and gives nothing, so MAX_EXPANSION never notices them."""
+"""In a row. Each takes about 30 microseconds and decodes to nothing, so MAX_EXPANSION does not limit them."""
 
 MAX_CODINGS = 2
-"""One over another; more is nobody's configuration."""
+"""How many codings may be applied to one body. No real server applies more."""
 
 
 class TooManyEmptyMembersError(Exception):
-    """A body of members or frames with nothing in them."""
+    """A body with too many empty gzip members or zstd frames."""
 
 
 class Decoder(Protocol):
-    """One content coding. ``is_complete``: what came was all of a body."""
+    """Decodes one content coding. ``is_complete``: the input so far is a complete body."""
 
     @property
     def is_complete(self) -> bool: ...
@@ -50,11 +50,11 @@ class Decoder(Protocol):
     def feed(self, data: bytes) -> None: ...
 
     def take(self) -> bytes:
-        """About DECODED_BYTES; b"" when more has to be fed first. What is wrong is an exception of its library."""
+        """About DECODED_BYTES; b"" if it needs more input. Invalid input raises an exception of the library."""
 
 
 class ZlibDecoder:
-    """gzip (RFC 1952), members one after the other too; and deflate, as RFC 9110 has it or, as some send it, bare."""
+    """gzip (RFC 1952), also with several members; deflate as in RFC 9110, or raw, as some servers send it."""
 
     def __init__(self, coding: str) -> None:
         self._is_gzip = coding != "deflate"
@@ -90,9 +90,9 @@ class ZlibDecoder:
         return True
 
     def _next_member(self) -> bool:
-        """Whether another member follows; what else does is padding, which gzip's own program passes over."""
+        """Whether another member follows. Anything else is padding, which the gzip program ignores, too."""
         if self._data == b"\x1f":
-            return False  # not yet known
+            return False  # too short to tell
         if not self._is_gzip or not self._data.startswith(b"\x1f\x8b"):
             self._data = b""
             return False
@@ -117,7 +117,7 @@ class BrotliDecoder:
     def take(self) -> bytes:
         if self.is_complete:
             return b""
-        # While output is kept back it takes no input, not even none.
+        # While it has output left it accepts no input, not even empty input.
         data = b""
         if self._decoder.can_accept_more_data():
             data, self._data = self._data, b""
@@ -125,7 +125,7 @@ class BrotliDecoder:
 
 
 class ZstdDecoder:
-    """zstd (RFC 8878), frame after frame, with windows of at most 8 MB, as RFC 9659 has it for HTTP."""
+    """zstd (RFC 8878), any number of frames, with windows of at most 8 MB, as RFC 9659 requires for HTTP."""
 
     _OPTIONS = {int(zstd.DecompressionParameter.window_log_max): 23}
 
@@ -158,7 +158,7 @@ class ZstdDecoder:
 
 
 def _count_empty(before: int, decoded: bytes, has_ended: bool) -> int:
-    """How many members in a row have given nothing."""
+    """The number of empty members in a row."""
     count = 0 if decoded else before + has_ended
     if count > MAX_EMPTY_MEMBERS:
         raise TooManyEmptyMembersError
@@ -175,7 +175,7 @@ _DECODERS: dict[str, Callable[[str], Decoder]] = {
 
 
 def decoded(response: UpstreamResponse) -> UpstreamResponse:
-    """The same response, its body as it was before it was encoded. One that cannot be decoded is Refused when read."""
+    """The response with its body decoded. Reading a body that cannot be decoded raises Refused."""
     listed = ",".join(value for key, value in response.headers if key.lower() == "content-encoding")
     codings = [coding.strip().lower() for coding in listed.split(",")]
     body = response.body
@@ -187,7 +187,7 @@ def decoded(response: UpstreamResponse) -> UpstreamResponse:
 
 
 class DecodedBody:
-    """A body in one content coding, decoded as it comes."""
+    """A body in one content coding, decoded while it arrives."""
 
     def __init__(self, name: str, coding: str, body: Body) -> None:
         self._name = name
@@ -234,7 +234,7 @@ class DecodedBody:
 
 
 class UnreadableBody:
-    """A body in a content coding that is not known here: its text cannot be moderated, so it is not shown."""
+    """A body in an unknown content coding. Its text cannot be moderated, so it is not relayed."""
 
     def __init__(self, name: str, codings: str, body: Body) -> None:
         self._name = name

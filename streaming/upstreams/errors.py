@@ -1,4 +1,4 @@
-"""Why an upstream could not be used, or not to the end: one class for each thing that can be done about it."""
+"""Errors of upstreams: one class for each situation that a caller can act on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from streaming.formats.errors import NO_FACTS, ErrorFacts
 
 
 class UpstreamError(Exception):
-    """An upstream could not be used. ``name`` is its name in the settings."""
+    """An upstream could not be used, or failed in the middle. ``name`` is its name in the settings."""
 
     def __init__(self, name: str, sentence: str) -> None:
         super().__init__(f"the upstream {name!r} {sentence}")
@@ -22,27 +22,27 @@ class Closed(UpstreamError):
 
 
 class Outside(UpstreamError):
-    """The path asked for does not lie below the upstream's URL."""
+    """The requested path is not below the upstream's URL."""
 
 
 class BadPrompt(UpstreamError):
-    """What the reader sent cannot be asked of it. ``sentence`` says why."""
+    """The client's request cannot be sent to it. ``sentence`` says why."""
 
 
 class PostOnly(UpstreamError):
-    """It takes prompts, and those come by POST."""
+    """It takes prompts, which have to be sent by POST."""
 
 
 class Unreachable(UpstreamError):
-    """No connection, or none that speaks HTTP."""
+    """No connection, or the other end does not speak HTTP."""
 
 
 class Silent(UpstreamError):
-    """It took the request, and was silent for too long."""
+    """A timeout: it took the request and then sent nothing for too long, or took too long altogether."""
 
 
 class Busy(UpstreamError):
-    """More streams are open to it than its settings allow."""
+    """As many requests to it are open as its CONCURRENCY allows."""
 
 
 class Broken(UpstreamError):
@@ -50,7 +50,7 @@ class Broken(UpstreamError):
 
 
 class Refused(UpstreamError):
-    """It answered, but not with what it was asked for. ``status``, ``facts`` and ``retry_after`` are its own.
+    """It responded with an error, or with something unusable. ``status``, ``facts`` and ``retry_after`` come from it.
 
     ``retry_after`` is whole seconds or a date, as in the header of that name, or nothing.
     """

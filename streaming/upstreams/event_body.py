@@ -1,4 +1,4 @@
-"""The body of a response that should be an event stream, and may be a completion that came whole."""
+"""The body of a response that should be an event stream but may be a complete JSON completion."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from streaming.formats.assembly import is_undecided, looks_like_events, looks_li
 from streaming.upstreams.response import Body
 
 MAX_BLANK_BYTES = 64 * 1024
-"""Of white space before the first character that says what a body is."""
+"""The limit for white space before the first character that tells what a body is."""
 
 
 class EventBody:
-    """An event stream as it comes; JSON that came in its place is collected and converted. It is a Body.
+    """A Body that passes on an event stream, and collects and converts JSON.
 
-    ``check`` raises what is to be said of JSON that is too long.
+    ``check`` raises an error if the JSON is too long.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class EventBody:
         return looks_like_events(self._beginning)
 
     async def read_beginning(self) -> None:
-        """Waits for as much as it takes to see what the body is."""
+        """Reads until it is clear what the body is."""
         while not self._has_ended and is_undecided(self._beginning) and len(self._beginning) < MAX_BLANK_BYTES:
             await self._read_more()
 

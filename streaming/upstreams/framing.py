@@ -1,7 +1,6 @@
-"""How long a body is: RFC 9112, section 6.3. What is sent says it, never what somebody else announced.
+"""Lengths of message bodies (RFC 9112, section 6.3). A length is only sent if the body has exactly that length.
 
-A neighbour that counts a body otherwise than we do takes the rest of it for the next request on the connection, or the
-next client's request for the rest of it.
+If two servers disagree about a body's length, one takes the rest of it for the next request (request smuggling).
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ class WrongLengthError(ConnectionError):
 
 
 def announced_length(headers: Iterable[tuple[str, str]]) -> int | None:
-    """The bytes of body that a message's headers announce. None if they announce none, chunks, or several lengths.
+    """The Content-Length of a message. None without one, with chunks, or with contradictory lengths.
 
-    One length that is repeated counts once, as section 6.3 allows.
+    A repeated length counts once, as section 6.3 allows.
     """
     headers = [(key.lower(), value) for key, value in headers]
     if any(key == "transfer-encoding" for key, _ in headers):
@@ -28,23 +27,23 @@ def announced_length(headers: Iterable[tuple[str, str]]) -> int | None:
 
 
 async def exactly(length: int, body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """The body as it comes. WrongLengthError as soon as it is known to have another length."""
+    """The body. WrongLengthError as soon as its length turns out to be different."""
     left = length
     async for piece in body:
         left -= len(piece)
         if left < 0:
-            raise WrongLengthError(f"the body is longer than the {length:,} bytes that were announced")
+            raise WrongLengthError(f"the body is longer than the {length:,} bytes of its Content-Length")
         yield piece
     if left:
-        raise WrongLengthError(f"the body is {left:,} bytes shorter than the {length:,} that were announced")
+        raise WrongLengthError(f"the body is {left:,} bytes shorter than the {length:,} of its Content-Length")
 
 
 def framed(
     headers: Iterable[tuple[str, str]], body: AsyncIterable[bytes] | bytes
 ) -> tuple[list[tuple[str, str]], AsyncIterable[bytes] | bytes]:
-    """A request's headers and body as they may be sent: with a Content-Length only if exactly so many bytes follow.
+    """A request's headers and body with consistent framing: a Content-Length only if it is enforced.
 
-    Of ``bytes`` the HTTP client counts the length itself, and without one it sends a body in chunks.
+    The HTTP client adds the length of ``bytes`` itself, and sends other bodies in chunks without a length.
     """
     headers = list(headers)
     length = announced_length(headers)

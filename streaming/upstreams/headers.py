@@ -1,8 +1,7 @@
-"""Which headers go along with what is relayed, there and back: RFC 9110, section 7.6.1, and what this site is.
+"""Which headers are relayed to upstreams and back (RFC 9110, section 7.6.1).
 
-A relayed response comes from this site's own origin, whoever wrote it. So what would speak to a browser for the whole
-site, or to the servers in front of it, stays here. Whatever is named nowhere below passes as it came, in its order and
-as often as it came.
+To a browser a relayed response belongs to this site's origin. So headers that would affect the whole site, or the
+servers in front of it, are dropped. All headers not listed here are relayed unchanged, in order, repeated or not.
 """
 
 from __future__ import annotations
@@ -25,29 +24,29 @@ HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"}
     | {"te", "trailer", "transfer-encoding", "upgrade", "http2-settings", "proxy-authentication-info"}
 )
-"""They speak of one connection, not of the message (section 7.6.1), and so does what ``Connection`` names."""
+"""Headers about one connection, not the message (section 7.6.1); also those that ``Connection`` names."""
 
 PRIVATE = frozenset({"authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"})
-"""By these a client is known to this site, so no upstream gets them, unless its FORWARD names them."""
+"""A client's credentials for this site. An upstream only gets those that its FORWARD names."""
 
 NOT_FORWARDED = frozenset(
-    # Made here, of what is really sent.
+    # Set here, for the request that is actually sent.
     {"host", "content-length", "expect", "forwarded"}
     | {f"x-forwarded-{name}" for name in ("for", "host", "proto", "port", "server", "prefix", "scheme", "ssl")}
-    # Other names for the client's address, of which an upstream may think that a proxy set them.
+    # Other headers with the client's address: an upstream may trust them as set by a proxy.
     | {"x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for", "client-ip"}
     | {"true-client-ip", "cf-connecting-ip", "cf-connecting-ipv6", "fastly-client-ip", "x-envoy-external-address"}
-    # Other names for the path and host, by which some servers would leave the upstream's URL.
+    # Other headers with the path or host: some servers would serve a path outside the upstream's URL.
     | {"x-original-url", "x-rewrite-url", "x-original-uri", "x-original-host", "x-host"}
-    # Of use to this site alone.
+    # Meant for this site only.
     | {"x-csrftoken", SIGNATURE_HEADER.lower(), "daphne-root-path"}
 )
-"""Of a request these never go along, whatever FORWARD names."""
+"""Request headers that are never relayed, even if FORWARD names them."""
 
 NEVER_FORWARDED = HOP_BY_HOP | NOT_FORWARDED
 
 COOKIES = {"set-cookie", "set-cookie2"}
-"""A cookie would be set for this whole site: over its own, and sent to every other upstream."""
+"""A cookie would be set for this whole site: it could replace the site's own, and other upstreams would get it."""
 
 SPEAKS_FOR_THE_SITE = (
     # What a browser remembers of an origin: the site's owner decides it, by its own server's configuration.
@@ -64,7 +63,7 @@ SPEAKS_FOR_THE_SITE = (
     | {"permissions-policy-report-only", "document-policy", "document-isolation-policy", "x-xss-protection"}
     | {"x-dns-prefetch-control", "x-ua-compatible", "x-download-options", "refresh"}
 )
-"""What would speak to a browser for this whole site."""
+"""Headers that would tell a browser something about this whole site."""
 
 SAID_BY_OUR_SERVER = {"date", "server"}
 """The server of this site says them of itself: uvicorn even beside others'. nginx keeps an upstream's back as well."""
@@ -73,7 +72,7 @@ SPEAKS_TO_OUR_SERVER = {"x-sendfile", "x-lighttpd-send-file", "x-lighttpd-send-t
     *("surrogate-control", "surrogate-key", "cache-tag", "cdn-cache-control", "cloudflare-cdn-cache-control"),
     *("edge-control", "edge-cache-tag"),
 }
-"""Orders to the proxy or cache in front: with X-Accel-Redirect nginx would hand out the site's own files."""
+"""Instructions for the proxy or cache in front: with X-Accel-Redirect nginx would serve the site's own files."""
 
 DROPPED_PREFIXES = ("access-control-", "cross-origin-", "x-accel-", "attribution-reporting-")
 """CORS and isolation, which are this site's to say; nginx's orders; advertising that speaks for an origin."""
@@ -91,16 +90,16 @@ SHUT_IN = [
 shown in no frame. An upstream's own Content-Security-Policy stays beside it: of several each only forbids more."""
 
 LIVE = {"text/event-stream", "application/x-ndjson", "application/jsonl"}
-"""Media types of streams, which a proxy in front must not collect."""
+"""Media types of streams, which a proxy in front must not buffer."""
 
 
 def relayed_headers(upstream: UpstreamConfig, request: HttpRequest) -> list[Header]:
-    """The client's end-to-end headers, and for whom they are sent."""
-    came = _came(request)
-    dropped = NEVER_FORWARDED | _named_by_connection(came) | (PRIVATE - upstream.forward)
-    headers = [(key, value) for key, value in _without_own_cookies(came) if key.lower() not in dropped]
+    """The client's end-to-end headers, and X-Forwarded-For, -Proto and -Host."""
+    received = _received(request)
+    dropped = NEVER_FORWARDED | _named_by_connection(received) | (PRIVATE - upstream.forward)
+    headers = [(key, value) for key, value in _without_own_cookies(received) if key.lower() not in dropped]
     _refuse_if_broken(upstream, headers)
-    if (length := announced_length(came)) is not None:
+    if (length := announced_length(received)) is not None:
         headers.append(("Content-Length", str(length)))
     client = forwarded(request)
     said = {"For": client.address, "Proto": client.scheme, "Host": client.host}
@@ -108,29 +107,29 @@ def relayed_headers(upstream: UpstreamConfig, request: HttpRequest) -> list[Head
 
 
 def forwarded_headers(upstream: UpstreamConfig, request: HttpRequest) -> list[Header]:
-    """Of the headers of a request that is asked anew: the language, the request's id, and what FORWARD names."""
-    named = ({"accept-language", "x-request-id"} | upstream.forward) - NEVER_FORWARDED - MADE_ANEW
-    headers = _without_own_cookies((key, value) for key, value in _came(request) if key.lower() in named)
+    """The client's headers for a request of our own: the language, the request id, and those that FORWARD names."""
+    named = ({"accept-language", "x-request-id"} | upstream.forward) - NEVER_FORWARDED - SET_BY_US
+    headers = _without_own_cookies((key, value) for key, value in _received(request) if key.lower() in named)
     _refuse_if_broken(upstream, headers)
     return headers
 
 
-MADE_ANEW = {"accept", "accept-encoding", "cache-control", "content-type", "content-encoding"}
-"""They speak of a body that is not the client's: ``/transfer`` and ``/v1`` ask in their own words."""
+SET_BY_US = {"accept", "accept-encoding", "cache-control", "content-type", "content-encoding"}
+"""``/transfer`` and ``/v1`` send a body of their own, and set these headers for it."""
 
 
 def _refuse_if_broken(upstream: UpstreamConfig, headers: Iterable[Header]) -> None:
     """RFC 9110, sections 5.1 and 5.5. Servers refuse most of these themselves."""
     for key, value in headers:
         if not TOKEN.fullmatch(key) or CONTROL.search(value):
-            raise BadPrompt(upstream.name, "is sent no header with control characters, or with spaces in its name")
+            raise BadPrompt(upstream.name, "cannot be sent a header with control characters or a malformed name")
 
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def _came(request: HttpRequest) -> list[Header]:
+def _received(request: HttpRequest) -> list[Header]:
     headers = getattr(request, "scope", {}).get("headers", ())
     return [(key.decode("latin-1"), _text(value)) for key, value in headers]
 
@@ -146,7 +145,7 @@ def _without_own_cookies(headers: Iterable[Header]) -> list[Header]:
 
 
 def end_to_end(headers: Iterable[Header], status: int = HTTPStatus.OK) -> list[Header]:
-    """A response's headers as this site says them: see the tables above."""
+    """A response's headers as this site relays them: see the tables above."""
     headers = list(headers)
     dropped = DROPPED_FROM_RESPONSES | _named_by_connection(headers) | {"content-length"}
     kept = [
@@ -178,7 +177,7 @@ def _named_by_connection(headers: Iterable[Header]) -> set[str]:
 
 
 def _text(value: bytes) -> str:
-    """A header's value: UTF-8 goes out as it came in, and what is not is taken for ISO 8859-1."""
+    """A header's value, decoded as UTF-8, or as ISO 8859-1 if it is not UTF-8."""
     try:
         return value.decode()
     except UnicodeDecodeError:

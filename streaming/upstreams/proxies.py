@@ -1,7 +1,7 @@
-"""Which outgoing proxy a URL is asked through: ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``.
+"""The outgoing proxy for a URL, from ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``.
 
-There is no standard for them. This is what curl does (the manual page's section ENVIRONMENT), with one exception: this
-machine's own addresses are never asked through a proxy.
+They have no standard. This follows curl (section ENVIRONMENT of its manual page), with one exception: addresses of this
+machine never use a proxy.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from yarl import URL
 
 
 class UnusableProxyError(ValueError):
-    """A proxy of a kind that is not known here, or no URL at all."""
+    """A proxy of an unsupported kind, or not a URL."""
 
 
 def proxy_of(url: URL, environment: Mapping[str, str]) -> URL | None:
-    """The proxy that the environment names for a URL; None if there is none. UnusableProxyError if it is of no use."""
+    """The proxy for a URL; None without one. UnusableProxyError if it cannot be used."""
     if is_this_machine(url.host or "") or is_excepted(url, _read(environment, "no_proxy")):
         return None
     named = _read(environment, f"{url.scheme}_proxy") or _read(environment, "all_proxy")
@@ -25,7 +25,7 @@ def proxy_of(url: URL, environment: Mapping[str, str]) -> URL | None:
 
 
 def read_proxy(text: str) -> URL:
-    """A proxy's URL. Without a scheme it is ``http``. The message of UnusableProxyError has no password in it."""
+    """A proxy's URL; the default scheme is ``http``. The message of UnusableProxyError contains no password."""
     try:
         proxy = URL(text if "://" in text else f"http://{text}")
     except ValueError as error:
@@ -36,7 +36,7 @@ def read_proxy(text: str) -> URL:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host is this machine by its name or address."""
+    """Whether a host name or address is this machine's."""
     host = host.lower().rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -69,7 +69,7 @@ def _names(entry: str, url: URL) -> bool:
 
 
 def _read(environment: Mapping[str, str], name: str) -> str:
-    """The lower case counts first. A web server's CGI would make a client's header ``Proxy`` into HTTP_PROXY."""
+    """Lower case takes precedence. Under CGI a client's header ``Proxy`` becomes HTTP_PROXY, which is ignored."""
     if name == "http_proxy" and "REQUEST_METHOD" in environment:
         return environment.get(name, "").strip()
     return (environment.get(name) or environment.get(name.upper(), "")).strip()

@@ -12,7 +12,7 @@ from streaming.upstreams.errors import Refused
 from streaming.upstreams.request import Header
 
 Clean = Callable[[str], str]
-"""What the rules leave of words."""
+"""Moderates an error's text."""
 
 
 def refusal(
@@ -40,7 +40,7 @@ def refusal(
 def not_what_was_asked(
     name: str, sentence: str, body: bytes, kind: str, clean: Clean, secrets: Iterable[str] = ()
 ) -> Refused:
-    """The error that a response with status 200 tells of after all, or what is wrong with it."""
+    """The error for a response with status 200 that contains an error, or is unusable."""
     facts = read_error_body(body, kind)
     if facts and facts.is_authentication:
         return no_credentials(name, facts.status or 401)
@@ -71,9 +71,9 @@ _LONGEST_WAIT = 31_536_000
 
 
 def retry_after(fields: dict[str, str]) -> str:
-    """``Retry-After`` as RFC 9110 10.2.3 has it: whole seconds, or a date; nothing if there is neither.
+    """``Retry-After`` (RFC 9110, section 10.2.3): whole seconds or a date; empty without one.
 
-    LLM providers also send decimals, and milliseconds in a header of their own. Both are rounded up.
+    LLM providers also send decimals, and milliseconds in ``Retry-After-Ms``. Both are rounded up to seconds.
     """
     value = fields.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):

@@ -1,4 +1,4 @@
-"""The response of an upstream: its head, and its body as it comes, under its limits of time."""
+"""An upstream's response: its head, and its body while it arrives, with timeouts."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from streaming.upstreams.aiohttp_transport import READ_ERRORS, RawResponse
 from streaming.upstreams.errors import Broken, Silent
 
 LINGER_SECONDS = 0.05
-"""How long an upstream that has said its last word may take to end its body, so that its connection can be used again.
-Nobody waits for it meanwhile."""
+"""How long the end of a body may take after a stream's last event, so that the connection can be reused. Nothing waits
+for it."""
 
 FIRST_BYTE_SECONDS = 0.05
-"""How long a response waits for its first byte: one that is cut right after its head is an error, not an answer."""
+"""How long to wait for the first byte, so that a response that is cut off right after its head becomes an error."""
 
 NEVER = float("inf")
 
 
 class Body(Protocol):
-    """The body of a response, as it comes."""
+    """The body of a response, read while it arrives."""
 
     def read(self) -> Awaitable[bytes]:
-        """More of it; b"" at its end. To cancel it loses nothing."""
+        """The next bytes; b"" at the end. Cancelling it loses no data."""
 
     def close(self, *, linger: bool = False) -> None:
-        """Closes the connection; more than once does no harm. ``linger``: unless its end comes in a moment."""
+        """Closes the connection; may be called again. ``linger``: keeps it if the body ends within LINGER_SECONDS."""
 
     def detach(self) -> None:
-        """It does not end with the request that opened it: from now on whoever calls this closes it."""
+        """The end of the current request no longer closes it: the caller does."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamResponse:
-    """An upstream that was asked. It is a Source.
+    """The head of a response, and its body. It is a Source.
 
-    Of one that is slow to answer the head is what it should be, and the body begins with the wait for it.
+    If the real head is late, this one is a placeholder, and the first read of the body waits for it.
     """
 
     name: str
@@ -52,11 +52,11 @@ class UpstreamResponse:
 
     @property
     def kind(self) -> str:
-        """The media type of its body, without parameters."""
+        """The media type of the body, without parameters."""
         return self.header("Content-Type").partition(";")[0].strip().lower()
 
     def header(self, name: str) -> str:
-        """The first value of a header, or nothing."""
+        """The first value of a header; empty without one."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
     def read(self) -> Awaitable[bytes]:
@@ -66,16 +66,16 @@ class UpstreamResponse:
         self.body.close(linger=linger)
 
     def detach(self) -> None:
-        """The connection does not end with the request that opened it: from now on whoever calls this closes it."""
+        """The end of the current request no longer closes the connection: the caller does."""
         request_scope.release(self.body.close)
         self.body.detach()
 
 
 class ResponseBody:
-    """A body read straight from the connection's buffer, and the watch over it.
+    """A body read directly from the connection's buffer, with timeouts.
 
-    An upstream that says nothing for ``idle`` seconds while it is waited for, or is not done within ``total``, is
-    Silent. One timer serves both: it looks at the time when it rings, so that a chunk costs it nothing.
+    Silent if a read takes ``idle`` seconds, or the whole body ``total``. One timer serves both: it checks the time
+    when it fires, so that a chunk costs nothing.
     """
 
     def __init__(self, upstream: UpstreamConfig, response: RawResponse, on_close: Callable[[], None]) -> None:
@@ -85,7 +85,7 @@ class ResponseBody:
         self._on_close = on_close
         self._loop = asyncio.get_running_loop()
         self._first: bytes | None = None
-        self._waiting_since = NEVER  # while more is waited for
+        self._waiting_since = NEVER  # during a read
         self._end = _later(self._loop.time(), upstream.timeouts.total)
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -93,7 +93,7 @@ class ResponseBody:
         self._check_limits()
 
     async def read_first(self) -> None:
-        """Waits for the first byte, but not long. Broken if the body ends before it should, and before that byte."""
+        """Waits briefly for the first byte. Broken if the connection breaks before it."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_BYTE_SECONDS):
                 self._first = await self.read()
@@ -130,7 +130,7 @@ class ResponseBody:
         request_scope.release(self.close)
 
     def _rest_before(self, error: Exception) -> bytes:
-        """What came before the connection broke off; the error is raised by the next call."""
+        """The bytes before the connection broke; the next call raises the error."""
         self._content.set_exception(None)  # type: ignore[arg-type]
         if rest := self._content.read_nowait():
             self._content.set_exception(error)

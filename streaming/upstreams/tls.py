@@ -1,8 +1,8 @@
-"""Whom this site trusts over TLS, and who it says it is: VERIFY and CERT.
+"""TLS for upstreams: trusted certificate authorities and client certificates (VERIFY and CERT).
 
-The trust store is the system's, as OpenSSL finds it: so a company's own certificate authority that is installed on a
-machine counts here too, and ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` take its place. Where a system has none, as in a
-slim container, it is certifi's, which is Mozilla's.
+The trust store is the system's, as OpenSSL finds it. So a company's own authority that is installed on the machine is
+trusted, and ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` override the store. On a system without one, such as a slim
+container, it is certifi's, which is Mozilla's.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import certifi
 
 
 def tls_context(verify: bool | str, cert: tuple[str, ...] = ()) -> ssl.SSLContext:
-    """For connections to an upstream. OSError, of which ssl.SSLError is one, if a file cannot be read or used.
+    """The TLS context for an upstream. OSError (or its subclass ssl.SSLError) if a file cannot be used.
 
-    ``verify``: by the trust store, not at all, or by this file or folder of certificate authorities alone.
-    ``cert``: the file of a client certificate, and that of its key unless both are in one.
+    ``verify``: against the trust store, not at all, or against this file or folder of authorities only.
+    ``cert``: the file of a client certificate, and that of its key unless it contains both.
     """
     if isinstance(verify, str):
         folder = Path(verify).is_dir()
@@ -30,13 +30,13 @@ def tls_context(verify: bool | str, cert: tuple[str, ...] = ()) -> ssl.SSLContex
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if cert:
-        # Of a key that is encrypted OpenSSL would ask for the password on the terminal, and wait.
+        # For an encrypted key OpenSSL would prompt for the password on the terminal, and wait.
         context.load_cert_chain(cert[0], cert[-1], password="")
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 def has_trust_store(context: ssl.SSLContext) -> bool:
-    """Whether certificate authorities are loaded, or lie where OpenSSL looks for them when it needs one."""
+    """Whether authorities are loaded, or are in the folder where OpenSSL looks them up on demand."""
     folder = ssl.get_default_verify_paths().capath
     return context.cert_store_stats()["x509_ca"] > 0 or bool(folder and any(Path(folder).iterdir()))
