@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from yarl import URL
@@ -63,13 +66,43 @@ class UpstreamConfig:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What its headers show of the operator's credentials, each without its scheme (``Bearer``)."""
-        values = [value.split()[-1] for key, value in self.headers.items() if value.strip() and SECRET.search(key)]
-        return tuple(value for value in values if len(value) >= SHORTEST_SECRET)
+        """The operator's credentials in its headers and addresses, each in every way that it may be quoted."""
+        in_headers = (secret for key, value in self.headers.items() for secret in _secrets_in_header(key, value))
+        in_urls = (secret for url in (self.url, self.proxy_url or "") for secret in _secrets_in_url(url))
+        found = [*in_headers, *in_urls]
+        ways = (way for secret in found for way in (secret, quote(secret, safe=""), unquote(secret)))
+        return tuple(dict.fromkeys(way for way in ways if len(way) >= SHORTEST_SECRET))
 
 
-SECRET = re.compile("auth|key|token|secret|cookie|password|credential", re.IGNORECASE)
-"""In the name of a header whose value is a secret."""
+def _secrets_in_header(name: str, value: str) -> Iterator[str]:
+    """The values in a header whose name says that it is secret; in any other header what looks like a key."""
+    if not SECRET.search(name):
+        yield from LIKE_A_KEY.findall(value)
+        return
+    scheme, _, rest = value.strip().partition(" ")
+    for part in re.split(r"[\s;,]+", rest if rest and _is_token(scheme) else value):
+        yield part
+        yield part.partition("=")[2].strip('"')  # a cookie's value, or a parameter of the scheme
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            login = base64.b64decode(rest).decode()
+            yield from (login, login.partition(":")[2])
+
+
+def _secrets_in_url(url: str) -> Iterator[str]:
+    parts = urlsplit(url)
+    yield parts.password or ""
+    # Some gateways take their key as the user's name, some as a segment of the path or a parameter.
+    for words in (parts.username or "", parts.path, parts.query):
+        yield from LIKE_A_KEY.findall(words)
+    yield from (value for name, value in parse_qsl(parts.query) if SECRET.search(name))
+
+
+SECRET = re.compile("auth|key|token|secret|cookie|pass|pwd|credential|signature|session", re.IGNORECASE)
+"""In the name of a header or parameter whose value is a secret."""
+
+LIKE_A_KEY = re.compile(r"\b(?=\w*[0-9])(?=\w*[A-Za-z])[A-Za-z0-9_]{16,}\b", re.ASCII)
+"""Letters and digits, mixed and many: neither words nor a version look like that."""
 
 SHORTEST_SECRET = 6
 """Characters: anything shorter may stand in a text by chance."""

@@ -39,6 +39,34 @@ class TestTheSettings:
         assert (read.headers, read.forward, read.verify) == ({"Authorization": "x"}, {"cookie"}, False)
         assert (read.models, read.concurrency) == (("m", "n"), 3)
 
+    @pytest.mark.parametrize(
+        ("entry", "secrets"),
+        [
+            ({"HEADERS": {"Authorization": "Bearer sk-secret"}}, {"sk-secret"}),
+            ({"HEADERS": {"Authorization": "Basic dXNlcjpwYS9zc3dvcmQ="}}, {"dXNlcjpwYS9zc3dvcmQ=", "pa/ssword"}),
+            ({"HEADERS": {"Cookie": "first=secret1; second=secret2"}}, {"secret1", "secret2"}),
+            ({"HEADERS": {"X-Session": 'Token token="secret3"'}}, {"secret3"}),
+            ({"HEADERS": {"X-Account": "0123456789abcdef0123"}}, {"0123456789abcdef0123"}),
+            ({"PROXY_URL": "http://user:pass%2Fword@proxy:3128"}, {"pass%2Fword", "pass/word"}),
+            ({"URL": "https://gateway/k0123456789abcdefg/v1"}, {"k0123456789abcdefg"}),
+        ],
+    )
+    def test_hold_secrets_in_headers_and_addresses(self, entry: dict[str, Any], secrets: set[str]) -> None:
+        assert secrets <= set(read_config("x", {"URL": "http://x", **entry}).secrets)
+
+    def test_hold_much_that_is_no_secret(self) -> None:
+        headers = {
+            "Anthropic-Version": "2023-06-01",
+            "X-Title": "Authorization of people",
+            "Accept": "text/event-stream",
+        }
+        beta = {"Anthropic-Beta": "prompt-caching-2024-07-31", "X-Request": "550e8400-e29b-41d4-a716-446655440000"}
+
+        assert (
+            read_config("x", {"URL": "http://model-server.internal:8080/v1beta1", "HEADERS": headers | beta}).secrets
+            == ()
+        )
+
     def test_take_the_key_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("A_KEY", "k\n")
 

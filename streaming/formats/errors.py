@@ -33,7 +33,10 @@ _AUTHENTICATION_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ErrorFacts:
-    """An error of an upstream. ``status`` is an HTTP status that its body names; ``more`` has its further fields."""
+    """An error of an upstream. ``status`` is an HTTP status that its body names; ``more`` has its further fields.
+
+    ``message`` is as long as it came until ``without`` has looked for credentials in it.
+    """
 
     message: str = ""
     code: str | int | None = None
@@ -53,10 +56,11 @@ class ErrorFacts:
         return bool(self.message or self.code is not None or self.type)
 
     def without(self, secrets: Iterable[str]) -> ErrorFacts:
-        """The same without the operator's credentials, wherever they stand."""
+        """The same without the operator's credentials, wherever they stand; and no longer than may be shown."""
         secrets = tuple(secrets)
-        told = {name: getattr(self, name) for name in ("message", "code", "type", "param", "more")}
-        return replace(self, **_cleaned(told, lambda words: without_secrets(words, secrets))) if secrets else self
+        told = {name: getattr(self, name) for name in ("code", "type", "param", "more")}
+        cleaned = _cleaned(told, lambda words: without_secrets(words, secrets)) if secrets else told
+        return replace(self, message=shortened(self.message, secrets), **cleaned)
 
     def moderated(self, clean: Callable[[str], str]) -> ErrorFacts:
         """The same, in words that may be shown. What looks like a name is one, and passes."""
@@ -77,9 +81,15 @@ class ErrorFacts:
 
 def without_secrets(words: str, secrets: Iterable[str]) -> str:
     """An upstream's words without the operator's credentials: error pages like to show the request they are about."""
-    for secret in secrets:
+    # The longest first: where one secret contains another, nothing of it is left over.
+    for secret in sorted(secrets, key=len, reverse=True):
         words = re.sub(re.escape(secret), HIDDEN, words, flags=re.IGNORECASE)
     return words
+
+
+def shortened(words: str, secrets: Iterable[str]) -> str:
+    """An upstream's words as far as they are shown. Cut last: of a secret across the edge the beginning would stay."""
+    return without_secrets(words, secrets)[:MAX_MESSAGE_CHARS]
 
 
 HIDDEN = "[hidden]"
@@ -136,7 +146,7 @@ def _facts_of(error: Any, beside: dict[str, Any]) -> ErrorFacts:
     kind, param = error.get("type"), error.get("param")
     known = {*_OWN_FIELDS, "error", "error_code", "error_msg", "errors", "detail", "object", "error_message"}
     return ErrorFacts(
-        _message_in(error)[:MAX_MESSAGE_CHARS],
+        _message_in(error),
         code if isinstance(code, str | int) and not isinstance(code, bool) and _is_short(code) else None,
         kind if isinstance(kind, str) and _is_short(kind) else None,
         param if isinstance(param, str) and _is_short(param) else None,
@@ -208,7 +218,7 @@ def read_error_body(body: bytes, kind: str) -> ErrorFacts | None:
         if facts := _read_text(line):
             return facts
     if kind in ("", "text/plain", "application/octet-stream") and text and not text.startswith("<"):
-        return ErrorFacts(" ".join((lines[0] if lines else text).split())[:MAX_MESSAGE_CHARS])
+        return ErrorFacts(" ".join((lines[0] if lines else text).split()))
     return None
 
 
@@ -219,7 +229,7 @@ def _read_text(text: str) -> ErrorFacts | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return ErrorFacts(value[:MAX_MESSAGE_CHARS]) if isinstance(value, str) else read_error(value)
+    return ErrorFacts(value) if isinstance(value, str) else read_error(value)
 
 
 def client_status(status: int, facts: ErrorFacts | None) -> int:

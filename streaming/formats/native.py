@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from json.encoder import encode_basestring
 from typing import Any
 
-from streaming.formats.errors import MAX_MESSAGE_CHARS, ErrorFacts, read_error
+from streaming.formats.errors import ErrorFacts, read_error
 from streaming.formats.json_text import dumps, is_encodable, read_object
 from streaming.formats.parts import (
     CUT,
@@ -81,8 +81,8 @@ def _failure(data: dict[str, Any]) -> Failure:
     status, facts = data.get("status"), read_error({"error": data}) or ErrorFacts()
     return Failure(
         status if type(status) is int and 400 <= status <= 599 else 502,
-        str(data.get("title", "Bad Gateway"))[:MAX_MESSAGE_CHARS],
-        str(data.get("detail", ""))[:MAX_MESSAGE_CHARS],
+        str(data.get("title", "Bad Gateway")),
+        str(data.get("detail", "")),
         ErrorFacts(code=facts.code, param=facts.param),
     )
 

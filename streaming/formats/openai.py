@@ -11,7 +11,6 @@ from typing import Any
 
 from streaming.formats.dialects import ToolCallNumbers, choices_of, make_delta
 from streaming.formats.errors import (
-    MAX_MESSAGE_CHARS,
     NO_CREDENTIALS,
     ErrorFacts,
     client_status,
@@ -71,7 +70,7 @@ class OpenAIReader:
         if not data or data.startswith(":") or data.lower() in _KEEP_ALIVES or event in _KEEP_ALIVES:
             return []
         if event == "error" and not data.startswith(("[", "{")):
-            return [failure_from(ErrorFacts(data.strip('"')[:MAX_MESSAGE_CHARS]))]
+            return [failure_from(ErrorFacts(data.strip('"')))]
         value = read_json(data)
         items = value if isinstance(value, list) else [value]
         if not items or not all(isinstance(item, dict) for item in items):
@@ -79,7 +78,8 @@ class OpenAIReader:
         return [part for item in items for part in self._feed_chunk(item, event)]
 
     def _feed_chunk(self, chunk: dict[str, Any], event: str, data: str = "") -> list[Part]:
-        if not chunk or event in _KEEP_ALIVES or ("choices" not in chunk and chunk.get("type") in _KEEP_ALIVES):
+        kind = str(chunk.get("type")) if "choices" not in chunk else ""
+        if not chunk or event in _KEEP_ALIVES or kind in _KEEP_ALIVES:
             return []
         if facts := _error_in(chunk, event):
             return [failure_from(facts)]
@@ -166,7 +166,7 @@ def failure_from(facts: ErrorFacts) -> Failure:
         return Failure(502, "Bad Gateway", "the upstream did not take this site's credentials", NO_CREDENTIALS)
     status = HTTPStatus(client_status(facts.status or 502, facts))
     said = f"the upstream failed: {facts.message}" if facts.message else "the upstream failed"
-    return Failure(status.value, status.phrase, said[:MAX_MESSAGE_CHARS], facts)
+    return Failure(status.value, status.phrase, said, facts)
 
 
 _FINISH_REASONS = {"stop": "stop", "length": "length", "blocked": "content_filter"}

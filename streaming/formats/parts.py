@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from streaming.formats.errors import NO_FACTS, ErrorFacts, without_secrets
+from streaming.formats.errors import NO_FACTS, ErrorFacts, shortened
 from streaming.sse import Message
 
 REASONS = ("stop", "blocked", "error", "stopped", "abandoned", "drained", "length")
@@ -75,9 +75,9 @@ class Failure:
     facts: ErrorFacts = NO_FACTS
 
     def without(self, secrets: Iterable[str]) -> Failure:
-        """The same without the operator's credentials, which an upstream's errors may quote."""
+        """The same as far as it is shown, without the operator's credentials: an upstream's errors may quote them."""
         secrets = tuple(secrets)
-        title, detail = (without_secrets(words, secrets) for words in (self.title, self.detail))
+        title, detail = (shortened(words, secrets) for words in (self.title, self.detail))
         return Failure(self.status, title, detail, self.facts.without(secrets))
 
     def moderated(self, clean: Callable[[str], str]) -> Failure:
