@@ -20,10 +20,10 @@ from streaming.interruptible_wait import Interrupted, InterruptibleWait
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 15.0
-"""Seconds without a byte after which a comment is sent: proxies cut what is silent for 30 or 60."""
+"""Seconds without data after which a comment is sent: proxies close connections that are idle for 30 or 60 s."""
 
 KEEP_ALIVE = b": keep-alive\n"
-"""One line end: after a blank line some clients dispatch an event that is empty."""
+"""One line end only: some clients would dispatch an empty event after a blank line."""
 
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -32,17 +32,17 @@ HEADERS = {
 }
 
 BODY_GRACE = 1.0
-"""Seconds that a relayed body, which has an end, is given when the server goes down."""
+"""Seconds that a relayed body other than an event stream may still take at shutdown."""
 
 TURN = 32
-"""Chunks after which others have their turn, if neither the source nor the server ever waits."""
+"""The number of chunks after which other tasks run, if neither the source nor the server ever waits."""
 
 
 class Source(Protocol):
-    """What a stream is read from."""
+    """Where a stream's data comes from."""
 
     def read(self) -> Awaitable[bytes]:
-        """More of it; b"" at its end. To cancel it loses nothing."""
+        """The next data; b"" at the end. Cancelling it loses no data."""
 
     def close(self, *, linger: bool = False) -> None:
         """More than once does no harm. ``linger``: its end, which says nothing more, may come within a moment, so
@@ -51,11 +51,11 @@ class Source(Protocol):
 
 class Closable(Protocol):
     def close(self) -> None:
-        """More than once does no harm."""
+        """May be called more than once."""
 
 
 def label_of(request: HttpRequest) -> str:
-    """How the log names a stream. Whoever knows the id of one that nobody owns may read it: it is not all there."""
+    """A stream's name in the log. Its id is shortened, since the id of an anonymous stream grants access to it."""
     path = _STREAM_ID.sub(r"\1...", quote(request.path))
     return f"{request.method} {path}"
 
@@ -64,9 +64,9 @@ _STREAM_ID = re.compile(r"([0-9a-f]{8})[0-9a-f]{24}")
 
 
 class _StreamingResponse(StreamingHttpResponse):
-    """Closes what it streams from: at the end, when the client leaves, and if it is never sent at all.
+    """Closes its source at the end, when the client leaves, and if the response is never sent.
 
-    Its end is logged, since the server's access log does not mention a stream that its client left.
+    It logs its end, since the server's access log omits streams that their clients left.
     """
 
     def __init__(self, request: HttpRequest, closes: Closable) -> None:
@@ -81,7 +81,7 @@ class _StreamingResponse(StreamingHttpResponse):
         self.is_open = False
 
     def stop(self, reason: str) -> None:
-        """Ends the stream; what is ready goes out before."""
+        """Ends the stream, after the data that is ready."""
         raise NotImplementedError
 
     def __aiter__(self) -> AsyncGenerator[bytes]:
@@ -100,11 +100,11 @@ class _StreamingResponse(StreamingHttpResponse):
 
     async def _begin(self) -> None:
         self._began, self.is_open = time.monotonic(), True
-        # A database handle held by an open stream would be held for as long as somebody reads.
+        # Otherwise the stream would hold a database connection for as long as it is open.
         await sync_to_async(connections.close_all)()
 
     def _end(self) -> None:
-        """Closes everything. It does not wait, so that no cancellation can come in between."""
+        """Closes everything, without waiting, so that it cannot be cancelled in between."""
         self.is_open = False
         try:
             self._closes.close()
@@ -124,7 +124,7 @@ class _StreamingResponse(StreamingHttpResponse):
 
 
 class RelayResponse(_StreamingResponse):
-    """Passes an upstream's answer on: its status, its end-to-end headers, its bytes."""
+    """Relays an upstream's response: its status, its end-to-end headers, its bytes."""
 
     def __init__(self, request: HttpRequest, upstream: upstreams.UpstreamResponse) -> None:
         super().__init__(request, upstream)
@@ -141,11 +141,11 @@ class RelayResponse(_StreamingResponse):
                 self[key] = value
 
     def items(self) -> Iterable[tuple[str, str]]:
-        """The headers, those that came more than once too: Django's own mapping holds one of each."""
+        """The headers, including repeated ones, of which Django's mapping keeps only one."""
         return [*super().items(), *self._repeated]
 
     def stop(self, reason: str) -> None:
-        """Breaks it off: an event stream at once, since its client comes back; a body that has an end in a while."""
+        """Breaks off: an event stream at once, since its client reconnects; another body after BODY_GRACE."""
         seconds = 0.0 if self._upstream.kind == "text/event-stream" else BODY_GRACE
         self._loop.call_later(seconds, self._break_off, reason)
 
@@ -178,30 +178,30 @@ class RelayResponse(_StreamingResponse):
 
 
 class OutgoingStream(Protocol):
-    """What an event stream sends to one client: see live_stream.py."""
+    """The event stream that one client gets: see live_stream.py."""
 
     @property
     def is_over(self) -> bool: ...
 
     @property
     def end(self) -> str:
-        """Why it is over, for the log. Empty while it is not."""
+        """Why it is over, for the log; empty while it is not."""
 
     @property
     def messages(self) -> int:
-        """How many were sent."""
+        """How many messages were sent."""
 
     def begin(self) -> bytes:
-        """What is sent first, at once."""
+        """The first data, which is available immediately."""
 
     def next(self, due: float) -> Awaitable[bytes]:
-        """What is sent next. Empty if nothing has come by this moment of the loop's clock, or nothing may be sent."""
+        """The next data. Empty if there is none by ``due`` (a time of the loop's clock), or if all is held back."""
 
     def stop(self, reason: str) -> None:
-        """It has to end: ``next`` gives the last that is sent."""
+        """Ends it: ``next`` returns the final data."""
 
     def close(self) -> None:
-        """The client has left, or has got everything. More than once does no harm."""
+        """The client has left, or has everything. May be called more than once."""
 
 
 class EventStreamResponse(_StreamingResponse):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import codecs
 from typing import NamedTuple, Self
 
-# A line with none of these in front can mean nothing, however it goes on.
+# A line that begins with none of these has no meaning, whatever follows.
 _FIELDS = ("data:", "event:", "id:", "retry:")
 _LONGEST_FIELD = len("event:")
 
-# The longest reconnection time that is taken in: a longer run of digits is a joke, or an attack on int().
+# The longest reconnection time, in digits. More could only be an attack on int().
 _MAX_RETRY_DIGITS = 18
 
 
@@ -29,9 +29,9 @@ class _Fields(NamedTuple):
 
 
 class Message(_Fields):
-    """One event of a stream. A message that could not be written, or would be read differently, cannot be made.
+    """One event of a stream. The constructor refuses values that cannot be encoded, or would be parsed differently.
 
-    ``id`` is, of a message that was parsed, the last event ID in force when it was dispatched.
+    In a parsed message ``id`` is the last event ID at the time of dispatch.
     ``retry`` is the reconnection time in milliseconds.
     """
 
@@ -56,12 +56,12 @@ class Message(_Fields):
 
     @classmethod
     def unchecked(cls, data: str, event: str = "message", id: str | None = None, retry: int | None = None) -> Self:  # noqa: A002
-        """For those whose fields cannot be wrong, because of how they are made."""
+        """Without the checks, for fields that are valid by construction."""
         return tuple.__new__(cls, (data, event, id, retry))
 
 
 def encode(message: Message) -> bytes:
-    """The bytes of a message, ended by the blank line that dispatches it."""
+    """The encoded message, with the blank line that dispatches it."""
     data, event, identity, retry = message
     head = "" if retry is None else f"retry: {retry}\n"
     if identity is not None:
@@ -74,15 +74,14 @@ def encode(message: Message) -> bytes:
 
 
 class Parser:
-    """Reads an event stream, however it is cut. ``feed`` returns the messages that are complete.
+    """Parses an event stream in chunks of any size. ``feed`` returns the messages that are complete.
 
-    A message whose data is longer than ``max_message_chars`` characters is a StreamError, and so is an unfinished
-    line that would make it so; of a comment only the beginning is kept. So no peer can make us keep more than that.
-    ``last_event_id`` is what a reconnect must send, ``retry`` the reconnection time in milliseconds that the peer
-    asked for last.
+    StreamError if a message's data, or an unfinished line, is longer than ``max_message_chars`` characters. Only
+    the beginning of a comment is kept. So the memory for one stream is limited. ``last_event_id`` is the value to
+    reconnect with, ``retry`` the last reconnection time in milliseconds that the peer sent.
 
-    ``error_lines``: a line ``error: ...``, which the standard would pass over, is read as ``event: error`` and its
-    data: that is how llama.cpp's server tells of a failure.
+    ``error_lines``: a line ``error: ...``, which the standard ignores, is read as ``event: error`` with that data:
+    this is how llama.cpp's server reports failures.
     """
 
     def __init__(self, last_event_id: str = "", max_message_chars: int = 1 << 20, *, error_lines: bool = False) -> None:
@@ -93,7 +92,7 @@ class Parser:
         self._has_error_lines = error_lines
         self._error: StreamError | None = None
         self._after_cr = False
-        self._line: list[str] = []  # the pieces of a line whose end has not come
+        self._line: list[str] = []  # the pieces of an unfinished line
         self._is_meaningless = False  # whether that line is a comment or an unknown field
         self._line_chars = 0
         self._data: list[str] = []
@@ -104,9 +103,9 @@ class Parser:
         self.retry: int | None = None
 
     def feed(self, chunk: bytes) -> list[Message]:
-        """The messages that this chunk completes. A CR ends its line at once; a LF after it belongs to it.
+        """The messages that this chunk completes. A CR ends its line at once; a LF after it belongs to the CR.
 
-        What comes before an error is given first: then the error is raised by the next call, whatever it brings.
+        Messages before an error are returned first. The next call then raises the error, whatever its chunk.
         """
         messages: list[Message] = []
         if self._error is None:
@@ -136,7 +135,7 @@ class Parser:
             lines[0] = ":" if self._is_meaningless else "".join(self._line) + lines[0]
             self._line, self._line_chars, self._is_meaningless = [], 0, False
             for line in lines:
-                if line.startswith("data: "):  # what nearly every line is
+                if line.startswith("data: "):  # the usual case
                     self._add(line[6:])
                 elif line:
                     self._take(line)

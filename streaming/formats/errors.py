@@ -47,7 +47,7 @@ class ErrorFacts:
 
     @property
     def is_authentication(self) -> bool:
-        """Whether the upstream did not take the key of this site. Its words may name that key: they go to nobody."""
+        """Whether the upstream rejected this site's key. Its text may contain that key, so it is never shown."""
         words = {str(self.code).lower(), str(self.type).lower(), str(self.more.get("status", "")).lower()}
         return self.status in (401, 403) or not words.isdisjoint(_AUTHENTICATION_WORDS)
 
@@ -63,7 +63,7 @@ class ErrorFacts:
         return replace(self, message=shortened(self.message, secrets), **cleaned)
 
     def moderated(self, clean: Callable[[str], str]) -> ErrorFacts:
-        """The same, in words that may be shown. What looks like a name is one, and passes."""
+        """The facts with their texts moderated. Identifiers are kept."""
         return replace(
             self,
             message=clean(self.message),
@@ -74,7 +74,7 @@ class ErrorFacts:
         )
 
     def public(self) -> dict[str, Any]:
-        """For an answer's own words: all but the message, as far as it is known."""
+        """The known fields except the message, for an error response."""
         named = {"code": self.code, "type": self.type, "param": self.param}
         return {**self.more, **{key: value for key, value in named.items() if value is not None}}
 
@@ -98,7 +98,7 @@ HIDDEN = "[hidden]"
 NO_FACTS = ErrorFacts()
 
 NO_CREDENTIALS = ErrorFacts(code=AUTHENTICATION, type="server_error", status=401)
-"""What there is to say of an error that is about this site's key."""
+"""The facts that are shown of an error about this site's key."""
 
 
 def _shown(value: Any, clean: Callable[[str], str]) -> Any:
@@ -114,7 +114,7 @@ def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
 
 
 def read_error(value: Any) -> ErrorFacts | None:
-    """The error in a JSON value; None if it tells of none."""
+    """The error in a JSON value; None without one."""
     if isinstance(value, list):
         return next((facts for item in value[:8] if (facts := read_error(item))), None)
     if not isinstance(value, dict):
@@ -194,7 +194,7 @@ def _bounded(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any, depth: int) -> Any:
-    """Without what could not be read as JSON again, or is a text where a name should be."""
+    """Without values that JSON cannot represent, and keys that are not identifiers."""
     if isinstance(value, dict):
         return {key: _plain(inner, depth + 1) for key, inner in value.items() if is_field(key)} if depth < 8 else None
     if isinstance(value, list):
@@ -205,10 +205,10 @@ def _plain(value: Any, depth: int) -> Any:
 
 
 def read_error_body(body: bytes, kind: str) -> ErrorFacts | None:
-    """The error in the body of a response of this media type; None if it says nothing.
+    """The error in a response body of this media type; None without one.
 
-    It may be JSON, JSON in an event stream (as data, or as a line ``error: {...}``), or a text. A page of HTML says
-    nothing: it is a proxy's.
+    It may be JSON, JSON in an event stream (as data, or as a line ``error: {...}``), or text. HTML is ignored: such
+    pages come from proxies.
     """
     text = body.decode("utf-8", "replace").strip()
     if facts := _read_text(text):
@@ -233,10 +233,10 @@ def _read_text(text: str) -> ErrorFacts | None:
 
 
 def client_status(status: int, facts: ErrorFacts | None) -> int:
-    """The status that a client gets for an upstream's: its own if the client can act on it, else a gateway's.
+    """The status for the client: the upstream's if the client can act on it, otherwise a gateway error.
 
-    529 is Anthropic's and Cloudflare's word for overloaded. A 404 is about the model if the upstream says why, and
-    about the operator's URL if it does not.
+    529 is "overloaded" for Anthropic and Cloudflare. A 404 with an explanation is about the model; one without is
+    about the operator's URL.
     """
     if facts and facts.is_authentication:
         return 502

@@ -1,4 +1,4 @@
-"""What a stream says, in no format: parts; and what reads and writes them."""
+"""Parts: the content of a stream independent of its format; and the interfaces that read and write them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from streaming.formats.errors import NO_FACTS, ErrorFacts, shortened
 from streaming.sse import Message
 
 REASONS = ("stop", "blocked", "error", "stopped", "abandoned", "drained", "length")
-"""Why a stream ended, as ``done`` tells it."""
+"""The reasons for a stream's end in ``done``."""
 
 
 MAX_CHOICES = 1024
-"""Of one answer: the numbers of choices are below this."""
+"""The limit for choices of one answer."""
 
 
 class FormatError(Exception):
-    """An upstream's message is not what its format says."""
+    """An upstream's message does not follow its format."""
 
 
 class Delta(NamedTuple):
@@ -31,7 +31,7 @@ class Delta(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All the text of a channel so far: what an upstream in ``mode=full`` sends each time."""
+    """The whole text of a channel so far, as an upstream in ``mode=full`` sends it each time."""
 
     text: str
     channel: str = "content"
@@ -39,7 +39,7 @@ class Snapshot:
 
 
 class TextPart(NamedTuple):
-    """A text that is whole in itself and shown as one: a function's name, the title of a source.
+    """A complete text, shown as one: a function's name, the title of a source.
 
     What comes later under the same name is another text; but nobody can put a match together from the two.
     """
@@ -51,14 +51,17 @@ class TextPart(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChoiceEnd:
-    """A choice has all its text: nothing that is held of it has to wait."""
+    """A choice is complete: its text that is held back can be released."""
 
     choice: int
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What the reader may know of a moderation: never the rule's pattern. ``notice`` is what to show in its place."""
+    """The part of a moderation result that is sent to the client, never the rule's pattern.
+
+    ``notice`` is shown in place of the blocked text.
+    """
 
     action: str
     category: str
@@ -67,7 +70,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong, in the words of RFC 9457, and what an upstream said of it. The stream ends with it."""
+    """An error in the terms of RFC 9457, with what an upstream said about it. It ends the stream."""
 
     status: int
     title: str
@@ -81,25 +84,25 @@ class Failure:
         return Failure(self.status, title, detail, self.facts.without(secrets))
 
     def moderated(self, clean: Callable[[str], str]) -> Failure:
-        """The same, in words that may be shown: an upstream's errors may quote a prompt or an answer."""
+        """The failure with its texts moderated: an upstream's errors may quote a prompt or an answer."""
         return Failure(self.status, clean(self.title), clean(self.detail), self.facts.moderated(clean))
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """The end that was meant, and why: one of REASONS."""
+    """The regular end of a stream, and its reason: one of REASONS."""
 
     reason: str = "stop"
 
 
 PathStep = str | dict[str, Any]
-"""Into a field; or into an item of a list, which has at least these fields."""
+"""A field's name; or, for an item of a list, fields that identify it."""
 
 
 class TextRef(NamedTuple):
-    """Where a text stood in a message: ``holder[key]``.
+    """The place of a text in a message: ``holder[key]``.
 
-    ``path`` leads there from the top, for text that leaves after its own message has.
+    ``path`` leads there from the top of the message, for text that is sent later than its own message.
     """
 
     channel: str
@@ -110,7 +113,7 @@ class TextRef(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A chunk's JSON before and after its one text. ``says_nothing``: without that it need not be sent."""
+    """A chunk's JSON before and after its only text. ``says_nothing``: without text it need not be sent."""
 
     before: str
     after: str
@@ -119,12 +122,12 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RawChunk:
-    """What else an upstream's message says: the message itself, whose texts were taken out. They come before it."""
+    """An upstream's message without its texts, which come before it as parts."""
 
     message: dict[str, Any]
     refs: list[TextRef]
     frame: Frame | None = None
-    """If nothing but its one text is to be written anew: then the message and what it holds stay as they are."""
+    """Set if only its one text has to be replaced: then the message is sent as it is otherwise."""
 
 
 Part = Delta | Snapshot | TextPart | ChoiceEnd | RawChunk | Notice | Failure | StreamEnd
@@ -133,21 +136,21 @@ CUT = Failure(502, "Bad Gateway", "the upstream's stream ended before it was don
 
 
 class Reader(Protocol):
-    """Reads one stream of an upstream."""
+    """Reads the messages of one upstream's stream."""
 
     def feed(self, message: Message) -> list[Part]:
-        """What the message says. FormatError if it is not what it claims to be."""
+        """The message's parts. FormatError if it does not follow the format."""
 
     def finish(self) -> list[Part]:
-        """What the end of the connection says."""
+        """The parts that follow from the end of the connection."""
 
 
 class Writer(Protocol):
-    """Writes one stream of ours."""
+    """Writes one stream for a client."""
 
     def begin(self) -> list[Message]: ...
 
     def write(self, part: Part) -> list[Message]: ...
 
     def final_messages(self, reason: str, failure: Failure | None) -> list[Message]:
-        """The end of a stream that was stopped, or failed on our side; nothing if it had ended already."""
+        """The end of a stream that was stopped or failed here; nothing if it has ended already."""
