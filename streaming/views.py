@@ -9,7 +9,6 @@ from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
@@ -34,8 +33,6 @@ CONTENT_SECURITY_POLICY = "; ".join(
 @require_safe
 @ensure_csrf_cookie
 def page(request: HttpRequest) -> HttpResponse:
-    # One template per language.
-    templates = [f"streaming/index.{get_language()}.html", "streaming/index.html"]
     documents = sources.DOCUMENTS if upstream_settings.default_plays_documents() else ()
     is_open = upstream_settings.default_is_open_to_proxy()
     locked = conf.access() == "login" and not request.user.is_active
@@ -45,7 +42,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "proxy_is_open": is_open,
         "max_body_bytes": conf.max_body_bytes() if request.user.is_authenticated else conf.OPEN_BODY_BYTES,
     }
-    response = render(request, templates, context)
+    response = render(request, "streaming/index.html", context)
     response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response
 

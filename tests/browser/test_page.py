@@ -421,10 +421,10 @@ def test_counts_what_was_moderated(page):
 @pytest.mark.parametrize(
     ("reason", "says", "because"),
     [
-        ("blocked", "Blocked by moderation", "This answer was ended by a rule."),
+        ("blocked", "Blocked by moderation", "A rule ended this answer."),
         ("stopped", "Stopped", "You stopped this answer."),
-        ("length", "Done, at its longest", "The answer was as long as it may be."),
-        ("drained", "The server is restarting", re.compile("What has come is kept")),
+        ("length", "Done, length limit reached", "The answer reached its length limit."),
+        ("drained", "The server is restarting", re.compile("What arrived is kept")),
         ("stop", "Done", ""),
     ],
 )
@@ -477,7 +477,7 @@ def test_while_it_waits_to_read_on_it_says_how_long_and_can_be_stopped(page):
 
     start(page)
 
-    expect(status(page, "chat")).to_have_text("Connection lost; again in 60 s")
+    expect(status(page, "chat")).to_have_text("Connection lost; trying again in 60 s")
     page.locator("#chat").get_by_role("button", name="Stop").click()
     expect(status(page, "chat")).to_have_text("Stopped")
 
