@@ -1,4 +1,4 @@
-"""Takes the picture of the page that the README shows: light, as wide as a desk, in the middle of an answer.
+"""Takes the README's picture of the page: an answer as the model wrote it, beside the same as readers see it.
 
     uv run python -m tests.browser.screenshot
 
@@ -17,19 +17,26 @@ from tests.conftest import Site, manage
 
 HERE = Path(__file__).parent
 
+FILL_IN_RULES = """
+from streaming.management.commands.demo import SAMPLE_RULES
+from streaming.models import ModerationRule
+for fields in SAMPLE_RULES:
+    ModerationRule.objects.create(**fields)
+"""
+
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         manage(Path(folder), "migrate", "-v0")
+        manage(Path(folder), "shell", "-c", FILL_IN_RULES)
         site = Site(Path(folder))
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         try:
             page = browser.new_page(viewport={"width": 1280, "height": 780}, color_scheme="light", locale="en")
             page.goto(site.url)
-            page.get_by_label("Your question").fill("Show me what Markdown looks like while it arrives.")
-            page.get_by_role("button", name="Send").click()
-            # Half a block of code, with its colours, under a table that is whole.
-            expect(page.locator("figure code")).to_contain_text("async for", timeout=60_000)
+            page.get_by_role("button", name="See a rule at work").click()
+            # In the last paragraph, while it is still being written.
+            expect(page.locator("article[data-part=answer]")).to_contain_text("It does not help", timeout=60_000)
             page.screenshot(path=HERE / "page.png", animations="disabled")
         finally:
             browser.close()
