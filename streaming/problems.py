@@ -151,6 +151,8 @@ def _problem_of_upstream(error: upstreams.UpstreamError) -> Problem:
             return Problem(HTTPStatus.NOT_FOUND, str(error))
         case upstreams.Outside() | upstreams.BadPrompt():
             return Problem(HTTPStatus.BAD_REQUEST, str(error))
+        case upstreams.UnreadablePrompt():
+            return Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, str(error))
         case upstreams.PostOnly():
             return Problem(HTTPStatus.METHOD_NOT_ALLOWED, str(error), headers={"Allow": "POST"})
         case upstreams.Busy():

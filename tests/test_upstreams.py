@@ -76,6 +76,8 @@ class Lenient:
     async def moderate_prompt(self, fields: dict[str, Any]) -> None:
         for message in [fields, *fields.get("messages", [])]:
             message.update({key: self.clean(value) for key, value in message.items() if isinstance(value, str)})
+        if isinstance(prompts := fields.get("prompt"), list):
+            fields["prompt"] = [self.clean(prompt) for prompt in prompts]
 
     def clean(self, words: str) -> str:
         return words.replace("darn", "••••")
@@ -117,7 +119,6 @@ class TestABodyInAnUpstreamsOwnFormat:
             (b'"you darn"', b'"you \\u2022\\u2022\\u2022\\u2022"'),
             (b"you darn", "you ••••".encode()),
             (b'{"prompt": "darn"', '{"prompt": "••••"'.encode()),
-            (b"\xff\x00", b"\xff\x00"),
         ],
     )
     async def test_arrives_as_the_rules_leave_it(
@@ -134,6 +135,21 @@ class TestABodyInAnUpstreamsOwnFormat:
         await all_of(await connected(body=body))
 
         assert bodies == [sent]
+
+
+class TestAQueryInAnUpstreamsOwnFormat:
+    @pytest.mark.parametrize(
+        ("query", "sent"),
+        [("prompt=a%2Fdarn+b&c", "prompt=a%2F%E2%80%A2%E2%80%A2%E2%80%A2%E2%80%A2+b&c="), ("a=%2f&b", "a=%2f&b")],
+    )
+    async def test_arrives_as_the_rules_leave_it(
+        self, upstream: ScriptedUpstream, configure: Configure, query: str, sent: str
+    ) -> None:
+        upstream.script = answers("200 OK")
+
+        await all_of(await connected(address=f"/transfer?{query}"))
+
+        assert upstream.requests[0].request_line == f"GET /?{sent} HTTP/1.1"
 
 
 class TestConnecting:
@@ -182,7 +198,7 @@ class TestConnecting:
         [
             (b'{"prompt":  "you darn thing"}', b'{"prompt": "you \\u2022\\u2022\\u2022\\u2022 thing"}'),
             (b'{"prompt":  "you"}', b'{"prompt":  "you"}'),
-            (b'["darn"]', b'["darn"]'),
+            (b'["darn"]', b'["\\u2022\\u2022\\u2022\\u2022"]'),
             (b"darn", "••••".encode()),
         ],
     )

@@ -18,6 +18,7 @@ from streaming.upstreams.errors import (
     Silent,
     Unknown,
     Unreachable,
+    UnreadablePrompt,
     UpstreamError,
 )
 from streaming.upstreams.headers import NEVER_FORWARDED, end_to_end
@@ -38,6 +39,7 @@ __all__ = [
     "Silent",
     "Unknown",
     "Unreachable",
+    "UnreadablePrompt",
     "UpstreamConfig",
     "UpstreamError",
     "UpstreamResponse",

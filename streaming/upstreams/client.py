@@ -19,7 +19,7 @@ from streaming import conf, request_scope
 from streaming.formats.assembly import completion_from_events, is_undecided, looks_like_events, looks_like_json
 from streaming.formats.errors import without_secrets
 from streaming.upstream_settings import UpstreamConfig, read_config
-from streaming.upstreams.builtin import builtin_config
+from streaming.upstreams.builtin import builtin_config, is_builtin
 from streaming.upstreams.decoding import decoded
 from streaming.upstreams.errors import (
     BadPrompt,
@@ -33,6 +33,7 @@ from streaming.upstreams.errors import (
 from streaming.upstreams.event_body import EventBody
 from streaming.upstreams.headers import forwarded_headers, relayed_headers, without_challenge
 from streaming.upstreams.locations import with_public_locations
+from streaming.upstreams.prompts import moderated_body, moderated_query
 from streaming.upstreams.refusals import not_what_was_asked, refusal
 from streaming.upstreams.request import Header, UpstreamRequest
 from streaming.upstreams.response import UpstreamResponse
@@ -81,46 +82,16 @@ async def connect(name: str, request: HttpRequest, body: bytes, guardrail: Guard
         if request.method != "POST":
             raise PostOnly(upstream.name, "takes a prompt, which has to be sent by POST")
         return await complete(upstream, request, _chat_completion_fields(upstream, body), guardrail)
-    target = _target(upstream, "", request.META.get("QUERY_STRING", ""))
+    query, kind = request.META.get("QUERY_STRING", ""), request.headers.get("Content-Type", "")
+    if not is_builtin(name):  # it has no words in its query: only parameters, which it checks
+        query = await moderated_query(name, query, guardrail.moderate_prompt)
+    encoding = request.headers.get("Content-Encoding", "")
+    body = await moderated_body(name, kind, encoding, body, guardrail.moderate_prompt)
+    target = _target(upstream, "", query)
     headers = forwarded_headers(upstream, request)
-    if body and "Content-Type" in request.headers:
-        headers.append(("Content-Type", request.headers["Content-Type"]))
-    body = await _moderated(body, guardrail)
+    if body and kind:
+        headers.append(("Content-Type", kind))
     return await _open_stream(_streaming(upstream, str(request.method), target, headers, body), guardrail)
-
-
-async def _moderated(body: bytes, guardrail: Guardrail) -> bytes:
-    """The body with its texts moderated: any JSON, or plain text. Without a change it stays byte for byte the same."""
-    if not body:
-        return body
-    try:
-        value, is_json = json.loads(body), True
-        before = json.dumps(value)
-    except (ValueError, RecursionError):
-        value, is_json = body.decode("utf-8", "replace"), False
-        before = json.dumps(value)
-    fields = value if isinstance(value, dict) else {"prompt": value}
-    await guardrail.moderate_prompt(fields)
-    value = value if isinstance(value, dict) else fields["prompt"]
-    after = json.dumps(value)
-    # Of a duplicate key the rules see the last value only, and an upstream may read the first.
-    if after == before and not (is_json and _has_duplicate_keys(body)):
-        return body
-    return after.encode() if is_json else str(value).encode("utf-8", "replace")
-
-
-def _has_duplicate_keys(body: bytes) -> bool:
-    """Whether an object in this JSON names a field twice."""
-    doubles = False
-
-    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal doubles
-        fields = dict(pairs)
-        doubles = doubles or len(fields) < len(pairs)
-        return fields
-
-    json.loads(body, object_pairs_hook=look)
-    return doubles
 
 
 async def complete(

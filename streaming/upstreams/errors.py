@@ -29,6 +29,10 @@ class BadPrompt(UpstreamError):
     """The client's request cannot be sent to it. ``sentence`` says why."""
 
 
+class UnreadablePrompt(UpstreamError):
+    """The body of the client's request is in a format or charset that cannot be moderated. ``sentence`` says which."""
+
+
 class PostOnly(UpstreamError):
     """It takes prompts, which have to be sent by POST."""
 
