@@ -25,7 +25,7 @@ from streaming.gc_pauses import raise_threshold
 from streaming.middleware import load_inline
 from streaming.request_body import Receive, Scope, Send, limit_body
 from streaming.request_scope import request_scope
-from streaming.request_target import hide_queries_from_uvicorns_log, in_origin_form
+from streaming.request_target import hide_queries_from_uvicorns_log
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -63,7 +63,6 @@ def wrap(django_application: ASGIHandler) -> Application:
         shutdown.install()
         shutdown.track_request()
         receive = daphne_patches.arriving(receive, send)
-        scope = in_origin_form(scope)
         try:
             # Closes what the request opened, even if its response got lost in a middleware.
             with request_scope():

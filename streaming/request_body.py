@@ -17,6 +17,7 @@ from django.urls import Resolver404, resolve
 from streaming import conf
 from streaming.errors import BadRequest
 from streaming.problems import problem_of, renderer_at
+from streaming.request_target import in_origin_form
 from streaming.requests import BODY_IN_SCOPE
 
 Scope = dict[str, Any]
@@ -196,10 +197,16 @@ def _form_limit(path: str) -> int | None:
 
 
 async def limit_body(application: Any, scope: Scope, receive: Receive, send: Send) -> None:
-    """Calls a Django application with a body within the limits; otherwise responds with 413 or 408 (RFC 9110)."""
+    """Calls a Django application with a body within the limits; otherwise responds with 413 or 408 (RFC 9110).
+
+    A head that servers read in different ways is refused too: 400 or 501 (RFC 9112).
+    """
     body = IncomingBody(scope, receive, send)
-    path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+    path = _path(scope)
     try:
+        _refuse_transfer_codings(scope)
+        scope = in_origin_form(scope)
+        path = _path(scope)
         if not await body.exists(scope):
             await application(scope, body.receive if body._first else receive, send)
             return
@@ -214,6 +221,20 @@ async def limit_body(application: Any, scope: Scope, receive: Receive, send: Sen
         if body.response_started:
             raise
         await _refuse(path, refusal, body.send)
+
+
+def _path(scope: Scope) -> str:
+    return str(scope["path"]).removeprefix(scope.get("root_path", "")) or "/"
+
+
+def _refuse_transfer_codings(scope: Scope) -> None:
+    """BadRequest with 501 for a transfer coding that is not understood (RFC 9112, section 6.1).
+
+    Servers only decode ``chunked``. Some pass on what is below it all the same: compressed bytes that no longer say so.
+    """
+    codings = [value.strip().lower() for name, value in scope["headers"] if name == b"transfer-encoding"]
+    if codings not in ([], [b"chunked"]):
+        raise BadRequest("the only Transfer-Encoding understood is chunked", HTTPStatus.NOT_IMPLEMENTED)
 
 
 async def _refuse(path: str, refusal: BadRequest, send: Send) -> None:

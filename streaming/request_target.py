@@ -7,22 +7,37 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)([^?#]*)")
+from streaming.errors import BadRequest
+
+ABSOLUTE = re.compile(rb"(?i:(https?))://([^/?#]*)([^?#]*)")
 
 
 def in_origin_form(scope: dict[str, Any]) -> dict[str, Any]:
     """The ASGI scope with the path of a request whose target is a URL.
 
     RFC 9112, section 3.2.2: "a server MUST accept the absolute-form in requests". The URL's host replaces the Host
-    header.
+    header. BadRequest if they name different hosts: a proxy in front may have checked the one and not the other. Only
+    a server that passes the target on as it came shows this (Daphne, uvicorn with h11). uvicorn with httptools passes
+    on the URL's path alone: there the Host header counts, and a different host in the URL goes unnoticed.
     """
     root_path = scope.get("root_path", "")
     raw_path = scope.get("raw_path") or scope["path"].removeprefix(root_path).encode("latin-1", "replace")
     if not (found := ABSOLUTE.match(raw_path)):
         return scope
-    host, path = found[1].rpartition(b"@")[2], found[2] or b"/"
+    scheme, host, path = found[1].lower(), found[2].rpartition(b"@")[2], found[3] or b"/"
+    if any(_without_port(value, scheme) != _without_port(host, scheme) for value in _hosts(scope)):
+        raise BadRequest("the request's target and its Host header name different hosts")
     headers = [(b"host", host), *((name, value) for name, value in scope["headers"] if name != b"host")]
     return {**scope, "path": root_path + unquote(path.decode("latin-1")), "raw_path": path, "headers": headers}
+
+
+def _hosts(scope: dict[str, Any]) -> list[bytes]:
+    return [value for name, value in scope["headers"] if name == b"host"]
+
+
+def _without_port(host: bytes, scheme: bytes) -> bytes:
+    """A host in lower case, with its port unless that is the scheme's own (RFC 9110, section 4.2.3)."""
+    return host.strip().lower().removesuffix(b":443" if scheme == b"https" else b":80").removesuffix(b":")
 
 
 def hide_queries_from_uvicorns_log() -> None:

@@ -187,6 +187,20 @@ def test_a_request_body_is_relayed_with_its_framing_or_refused(
         assert answer.split()[1] in (b"400", b"501")
 
 
+@pytest.mark.parametrize("path", ["/proxy/default/first", "/stream", "/login/", "/nowhere"])
+@pytest.mark.parametrize("coding", ["gzip, chunked", "identity, chunked", "chunked, chunked", "gzip"])
+def test_a_transfer_coding_that_is_not_understood_is_refused(
+    relay: Site, raw_upstream: RawUpstream, coding: str, path: str
+) -> None:
+    raw_upstream.requests.clear()
+
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {coding}\r\n\r\n".encode()
+    answer = send(relay, head + CHUNKS)
+
+    assert answer.split()[1] in (b"400", b"501"), answer
+    assert raw_upstream.requests == []
+
+
 @pytest.mark.parametrize(
     "sent",
     [b"Content-Length: 200\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import PASSWORD, Site, eventually, read_until
+from tests.conftest import DEADLINE, PASSWORD, Site, eventually, read_until
 
 MakeSite = Callable[..., Site]
 UVICORN = ["-m", "uvicorn", "--port", "{port}", "ssesite.asgi:application"]
@@ -96,13 +97,18 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     site.stop()
 
 
+def raw_answer(site: Site, *lines: str) -> bytes:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=DEADLINE) as client:
+        client.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+        return read_until(client, b"never")
+
+
 class TestEveryServer:
     @pytest.mark.parametrize("scheme", ["http", "HTTP", "https"])
     def test_accepts_an_absolute_request_target(self, served: Site, scheme: str) -> None:
-        target = f"{scheme}://localhost/stream?interval=0&document=poem"
+        target = f"{scheme}://LocalHost:{served.port}/stream?interval=0&document=poem"
 
-        with served.connect(f"GET {target}\nConnection: close") as reader:
-            answer = read_until(reader, b"never")
+        answer = raw_answer(served, f"GET {target} HTTP/1.1", f"Host: localhost:{served.port}")
 
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"event: done" in answer
@@ -110,8 +116,19 @@ class TestEveryServer:
     def test_takes_the_host_from_an_absolute_request_target(self, served: Site, request: pytest.FixtureRequest) -> None:
         if "httptools" in request.node.name:
             pytest.skip("uvicorn gives the path of the URL only, and keeps the host to itself")
-        with served.connect("GET http://evil.example/login/\nConnection: close") as reader:
-            assert b" 400 " in read_until(reader, b"\r\n")
+        assert b" 400 " in raw_answer(served, "GET http://evil.example/login/ HTTP/1.1", "Host: evil.example")
+
+    @pytest.mark.parametrize("host", ["Host: localhost", "Host: 127.0.0.1:80", "Host: localhost:443", "Host:"])
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_refuses_a_target_and_a_host_header_that_name_different_hosts(
+        self, served: Site, request: pytest.FixtureRequest, host: str, method: str
+    ) -> None:
+        if "httptools" in request.node.name:
+            pytest.skip("uvicorn gives the path of the URL only, and keeps the host to itself")
+        answer = raw_answer(served, f"{method} http://127.0.0.1:8000/stream HTTP/1.1", host, "Content-Length: 0")
+
+        assert b" 400 " in answer.partition(b"\r\n")[0]
+        assert b"different hosts" in answer
 
     def test_does_not_log_query_strings(self, served: Site) -> None:
         for path in ("/healthz?a=first-secret", "/nowhere?a=second-secret", "/stream?interval=0&b=third-secret"):
