@@ -1,11 +1,11 @@
-// What each message of one answer means to the chat.
+// Turns the messages of one answer into calls to the chat panel.
 
 import { ThoughtSplitter } from "./thoughts.js";
 import { parseObject, word } from "./words.js";
 
 /** @typedef {import("./sse.js").Message} Message */
 
-// Models differ in what they call these.
+// Providers use different names for these channels.
 const ANSWERS = ["content", "refusal"];
 const THOUGHTS = ["reasoning", "reasoning_content", "thinking"];
 
@@ -16,7 +16,7 @@ export class AnswerReader {
   #reason = "stop";
   #chat;
   #splitter = new ThoughtSplitter();
-  /** The whole text of each channel, thoughts in the answer included. */
+  /** The text received on each channel, including thoughts within the answer. */
   #texts = { answer: "", thoughts: "" };
 
   /** @param {import("./chat.js").ChatPanel} chat */
@@ -26,41 +26,41 @@ export class AnswerReader {
 
   /** @param {Message} message */
   receive({ event, data, id }) {
-    const fact = parseObject(data) ?? {};
-    if (event === "message") this.#receiveText(fact);
+    const fields = parseObject(data) ?? {};
+    if (event === "message") this.#receiveText(fields);
     else if (event === "moderation") {
-      if (fact.direction === "prompt") this.#chat.promptModerated();
+      if (fields.direction === "prompt") this.#chat.promptModerated();
       else this.#chat.moderated();
-      if (fact.action === "block") this.#notice = String(fact.notice ?? "");
-    } else if (event === "error") this.#problem = String(fact.detail || fact.title || "");
-    else if (event === "done") this.#reason = String(fact.reason);
+      if (fields.action === "block") this.#notice = String(fields.notice ?? "");
+    } else if (event === "error") this.#problem = String(fields.detail || fields.title || "");
+    else if (event === "done") this.#reason = String(fields.reason);
     this.#chat.received(id);
   }
 
   /**
-   * Text of the answer, or of the thoughts before it. What else a model says, to tools or as a second choice, is no
-   * text for a reader.
-   * @param {Record<string, unknown>} fact
+   * Shows text of the answer or of the reasoning before it. Tool calls and further choices are not shown.
+   * @param {Record<string, unknown>} fields
    */
-  #receiveText({ channel = "content", choice = 0, ...fact }) {
+  #receiveText({ channel = "content", choice = 0, ...fields }) {
     if (choice !== 0) return;
-    if (THOUGHTS.includes(String(channel))) this.#chat.think(this.#addedTo("thoughts", fact));
-    else if (ANSWERS.includes(String(channel))) this.#showSplit(this.#splitter.feed(this.#addedTo("answer", fact)));
+    if (THOUGHTS.includes(String(channel))) this.#chat.think(this.#addedText("thoughts", fields));
+    else if (ANSWERS.includes(String(channel)))
+      this.#showSegments(this.#splitter.feed(this.#addedText("answer", fields)));
   }
 
   /**
-   * What a message adds; in `mode=full` it holds the whole text so far.
+   * The text that a message adds; in `mode=full` each message contains all the text so far.
    * @param {"answer" | "thoughts"} channel
-   * @param {Record<string, unknown>} fact
+   * @param {Record<string, unknown>} fields
    */
-  #addedTo(channel, { delta, text }) {
+  #addedText(channel, { delta, text }) {
     const added = typeof delta === "string" ? delta : String(text ?? "").slice(this.#texts[channel].length);
     this.#texts[channel] += added;
     return added;
   }
 
   end() {
-    this.#showSplit(this.#splitter.finish());
+    this.#showSegments(this.#splitter.finish());
     switch (this.#reason) {
       case "blocked":
         return this.#chat.finish("blocked", this.#notice || word("problem-blocked"));
@@ -77,8 +77,8 @@ export class AnswerReader {
     }
   }
 
-  /** @param {import("./thoughts.js").Said[]} said */
-  #showSplit(said) {
-    for (const { isThought, text } of said) isThought ? this.#chat.think(text) : this.#chat.show(text);
+  /** @param {import("./thoughts.js").Segment[]} segments */
+  #showSegments(segments) {
+    for (const { isThought, text } of segments) isThought ? this.#chat.think(text) : this.#chat.show(text);
   }
 }

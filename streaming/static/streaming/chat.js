@@ -1,4 +1,4 @@
-// The chat: a question, its answer as it is written, and what can be done with it. It knows no network.
+// The chat panel: questions, streamed answers and the actions on them. It does no network access of its own.
 
 import { copy } from "./clipboard.js";
 import { Code } from "./code.js";
@@ -13,23 +13,23 @@ import { word } from "./words.js";
 /** @typedef {import("./turn.js").End} End */
 /** @typedef {import("./conversation.js").Question} Question */
 /** @typedef {import("./conversation.js").SavedTurn} SavedTurn */
-/** @typedef {import("./conversation.js").Said} Said */
+/** @typedef {import("./conversation.js").ChatMessage} ChatMessage */
 
-// Milliseconds without an answer after which it is said what may be the matter.
-const LONG_WAIT = 5000;
+// Milliseconds without a response after which the status explains the likely cause.
+const SLOW_RESPONSE = 5000;
 
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
-// A keyboard on glass has one Enter, and that begins a line there.
-const touch = matchMedia("(hover: none) and (pointer: coarse)");
+// On-screen keyboards have no Shift+Enter, so on touch devices Enter inserts a line break.
+const touchOnly = matchMedia("(hover: none) and (pointer: coarse)");
 
 /**
- * Whether a key sends the question. Enter also ends the choice of a Chinese character, and then it sends nothing: Safari
- * ends the composition first and tells of the key behind it, with the code 229.
+ * Whether a key press submits the question. Enter that confirms a candidate in an input method does not: Safari ends the
+ * composition first and then reports that key with the code 229.
  * @param {KeyboardEvent} event
  */
-function isSending({ key, shiftKey, isComposing, keyCode }) {
-  return key === "Enter" && !shiftKey && !isComposing && keyCode !== 229 && !touch.matches;
+function isSubmitKey({ key, shiftKey, isComposing, keyCode }) {
+  return key === "Enter" && !shiftKey && !isComposing && keyCode !== 229 && !touchOnly.matches;
 }
 
 export class ChatPanel extends Panel {
@@ -39,25 +39,25 @@ export class ChatPanel extends Panel {
     this.part("latest").hidden = stuck;
   });
   #meter = new Meter((name) => /** @type {HTMLElement} */ (document.querySelector(`[data-part="${name}"]`)));
-  #code = new Code(this.#turns, (copied) => this.#say(copied ? "live-copied" : "live-not-copied"));
+  #code = new Code(this.#turns, (copied) => this.#announce(copied ? "live-copied" : "live-not-copied"));
   /** @type {Turn[]} */
-  #said = [];
+  #history = [];
   /** @type {Typewriter | ClassicTypewriter} */
   #typewriter = new Typewriter();
   #frame = 0;
-  /** What to do when everything is shown. @type {(() => void) | null} */
+  /** Called once all pending text is shown. @type {(() => void) | null} */
   #onDrained = null;
   #countdown = 0;
   #waiting = 0;
   #storage = new ConversationStorage();
-  /** The id of the last message that is part of what was received. */
+  /** The id of the last message received. */
   #lastEventId = "";
-  /** The turn whose question is being changed. @type {Turn | null} */
+  /** The turn whose question is being edited. @type {Turn | null} */
   #edited = null;
   #ask;
   #stop;
 
-  /** @param {{ ask: (question: Question) => void, stop: () => void }} acts */
+  /** @param {{ ask: (question: Question) => void, stop: () => void }} actions */
   constructor({ ask, stop }) {
     super("chat");
     this.#ask = ask;
@@ -68,18 +68,18 @@ export class ChatPanel extends Panel {
     this.element.addEventListener("keydown", ({ key, isComposing, keyCode }) => {
       if (key === "Escape" && !isComposing && keyCode !== 229 && this.isRunning) stop();
     });
-    this.onClick("latest", () => this.#leave(this.part("latest"), () => this.#scroll.toEnd()));
+    this.onClick("latest", () => this.#releaseFocus(this.part("latest"), () => this.#scroll.toEnd()));
     const prompt = this.part("prompt");
     prompt.addEventListener("keydown", (event) => {
-      if (!isSending(event)) return;
+      if (!isSubmitKey(event)) return;
       event.preventDefault();
       prompt.closest("form")?.requestSubmit();
     });
-    this.part("upstream").addEventListener("change", () => this.#choose());
-    this.#choose();
+    this.part("upstream").addEventListener("change", () => this.#showUpstreamFields());
+    this.#showUpstreamFields();
     this.onClick("export", () => this.#export());
     this.onClick("cancel-edit", () => this.#edit(null));
-    this.onClick("leave-out", () => this.#leaveOut());
+    this.onClick("leave-out", () => this.#omitOldest());
     this.onClick("connect-model", () => this.#toggle("connect-model", "connecting"));
     if (this.part("play-tour")) {
       this.onClick("play-tour", () => this.#play("tour"));
@@ -87,31 +87,31 @@ export class ChatPanel extends Panel {
     }
     prompt.addEventListener("input", () => this.#storage.saveDraft(this.#prompt.value));
     addEventListener("pagehide", () => this.#save());
-    // Without frames, or for who wants no motion, text is shown when it comes.
+    // In a hidden tab (no animation frames) or with reduced motion, text is shown as it arrives.
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this.#showAll();
     });
-    calm.addEventListener("change", () => {
-      if (calm.matches) this.#showAll();
+    reducedMotion.addEventListener("change", () => {
+      if (reducedMotion.matches) this.#showAll();
     });
   }
 
   get #turn() {
-    return this.#said.at(-1);
+    return this.#history.at(-1);
   }
 
   get #prompt() {
     return /** @type {HTMLTextAreaElement} */ (this.part("prompt"));
   }
 
-  /** The address of what no rule has seen. */
+  /** The address of the same stream without moderation. */
   get rawAddress() {
     return this.element.dataset.raw ?? "";
   }
 
   /**
-   * What was said before a reload, and the draft. An answer that was being written is `resumed` with the id of the last
-   * message that was kept of it.
+   * Restores the conversation and the draft after a reload. An answer that was still streaming continues through
+   * `resume`, from the id of the last message that was saved.
    * @param {(question: Question, lastEventId: string) => void} resume
    */
   restore(resume) {
@@ -132,7 +132,7 @@ export class ChatPanel extends Panel {
       this.#connect();
       resume(last.question, lastEventId);
     }
-    if (!touch.matches && document.activeElement === document.body) this.#prompt.focus({ preventScroll: true });
+    if (!touchOnly.matches && document.activeElement === document.body) this.#prompt.focus({ preventScroll: true });
   }
 
   /** @param {Question} question */
@@ -149,14 +149,14 @@ export class ChatPanel extends Panel {
   }
 
   #connect() {
-    this.#say("live-answering");
+    this.#announce("live-answering");
     this.setStatus("connecting");
     this.enable("stop", true);
     clearTimeout(this.#waiting);
-    // A browser opens six connections to one site, for all its tabs, and lets a seventh wait without a word.
+    // Over HTTP/1.1 browsers allow six connections per site across all tabs; a seventh waits without any notice.
     this.#waiting = setTimeout(() => {
       if (this.state === "connecting") this.setStatus("connecting", "waiting");
-    }, LONG_WAIT);
+    }, SLOW_RESPONSE);
   }
 
   /** @param {Question} question */
@@ -165,11 +165,11 @@ export class ChatPanel extends Panel {
     const element = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
     this.#turns.append(element);
     const turn = new Turn(element, question);
-    this.#said.push(turn);
+    this.#history.push(turn);
     turn.fold();
     turn.onClick("copy", () => this.#copy(turn.view.source));
-    turn.onClick("regenerate", () => this.#again(turn, turn.part("regenerate")));
-    turn.onClick("retry", () => this.#again(turn, turn.part("retry")));
+    turn.onClick("regenerate", () => this.#askAgain(turn, turn.part("regenerate")));
+    turn.onClick("retry", () => this.#askAgain(turn, turn.part("retry")));
     for (const name of ["edit", "change"]) turn.onClick(name, () => this.#edit(turn));
     this.part("empty").hidden = true;
     this.part("new-chat").hidden = this.part("export").hidden = false;
@@ -180,35 +180,35 @@ export class ChatPanel extends Panel {
     this.setStatus("streaming");
   }
 
-  /** The connection was lost; the next attempt is in so many milliseconds. @param {number} delay */
+  /** The connection was lost; `delay` is the time to the next attempt in milliseconds. @param {number} delay */
   returning(delay) {
     const end = performance.now() + delay;
-    const tell = () => {
+    const showCountdown = () => {
       const seconds = Math.ceil((end - performance.now()) / 1000);
       this.setStatus("reconnecting", seconds > 0 ? "reconnecting" : "returning", { seconds });
       if (seconds > 0)
         this.#countdown = setTimeout(() => {
-          if (this.state === "reconnecting") tell();
+          if (this.state === "reconnecting") showCountdown();
         }, 1000);
     };
     clearTimeout(this.#countdown);
-    tell();
+    showCountdown();
   }
 
-  /** What is no part of the answer, but led to it. @param {string} text */
+  /** Shows reasoning text, which is not part of the answer. @param {string} text */
   think(text) {
     this.#meter.countEvent(text.length);
     this.#turn?.think(text);
     this.#scroll.follow();
   }
 
-  /** The same text as no rule has seen it. @param {string} text */
+  /** Shows the unmoderated text beside the answer. @param {string} text */
   showRaw(text) {
     this.#turn?.showRaw(text);
     this.#scroll.follow();
   }
 
-  /** All up to the message of this id has been received. @param {string} lastEventId */
+  /** Records that every message up to this id has been received. @param {string} lastEventId */
   received(lastEventId) {
     this.#lastEventId = lastEventId;
     this.#storage.saveSoon(() => this.#saved());
@@ -223,10 +223,10 @@ export class ChatPanel extends Panel {
   show(text) {
     this.#meter.countEvent(text.length);
     this.#typewriter.push(text, performance.now());
-    this.#move();
+    this.#update();
   }
 
-  /** A rule has changed the question. */
+  /** A moderation rule has changed the question. */
   promptModerated() {
     this.#turn?.promptModerated();
   }
@@ -237,18 +237,18 @@ export class ChatPanel extends Panel {
   }
 
   /**
-   * The stream has ended by itself: the rest of the text is still written out.
+   * The stream has ended normally: pending text is still typed out.
    * @param {End} state
    * @param {string} [reason]
    */
   finish(state, reason = "") {
     this.#onDrained = () => this.#end(state, reason);
     this.#typewriter.finish(performance.now());
-    this.#move();
+    this.#update();
   }
 
   /**
-   * It is over now: everything that has come is shown at once. An answer that was whole already stays so.
+   * Ends the answer now and shows all pending text at once. An answer that was already complete keeps its state.
    * @param {End} state
    * @param {string} [reason]
    * @param {string} [login]
@@ -261,11 +261,11 @@ export class ChatPanel extends Panel {
   /** @param {Record<string, string>} fields */
   #send({ prompt = "", upstream = "default", document: name, interval, model, system = "" }) {
     const question = prompt.trim();
-    // The page has no such field where "default" is a server that would refuse it.
+    // The page has no document field if the default upstream is a server that would reject it.
     const isPlayed = this.#plays && name !== undefined;
-    // A second click, or a third, asks nothing anew.
+    // A double click does not submit twice.
     if (question === "" && (this.isRunning || !isPlayed)) return this.#prompt.focus();
-    const before = this.#edited ? this.#said.slice(0, this.#said.indexOf(this.#edited)) : this.#said;
+    const before = this.#edited ? this.#history.slice(0, this.#history.indexOf(this.#edited)) : this.#history;
     this.#submit({
       upstream,
       prompt: question,
@@ -275,7 +275,7 @@ export class ChatPanel extends Panel {
     });
   }
 
-  /** Asks, unless it is more than the server takes: then the reader chooses. @param {Question} question */
+  /** Sends the question; if it exceeds the server's request limit, offers to omit the oldest turns. @param {Question} question */
   #submit(question) {
     const { upstream: _, ...body } = question;
     const size = new TextEncoder().encode(JSON.stringify(body)).length;
@@ -283,40 +283,40 @@ export class ChatPanel extends Panel {
     const isTooLong = size > limit;
     const reason = word("too-long", { size: Math.ceil(size / 1000), limit: Math.floor(limit / 1000) });
     this.part("too-long-reason").textContent = reason;
-    const mayLeaveOut = isTooLong && question.messages.length > 1;
-    this.part("too-long").hidden = !mayLeaveOut;
-    if (mayLeaveOut) return;
+    const canOmit = isTooLong && question.messages.length > 1;
+    this.part("too-long").hidden = !canOmit;
+    if (canOmit) return;
     this.#truncate();
     this.#prompt.value = "";
     this.#storage.saveDraft("");
     if (!isTooLong) return this.#ask(question);
-    // A question that is too long by itself was not sent, and is kept.
+    // A question that is too long on its own is not sent but stays in the conversation.
     this.begin(question);
     this.stop("failed", reason);
   }
 
-  /** The oldest turns are not sent, as many as it takes. */
-  #leaveOut() {
+  /** Removes the oldest turns until the request fits, then submits it. */
+  #omitOldest() {
     const limit = Number(this.element.dataset.limit) || Infinity;
     const form = /** @type {HTMLFormElement} */ (this.part("form"));
     const sizeOf = (/** @type {unknown} */ value) => new TextEncoder().encode(JSON.stringify(value)).length;
-    // Besides the messages the question is sent by itself, and a few fields.
+    // The request also contains the prompt on its own and a few other fields.
     const isTooLong = () =>
-      sizeOf(messagesOf(this.#said, this.#prompt.value, "")) + sizeOf(this.#prompt.value) + 1000 > limit;
-    while (this.#said.length && isTooLong()) this.#said.shift()?.element.remove();
+      sizeOf(messagesOf(this.#history, this.#prompt.value, "")) + sizeOf(this.#prompt.value) + 1000 > limit;
+    while (this.#history.length && isTooLong()) this.#history.shift()?.element.remove();
     form.requestSubmit();
   }
 
-  /** A document of this site's own. @param {string} name @param {boolean} [isCompared] */
+  /** Plays one of the built-in documents. @param {string} name @param {boolean} [isCompared] */
   #play(name, isCompared = false) {
     const played = { upstream: "default", prompt: "", messages: [], document: name, interval: 0.1 };
-    this.#leave(/** @type {HTMLElement} */ (document.activeElement), () =>
+    this.#releaseFocus(/** @type {HTMLElement} */ (document.activeElement), () =>
       this.#ask(isCompared ? { ...played, seed: 7, isCompared } : played),
     );
   }
 
   /**
-   * Puts a question back where it can be changed; null gives it up.
+   * Moves a question into the input for editing; null cancels editing.
    * @param {Turn | null} turn
    */
   #edit(turn) {
@@ -326,12 +326,12 @@ export class ChatPanel extends Panel {
     this.#prompt.focus();
   }
 
-  /** What is asked anew takes the place of what was asked, and of all behind it. */
+  /** An edited question replaces the original and all later turns. */
   #truncate() {
-    const from = this.#edited ? this.#said.indexOf(this.#edited) : -1;
+    const from = this.#edited ? this.#history.indexOf(this.#edited) : -1;
     if (from >= 0) {
       if (this.isRunning) this.#stop();
-      for (const { element } of this.#said.splice(from)) element.remove();
+      for (const { element } of this.#history.splice(from)) element.remove();
       this.#code.forget();
     }
     this.#edited = null;
@@ -354,7 +354,7 @@ export class ChatPanel extends Panel {
 
   #saved() {
     const last = this.#turn;
-    const turns = this.#said.map((turn) => turn.save(turn === last ? this.#typewriter.pending : ""));
+    const turns = this.#history.map((turn) => turn.save(turn === last ? this.#typewriter.pending : ""));
     return { turns, lastEventId: this.#lastEventId };
   }
 
@@ -370,23 +370,23 @@ export class ChatPanel extends Panel {
   }
 
   /**
-   * The last question, in the place of its answer.
+   * Sends the last question again and replaces its answer.
    * @param {Turn} turn
    * @param {HTMLElement} button
    */
-  #again(turn, button) {
-    this.#leave(button, () => {
-      this.#said.pop();
+  #askAgain(turn, button) {
+    this.#releaseFocus(button, () => {
+      this.#history.pop();
       turn.element.remove();
       this.#code.forget();
       this.#ask(turn.question);
     });
   }
 
-  /** Everything said is forgotten. */
+  /** Clears the conversation. */
   #newChat() {
     if (this.isRunning) this.#stop();
-    for (const { element } of this.#said.splice(0)) element.remove();
+    for (const { element } of this.#history.splice(0)) element.remove();
     this.#code.forget();
     this.#meter.begin();
     this.#edited = null;
@@ -407,8 +407,8 @@ export class ChatPanel extends Panel {
     return /** @type {HTMLSelectElement} */ (this.part("upstream")).selectedOptions[0];
   }
 
-  /** What can be asked of the chosen upstream: a document, or a model that is told what to be. */
-  #choose() {
+  /** Shows the fields of the chosen upstream: a document to play, or a model and a system prompt. */
+  #showUpstreamFields() {
     for (const field of this.element.querySelectorAll('[data-part="playing"]'))
       field.toggleAttribute("hidden", !this.#plays);
     /** @type {HTMLElement} */ (document.getElementById("instructions")).hidden = this.#plays;
@@ -422,13 +422,13 @@ export class ChatPanel extends Panel {
     return /** @type {HTMLSelectElement} */ (this.part(select)).value;
   }
 
-  /** What was being written is over, and nothing of what has come is lost. */
+  /** Stops the running answer and keeps the text received so far. */
   #abandon() {
     if (this.isRunning) this.stop("stopped", word("problem-stopped"));
   }
 
-  #move() {
-    if (document.hidden || calm.matches) this.#showAll();
+  #update() {
+    if (document.hidden || reducedMotion.matches) this.#showAll();
     else this.#nextFrame();
   }
 
@@ -473,20 +473,20 @@ export class ChatPanel extends Panel {
 
   /** @param {string} text */
   async #copy(text) {
-    this.#say((await copy(text)) ? "live-copied" : "live-not-copied");
+    this.#announce((await copy(text)) ? "live-copied" : "live-not-copied");
   }
 
-  /** For who listens. @param {string} name */
-  #say(name) {
+  /** Announces a message to screen readers. @param {string} name */
+  #announce(name) {
     this.part("live").textContent = word(name);
   }
 
   /**
-   * Before a button that was pressed goes away, its focus goes to the conversation.
+   * Moves the focus from a pressed button to the conversation before the button disappears.
    * @param {HTMLElement} button
    * @param {() => void} act
    */
-  #leave(button, act) {
+  #releaseFocus(button, act) {
     if (document.activeElement === button) this.#scroller.focus({ preventScroll: true });
     act();
   }

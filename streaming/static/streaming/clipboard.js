@@ -1,7 +1,7 @@
-// Puts text on the clipboard.
+// Copies text to the clipboard.
 
 /**
- * Whether it could: a browser may forbid it, or ask the reader.
+ * Copies text; false if the browser or the user does not allow it.
  * @param {string} text
  * @returns {Promise<boolean>}
  */
@@ -15,7 +15,7 @@ export async function copy(text) {
 }
 
 /**
- * Over plain HTTP, but on localhost, there is no other way.
+ * Over plain HTTP (except on localhost) the Clipboard API is not available.
  * @param {string} text
  */
 function copyBySelection(text) {

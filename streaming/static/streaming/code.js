@@ -1,4 +1,4 @@
-// Blocks of code: a button that copies each as it was written, and colours for languages that are known.
+// Code blocks: a button that copies the source, and syntax highlighting for known languages.
 
 import { copy } from "./clipboard.js";
 
@@ -23,16 +23,16 @@ export class Code {
     });
   }
 
-  /** After each frame that showed more. Colours are fetched when the first code in a language comes. */
+  /** Call after each frame that showed more text. The highlighter is loaded when the first code with a language appears. */
   refresh() {
-    // What scrolls by itself is scrolled by keys, too.
+    // An element that scrolls must be focusable, so that the keyboard can scroll it.
     for (const wide of this.#root.querySelectorAll(":is(pre, table, .math.display):not([tabindex])"))
       if (wide.scrollWidth > wide.clientWidth) wide.setAttribute("tabindex", "0");
     if (this.#highlighter) this.#highlighter.refresh(this.#root);
     else if (!this.#isLoading && CSS.highlights && this.#root.querySelector("code[class]")) void this.#load();
   }
 
-  /** Colours of what is not on the page any more. */
+  /** Drops the highlights of elements that are no longer on the page. */
   forget() {
     this.#highlighter?.forget();
   }

@@ -1,19 +1,20 @@
-// One connection, and the waits between two: both end when the page is put away or the caller gives up.
+// One connection, and the waits between reconnects: both end when the page enters the back/forward cache or the caller
+// aborts.
 
 import { LostError } from "./stream-errors.js";
 
-// Above this a timer fires at once.
-export const LONGEST_TIMER = 2 ** 31 - 1;
+// A timer with a longer delay fires at once (32-bit milliseconds).
+export const MAX_TIMER = 2 ** 31 - 1;
 
-// A page that is kept for the way back holds no connection, and makes none until it is shown again.
+// A page in the back/forward cache holds no connection, and opens none until it is shown again.
 let inBackForwardCache = false;
 /** @type {unknown} */
-let watching;
+let watchedTarget;
 
-/** From the first connection on. */
+/** Registers the page listeners, once, at the first connection. */
 function watchPage() {
-  if (watching === globalThis.addEventListener) return;
-  watching = globalThis.addEventListener;
+  if (watchedTarget === globalThis.addEventListener) return;
+  watchedTarget = globalThis.addEventListener;
   globalThis.addEventListener?.("pagehide", ({ persisted }) => {
     inBackForwardCache = persisted;
   });
@@ -22,10 +23,10 @@ function watchPage() {
   });
 }
 
-/** Gives up on waits that are too long, and tells a lost connection from an error of the caller's. */
+/** Limits how long the server may be silent, and distinguishes a lost connection from an error of the caller. */
 export class Connection {
   #abort = new AbortController();
-  #over = new AbortController();
+  #closed = new AbortController();
   #idleTimeout;
   signal = this.#abort.signal;
 
@@ -36,17 +37,17 @@ export class Connection {
     globalThis.addEventListener?.(
       "pagehide",
       ({ persisted }) => {
-        if (persisted) this.#giveUp("the page was put away");
+        if (persisted) this.#abortAsLost("the page was put away");
       },
-      { signal: this.#over.signal },
+      { signal: this.#closed.signal },
     );
   }
 
   /** @template T @param {() => Promise<T>} act @returns {Promise<T>} */
   async waitFor(act) {
     const timer = setTimeout(
-      () => this.#giveUp(`the connection was silent for ${this.#idleTimeout / 1000} s`),
-      Math.min(this.#idleTimeout, LONGEST_TIMER),
+      () => this.#abortAsLost(`the connection was silent for ${this.#idleTimeout / 1000} s`),
+      Math.min(this.#idleTimeout, MAX_TIMER),
     );
     try {
       return await act();
@@ -60,12 +61,12 @@ export class Connection {
   }
 
   close() {
-    this.#over.abort();
+    this.#closed.abort();
     this.#abort.abort();
   }
 
   /** @param {string} why */
-  #giveUp(why) {
+  #abortAsLost(why) {
     this.#abort.abort(new LostError(why));
   }
 }
@@ -75,40 +76,40 @@ export class Connection {
  * @param {AbortSignal} [signal]
  */
 export function wait(delay, signal) {
-  return waiting((resume, over) => {
+  return cancellable((resume, ended) => {
     const timer = setTimeout(resume, delay);
-    over.addEventListener("abort", () => clearTimeout(timer));
+    ended.addEventListener("abort", () => clearTimeout(timer));
   }, signal);
 }
 
 /**
- * Until there is a network, and a page that is shown or at least open.
+ * Waits until the browser is online and the page is not in the back/forward cache.
  * @param {AbortSignal} [signal]
  */
 export function untilReachable(signal) {
-  return waiting((resume, over) => {
-    const look = () => {
+  return cancellable((resume, ended) => {
+    const check = () => {
       if (!inBackForwardCache && globalThis.navigator?.onLine !== false) resume();
     };
-    for (const type of ["online", "pageshow"]) globalThis.addEventListener?.(type, look, { signal: over });
-    look();
+    for (const type of ["online", "pageshow"]) globalThis.addEventListener?.(type, check, { signal: ended });
+    check();
   }, signal);
 }
 
 /**
- * @param {(resume: () => void, over: AbortSignal) => void} begin
+ * @param {(resume: () => void, ended: AbortSignal) => void} begin
  * @param {AbortSignal} [signal]
  * @returns {Promise<void>}
  */
-async function waiting(begin, signal) {
+async function cancellable(begin, signal) {
   signal?.throwIfAborted();
-  const over = new AbortController();
+  const ended = new AbortController();
   try {
     await new Promise((/** @type {(nothing: void) => void} */ resolve, reject) => {
-      signal?.addEventListener("abort", () => reject(signal.reason), { signal: over.signal });
-      begin(resolve, over.signal);
+      signal?.addEventListener("abort", () => reject(signal.reason), { signal: ended.signal });
+      begin(resolve, ended.signal);
     });
   } finally {
-    over.abort();
+    ended.abort();
   }
 }

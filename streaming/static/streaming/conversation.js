@@ -1,33 +1,35 @@
-// What was said: as a model is told it, as it is kept in the tab, as a file.
+// The conversation: as messages for a model, as JSON in the tab's storage, and as a Markdown file.
 
-/** @typedef {{ role: "system" | "user" | "assistant", content: string }} Said */
+/** @typedef {{ role: "system" | "user" | "assistant", content: string }} ChatMessage */
 
 /**
- * What is asked: of which upstream and model, after what was said before, and how a document is played. `isCompared`:
- * what no rule has seen is shown beside it.
- * @typedef {{ upstream: string, prompt: string, messages: Said[], model?: string, document?: string, interval?: number, seed?: number, isCompared?: boolean }} Question
+ * One question: its upstream and model, the earlier messages, and how a document is played. `isCompared`: the
+ * unmoderated stream is shown beside the answer.
+ * @typedef {{ upstream: string, prompt: string, messages: ChatMessage[], model?: string, document?: string, interval?: number, seed?: number, isCompared?: boolean }} Question
  */
 
 /**
  * @typedef {{ question: Question, answer: string, thoughts: string, state: import("./turn.js").End | "running", reason: string, moderated: number }} SavedTurn
  */
 
-/** `lastEventId`: of the last message that the last turn holds, if that is still running. @typedef {{ turns: SavedTurn[], lastEventId: string }} Saved */
+/** `lastEventId`: id of the last message received for the last turn, if it is still running. @typedef {{ turns: SavedTurn[], lastEventId: string }} Saved */
 
 /**
- * The messages for who answers.
+ * The messages to send to the model.
  * @param {{ question: Question, view: { source: string } }[]} before
  * @param {string} prompt
  * @param {string} system  the system prompt, if there is one
- * @returns {Said[]}
+ * @returns {ChatMessage[]}
  */
 export function messagesOf(before, prompt, system) {
-  /** @type {Said[]} */
+  /** @type {ChatMessage[]} */
   const messages = [{ role: "system", content: system }];
   for (const { question, view } of before)
     if (view.source !== "")
       messages.push({ role: "user", content: question.prompt }, { role: "assistant", content: view.source });
-  return [...messages, /** @type {Said} */ ({ role: "user", content: prompt })].filter(({ content }) => content !== "");
+  return [...messages, /** @type {ChatMessage} */ ({ role: "user", content: prompt })].filter(
+    ({ content }) => content !== "",
+  );
 }
 
 /**
@@ -42,26 +44,27 @@ export function asMarkdown(turns, { asked, answered, play }) {
   return texts.join("\n");
 }
 
-// Of UTF-16 code units, two bytes each: 1 MB.
-const LONGEST = 500_000;
+// UTF-16 code units of two bytes each: 1 MB.
+const MAX_STORED_CHARS = 500_000;
 const TURNS = "streams.turns";
 const DRAFT = "streams.draft";
 
 /**
- * As JSON that is short enough: the oldest turns go first, and what was sent with a question is known from the others.
+ * JSON within the limit: the oldest turns are dropped first. A question's `messages` are left out, as the other turns
+ * contain them.
  * @param {Saved} saved
- * @param {number} [longest]
+ * @param {number} [maxChars]
  */
-export function serialize({ turns, lastEventId }, longest = LONGEST) {
+export function serialize({ turns, lastEventId }, maxChars = MAX_STORED_CHARS) {
   const kept = turns.map((turn) => ({ ...turn, question: { ...turn.question, messages: [] } }));
   for (;;) {
     const text = JSON.stringify({ turns: kept, lastEventId });
-    if (text.length <= longest || kept.length === 0) return text;
+    if (text.length <= maxChars || kept.length === 0) return text;
     kept.shift();
   }
 }
 
-/** The tab's own storage: it survives a reload, the way back and a crash, and nothing else reads it. */
+/** The conversation in sessionStorage: it survives a reload, going back and a crash, and is private to the tab. */
 export class ConversationStorage {
   #timer = 0;
 
@@ -93,7 +96,7 @@ export class ConversationStorage {
 
   /** @param {string} text */
   saveDraft(text) {
-    write(DRAFT, text.slice(0, LONGEST));
+    write(DRAFT, text.slice(0, MAX_STORED_CHARS));
   }
 }
 
@@ -107,7 +110,7 @@ function read(key) {
 }
 
 /**
- * A browser may forbid it, or have no room: the page works without.
+ * Storage may be forbidden or full: the page works without it.
  * @param {string} key
  * @param {string} value
  */
@@ -115,6 +118,6 @@ function write(key, value) {
   try {
     sessionStorage.setItem(key, value);
   } catch {
-    // Nothing is kept, then.
+    // Nothing is saved.
   }
 }

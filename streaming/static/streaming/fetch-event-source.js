@@ -4,13 +4,13 @@ import { fetchEvents } from "./fetch-events.js";
 
 /** @typedef {import("./fetch-events.js").Options} Options */
 
-// To other schemes nothing is sent that could answer with a stream.
+// No other scheme can return an event stream.
 const SCHEMES = ["http:", "https:", "data:", "blob:"];
 
 /**
- * `EventSource`, over fetch: the same interface, and method, headers and body besides. It comes back after every end of
- * a body, as section 9.2.3 says; but a POST is not sent twice, a server that answers 429, 502, 503 or 504 to a return is
- * asked again, and an event `done` ends it.
+ * `EventSource` over fetch: the same interface, plus method, headers and body. It reconnects after every end of a body,
+ * as section 9.2.3 requires, with three differences: a POST is not sent twice, a reconnect answered with 429, 502, 503 or
+ * 504 is retried, and an event `done` closes it.
  */
 export class FetchEventSource extends EventTarget {
   static CONNECTING = /** @type {const} */ (0);
@@ -45,7 +45,7 @@ export class FetchEventSource extends EventTarget {
   }
 
   /**
-   * The same interface for bytes that are here already.
+   * The same interface for a stream of bytes that is already open.
    * @param {ReadableStream<Uint8Array>} stream
    */
   static fromReadableStream(stream) {
@@ -93,7 +93,7 @@ export class FetchEventSource extends EventTarget {
   async #run(options) {
     const { signal } = this.#abort;
     try {
-      // Whoever makes one listens to it only afterwards.
+      // The caller adds listeners only after the constructor returns.
       await null;
       if (!options.fetch && !SCHEMES.includes(this.#url.protocol)) throw new TypeError("no stream can come from there");
       const messages = fetchEvents(this.url, {
@@ -108,7 +108,7 @@ export class FetchEventSource extends EventTarget {
         const { event, data, id } = message;
         this.dispatchEvent(new MessageEvent(event, { data, lastEventId: id, origin: this.#origin }));
       }
-      // As an EventSource does when it is told by a 204 that there is nothing to read.
+      // A 204 means there is nothing to read: EventSource fires `error` and closes.
       if (this.readyState === FetchEventSource.CONNECTING) this.#fail(FetchEventSource.CLOSED, undefined);
       this.close();
     } catch (error) {
@@ -123,7 +123,7 @@ export class FetchEventSource extends EventTarget {
   async #open(response, options) {
     await options.onOpen?.(response);
     this.#abort.signal.throwIfAborted();
-    // Where a redirect led.
+    // The final URL, after redirects.
     this.#origin = new URL(response.url || this.url).origin;
     this.#readyState = FetchEventSource.OPEN;
     this.dispatchEvent(new Event("open"));
@@ -146,7 +146,7 @@ export class FetchEventSource extends EventTarget {
   }
 
   /**
-   * A handler keeps the place in the order of listeners that its first setting gave it.
+   * A handler keeps its position among the listeners from when it was first set.
    * @param {string} type
    * @param {unknown} value
    */

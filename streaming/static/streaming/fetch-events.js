@@ -1,54 +1,55 @@
-// Server-Sent Events over fetch: any method, headers and body; comes back when it may; never pays twice.
+// Server-Sent Events over fetch: any method, headers and body; reconnects where that is safe; never sends a POST twice
+// unless it may.
 
-import { Connection, LONGEST_TIMER, untilReachable, wait } from "./connection.js";
+import { Connection, MAX_TIMER, untilReachable, wait } from "./connection.js";
 import { Parser } from "./sse.js";
-import { beginningOf, CutError, RefusedError } from "./stream-errors.js";
+import { readBeginning, CutError, RefusedError } from "./stream-errors.js";
 
 /** @typedef {import("./sse.js").Message} Message */
 
 /**
  * @typedef {object} Retry
- * @property {number} [attempts]  how many failures in a row are one too many
- * @property {number} [from]  the longest first wait, in milliseconds; it doubles with each failure
- * @property {number} [to]  the longest wait of all
- * @property {boolean} [openCounts]  an answer that opens ends a row of failures, as HTML 9.2.2 has it; else a message does
- * @property {boolean} [resend]  send a request again that is not a GET, with the same Idempotency-Key: only if it may
- *   happen twice, or the server knows such keys
+ * @property {number} [attempts]  how many consecutive failures are allowed
+ * @property {number} [from]  upper bound of the first delay, in milliseconds; it doubles with each failure
+ * @property {number} [to]  upper bound of every delay, in milliseconds
+ * @property {boolean} [openCounts]  an opened response resets the failure count, as in HTML 9.2.2; otherwise only a message does
+ * @property {boolean} [resend]  send a non-GET request again with the same Idempotency-Key: only for requests that may be
+ *   repeated, or servers that honour such keys
  * @property {() => number} [random]
  */
 
 /**
  * @typedef {object} Options
  * @property {string} [method]
- * @property {HeadersInit | (() => HeadersInit | Promise<HeadersInit>)} [headers]  a function is called for each attempt: tokens expire
+ * @property {HeadersInit | (() => HeadersInit | Promise<HeadersInit>)} [headers]  a function is called for each attempt, as tokens expire
  * @property {BodyInit | null} [body]
  * @property {RequestCredentials} [credentials]
  * @property {AbortSignal} [signal]
  * @property {(url: string, init: RequestInit) => Promise<Response>} [fetch]
  * @property {Retry | false} [retry]
- * @property {number} [idleTimeout]  milliseconds without a byte, heartbeats included, after which the connection counts as cut
- * @property {string} [lastEventId]  where an earlier reading ended
+ * @property {number} [idleTimeout]  milliseconds without a byte, heartbeats included, after which the connection counts as lost
+ * @property {string} [lastEventId]  the last id received by an earlier call
  * @property {number} [maxMessageChars]
- * @property {(lastEventId: string) => string | URL} [resume]  where a cut stream is read on, with a GET; else at the
- *   `Content-Location` of the answer
- * @property {(response: Response) => void | Promise<void>} [onOpen]  may look at the response before it is parsed, or throw
- * @property {(count: number) => void} [onBytes]  so many have come, heartbeats included
+ * @property {(lastEventId: string) => string | URL} [resume]  where an interrupted stream is resumed with a GET; by default the
+ *   `Content-Location` of the response
+ * @property {(response: Response) => void | Promise<void>} [onOpen]  called before the response is parsed; may throw
+ * @property {(count: number) => void} [onBytes]  called with the size of each chunk, heartbeats included
  * @property {(cut: unknown, delay: number) => void} [onCut]  the connection was lost; the next attempt is in `delay` milliseconds
  */
 
-// A server that asks for no wait at all, and cuts, would be asked in a tight loop.
-const SHORTEST_WAIT = 100;
-// A server or proxy that is just starting again answers with these.
-const PASSING = new Set([429, 502, 503, 504]);
+// Without a minimum, a server that sends `retry: 0` and closes would be called in a tight loop.
+const MIN_RETRY_DELAY = 100;
+// Statuses of a server or proxy that is overloaded or restarting.
+const TRANSIENT_STATUSES = new Set([429, 502, 503, 504]);
 
-// A 204 to the first request: there is nothing to read, and that is no failure.
+// A 204 to the first request: there is nothing to read, which is not a failure.
 const NO_CONTENT = Symbol("no content");
 
 /**
- * The messages of a stream, until `done` (which is the last one), across reconnections. It reads when it is asked;
- * `break` aborts the request. Throws the signal's reason, `RefusedError`, `CutError`, or what `onOpen` throws.
+ * The messages of a stream across reconnections, up to and including `done`. It reads on demand; `break` aborts the
+ * request. Throws the signal's reason, `RefusedError`, `CutError`, or what `onOpen` throws.
  *
- * What is no GET carries an `Idempotency-Key`, one for each call; when it is cut, it is read on with a GET.
+ * Each call that is not a GET or HEAD sends an `Idempotency-Key`; if its response is interrupted, it is resumed with a GET.
  *
  * @param {string | URL} url
  * @param {Options} [options]
@@ -59,16 +60,16 @@ export async function* fetchEvents(url, options = {}) {
   const mayResend = isSafe(options.method) || Boolean(retry && retry.resend);
   const state = { lastEventId: options.lastEventId ?? "", retry: /** @type {number | undefined} */ (undefined) };
   const key = isSafe(options.method) ? "" : randomKey();
-  let address = ""; // where the answer to what is no GET can be read on
+  let address = ""; // where the response to a non-GET request can be resumed
   let failures = 0;
   checkRequest(url, options);
 
-  for (let returning = false; ; returning = true) {
+  for (let isReconnect = false; ; isReconnect = true) {
     signal?.throwIfAborted();
-    const resuming = returning && !isSafe(options.method) && (address !== "" || !mayResend);
+    const isResuming = isReconnect && !isSafe(options.method) && (address !== "" || !mayResend);
     const request = {
-      ...(resuming ? readOn(options) : { ...options, key }),
-      url: (resuming && ((state.lastEventId && options.resume?.(state.lastEventId)) || address)) || url,
+      ...(isResuming ? asGet(options) : { ...options, key }),
+      url: (isResuming && ((state.lastEventId && options.resume?.(state.lastEventId)) || address)) || url,
       onOpen: async (/** @type {Response} */ response) => {
         if (!isSafe(options.method)) address ||= addressOf(response);
         await options.onOpen?.(response);
@@ -77,7 +78,7 @@ export async function* fetchEvents(url, options = {}) {
     };
     const parser = new Parser({ lastEventId: state.lastEventId, maxMessageChars });
     try {
-      for await (const batch of readOnce(request, parser, returning)) {
+      for await (const batch of readOnce(request, parser, isReconnect)) {
         state.lastEventId = parser.lastEventId;
         state.retry = parser.retry ?? state.retry;
         for (const message of batch) {
@@ -91,15 +92,15 @@ export async function* fetchEvents(url, options = {}) {
     } catch (error) {
       signal?.throwIfAborted();
       if (error === NO_CONTENT) return;
-      if (!isPassing(error, returning)) throw error;
+      if (!isTransient(error, isReconnect)) throw error;
       const canReturn = mayResend || address !== "" || (options.resume && state.lastEventId !== "");
       if (!canReturn)
         throw new CutError(`the connection was cut, and a ${options.method} is not sent twice`, { cause: error });
       failures++;
       if (retry === false || failures > (retry?.attempts ?? 8)) throw error;
       const delay = Math.min(
-        state.retry === undefined ? backoff(failures, retry) : Math.max(state.retry, SHORTEST_WAIT),
-        LONGEST_TIMER,
+        state.retry === undefined ? backoff(failures, retry) : Math.max(state.retry, MIN_RETRY_DELAY),
+        MAX_TIMER,
       );
       onCut?.(error, delay);
       await wait(delay, signal);
@@ -109,17 +110,17 @@ export async function* fetchEvents(url, options = {}) {
 }
 
 /**
- * One request and what its answer holds, chunk by chunk.
+ * One request and the messages of its response, chunk by chunk.
  *
  * @param {Options & { url: string | URL, key?: string }} request
  * @param {Parser} parser
- * @param {boolean} returning
+ * @param {boolean} isReconnect
  * @returns {AsyncGenerator<Message[], void, undefined>}
  */
 async function* readOnce(
   { url, key, method = "GET", body, credentials, signal, fetch = globalThis.fetch, ...options },
   parser,
-  returning,
+  isReconnect,
 ) {
   const connection = new Connection(options.idleTimeout ?? 45_000);
   try {
@@ -134,14 +135,14 @@ async function* readOnce(
         signal: signal ? AbortSignal.any([signal, connection.signal]) : connection.signal,
       }),
     );
-    if (response.status === 204 && !returning) throw NO_CONTENT;
-    if (!isEventStream(response)) throw new RefusedError(response, await beginningOf(response), returning);
+    if (response.status === 204 && !isReconnect) throw NO_CONTENT;
+    if (!isEventStream(response)) throw new RefusedError(response, await readBeginning(response), isReconnect);
     await options.onOpen?.(response);
     const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
     for (;;) {
       const { done, value } = await connection.waitFor(() => reader.read());
       if (value) options.onBytes?.(value.length);
-      // An error that the last bytes held is told by the next call, even of nothing.
+      // An error in the last bytes is thrown by the next feed(), even an empty one.
       yield parser.feed(value ?? new Uint8Array());
       if (done) return;
     }
@@ -169,7 +170,7 @@ function utf8ByteString(text) {
 }
 
 /**
- * What a caller got wrong is told at once: fetch tells it as it tells a lost connection, which would be tried again.
+ * Throws at once for an invalid request: fetch reports it as a TypeError, like a lost connection, which would be retried.
  * @param {string | URL} url
  * @param {Options} options
  */
@@ -178,17 +179,17 @@ function checkRequest(url, { method, body, fetch }) {
 }
 
 /** @param {Options} options @returns {Options} */
-function readOn({ body, ...options }) {
+function asGet({ body, ...options }) {
   return { ...options, method: "GET" };
 }
 
-/** `crypto.randomUUID` is there in secure contexts only. */
+/** Like `crypto.randomUUID`, which exists only in secure contexts. */
 function randomKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**
- * Where an answer says that it can be found; "" if it does not, or it is not its own server that would be asked.
+ * The `Content-Location` of a response; "" if it has none, or it names another origin.
  * @param {Response} response
  */
 function addressOf({ headers, url }) {
@@ -212,14 +213,16 @@ function isEventStream(response) {
 /**
  * Whether another attempt may help.
  * @param {unknown} error
- * @param {boolean} returning
+ * @param {boolean} isReconnect
  */
-function isPassing(error, returning) {
-  return error instanceof CutError || (returning && error instanceof RefusedError && PASSING.has(error.status));
+function isTransient(error, isReconnect) {
+  return (
+    error instanceof CutError || (isReconnect && error instanceof RefusedError && TRANSIENT_STATUSES.has(error.status))
+  );
 }
 
 /**
- * Full jitter: clients that were cut together come back apart.
+ * Full jitter: clients that lost their connections together reconnect at different times.
  * @param {number} failures
  * @param {Retry | false} [retry]
  */

@@ -1,5 +1,5 @@
-// Colours for code by the CSS Custom Highlight API: the code stays one text node, which may go on growing. A small
-// lexer knows what most languages share: comments, strings, numbers, keywords, and names that are called.
+// Syntax highlighting with the CSS Custom Highlight API: the code stays one text node, which may continue to grow. A small
+// lexer recognises what most languages share: comments, strings, numbers, keywords, and called names.
 
 /** @typedef {"comment" | "string" | "number" | "keyword" | "name"} Kind */
 /** @typedef {{ kind: Kind | null, start: number, end: number }} Lexeme */
@@ -81,7 +81,7 @@ const lexers = new Map(
 );
 
 /**
- * One expression for all lexemes of a language, a group for each kind.
+ * One regular expression for all lexemes of a language, with a group for each kind.
  * @param {{ comment: RegExp[], string: RegExp[], words: string, name?: RegExp[], keyword?: RegExp[], late?: RegExp[] }} language
  */
 function lexer({ comment, string, words, name = [CALLED], keyword = [], late = [] }) {
@@ -105,7 +105,7 @@ function lexer({ comment, string, words, name = [CALLED], keyword = [], late = [
 }
 
 /**
- * The lexemes of code from a place where one begins.
+ * The lexemes of code, from an index at which one begins.
  * @param {string} code
  * @param {string} language
  * @param {number} [from]
@@ -115,7 +115,7 @@ export function* lex(code, language, from = 0) {
   const expression = lexers.get(language.toLowerCase());
   if (!expression) return;
   expression.lastIndex = from;
-  // Another reading of the same language may go on in between.
+  // Another lexer of the same language may run in between and move `lastIndex`.
   for (let found; (found = expression.exec(code));) {
     const end = expression.lastIndex;
     const [kind = "plain"] = Object.entries(found.groups ?? {}).find(([, text]) => text !== undefined) ?? [];
@@ -129,10 +129,10 @@ export function* lex(code, language, from = 0) {
 }
 
 const KINDS = /** @type {const} */ (["comment", "string", "number", "keyword", "name"]);
-// What is longer is not read by eye, and all colours on a page are painted together.
+// Longer code is not highlighted: all highlights on a page are painted together.
 const LONGEST = 50_000;
 
-/** What is known of one block: up to `sure` its lexemes cannot change; those after it are `open`. @typedef {{ length: number, sure: number, open: [Highlight, AbstractRange][] }} Progress */
+/** The highlights of one block: lexemes up to `sure` cannot change; later ones are `open`. @typedef {{ length: number, sure: number, open: [Highlight, AbstractRange][] }} Progress */
 
 export class Highlighter {
   /** @type {Map<Text, Progress>} */
@@ -158,7 +158,7 @@ export class Highlighter {
     }
   }
 
-  /** Lets go of the text that has left the page. */
+  /** Removes highlights of text that has left the page. */
   forget() {
     for (const text of this.#progress.keys()) if (!text.isConnected) this.#progress.delete(text);
     for (const highlight of this.#highlights.values())
@@ -179,12 +179,12 @@ export class Highlighter {
     const lastLine = data.lastIndexOf("\n") + 1;
     let { sure } = progress;
     for (const { kind, start, end } of data.length > LONGEST ? [] : lex(data, language, sure)) {
-      // A lexeme may still grow when the text does, and on its last line all may become another's part.
+      // The last lexeme may still grow, and those on the last line may become part of another.
       const isSure = end < lastLine;
       if (isSure) sure = end;
       const highlight = kind && this.#highlights.get(kind);
       if (!highlight) continue;
-      // Static: they need no care when the text grows behind them.
+      // StaticRange: not updated by the browser when the text grows.
       const range = new StaticRange({ startContainer: text, startOffset: start, endContainer: text, endOffset: end });
       highlight.add(range);
       if (!isSure) progress.open.push([highlight, range]);

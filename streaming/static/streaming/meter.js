@@ -1,4 +1,4 @@
-// How a stream runs, in four numbers.
+// The four figures about the running stream.
 
 export class Meter {
   #begun = 0;

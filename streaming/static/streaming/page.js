@@ -1,4 +1,4 @@
-// Introduces the panels to the network.
+// Connects the panels to the server.
 
 import { AnswerReader } from "./answer-reader.js";
 import { ChatPanel } from "./chat.js";
@@ -17,8 +17,8 @@ const csrfToken = document.querySelector("meta[name=csrf-token]")?.getAttribute(
  */
 function post(address, body, options) {
   const headers = { "Content-Type": "application/json", "X-CSRFToken": csrfToken };
-  // This server knows the key that each request has: sent again, it gets the answer that it has begun to give. Where
-  // there is no network nothing was sent, and the reader is told at once.
+  // The server honours the Idempotency-Key of a request: a repeated one gets the answer already begun. Without a network
+  // nothing was sent, so the request fails at once.
   const retry = { resend: navigator.onLine, attempts: 4 };
   return fetchEvents(address, { method: "POST", headers, body: JSON.stringify(body), retry, ...options });
 }
@@ -26,28 +26,28 @@ function post(address, body, options) {
 // --- Ping
 
 /** @type {EventSource | null} */
-let beats = null;
+let pingSource = null;
 
 const ping = new PingPanel({
   connect,
   disconnect() {
-    beats?.close();
-    beats = null;
+    pingSource?.close();
+    pingSource = null;
     ping.setState("closed");
   },
 });
 
 function connect() {
   ping.setState("connecting");
-  const source = (beats = new EventSource(ping.address));
+  const source = (pingSource = new EventSource(ping.address));
   const show = (/** @type {MessageEvent<string>} */ { type, data, lastEventId }) =>
     ping.show({ event: type, data, id: lastEventId });
   source.onopen = () => ping.setState("connected");
   source.onmessage = show;
   source.addEventListener("connect", show);
   source.onerror = () => {
-    if (source.readyState === EventSource.CLOSED) beats = null;
-    ping.setState(beats ? "returning" : "failed");
+    if (source.readyState === EventSource.CLOSED) pingSource = null;
+    ping.setState(pingSource ? "returning" : "failed");
   };
 }
 
@@ -55,34 +55,34 @@ function connect() {
 
 let events = new AbortController();
 
-const raw = new FetchPanel({ start: list, stop: stopList });
+const fetchPanel = new FetchPanel({ start: listEvents, stop: stopListing });
 
 /** @param {string} text */
-async function list(text) {
+async function listEvents(text) {
   events.abort();
   const { signal } = (events = new AbortController());
   const body = parseObject(text);
   if (!body) {
-    raw.setState("failed", word("problem-json"));
+    fetchPanel.setState("failed", word("problem-json"));
     return;
   }
-  raw.setState("connecting");
+  fetchPanel.setState("connecting");
   let hasBegun = false;
   const onOpen = () => {
     hasBegun = true;
-    raw.setState("streaming");
+    fetchPanel.setState("streaming");
   };
   try {
-    for await (const message of post(raw.address, body, { signal, onOpen })) raw.show(message);
-    raw.setState("done");
+    for await (const message of post(fetchPanel.address, body, { signal, onOpen })) fetchPanel.show(message);
+    fetchPanel.setState("done");
   } catch (error) {
-    if (!signal.aborted) raw.setState("failed", explain(error, hasBegun));
+    if (!signal.aborted) fetchPanel.setState("failed", explain(error, hasBegun));
   }
 }
 
-function stopList() {
+function stopListing() {
   events.abort();
-  raw.setState("stopped");
+  fetchPanel.setState("stopped");
 }
 
 // --- Chat
@@ -90,18 +90,18 @@ function stopList() {
 /** @typedef {import("./chat.js").Question} Question */
 
 let answer = new AbortController();
-let answerAddress = ""; // where the running answer can be stopped, once it has begun
+let answerAddress = ""; // the address at which the running answer can be stopped, once it has begun
 
 const chat = new ChatPanel({ ask, stop: stopAnswer });
-chat.restore(readOn);
+chat.restore(resumeAnswer);
 
 function stopAnswer() {
-  dropAnswer();
+  cancelAnswer();
   chat.stop("stopped", word("problem-stopped"));
 }
 
-/** Leaving is not stopping: a model whose answer nobody wants any more would go on for a while. */
-function dropAnswer() {
+/** Stops the answer on the server as well: closing the connection alone would let the model continue for a while. */
+function cancelAnswer() {
   answer.abort();
   const address = answerAddress;
   answerAddress = "";
@@ -111,7 +111,7 @@ function dropAnswer() {
 /** @param {Question} question */
 async function ask(question) {
   const { upstream, isCompared, ...body } = question;
-  dropAnswer();
+  cancelAnswer();
   const { signal } = (answer = new AbortController());
   chat.begin(question);
   if (isCompared) void showRaw(body, signal);
@@ -119,11 +119,11 @@ async function ask(question) {
   await readAnswer((options) => post(address, body, options), signal);
 }
 
-/** Reads an answer on, of which the page has kept a part. @param {Question} _ @param {string} lastEventId */
-async function readOn(_, lastEventId) {
+/** Continues an answer of which the page has saved a part. @param {Question} _ @param {string} lastEventId */
+async function resumeAnswer(_, lastEventId) {
   const { signal } = (answer = new AbortController());
   if (!lastEventId) return chat.stop("failed", word("problem-cut"));
-  await readAnswer((options) => fetchEvents(resume(lastEventId), { ...options, lastEventId }), signal, true);
+  await readAnswer((options) => fetchEvents(resumeAddress(lastEventId), { ...options, lastEventId }), signal, true);
 }
 
 /**
@@ -151,11 +151,11 @@ async function readAnswer(open, signal, isResumed = false) {
       isOver = message.event === "done";
     }
     answerAddress = "";
-    // Where nothing more is kept of a stream, its end is not known.
+    // A stream that is no longer stored gives no messages, and its end is unknown.
     if (isResumed && !isOver) chat.stop("failed", word("problem-cut"));
     else reader.end();
   } catch (error) {
-    // A newer request has the panel now, or the reader stopped this one.
+    // A newer request uses the panel now, or the user stopped this one.
     if (signal.aborted) return;
     const isBlocked = error instanceof RefusedError && problemOf(error).code === "content_filter";
     const reason = isResumed && error instanceof RefusedError ? word("problem-cut") : explain(error, hasBegun);
@@ -164,7 +164,7 @@ async function readAnswer(open, signal, isResumed = false) {
 }
 
 /**
- * What no rule has seen, for who compares.
+ * Reads the unmoderated stream for the comparison.
  * @param {object} body
  * @param {AbortSignal} signal
  */
@@ -173,44 +173,44 @@ async function showRaw(body, signal) {
     for await (const { event, data } of post(chat.rawAddress, body, { signal }))
       if (event === "message") chat.showRaw(String(parseObject(data)?.delta ?? ""));
   } catch {
-    // The other side says what is wrong.
+    // The moderated side reports the error.
   }
 }
 
-/** Where an answer is read on that the page had begun to show. @param {string} lastEventId */
-function resume(lastEventId) {
+/** The address at which a partly shown answer can be resumed. @param {string} lastEventId */
+function resumeAddress(lastEventId) {
   const [stream = ""] = lastEventId.split(":");
   return `${document.body.dataset.base ?? "/"}streams/${encodeURIComponent(stream)}`;
 }
 
-// --- All of them
+// --- All panels
 
 /**
- * A page that is kept for the way back holds no connection, and nothing is asked twice: the beats return with it, and
- * so does an answer, which is read on.
+ * A page in the back/forward cache holds no connection and repeats no request. When it is shown again, ping reconnects
+ * and a running answer resumes.
  */
 addEventListener("pagehide", ({ persisted }) => {
   if (!persisted) return;
-  beats?.close();
-  if (raw.isRunning) stopList();
+  pingSource?.close();
+  if (fetchPanel.isRunning) stopListing();
 });
 addEventListener("pageshow", ({ persisted }) => {
-  if (persisted && beats) connect();
+  if (persisted && pingSource) connect();
 });
 
-// Until now a form would have left the page, with the question in its address.
+// Until the script runs, submitting a form would navigate away with the question in the URL.
 for (const button of document.querySelectorAll("button:disabled")) button.removeAttribute("disabled");
 
-// A stream that is not there any more, or never was kept.
-const GONE = [204, 404, 410];
+// Statuses for a stream that is no longer stored, or never was.
+const GONE_STATUSES = [204, 404, 410];
 
 /**
  * @param {unknown} error
- * @param {boolean} hasBegun  whether there was an answer at all
+ * @param {boolean} hasBegun  whether a response had arrived
  */
 function explain(error, hasBegun) {
   if (error instanceof RefusedError) {
-    if (GONE.includes(error.status) && error.isReturn) return word("problem-cut");
+    if (GONE_STATUSES.includes(error.status) && error.isReturn) return word("problem-cut");
     return error.problem?.detail || error.problem?.title || word("problem-status", { status: error.status });
   }
   if (!(error instanceof CutError)) return word("problem");
@@ -222,7 +222,7 @@ function problemOf({ problem }) {
   return { ...problem };
 }
 
-/** Where to log in, and come back from; empty if that is not what is missing. @param {unknown} error */
+/** The login address with a link back to this page; empty if the error is not a missing login. @param {unknown} error */
 function loginOf(error) {
   const login = error instanceof RefusedError && error.status === 401 && problemOf(error).login;
   const address = typeof login === "string" && login.startsWith("/") ? login : "";

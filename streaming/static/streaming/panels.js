@@ -1,14 +1,14 @@
-// What the panels show, and what the reader asks of them. They know no network. The chat has a file of its own.
+// The ping and fetch panels and their base classes. They do no network access. The chat panel is in chat.js.
 
 import { Scroll } from "./scroll.js";
 import { word } from "./words.js";
 
 /** @typedef {import("./sse.js").Message} Message */
 
-// A log is for looking at what comes, not for keeping it.
+// The log shows recent events; older ones are removed.
 const LONGEST_LOG = 500;
 
-/** A part of the page, whose own parts have names. */
+/** An element of the page whose parts have names (`data-part`). */
 export class Part {
   /** @param {HTMLElement} element */
   constructor(element) {
@@ -21,7 +21,7 @@ export class Part {
   }
 
   /**
-   * A button that cannot be used now keeps its place in the tab order: focus never moves by itself.
+   * A disabled button stays in the tab order, so that the focus never moves by itself.
    * @param {string} name
    * @param {boolean} enabled
    */
@@ -51,13 +51,13 @@ export class Panel extends Part {
 
   /**
    * @param {string} state
-   * @param {string} [said]  the word for it, where it is another
+   * @param {string} [wordName]  the name of its label, if it differs from the state
    * @param {Record<string, string | number>} [values]
    */
-  setStatus(state, said = state, values = {}) {
+  setStatus(state, wordName = state, values = {}) {
     const status = this.part("status");
     status.dataset.state = state;
-    status.textContent = word(said, values);
+    status.textContent = word(wordName, values);
   }
 
   get state() {
@@ -118,7 +118,7 @@ function piece(name, text, short = text) {
   return span;
 }
 
-/** The beginning and the end of an id tell it from its neighbours. @param {string} id */
+/** Shortens an id to its beginning and end, which distinguish it from its neighbours. @param {string} id */
 function shorten(id) {
   return id.length > 20 ? `${id.slice(0, 6)}…${id.slice(-6)}` : id;
 }

@@ -1,18 +1,18 @@
-// Stays at the bottom of what grows, until the reader scrolls away.
+// Keeps growing content scrolled to the bottom until the user scrolls away.
 
 /** @typedef {{ scrollTop: number, scrollHeight: number, clientHeight: number }} Position */
 
-// At a device scale of 1.25 the end is a fraction of a pixel away.
-const NEAR = 1.5;
+// At a device scale of 1.25 the end can be a fraction of a pixel away.
+const TOLERANCE_PX = 1.5;
 
 /** @param {Position} position */
 export function isAtEnd({ scrollTop, scrollHeight, clientHeight }) {
-  return scrollHeight - clientHeight - scrollTop <= NEAR;
+  return scrollHeight - clientHeight - scrollTop <= TOLERANCE_PX;
 }
 
 /**
- * Whether it sticks after the reader scrolled: upward releases, reaching the end sticks. What became shorter moves
- * the place upward too, and that is nobody's wish.
+ * Whether to follow the end after a scroll event: scrolling up stops following, reaching the end resumes it. Content
+ * that shrinks moves the position up too, which does not count as scrolling.
  * @param {boolean} stuck
  * @param {Position} before
  * @param {Position} now
@@ -24,7 +24,7 @@ export function sticksAfterScroll(stuck, before, now) {
 }
 
 /**
- * Whether a key moves the place upward.
+ * Whether a key scrolls up.
  * @param {{ key: string, shiftKey: boolean }} event
  */
 export function isUpward({ key, shiftKey }) {
@@ -43,7 +43,7 @@ export class Scroll {
 
   /**
    * @param {HTMLElement} scroller
-   * @param {HTMLElement} content  whose size is watched: fonts and windows change it too
+   * @param {HTMLElement} content  whose size is observed: fonts and window size change it too
    * @param {(stuck: boolean) => void} onChange
    */
   constructor(scroller, content, onChange) {
@@ -78,9 +78,9 @@ export class Scroll {
     scroller.addEventListener("keydown", (event) => {
       if (isUpward(event)) this.#release();
     });
-    // While the reader selects, or holds the scrollbar, nothing moves under the pointer.
+    // Nothing moves under the pointer while the user selects text or drags the scrollbar.
     scroller.addEventListener("pointerdown", ({ button }) => {
-      // Another button opens a menu, and nobody tells when it is let go.
+      // Other buttons open a menu, and no pointerup follows.
       this.#isPressed = button === 0;
     });
     for (const type of ["pointerup", "pointercancel"])
@@ -92,11 +92,11 @@ export class Scroll {
     sizes.observe(content);
   }
 
-  /** After each frame that showed more. */
+  /** Call after each frame that showed more text. */
   follow() {
-    // The reader may have scrolled in this frame, and the event for it is still to come.
+    // The user may have scrolled in this frame; its scroll event is still to come.
     this.#scrolled();
-    // What stands there before anything has come is read from its beginning.
+    // The introduction shown before the first turn is read from its top.
     if (!this.#stuck || this.#isPressed || this.#content.clientHeight === 0) return;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#last = positionOf(this.#scroller);
@@ -109,7 +109,7 @@ export class Scroll {
 
   #scrolled() {
     const now = positionOf(this.#scroller);
-    // Where our own writing left it, the reader did nothing.
+    // An unchanged position means that the user did not scroll.
     if (now.scrollTop !== this.#last.scrollTop) this.#set(sticksAfterScroll(this.#stuck, this.#last, now));
     this.#last = now;
   }
@@ -126,7 +126,7 @@ export class Scroll {
     this.#onChange(stuck);
   }
 
-  /** What is under the eyes of who has scrolled away stays there when earlier text grows; the end has no such anchor. */
+  /** Scroll anchoring keeps the visible text in place after the user scrolled away; it is off while following the end. */
   #anchor() {
     this.#scroller.style.overflowAnchor = this.#stuck ? "none" : "auto";
   }

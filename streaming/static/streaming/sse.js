@@ -1,4 +1,4 @@
-// Reads Server-Sent Events (WHATWG HTML, section 9.2.6): bytes in, messages out. Knows no network, clock or page.
+// Parses Server-Sent Events (WHATWG HTML, section 9.2.6): bytes in, messages out, without network, clock or page.
 
 /** @typedef {{ event: string, data: string, id: string }} Message  `id` is the last event ID in force at dispatch. */
 
@@ -8,20 +8,20 @@ export class StreamError extends Error {
 }
 
 const FIELD = /^(?:data|event|id|retry):/;
-const LONGEST_FIELD = "event:".length;
-const LONGEST_START = "event: ".length;
-/** The fields, by the last three bits of their first character. */
+const MAX_FIELD_LENGTH = "event:".length;
+const MAX_PREFIX_LENGTH = "event: ".length;
+/** Field names, indexed by the low three bits of their first character. */
 const FIELDS = [, "id", "retry", , "data", "event"];
 const LF = 10,
   SPACE = 32,
   COLON = 58;
 
 /**
- * What it holds is bounded: one message's data and one unfinished line, together little more than `maxMessageChars`.
- * Of a line that can mean nothing (a comment, an unknown field) only its beginning is ever kept.
+ * Its memory is bounded: one message's data and one unfinished line, together little more than `maxMessageChars`.
+ * Of a line that is ignored (a comment, an unknown field) only the beginning is ever stored.
  */
 export class Parser {
-  /** What a reconnect must send. */
+  /** The `Last-Event-ID` to send when reconnecting. */
   lastEventId;
   /** @type {number | undefined} The reconnection time the server asked for, in milliseconds. */
   retry;
@@ -30,7 +30,7 @@ export class Parser {
   #decoder = new TextDecoder();
   #maxMessageChars;
   #line = "";
-  #meaningless = false;
+  #isIgnored = false;
   #afterCR = false;
   /** @type {string | null} */
   #data = null;
@@ -47,15 +47,15 @@ export class Parser {
   }
 
   /**
-   * The messages that these bytes complete. What cannot be read is thrown, and again at each later call; the messages
-   * before it are given first, and then the next call throws.
+   * Returns the messages that these bytes complete. Messages before an error are returned first; then the next call
+   * throws the error, as does every later one.
    * @param {Uint8Array} bytes
    * @returns {Message[]}
    */
   feed(bytes) {
     this.#messages = [];
     try {
-      if (!this.#error) this.#take(this.#decoder.decode(bytes, { stream: true }));
+      if (!this.#error) this.#feedText(this.#decoder.decode(bytes, { stream: true }));
     } catch (error) {
       this.#error = error;
       this.#line = "";
@@ -66,71 +66,71 @@ export class Parser {
   }
 
   /**
-   * A CR ends its line at once, and an LF after it belongs to it, whenever that comes.
+   * A CR ends its line at once; an LF directly after it belongs to it, even in a later chunk.
    * @param {string} text
    */
-  #take(text) {
+  #feedText(text) {
     if (text === "") return;
     if (this.#afterCR && text.charCodeAt(0) === LF) text = text.slice(1);
     this.#afterCR = text.endsWith("\r");
     if (text.includes("\r")) text = text.replace(/\r\n?/g, "\n");
-    this.#hold(text, this.#lines(text));
+    this.#keepUnfinished(text, this.#readLines(text));
   }
 
   /**
    * Reads the lines that end in this text; returns where the unfinished one begins. Nearly all messages are one line
-   * of data: they are made at once, without keeping their data first.
+   * of data, so these are emitted directly.
    * @param {string} text
    */
-  #lines(text) {
+  #readLines(text) {
     let start = 0;
     for (let end; (end = text.indexOf("\n", start)) !== -1; start = end + 1) {
-      if (this.#meaningless || this.#line !== "") this.#endLine(text, end);
+      if (this.#isIgnored || this.#line !== "") this.#endLine(text, end);
       else if (start === end) this.#dispatch();
       else if (this.#data === null && text.charCodeAt(end + 1) === LF && isData(text, start)) {
-        this.#give(text.slice(valueOf(text, start), end++));
-      } else this.#read(text, start, end);
+        this.#emit(text.slice(valueStart(text, start), end++));
+      } else this.#readLine(text, start, end);
     }
     return start;
   }
 
   /**
-   * Keeps the unfinished line, if it may still mean something. It is looked at once, when its name must be complete:
-   * looking at a growing string again and again is what makes a parser quadratic.
+   * Stores the unfinished line unless it will be ignored. This is checked once, when its field name must be complete:
+   * checking a growing string repeatedly would make the parser quadratic.
    * @param {string} text
    * @param {number} start
    */
-  #hold(text, start) {
-    if (start === text.length || this.#meaningless) return;
-    const undecided = this.#line.length < LONGEST_FIELD;
+  #keepUnfinished(text, start) {
+    if (start === text.length || this.#isIgnored) return;
+    const undecided = this.#line.length < MAX_FIELD_LENGTH;
     this.#line += text.slice(start);
-    if (undecided && this.#line.length >= LONGEST_FIELD && !FIELD.test(this.#line)) {
-      this.#meaningless = true;
+    if (undecided && this.#line.length >= MAX_FIELD_LENGTH && !FIELD.test(this.#line)) {
+      this.#isIgnored = true;
       this.#line = "";
     }
-    this.#limit(this.#line.length - LONGEST_START);
+    this.#checkLimit(this.#line.length - MAX_PREFIX_LENGTH);
   }
 
   /**
-   * The end of a line that began earlier.
+   * Ends a line that began in an earlier chunk.
    * @param {string} text
    * @param {number} end
    */
   #endLine(text, end) {
     const line = this.#line + text.slice(0, end);
     this.#line = "";
-    if (!this.#meaningless) this.#read(line, 0, line.length);
-    this.#meaningless = false;
+    if (!this.#isIgnored) this.#readLine(line, 0, line.length);
+    this.#isIgnored = false;
   }
 
   /**
-   * One line, which is not blank: a name, a colon, one optional space, a value; or a name alone.
+   * Reads one line that is not blank: a name, a colon, an optional space and a value; or a name alone.
    * @param {string} text
    * @param {number} start
    * @param {number} end
    */
-  #read(text, start, end) {
-    if (isData(text, start)) return this.#addData(text.slice(valueOf(text, start), end));
+  #readLine(text, start, end) {
+    if (isData(text, start)) return this.#addData(text.slice(valueStart(text, start), end));
     const name = FIELDS[text.charCodeAt(start) & 7];
     if (name === undefined || !text.startsWith(name, start)) return;
     let from = start + name.length;
@@ -148,36 +148,36 @@ export class Parser {
 
   /** @param {string} value */
   #addData(value) {
-    this.#limit(value.length);
+    this.#checkLimit(value.length);
     this.#data = this.#data === null ? value : `${this.#data}\n${value}`;
   }
 
-  /** A blank line. Without data there is no message, but the id counts. */
+  /** Handles a blank line. Without data there is no message, but the id takes effect. */
   #dispatch() {
     const data = this.#data;
     this.#data = null;
-    if (data !== null) this.#give(data);
+    if (data !== null) this.#emit(data);
     this.lastEventId = this.#id;
     this.#event = "";
   }
 
   /** @param {string} data */
-  #give(data) {
-    this.#limit(data.length);
+  #emit(data) {
+    this.#checkLimit(data.length);
     this.lastEventId = this.#id;
     this.#messages.push({ event: this.#event || "message", data, id: this.#id });
     this.#event = "";
   }
 
-  /** @param {number} more  characters about to join the message's data, or waiting for the end of their line */
-  #limit(more) {
+  /** @param {number} more  characters about to be added to the message's data, or buffered in an unfinished line */
+  #checkLimit(more) {
     if ((this.#data === null ? 0 : this.#data.length + 1) + more > this.#maxMessageChars)
       throw new StreamError(`a message is longer than ${this.#maxMessageChars} characters`);
   }
 }
 
 /**
- * Nearly every line is one of data, and this is the quickest way to know.
+ * Whether a line begins with `data:`. Nearly all do, and this is the fastest test.
  * @param {string} text
  * @param {number} start
  */
@@ -196,6 +196,6 @@ function isData(text, start) {
  * @param {string} text
  * @param {number} start
  */
-function valueOf(text, start) {
+function valueStart(text, start) {
   return start + (text.charCodeAt(start + 5) === SPACE ? 6 : 5);
 }

@@ -1,15 +1,15 @@
-// What can be wrong with a stream that was asked for.
+// The errors of a requested stream.
 
 import { StreamError } from "./sse.js";
 
-/** The answer is not an event stream. */
+/** The response is not an event stream. */
 export class RefusedError extends StreamError {
   name = "RefusedError";
 
   /**
    * @param {Response} response
    * @param {string} body
-   * @param {boolean} isReturn  whether the stream had begun, and was cut
+   * @param {boolean} isReturn  whether it answered a reconnect, after the stream had begun
    */
   constructor(response, body, isReturn) {
     const problem = readProblem(response, body);
@@ -22,7 +22,7 @@ export class RefusedError extends StreamError {
   }
 }
 
-/** The stream ended, or fell silent, before it was done. */
+/** The stream ended or stalled before its `done` event. */
 export class CutError extends StreamError {
   name = "CutError";
 }
@@ -30,24 +30,24 @@ export class CutError extends StreamError {
 /** A failure of the network, not of the server or the caller. */
 export class LostError extends CutError {}
 
-// A page of text or a stream of another kind may be endless; nobody reads a refusal to its end.
-const LONGEST_REFUSAL = 1 << 16;
-const REFUSAL_TIME = 1000;
+// The body of an error response may be endless, so only its beginning is read.
+const MAX_ERROR_BODY_CHARS = 1 << 16;
+const ERROR_BODY_TIMEOUT = 1000;
 
 /** @param {Response} response */
-export async function beginningOf({ body }) {
+export async function readBeginning({ body }) {
   const reader = body?.getReader();
-  const timer = setTimeout(() => reader?.cancel().catch(() => {}), REFUSAL_TIME);
+  const timer = setTimeout(() => reader?.cancel().catch(() => {}), ERROR_BODY_TIMEOUT);
   const decoder = new TextDecoder();
   let text = "";
   try {
-    while (reader && text.length < LONGEST_REFUSAL) {
+    while (reader && text.length < MAX_ERROR_BODY_CHARS) {
       const { done, value } = await reader.read();
       if (done) break;
       text += decoder.decode(value, { stream: true });
     }
   } catch {
-    // What has come tells enough.
+    // The part received so far is enough.
   } finally {
     clearTimeout(timer);
   }

@@ -1,41 +1,41 @@
-// Tells the thoughts that some models write into their answer, `<think>...</think>` before it, from the answer itself.
+// Separates the reasoning that some models write before their answer, as `<think>...</think>`, from the answer.
 
-/** @typedef {{ isThought: boolean, text: string }} Said */
+/** @typedef {{ isThought: boolean, text: string }} Segment */
 
 const OPENING = /^\s*<(think|thinking|thought|reasoning)>/i;
 const MAY_OPEN = /^\s*(?:<[a-z]{0,9})?$/i;
 
 export class ThoughtSplitter {
-  /** What is not decided yet. */
+  /** Text that is not yet decided. */
   #held = "";
   /** @type {"before" | "thinking" | "answer"} */
   #state = "before";
   #closing = "";
 
   /**
-   * What is certain now.
+   * Returns the segments that are now certain.
    * @param {string} text
-   * @returns {Said[]}
+   * @returns {Segment[]}
    */
   feed(text) {
     this.#held += text;
-    /** @type {Said[]} */
-    const said = [];
-    for (let before = ""; before !== this.#held;) {
-      before = this.#held;
+    /** @type {Segment[]} */
+    const segments = [];
+    for (let previous = ""; previous !== this.#held;) {
+      previous = this.#held;
       const next = this.#next();
-      if (next.text) said.push(next);
+      if (next.text) segments.push(next);
     }
-    return said;
+    return segments;
   }
 
-  /** What was held back, when no more text will come. @returns {Said[]} */
+  /** Returns the text still held back, at the end of the stream. @returns {Segment[]} */
   finish() {
     const text = this.#take(this.#held.length);
     return text ? [{ isThought: this.#state === "thinking", text }] : [];
   }
 
-  /** @returns {Said} */
+  /** @returns {Segment} */
   #next() {
     if (this.#state === "before") this.#begin();
     if (this.#state === "thinking") return { isThought: true, text: this.#think() };
@@ -53,7 +53,7 @@ export class ThoughtSplitter {
 
   #think() {
     const end = this.#held.toLowerCase().indexOf(this.#closing);
-    if (end < 0) return this.#take(this.#held.length - beginning(this.#held.toLowerCase(), this.#closing));
+    if (end < 0) return this.#take(this.#held.length - partialTagLength(this.#held.toLowerCase(), this.#closing));
     const thought = this.#take(end);
     this.#take(this.#closing.length);
     this.#state = "before";
@@ -69,11 +69,11 @@ export class ThoughtSplitter {
 }
 
 /**
- * How many characters at the end of a text may be the beginning of a tag.
+ * How many characters at the end of a text may be the partialTagLength of a tag.
  * @param {string} text
  * @param {string} tag
  */
-function beginning(text, tag) {
+function partialTagLength(text, tag) {
   for (let length = tag.length - 1; length > 0; length--) if (text.endsWith(tag.slice(0, length))) return length;
   return 0;
 }

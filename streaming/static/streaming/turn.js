@@ -8,7 +8,7 @@ import { word } from "./words.js";
 /** @typedef {import("./conversation.js").Question} Question */
 /** @typedef {import("./conversation.js").SavedTurn} SavedTurn */
 
-// The page's own headings end with the third level.
+// The page itself uses heading levels 1 to 3.
 const viewOptions = () => ({
   copyLabel: word("copy-code"),
   taskLabels: /** @type {[string, string]} */ ([word("task-open"), word("task-done")]),
@@ -39,7 +39,7 @@ export class Turn extends Part {
     this.onClick("more", () => this.#unfold());
   }
 
-  /** A long question is folded; after it is on the page, for only then has it a height. */
+  /** Folds a long question. Call it after the turn is on the page, where it has a height. */
   fold() {
     const asked = this.part("question");
     this.part("more").hidden = asked.scrollHeight <= asked.clientHeight + 1;
@@ -53,7 +53,7 @@ export class Turn extends Part {
     this.part("question").classList.toggle("whole", isWhole);
   }
 
-  /** What can be kept, and be shown again. @param {string} pending  what has come and is not shown @returns {SavedTurn} */
+  /** The state to save. @param {string} pending  text received but not yet shown @returns {SavedTurn} */
   save(pending) {
     return {
       question: this.question,
@@ -72,7 +72,7 @@ export class Turn extends Part {
     this.write(answer);
   }
 
-  /** The same text beside it, as no rule has seen it. @param {string} text */
+  /** Shows the unmoderated text beside the answer. @param {string} text */
   showRaw(text) {
     if (!this.#raw) {
       this.#raw = new MarkdownView(this.part("raw-answer"), { ...viewOptions(), cursor: false });
@@ -87,7 +87,7 @@ export class Turn extends Part {
     this.part("prompt-moderated").hidden = false;
   }
 
-  /** It has been followed by another question: to answer it anew would take that one away. */
+  /** Hides the retry buttons once another question follows: retrying would remove that question. */
   hideRetry() {
     this.part("regenerate").hidden = this.part("retry").hidden = true;
   }
@@ -109,7 +109,7 @@ export class Turn extends Part {
     }
   }
 
-  /** What cannot be shown as Markdown is shown as it came: nothing is lost, and the answer has an end. @param {unknown} error */
+  /** Falls back to plain text if rendering fails, so that no text is lost and the answer still ends. @param {unknown} error */
   #showPlain(error) {
     reportError(error);
     const { source } = this.view;
@@ -128,7 +128,7 @@ export class Turn extends Part {
     };
   }
 
-  /** What was said on the way to the answer: folded away, for who wants to know. @param {string} text */
+  /** Adds reasoning text to its folded section. @param {string} text */
   think(text) {
     this.#thoughts.appendData(text);
     this.part("aside").hidden = false;
@@ -137,7 +137,7 @@ export class Turn extends Part {
   /**
    * @param {End} state
    * @param {string} reason
-   * @param {string} [login]  where to log in, if that is what is missing
+   * @param {string} [login]  the login address, if a login is required
    */
   end(state, reason, login = "") {
     this.#state = state;
@@ -159,7 +159,7 @@ export class Turn extends Part {
     outcome.hidden = reason === "";
     this.part("reason").textContent = reason;
     this.part("retry").hidden = state !== "failed" && state !== "drained";
-    // What a rule does not let through is not let through a second time.
+    // A blocked question would be blocked again, so it can be edited but not retried.
     this.part("change").hidden = state !== "blocked" || this.view.source !== "" || this.question.prompt === "";
   }
 }

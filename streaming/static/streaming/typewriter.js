@@ -1,22 +1,22 @@
-// How fast text appears: at the rate at which it comes, a little behind, so that it neither stalls nor lags.
-// Pure: the clock is passed in, in milliseconds.
+// Paces how fast text appears: at the rate of arrival with a small delay, so that it neither stalls nor lags.
+// Pure: the caller passes the time, in milliseconds.
 
 const segmenter = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 
-// Text that has come is shown over the time until more is expected, within these.
-const SHORTEST = 100;
-const LONGEST = 1000;
-const FIRST_GUESS = 250;
-// After the last text nobody should wait for a show.
-const LAST = 250;
-// No grapheme anyone writes is longer; more need not be looked at to find where one ends.
+// Received text is spread over the time until more is expected, within these bounds in milliseconds.
+const MIN_SPREAD = 100;
+const MAX_SPREAD = 1000;
+const INITIAL_SPREAD = 250;
+// Once the stream has ended, the rest appears within this time.
+const FINAL_SPREAD = 250;
+// Longer than any realistic grapheme; bounds the search for a grapheme's end.
 const WINDOW = 256;
-// An emoji, half a flag, a joiner or half a surrogate pair: the next text may well belong to it.
-const MAY_GO_ON =
+// An emoji, half a flag, a joiner or half a surrogate pair: the next text may extend it.
+const MAY_EXTEND =
   /(?:[\uD800-\uDBFF]|\p{Regional_Indicator}|\u200D|\p{Extended_Pictographic}[\p{Emoji_Modifier}\uFE0F]?)$/u;
 
-/** Text that waits, and is given out in whole graphemes. */
-class Waiting {
+/** Text waiting to be shown, taken in whole graphemes. */
+class PendingText {
   text = "";
 
   /** @param {number} length */
@@ -26,17 +26,17 @@ class Waiting {
     return given;
   }
 
-  /** At most this much; nothing that the next text may still belong to. @param {number} length */
+  /** The longest prefix of whole graphemes within `length` that later text cannot change. @param {number} length */
   atMost(length) {
     return Math.min(boundary(this.text, Math.floor(length)), this.last);
   }
 
-  /** How much may be shown while more may come: all but an end that may be half of something. */
+  /** How much can be shown while more may come: all but a final grapheme that may be incomplete. */
   get settled() {
-    return MAY_GO_ON.test(this.text) ? this.last : this.text.length;
+    return MAY_EXTEND.test(this.text) ? this.last : this.text.length;
   }
 
-  /** Where the last grapheme begins: the next text may still belong to it. */
+  /** Where the last grapheme begins; later text may still extend it. */
   get last() {
     const text = this.text.replace(/[\uD800-\uDBFF]$/, "");
     return boundary(text, text.length - 1);
@@ -44,23 +44,23 @@ class Waiting {
 }
 
 export class Typewriter {
-  #waiting = new Waiting();
+  #buffer = new PendingText();
   #finished = false;
-  // Until `#due`, each millisecond since `#since` allows `#rate` more characters; `#owed` were allowed and not yet taken.
+  // Until `#due`, each millisecond since `#since` allows `#rate` more characters; `#allowance` is what was allowed and not yet taken.
   #since = 0;
   #due = 0;
   #rate = 0;
-  #owed = 0;
-  // How long the next text takes to come, and how much that varies; as TCP estimates a round trip.
+  #allowance = 0;
+  // The expected gap between pushes and its deviation, estimated as TCP estimates round-trip times.
   /** @type {number | undefined} */
   #lastPush;
   /** @type {number | undefined} */
   #gap;
   #deviation = 0;
 
-  /** What has come and is not shown. */
+  /** Text received but not yet shown. */
   get pending() {
-    return this.#waiting.text;
+    return this.#buffer.text;
   }
 
   /**
@@ -69,26 +69,26 @@ export class Typewriter {
    */
   push(text, now) {
     if (text === "") return;
-    this.#learn(now);
+    this.#updateEstimate(now);
     this.#accrue(now);
-    this.#waiting.text += text;
-    this.#plan(now, this.#horizon());
+    this.#buffer.text += text;
+    this.#plan(now, this.#expectedGap());
   }
 
   /**
-   * What to show in this frame. However late the frame is, it gives all that is due: a stall is caught up.
+   * Returns the text to show in this frame: all that is due, so a late frame catches up.
    * @param {number} now
    */
   take(now) {
     if (this.pending === "") return "";
-    if (now >= this.#due) return this.#give(this.#finished ? this.pending.length : this.#waiting.settled);
+    if (now >= this.#due) return this.#takeNow(this.#finished ? this.pending.length : this.#buffer.settled);
     this.#accrue(now);
-    return this.#give(this.#waiting.atMost(this.#owed));
+    return this.#takeNow(this.#buffer.atMost(this.#allowance));
   }
 
-  /** All that is left, at once. */
+  /** Returns all remaining text at once. */
   flush() {
-    return this.#give(this.pending.length);
+    return this.#takeNow(this.pending.length);
   }
 
   /**
@@ -98,13 +98,13 @@ export class Typewriter {
   finish(now) {
     this.#finished = true;
     this.#accrue(now);
-    if (this.#due > now) this.#plan(now, Math.min(LAST, this.#due - now));
+    if (this.#due > now) this.#plan(now, Math.min(FINAL_SPREAD, this.#due - now));
   }
 
   /** @param {number} now */
-  #learn(now) {
+  #updateEstimate(now) {
     if (this.#lastPush !== undefined) {
-      const gap = Math.min(now - this.#lastPush, LONGEST);
+      const gap = Math.min(now - this.#lastPush, MAX_SPREAD);
       if (this.#gap === undefined) this.#gap = gap;
       this.#deviation += (Math.abs(gap - this.#gap) - this.#deviation) / 4;
       this.#gap += (gap - this.#gap) / 4;
@@ -112,14 +112,17 @@ export class Typewriter {
     this.#lastPush = now;
   }
 
-  #horizon() {
-    if (this.#gap === undefined) return FIRST_GUESS;
-    return Math.min(Math.max(this.#gap + 2 * this.#deviation, SHORTEST), LONGEST);
+  #expectedGap() {
+    if (this.#gap === undefined) return INITIAL_SPREAD;
+    return Math.min(Math.max(this.#gap + 2 * this.#deviation, MIN_SPREAD), MAX_SPREAD);
   }
 
   /** @param {number} now */
   #accrue(now) {
-    this.#owed = Math.min(this.#owed + this.#rate * (Math.min(now, this.#due) - this.#since), this.pending.length);
+    this.#allowance = Math.min(
+      this.#allowance + this.#rate * (Math.min(now, this.#due) - this.#since),
+      this.pending.length,
+    );
     this.#since = Math.min(now, this.#due);
   }
 
@@ -130,25 +133,25 @@ export class Typewriter {
   #plan(now, duration) {
     this.#since = now;
     this.#due = now + duration;
-    this.#rate = (this.pending.length - this.#owed) / duration;
+    this.#rate = (this.pending.length - this.#allowance) / duration;
   }
 
   /** @param {number} length */
-  #give(length) {
-    this.#owed = Math.max(0, this.#owed - length);
-    return this.#waiting.give(length);
+  #takeNow(length) {
+    this.#allowance = Math.max(0, this.#allowance - length);
+    return this.#buffer.give(length);
   }
 }
 
-/** The classic way, for who likes it: a character each 10 ms while more than 50 wait, else each 50 ms. */
+/** The classic typewriter: one character every 10 ms while more than 50 are pending, otherwise every 50 ms. */
 export class ClassicTypewriter {
-  #waiting = new Waiting();
+  #buffer = new PendingText();
   #finished = false;
   /** When the next character is due. */
   #due = 0;
 
   get pending() {
-    return this.#waiting.text;
+    return this.#buffer.text;
   }
 
   /**
@@ -157,7 +160,7 @@ export class ClassicTypewriter {
    */
   push(text, now) {
     if (this.pending === "") this.#due = Math.max(this.#due, now);
-    this.#waiting.text += text;
+    this.#buffer.text += text;
   }
 
   /** @param {number} now */
@@ -165,12 +168,12 @@ export class ClassicTypewriter {
     const { length } = this.pending;
     let count = 0;
     while (count < length && this.#due <= now) this.#due += length - count++ > 50 ? 10 : 50;
-    if (count === length) return this.#waiting.give(this.#finished ? length : this.#waiting.settled);
-    return this.#waiting.give(this.#waiting.atMost(count));
+    if (count === length) return this.#buffer.give(this.#finished ? length : this.#buffer.settled);
+    return this.#buffer.give(this.#buffer.atMost(count));
   }
 
   flush() {
-    return this.#waiting.give(this.pending.length);
+    return this.#buffer.give(this.pending.length);
   }
 
   finish() {
@@ -179,7 +182,7 @@ export class ClassicTypewriter {
 }
 
 /**
- * The last place at or before `index` where a grapheme begins.
+ * The last grapheme boundary at or before `index`.
  * @param {string} text
  * @param {number} index
  */

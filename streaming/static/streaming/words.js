@@ -1,8 +1,8 @@
-// The words that scripts say stand in the page, beside all the others, where a translator finds them.
+// Texts for scripts are in the page's template, so that they are translated with all others.
 
 /**
  * @param {string} name
- * @param {Record<string, string | number>} [values]  for the places in braces
+ * @param {Record<string, string | number>} [values]  values for the placeholders in braces
  */
 export function word(name, values = {}) {
   const words = /** @type {HTMLTemplateElement} */ (document.getElementById("words"));
@@ -11,7 +11,7 @@ export function word(name, values = {}) {
 }
 
 /**
- * What a message holds, if it is an object.
+ * Parses a JSON object; null for anything else.
  * @param {string} text
  * @returns {Record<string, unknown> | null}
  */

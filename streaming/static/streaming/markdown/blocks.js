@@ -1,37 +1,37 @@
-// What of a growing Markdown text can never change again, and the open tail that still can.
+// Splits growing Markdown text into final parts, which can never change again, and the open tail, which still can.
 //
 // CommonMark decides blocks line by line, and only the last block of a text is open. So the parse of the complete
 // lines, never of a half-typed one, makes every block but the last final. Link definitions before the last block
-// stay in the tail, for the next line may still become their title.
+// stay in the tail, as the next line may still become their title.
 //
-// One long block would be an open tail for as long as it lasts. So what stands in it is final too: the items of a list
-// and the blocks of a quote but the last, the rows of a table, the lines of code, and a paragraph as far as no mark in
-// it waits for its other half. The block stays open, a container, and the tail goes on inside.
+// A long block would keep the tail long until it ends. So its finished contents become final too: all but the last item
+// of a list or block of a quote, rows of a table, lines of code, and a paragraph up to where no mark still waits for its
+// counterpart. The block itself stays open as a container, and the tail continues inside it.
 
 /** @typedef {import("./dialect.js").Token} Token */
 /** @typedef {NonNullable<import("./dialect.js").Env["references"]>} References */
 /** @typedef {import("./dialect.js").Markdown} Markdown */
 
 /**
- * A block whose beginning, `source`, is final. Its `head` must stand before the tail for that to be read as going on
- * with it. It goes on in an element that lies `depth` deep in the block's own. One blank line between its items makes
- * all paragraphs of a list loose.
+ * A block whose beginning, `source`, is final. The tail is parsed with `head` in front of it, so that it continues the
+ * block. Its content continues in an element `depth` levels inside the block's element. `loose`: a list with a blank line
+ * between items, whose paragraphs are all shown.
  * @typedef {{ type: string, head: string, depth: number, loose: boolean, source: string }} Container
  */
 
 /**
- * Final source. It begins inside `container`, behind whose head it is `readable`, or at the top; what is left of it goes
- * on inside `opened`.
+ * Final source. It begins inside `container` (or at the top level); `readable` is the source with the container's head in
+ * front. The text after it continues inside `opened`.
  * @typedef {{ source: string, readable: string, container: Container | null, opened: Container | null }} Part
  */
 
-// A tail that is longer may be one long line, or a long paragraph.
+// A longer tail may be one long line, or a long paragraph.
 const LONG = 500;
-// Where a paragraph may be cut: before a space, or after a comma or a stop that no space follows. The next piece is
-// read behind such a comma, which nothing clings to.
+// Where a paragraph may be split: before a space, or after a comma or full stop without a space. The next piece is
+// parsed with such a comma in front of it, as a comma never combines with what follows.
 const SEAM = /[^\s\\](?=[ \n])|[，。；：！？](?=\p{Script=Han})/gu;
 const SEAM_HEAD = "，";
-// What may wait for its other half: a mark that begins something, a bracket, a target that is not complete.
+// What may wait for its counterpart: an opening mark, a bracket, an incomplete link target.
 const WAITING = /`|\\[([]|\$\$|<(?:sub|sup|kbd)>|\[|\]\(|\*(?!\s)|~~(?!\s)|(?<![\p{L}\p{N}])_(?!\s)/u;
 
 export class Blocks {
@@ -60,21 +60,21 @@ export class Blocks {
     if (lines.includes("\n") || this.tail.length > this.#long) this.#looked = false;
   }
 
-  /** What else became final, a part at a time. @returns {Part | null} */
+  /** Returns the next part that became final, or null. @returns {Part | null} */
   settle() {
     const part = this.#looked ? null : this.#next();
     this.#looked = !part;
     return part;
   }
 
-  /** The tail as it can be read. */
+  /** The tail with its container's head in front, ready to be parsed. */
   get readable() {
     return (this.container?.head ?? "") + this.tail;
   }
 
   /**
-   * Takes the container back into the tail: it turned out to be something else after all.
-   * @param {boolean} [looksAgain]  at once, and not when more has come
+   * Moves the container back into the tail, because it turned out to be a different block.
+   * @param {boolean} [looksAgain]  parse again at once rather than when more text has arrived
    */
   reopen(looksAgain = false) {
     this.tail = (this.container?.source ?? "") + this.tail;
@@ -87,14 +87,14 @@ export class Blocks {
     const { container, tail, readable } = this;
     const complete = readable.slice(0, readable.lastIndexOf("\n") + 1);
     const isLong = tail.length > this.#long;
-    // A line this long that is read as a paragraph's will be one.
+    // A line this long that parses as a paragraph will stay one.
     const whole = isLong && readable.length - complete.length > LONG ? this.#look(readable) : null;
     const found = whole?.blocks.at(-1)?.type === "paragraph_open" ? whole : this.#look(complete);
     if (container && !fits(found.tokens, container)) return null;
     const end = found.blocks.length > 1 ? lines(found.source, 0, found.blocks.at(-2)?.map?.[1]).length : 0;
     const part = end > 0 ? this.#cut(end, null) : this.#open(found, isLong);
     if (part) this.#long = LONG;
-    // What could not be cut is looked at again when it has doubled, or the cost would be the square of its length.
+    // A block that could not be split is tried again when its length has doubled; otherwise the cost would be quadratic.
     else if (isLong) this.#long = 2 * tail.length;
     return part;
   }
@@ -111,7 +111,7 @@ export class Blocks {
   }
 
   /**
-   * What of the only block is final.
+   * The final part of the only block.
    * @param {{ source: string, tokens: Token[], blocks: Token[] }} found
    * @param {boolean} isLong
    */
@@ -133,7 +133,7 @@ export class Blocks {
           ? token.type === "tr_open" && token.level === 2
           : token.level === 1 && token.type !== "reference_definition"),
     );
-    // A table's first row is its head.
+    // The first row of a table is its header.
     const last = children.length > (isTable ? 2 : 1) ? children.at(-1) : undefined;
     const end = lines(source, 0, startLine(last)).length;
     if (!type.endsWith("_list_open"))
@@ -144,7 +144,7 @@ export class Blocks {
         loose: true,
       });
     const paragraphs = paragraphsOf(tokens);
-    // Without a paragraph there is nothing to tell tight from loose by.
+    // Without a paragraph, a tight list cannot be distinguished from a loose one.
     return paragraphs.length
       ? this.#openAt(end, { type, head: "", depth: 0, loose: paragraphs.some(({ hidden }) => !hidden) })
       : null;
@@ -184,8 +184,8 @@ export class Blocks {
   }
 
   /**
-   * A late place in a long paragraph where nothing before it can still change. To look for the latest would cost a
-   * parse for each: of three one is nearly always quiet.
+   * A late position in a long paragraph before which nothing can change. Each candidate costs a parse, so only three are
+   * tried; one of them nearly always works.
    * @param {string} source
    */
   #seam(source) {
@@ -200,7 +200,7 @@ export class Blocks {
 
   /** @param {string} source */
   #isQuiet(source) {
-    // A line with bars may become the head of a table.
+    // A line with pipes may become a table header.
     if (/\|[^\n]*$/.test(source)) return false;
     /** @type {Token[]} */
     const tokens = [];
@@ -213,8 +213,8 @@ export class Blocks {
 }
 
 /**
- * Whether the tail, read behind its container's head, goes on with it as the whole text would. An item that has no
- * paragraph does not tell whether a list is tight, and then it may not be.
+ * Whether the tail, parsed after its container's head, continues the container as in the whole text. Items without a
+ * paragraph do not show whether a list is tight, so the list must then not be tight.
  * @param {Token[]} tokens
  * @param {Container} container
  */
@@ -227,7 +227,7 @@ export function fits(tokens, { type, loose }) {
 }
 
 /**
- * Tokens of what was read with a container's head, or opens one, as they are in the whole text.
+ * Adjusts tokens that were parsed with a container's head, or that open a container, to match those of the whole text.
  * @param {Token[]} tokens
  * @param {Container | null} container  that they begin in
  * @param {Container | null} [opened]  that they end in
@@ -246,12 +246,12 @@ function firstBlock(tokens) {
   return tokens.slice(0, tokens.findIndex(({ level, nesting }) => level === 0 && nesting === -1) + 1);
 }
 
-/** The paragraphs, opening and closing tokens, that stand directly in the items of a list. @param {Token[]} tokens */
+/** The opening and closing tokens of paragraphs directly within the items of a list. @param {Token[]} tokens */
 function paragraphsOf(tokens) {
   return firstBlock(tokens).filter(({ type, level }) => level === 2 && type.startsWith("paragraph_"));
 }
 
-/** A fence has one line that is not its content, and another when it is closed. @param {Token} fence */
+/** Whether a fence is closed: it then has two lines besides its content, otherwise one. @param {Token} fence */
 function isClosed({ map, content }) {
   return map !== null && map[1] - map[0] - content.split("\n").length > 0;
 }

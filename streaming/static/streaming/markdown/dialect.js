@@ -1,5 +1,5 @@
-// The Markdown that is spoken here: CommonMark with tables, strikethrough, bare links, task lists, footnotes, alerts and
-// formulas; of HTML four tags.
+// The supported Markdown: CommonMark with tables, strikethrough, bare links, task lists, footnotes, alerts and
+// formulas, and four HTML tags.
 
 import MarkdownIt from "../vendor/markdown-it.js";
 import { emphasizeBesideCJK } from "./emphasis.js";
@@ -12,12 +12,11 @@ export { isHarmless };
 
 /** @typedef {import("../vendor/markdown-it.js").Token} Token */
 /**
- * What only the page around it knows. copyLabel: of a button on each block of code (`Code` in code.js answers it);
- * taskLabels: of what is to do, and of what is done; headingOffset: the level of the heading above, of which those of
- * the text are parts.
+ * Options that depend on the surrounding page. copyLabel: label of the copy button of each code block (`Code` in code.js
+ * handles it); taskLabels: labels of open and of completed tasks; headingOffset: the level of the heading above the text.
  * @typedef {{ copyLabel?: string, taskLabels?: [string, string], headingOffset?: number }} Page
  */
-/** `open`: the last inline text may go on; `bracketed`: see heal.js. @typedef {import("../vendor/markdown-it.js").Env & { bracketed?: Set<string> } & Page} Env */
+/** `open`: the last inline text may continue; `bracketed`: see heal.js. @typedef {import("../vendor/markdown-it.js").Env & { bracketed?: Set<string> } & Page} Env */
 /** @typedef {import("../vendor/markdown-it.js").MarkdownIt} Markdown */
 
 /** @returns {Markdown} */
@@ -47,8 +46,8 @@ export function createMarkdown() {
 }
 
 /**
- * A block of code as elements, like any other block, for it may be shown in parts; with a button to copy it, where that
- * has a label.
+ * Renders a code block as element tokens, like other blocks, because it may be shown in parts; with a copy button if
+ * there is a label for it.
  * @param {Token} token
  * @param {{ Token: TokenClass, env: Env, md: Markdown }} state
  */
@@ -91,7 +90,8 @@ function spreadCode(
 }
 
 /**
- * What an image says, as a link to it: the page asks no other site for anything. One that says nothing is not there.
+ * Shows an image as a link with its alternative text, because the page loads nothing from other sites. An image without
+ * alternative text is omitted.
  * @param {Token} image
  * @param {Markdown} md
  * @param {Env} env

@@ -1,19 +1,19 @@
-// Emphasis beside Chinese, Japanese and Korean, as the markdown-cjk-friendly specification has it.
+// Emphasis next to Chinese, Japanese and Korean text, as in the markdown-cjk-friendly specification.
 
 /** @typedef {import("./dialect.js").Markdown} Markdown */
 
-// East Asian Wide, Fullwidth or Halfwidth (Unicode Standard Annex 11), or Hangul, and no emoji.
+// East Asian Wide, Fullwidth or Halfwidth (Unicode Standard Annex 11), or Hangul, but not emoji.
 const WIDE =
   "(?!\\p{Emoji_Presentation})[\\p{sc=Hangul}\\u2329\\u232a⺀-〾ぁ-㉇㉐-꓆\\uf900-\\ufaff︐-︙︰-﹫！-￮\\u{16fe0}-\\u{1b2fb}\\u{1f200}-\\u{1f265}\\u{20000}-\\u{3fffd}]";
 
-/** A character of a script that writes no spaces between words, or of its punctuation. */
+/** A CJK character or CJK punctuation. */
 export const CJK = new RegExp(`^${WIDE}`, "u");
-// With the selector of a variant behind it, which makes even “ and ” wide.
+// With a variation selector after it, which makes even “ and ” wide.
 const CJK_BEFORE = new RegExp(`(?:${WIDE}[\\ufe00-\\ufe0e]?|[\\u{e0100}-\\u{e01ef}]|[‘’“”]\\ufe01)$`, "u");
 
 /**
- * CommonMark looks for a space beside `**` where these scripts write none. Next to one of their characters `*` and `~`
- * may both open and close, unless a space forbids it.
+ * CommonMark's rules for `**` depend on spaces, which these scripts do not use. Next to one of their characters, `*` and
+ * `~` can both open and close emphasis unless there is a space on that side.
  * @param {Markdown} md
  */
 export function emphasizeBesideCJK(md) {

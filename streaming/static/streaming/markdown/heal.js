@@ -1,6 +1,5 @@
-// Shows half-typed Markdown as what it will most likely become, so that nothing flickers and nothing shown is taken
-// back. It works on markdown-it's own delimiters, only in the last inline text of an open tail (`env.open`): what is
-// finished looks exactly as without it.
+// Shows incomplete Markdown as what it will most likely become, so that nothing flickers or disappears again. It works on
+// markdown-it's delimiters, and only in the last inline text of an open tail (`env.open`): finished text is unaffected.
 
 import { CJK } from "./emphasis.js";
 import { isInFormula, readFormula } from "./math.js";
@@ -41,7 +40,7 @@ function isOpen({ env, tokens }) {
   return inline !== undefined && inline.children === tokens;
 }
 
-// What may begin or end a formula, or be a tag.
+// The start or end of a formula, or a tag.
 const LAST_CHARACTERS = /^(?:\\|\$\$?|<(?:\/?[a-z]{0,3}|br ?\/?))$/i;
 
 /** @param {StateInline} state */
@@ -52,7 +51,7 @@ function hideLastCharacters(state) {
 }
 
 /**
- * `code without its closing backticks.
+ * Handles `code without its closing backticks.
  * @param {StateInline} state
  * @param {boolean} silent
  */
@@ -69,7 +68,7 @@ function openCode(state, silent) {
 }
 
 /**
- * The closing backticks may be coming one by one.
+ * Drops backticks at the end, which may be an incomplete closing mark.
  * @param {string} code
  */
 function withoutLastTicks(code) {
@@ -78,15 +77,15 @@ function withoutLastTicks(code) {
   return end === code.length ? code : code.slice(0, end).trimEnd();
 }
 
-// Code, and brackets in pairs, may be in a label.
+// A label may contain code and balanced brackets.
 const LABEL = "((?:[^[\\]`]|`[^`]*(?:`|$)|\\[[^[\\]]*\\])*)";
 const OPEN_LINK = new RegExp(`^(!?)\\[${LABEL}(?:\\](?:\\((?:[^()]|\\([^()]*\\)?)*|\\[[^[\\]]*)?)?$`);
-// What CommonMark 4.7 allows before the colon of a definition, and GitHub in a task's box.
+// What CommonMark 4.7 allows before the colon of a definition, and GitHub in a task's checkbox.
 const MAY_BE_LABEL = /^\[(?:[^[\]\\]|\\.){0,999}\]?$/s;
 
 /**
- * [label](half a target, or [label][half another. An image is not shown until it is complete, nor what may become a
- * task's box or a definition.
+ * Handles [label](incomplete target and [label][incomplete name. Images, task checkboxes and definitions are not shown
+ * until they are complete.
  * @param {StateInline} state
  * @param {boolean} silent
  * @param {Markdown} md
@@ -103,12 +102,12 @@ function openLink(state, silent, md) {
   return true;
 }
 
-// Numbers are notes, or places in a row, and not the names of links.
+// A number in brackets is a citation or an index rather than the name of a link.
 const REFERENCE = /\[(?!\^)([^[\]]+)\](?:\[((?!\d+\])[^[\]]*)\])?(?!\()/y;
 
 /**
- * [label][name] is a link whose target comes later, for all we know. [name] is not; if its definition does come, it
- * keeps its brackets to the end, for what is shown is not taken back.
+ * [label][name] is assumed to be a link whose definition comes later. [name] is not; if its definition does arrive, the
+ * brackets stay until the end, as text already shown must not disappear.
  * @param {StateInline} state
  * @param {boolean} silent
  * @param {Markdown} md
@@ -137,7 +136,7 @@ function openReference(state, silent, md) {
  */
 function pushLink(state, md, label, rest = null, href) {
   const { pos, posMax } = state;
-  // With code or brackets in it, what is half a link may be none: only its text is shown.
+  // An incomplete link with code or brackets in it may turn out not to be one: only its text is shown.
   const isPlain = href !== undefined || !/[`[]/.test(label);
   if (isPlain) state.push("link_open", "a", 1).attrs = href ? [["href", href]] : null;
   state.linkLevel++;
@@ -153,8 +152,8 @@ function pushLink(state, md, label, rest = null, href) {
 }
 
 /**
- * **bold, *emphasis and ~~strike without their closing marks: marks at the very end are not shown, for nobody knows
- * what they will be; those with text behind them get the mark that is missing.
+ * Handles **bold, *emphasis and ~~strike without their closing marks: marks at the very end are hidden, as their meaning
+ * is not yet known; marks followed by text get the missing closing mark.
  * @param {StateInline} state
  */
 function closeOpenPairs(state) {
@@ -164,7 +163,7 @@ function closeOpenPairs(state) {
   hideLastMarks(state, ends);
   for (const delimiter of openDelimiters(state, ends)) {
     const before = tokens[delimiter.token - 1]?.content ?? "";
-    // 2*3 is more often a product than the beginning of emphasis; until the word ends nobody knows.
+    // 2*3 is more often a product than the beginning of emphasis; this is undecided until the word ends.
     if (delimiter.marker === ASTERISK && /[\p{L}\p{N}]$/u.test(before) && !CJK.test(before.slice(-1))) {
       const word = tokens.slice(delimiter.token);
       if (word.every(({ type, content }) => type === "text" && !/\s/.test(content)))
@@ -190,7 +189,7 @@ function closeOpenPairs(state) {
  */
 function hideLastMarks({ delimiters, tokens }, ends) {
   const end = tokens.at(-1);
-  // One ~ is text to markdown-it until the second comes.
+  // markdown-it treats a single ~ as text until the second one arrives.
   if (end?.type === "text" && delimiters.at(-1)?.token !== tokens.length - 1)
     end.content = end.content.replace(/~$/, "");
   for (let n = delimiters.length - 1, last = tokens.length - 1; n >= 0; n--, last--) {
@@ -202,7 +201,7 @@ function hideLastMarks({ delimiters, tokens }, ends) {
 }
 
 /**
- * Those that nothing closes, and that no closed pair holds; the last first.
+ * Opening delimiters that are not closed and not inside a closed pair; the last first.
  * @param {StateInline} state
  * @param {Set<number>} ends
  */
@@ -216,22 +215,22 @@ function openDelimiters({ delimiters, tokens }, ends) {
     .reverse();
 }
 
-// A last line that is only marks so far: it may become a heading, a list, a rule, a fence or a table, or text.
-// No two neighbours here match the same character: a thousand spaces must not take a million steps.
-// Or what may be a footnote's label, or open a formula.
+// A last line that is only marks so far: it may become a heading, a list, a rule, a fence, a table, or text; or the label
+// of a footnote, or the start of a formula. No two adjacent repetitions match the same character, which would make a long
+// run of spaces quadratic.
 const MARKS_ONLY =
   /(^|\n)[ \t>]*(?:\d+[.)][ \t]+)*(?:\[(?:\^[^[\]\s]*(?:\]:?\s*)?)?|[-=+*_#`~|:][-=+*_#`~|: \t]*|\d+[.)]?[ \t]*|(?:\$\$?|\\\[?)\s*)?$/;
 // A link definition, which is never shown.
 const DEFINITION =
   /((?:^\s*|\n[ \t>]*\n|\n[ >]*\[[^[\]\n]+\]:[^\n]*\n))[ >]*\[(?:[^[\]\n^][^[\]\n]*\]:\s*(?:<[^<>\n]*>?|[^\s<]\S*)?(?:\s+(?:"[^"]*"?|'[^']*'?|\([^()]*\)?)?)?[ \t]*)$/;
-// The first line of what will be a table: the line above it, if there is one, is no row.
+// The first line of a possible table; a line directly above it is not a row.
 const TABLE_HEAD = /(?:^|(?:^|\n)(?![ \t>]*\|)[^\n]*\n)([ >]*)(\|[^\n]*)(\n?)$/;
 const IN_SENTENCE = /^\|[ \t]*[^\s\-+*#>=~\d]/;
 const BLANK_END = /\n[ \t>]*\n[ \t>]*$/;
 const FENCE = /^[ \t>]*(?:(?:[-+*]|\d+[.)])[ \t]+)*(?:`{3,}|~{3,})/gm;
 
 /**
- * What of an open tail to show, and whether its last inline text is open.
+ * Returns the part of an open tail to show, and whether its last inline text is open.
  * @param {string} tail
  * @returns {{ text: string, open: boolean }}
  */
@@ -242,7 +241,7 @@ export function presentable(tail) {
   if (row === undefined) return { text, open: true };
   const above = text.slice(0, text.length - line.length - newline.length);
   const bars = line.split("|").length - 1;
-  // One bar may be part of a sentence, until what divides a table's head from its rows begins.
+  // A single pipe may be part of a sentence until the delimiter row of a table begins.
   if (bars === 1 && IN_SENTENCE.test(line) && !/[-:]/.test(tail.slice(text.length)))
     return { text: `${above.replace(/\n[ >]*$/, "\n$&")}${line.slice(1).trimStart()}${newline}`, open: true };
   const isClosed = line.trimEnd().endsWith("|");
@@ -250,7 +249,7 @@ export function presentable(tail) {
   return { text: `${above}${isClosed ? line : `${line}|`}\n${quote}${"|-".repeat(cells)}|`, open: true };
 }
 
-/** Code is shown as it comes. @param {string} text */
+/** Shows code as it arrives. @param {string} text */
 function isInFence(text) {
   return (text.match(FENCE)?.length ?? 0) % 2 === 1;
 }

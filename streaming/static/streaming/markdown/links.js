@@ -1,12 +1,12 @@
-// Bare links, which end where GitHub Flavored Markdown 6.9 says; and what any link may lead to.
+// Bare links, which end as GitHub Flavored Markdown 6.9 specifies, and the schemes that links may have.
 
 /** @typedef {import("./dialect.js").Markdown} Markdown */
 
-// Behind a host Chinese goes on without a space, and its punctuation is no part of a path.
+// Chinese text continues after a URL without a space; its punctuation is not part of the path.
 const ADDRESS = /(?:\/\/)?[\w\xa1-\u1fff-]+(?:\.[\w\xa1-\u1fff-]+)*(?:[/?#:][^\s<、。〈-】！-／：-？“”‘’…]*)?/y;
 
 /**
- * Links lead to places of a few kinds, or nowhere: what a scheme that is not listed does, nobody can know.
+ * Allows only known schemes, because the effect of any other scheme is unknown.
  * @param {string} url
  */
 export function isHarmless(url) {
@@ -28,7 +28,8 @@ export function linkBareAddresses({ linkify }) {
 }
 
 /**
- * Punctuation at the end belongs to the sentence, a closing bracket only to one that opens in the link.
+ * The length of a link: punctuation at the end belongs to the sentence, as does a closing bracket without an opening one
+ * in the link.
  * @param {string} text
  * @param {number} start
  */

@@ -1,6 +1,5 @@
-// Formulas: \(...\), \[...\] and $$...$$ are taken as they stand, whatever Markdown's marks mean elsewhere, and shown
-// as MathML. The library that makes it (Temml) is loaded when the first formula comes; until then, and where it finds
-// an error, a formula is shown as its TeX.
+// Formulas: \(...\), \[...\] and $$...$$ are read verbatim, without Markdown, and shown as MathML. The library for it
+// (Temml) is loaded when the first formula appears; until then, and if it reports an error, the TeX source is shown.
 
 /** @typedef {import("../vendor/markdown-it.js").StateInline} StateInline */
 /** @typedef {import("../vendor/markdown-it.js").StateBlock} StateBlock */
@@ -19,7 +18,7 @@ export function readFormula(state, silent, isOpen) {
   const end = closingOf(src.slice(0, posMax), pos + 2, CLOSING[mark]);
   if (end === null || (end < 0 && !isOpen)) return false;
   const tex = end < 0 ? src.slice(pos + 2, posMax).replace(/[\\$]$/, "") : src.slice(pos + 2, end);
-  // Marks without a letter or a number are more often escaped brackets.
+  // Delimiters around text without a letter or number are more often escaped brackets.
   const isEmpty = !/[\p{L}\p{N}]/u.test(tex);
   if (isEmpty && end >= 0) return false;
   if (!silent && !isEmpty) {
@@ -33,8 +32,8 @@ export function readFormula(state, silent, isOpen) {
 }
 
 /**
- * Behind a line that only opens a formula a paragraph goes on to the mark that closes it, over lines which would be a
- * heading or a list elsewhere; but not over a blank line.
+ * After a line that only opens a formula, the paragraph continues up to the closing mark, even over lines that would
+ * otherwise be a heading or a list, but not over a blank line.
  * @param {StateBlock} state
  * @param {number} startLine
  * @param {number} endLine
@@ -60,7 +59,7 @@ export function readFormulaLines(state, startLine, endLine, silent) {
 }
 
 /**
- * Where the closing mark is, -1 if there is none; an escaped backslash before it is no part of it.
+ * The index of the closing mark, or -1; an escaped backslash before it is not part of it.
  * @param {string} text
  * @param {number} from
  * @param {string | undefined} closing
@@ -75,28 +74,28 @@ function closingOf(text, from, closing) {
   return -1;
 }
 
-/** What begins a formula has no end in the last paragraph. @param {string} text */
+/** Whether the last paragraph contains a formula without its closing mark. @param {string} text */
 export function isInFormula(text) {
   const last = text.split(/\n[ \t>]*\n/).at(-1) ?? "";
   return last.split("$$").length % 2 === 0 || last.lastIndexOf("\\[") > last.lastIndexOf("\\]");
 }
 
-/** What was shown of each. @type {WeakMap<Element, { tex: string, shown: string }>} */
+/** The source and the shown state of each formula. @type {WeakMap<Element, { tex: string, shown: string }>} */
 const known = new WeakMap();
-/** Those that wait for the library. @type {Set<Element>} */
+/** Formulas waiting for the library. @type {Set<Element>} */
 const waiting = new Set();
 /** @type {typeof import("../vendor/temml.js").default | null} */
 let temml = null;
 
-// A formula nobody reads, and macros that make more of themselves, take too long.
+// Very long formulas and recursive macros take too long.
 const LONGEST = 5000;
 const MOST_EXPANSIONS = 500;
 
 /**
- * Touches only what is not as it was left.
+ * Updates a formula's element only if it has changed.
  * @param {Element} element
  * @param {string} tex
- * @param {boolean} isOpen  half-typed: only its source can be shown
+ * @param {boolean} isOpen  incomplete: only its source can be shown
  */
 export function showFormula(element, tex, isOpen) {
   const before = known.get(element);
@@ -110,7 +109,7 @@ export function showFormula(element, tex, isOpen) {
 }
 
 /**
- * Browsers copy a line break behind each formula, as if it were a block.
+ * Removes the line break that browsers copy after each formula, as if it were a block.
  * @param {ClipboardEvent} event
  */
 function copyWithoutBreaks(event) {
@@ -144,7 +143,7 @@ function render(element) {
   } catch {
     return;
   }
-  // What is selected and copied is the source; it is there, with no size.
+  // The source is present at zero size, so that selecting and copying gives TeX.
   source.className = "tex";
   source.ariaHidden = "true";
   source.textContent = isDisplayed ? `\\[${tex}\\]` : `\\(${tex}\\)`;

@@ -1,4 +1,4 @@
-// Footnotes: [^1] in the text is a button, not a link: a label is no address. `MarkdownView` answers it.
+// Footnotes: [^1] in the text becomes a button rather than a link, as a label is not a URL. `MarkdownView` handles it.
 
 /** @typedef {import("./dialect.js").Env} Env */
 /** @typedef {import("../vendor/markdown-it.js").StateInline} StateInline */
@@ -15,7 +15,7 @@ export function readNoteReference(state, silent) {
   REFERENCE.lastIndex = pos;
   const [text, name = "", label = ""] = REFERENCE.exec(src) ?? [];
   const key = md.utils.normalizeReference(name);
-  // While text comes, a number is taken for a note, whose definition stands at the end; a word is not, and stays.
+  // While streaming, a number is assumed to be a footnote whose definition comes at the end; a word stays as text.
   if (!text || linkLevel || !(bracketed || references[key])) return false;
   const isText = bracketed && (bracketed.has(key) || (!references[key] && /\D/.test(label) && bracketed.add(key)));
   if (isText) state.pending += silent ? "" : text;

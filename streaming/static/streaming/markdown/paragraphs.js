@@ -1,4 +1,4 @@
-// What the first characters of a paragraph make of it: a task, an alert as GitHub has them, or a footnote.
+// Paragraphs with a special beginning: tasks, GitHub's alerts and footnotes.
 
 /** @typedef {import("./dialect.js").Env} Env */
 /** @typedef {import("./dialect.js").Markdown} Markdown */
@@ -9,7 +9,7 @@ const NOTE = /^\[(\^([^\s[\]]+))\]:\s*/;
 
 /** @param {Markdown} md */
 export function markParagraphs({ block: { ruler }, core, utils }) {
-  // A note is no link definition, and needs no blank line before it.
+  // A footnote is not a link definition, and needs no blank line before it.
   const isNote = (/** @type {string} */ line) => NOTE.test(line);
   ruler.before(
     "reference",

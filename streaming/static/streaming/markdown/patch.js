@@ -1,5 +1,5 @@
-// Brings DOM nodes to the state that markdown-it tokens describe, and touches only what differs: text grows by
-// appendData, so a selection survives. Text reaches the page as text; there is no innerHTML.
+// Updates DOM nodes to match markdown-it tokens and changes only what differs: text grows by appendData, so a selection
+// survives. Text is inserted as text nodes, never through innerHTML.
 
 import { showFormula } from "./math.js";
 
@@ -10,17 +10,17 @@ import { showFormula } from "./math.js";
 export const CURSOR = "data-cursor";
 
 /**
- * A place between two nodes, or in the text after `last`, of which the first `kept` characters stay.
+ * A position after `last`; if that is a text node, after its first `kept` characters.
  * @typedef {{ parent: Element, last: ChildNode | null, kept: number }} Place
  */
 
 /**
- * @param {Place} place  where the first node to reuse is, if there is one
+ * @param {Place} place  before the first node that may be reused
  * @param {Token[]} tokens
- * @param {Place | null} [inside]  where an open container goes on: what is before it there stays
+ * @param {Place | null} [inside]  where an open container continues: nodes before it are kept
  * @param {number} [open]  the depth of the container whose end is left open
- * @returns {{ end: Cursor, inside: Place | null }}  where the tokens end: what comes after it is left, unless `close()`
- *   drops it; and where the container that is left open does
+ * @returns {{ end: Cursor, inside: Place | null }}  where the tokens end (later nodes are kept unless `close()` removes
+ *   them), and where the open container ends
  */
 export function patch(place, tokens, inside = null, open) {
   let end = new Cursor(place);
@@ -35,7 +35,7 @@ export function patch(place, tokens, inside = null, open) {
       end = end.outer;
     } else if (nesting === 1) end = end.enter(token, inside);
     else if (type === "softbreak") end.text("\n");
-    // A link in a link is none.
+    // A link inside a link is not shown as one.
     else if (!tag || (tag === "a" && end.parent.closest("a"))) end.text(content);
     else if (type === "formula") end.enter(token, inside).formula(token);
     else {
@@ -47,11 +47,11 @@ export function patch(place, tokens, inside = null, open) {
   return { end: end.flush(), inside: left };
 }
 
-/** A place which moves on as nodes are reused or made. */
+/** A place that advances as nodes are reused or created. */
 class Cursor {
   #text = "";
   #kept;
-  /** Where it goes on after the parent. @type {Cursor} */
+  /** Where to continue after the parent is closed. @type {Cursor} */
   outer;
 
   /**
@@ -97,7 +97,7 @@ class Cursor {
     showFormula(this.parent, content, info === "open");
   }
 
-  /** Neighbouring pieces of text become one node. */
+  /** Writes adjacent pieces of text as one node. */
   flush() {
     const { next } = this;
     const value = this.#text,
@@ -111,8 +111,8 @@ class Cursor {
   }
 
   /**
-   * Drops what is left over.
-   * @param {Element} [open]  but not this: of a table's rows none may be here
+   * Removes the remaining nodes.
+   * @param {Element} [open]  an element to keep, such as a table body without rows yet
    */
   close(open) {
     this.flush();
@@ -123,7 +123,7 @@ class Cursor {
     return this;
   }
 
-  /** In the place of the next node, if it is not that one. @param {HTMLElement | Text} node */
+  /** Puts a node at the current position unless it is already there. @param {HTMLElement | Text} node */
   #put(node) {
     const { next } = this;
     this.next = next && next.nextSibling;
@@ -132,7 +132,7 @@ class Cursor {
   }
 }
 
-// Each of these may be in another direction than the one before.
+// Each of these may have its own text direction.
 const BLOCKS = new Set(["p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "td", "th"]);
 
 /**
@@ -144,7 +144,7 @@ function attributesOf(tag, attrs) {
   const found = new Map(attrs);
   if (BLOCKS.has(tag)) found.set("dir", "auto");
   if (found.get("href")) found.set("rel", "noopener noreferrer").set("target", "_blank");
-  // A link whose target is half-typed has none yet.
+  // An incomplete link has no target yet.
   else found.delete("href");
   return found;
 }
@@ -154,7 +154,7 @@ function attributesOf(tag, attrs) {
  * @param {Attributes} wanted
  */
 function syncAttributes(node, wanted) {
-  // markdown-it aligns a column by a style attribute, which the content security policy forbids.
+  // markdown-it aligns columns with a style attribute, which the content security policy forbids.
   const align = String(wanted.get("style") ?? "").replace("text-align:", "");
   if (node.style.textAlign !== align) node.style.textAlign = align;
   wanted.delete("style");
@@ -165,7 +165,7 @@ function syncAttributes(node, wanted) {
 }
 
 /**
- * Of a long text only what can differ is looked at.
+ * Compares only the part of a long text that can differ.
  * @param {Text} node
  * @param {string} value
  * @param {number} kept

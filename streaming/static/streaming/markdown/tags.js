@@ -1,4 +1,4 @@
-// The few HTML tags that are read: <br>, <sub>, <sup> and <kbd>, without attributes. All other HTML is text.
+// The supported HTML tags: <br>, <sub>, <sup> and <kbd>, without attributes. All other HTML is shown as text.
 
 /** @typedef {import("../vendor/markdown-it.js").StateInline} StateInline */
 
@@ -18,7 +18,7 @@ export function readTag(state, silent, isOpen) {
   const [inside, close = ""] = src.slice(begin, posMax).split(new RegExp(`(</${name}>)`, "i"), 2);
   if (!isBreak && !close && !isOpen) return false;
   state.pos = begin;
-  // Without its end a tag is not shown, and its text as if it were not there.
+  // An incomplete tag is hidden, and its text is shown without it.
   if (silent || (!isBreak && !close)) return true;
   state.push("tag", name.toLowerCase(), isBreak ? 0 : 1);
   if (!isBreak) {

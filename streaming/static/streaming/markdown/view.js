@@ -1,4 +1,4 @@
-// Shows a Markdown text while it grows: final parts once, the open tail on each flush.
+// Shows growing Markdown text: final parts are rendered once, the open tail on each flush.
 
 import { Blocks, fits, inContext } from "./blocks.js";
 import { createMarkdown } from "./dialect.js";
@@ -11,25 +11,25 @@ import { CURSOR, patch } from "./patch.js";
 /** @typedef {import("./patch.js").Place} Place */
 
 /**
- * A final block with links, perhaps, that is shown anew when a definition comes that was not `known` when it was shown,
- * and at the end, when nothing is healed any more.
+ * A final block that may contain links. It is rendered again when a definition arrives that was not `known` before, and
+ * at the end, without healing.
  * @typedef {{ source: string, place: Place, known: string }} Linked
  */
 
 const md = createMarkdown();
 
 export class MarkdownView {
-  /** All the text so far. */
+  /** The text so far. */
   source = "";
   #root;
   #heal;
   #hasCursor;
   #blocks = new Blocks(md);
-  /** Where the tail begins, or the open container does. @type {Place} */
+  /** Where the tail begins, or its open container. @type {Place} */
   #top;
-  /** Where the tail goes on in the open container. @type {Place | null} */
+  /** Where the tail continues in the open container. @type {Place | null} */
   #inside = null;
-  /** The definitions that the beginning of the open container was shown with. */
+  /** The definitions known when the beginning of the open container was rendered. */
   #opened = "";
   /** @type {Linked[]} */
   #linked = [];
@@ -40,17 +40,17 @@ export class MarkdownView {
   /** @type {Element | null} */
   #cursor = null;
   #page;
-  /** Translators and extensions change what is shown. What they did since the last flush. */
+  /** Records DOM changes made by translators and extensions since the last flush. */
   #observer;
   /** @type {MutationRecord[]} */
   #foreign = [];
-  /** Whether what is final is not as it was left. */
+  /** Whether others have changed final content. */
   #isChanged = false;
 
   /**
    * @param {Element} root
-   * @param {{ heal?: boolean, cursor?: boolean } & import("./dialect.js").Page} [options]  heal: show half-typed syntax as
-   *   what it will be; cursor: mark where text is to come
+   * @param {{ heal?: boolean, cursor?: boolean } & import("./dialect.js").Page} [options]  heal: show incomplete syntax
+   *   as what it will become; cursor: mark where text will appear
    */
   constructor(root, { heal = true, cursor = true, ...page } = {}) {
     this.#root = root;
@@ -71,7 +71,7 @@ export class MarkdownView {
     this.#blocks.append(text);
   }
 
-  /** Once a frame: brings the page up to date. */
+  /** Renders the text appended so far; call once per frame. */
   flush() {
     this.#lookForChanges();
     for (let part; (part = this.#blocks.settle());) this.#commit(part);
@@ -80,7 +80,7 @@ export class MarkdownView {
     this.#observer.takeRecords();
   }
 
-  /** No more text will come: what is there is shown as it stands. */
+  /** Ends the text: the remainder is rendered without healing. */
   end() {
     if (this.#heal) {
       for (const linked of this.#linked) linked.known = "";
@@ -94,13 +94,13 @@ export class MarkdownView {
   }
 
   /**
-   * What others changed in the open block is shown anew, and all of it if they moved blocks. What is final stays as
-   * they want it, a translation perhaps, until the end.
+   * Renders the open block again if others changed it, and everything if they moved blocks. Their changes to final
+   * content, such as a translation, are kept until the end.
    */
   #lookForChanges() {
     for (const { target } of [...this.#foreign.splice(0), ...this.#observer.takeRecords()]) {
       const block = blockOf(target, this.#root);
-      // A formula is shown when its library has come, which may be between two flushes.
+      // A formula is rendered when its library has loaded, which may be between two flushes.
       if (!block || (target instanceof Element ? target : target.parentElement)?.closest(".math")) continue;
       this.#isChanged = true;
       if (block === this.#root) this.#restart();
@@ -111,7 +111,7 @@ export class MarkdownView {
     }
   }
 
-  /** All text is new again, and nothing of what is shown is taken for right. */
+  /** Starts over: all text is rendered again and no shown node is assumed to be correct. */
   #restart() {
     this.#blocks = new Blocks(md);
     this.#blocks.append(this.source);
@@ -143,7 +143,7 @@ export class MarkdownView {
     const tokens = inContext(md.parse(text, env), container);
     const known = JSON.stringify(env.references);
     if (container && !(fits(tokens, container) && (this.#opened === known || !container.source.includes("[")))) {
-      // It turned out to be something else after all.
+      // The container turned out to be a different block.
       this.#blocks.reopen();
       this.#inside = null;
       return this.#showTail();
@@ -154,7 +154,7 @@ export class MarkdownView {
   }
 
   /**
-   * A link definition counts for all the text, also for what came before it.
+   * A link definition applies to the whole text, including the part before it.
    * @param {Linked} linked
    * @param {string} known
    */
@@ -182,7 +182,7 @@ export class MarkdownView {
 }
 
 /**
- * The block that a node is in, or the root itself.
+ * The block that contains a node, or the root itself.
  * @param {Node} node
  * @param {Element} root
  */
@@ -199,14 +199,14 @@ function blockOf(node, root) {
  */
 const isBefore = (node, last) => last !== null && (last === node || (last.compareDocumentPosition(node) & 2) !== 0);
 
-/** Leads from a footnote's number to its text. @param {Event} event */
+/** Moves from a footnote's number to its text. @param {Event} event */
 function showNote({ target, currentTarget }) {
   const { note } = /** @type {HTMLElement} */ (target).dataset;
   const text = /** @type {Element} */ (currentTarget).querySelector(`aside[data-note="${CSS.escape(note ?? "")}"]`);
   text?.scrollIntoView({ block: "nearest" });
 }
 
-/** The element that ends with the last character: a row may have cells that are still empty. @param {Element} root */
+/** The element that contains the last character: later cells of a row may still be empty. @param {Element} root */
 function lastElement(root) {
   let element = root;
   for (;;) {

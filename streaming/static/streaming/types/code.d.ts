@@ -1,8 +1,8 @@
-/** Blocks of code: a button that copies each, and colours for languages that are known. */
+/** Code blocks: a copy button, and syntax highlighting for known languages. */
 export class Code {
   constructor(root: HTMLElement, onCopy: (copied: boolean) => void);
-  /** After each frame that showed more. */
+  /** Call after each frame that showed more text. */
   refresh(): void;
-  /** Colours of what is not on the page any more. */
+  /** Drops the highlights of elements that are no longer on the page. */
   forget(): void;
 }

@@ -3,35 +3,35 @@ import { type Message, StreamError } from "./sse.js";
 export { type Message, StreamError };
 
 export interface Retry {
-  /** How many failures in a row are one too many; 8. */
+  /** How many consecutive failures are allowed; default 8. */
   attempts?: number;
-  /** The longest first wait, in milliseconds; it doubles with each failure. */
+  /** Upper bound of the first delay, in milliseconds; it doubles with each failure. */
   from?: number;
-  /** The longest wait of all, in milliseconds. */
+  /** Upper bound of every delay, in milliseconds. */
   to?: number;
-  /** An answer that opens ends a row of failures; else a message does. */
+  /** An opened response resets the failure count; otherwise only a message does. */
   openCounts?: boolean;
-  /** Send a request again that is not a GET: only if it may happen twice. */
+  /** Send a non-GET request again: only for requests that may be repeated. */
   resend?: boolean;
   random?: () => number;
 }
 
 export interface Options {
   method?: string;
-  /** A function is called for each attempt: tokens expire. */
+  /** A function is called for each attempt, as tokens expire. */
   headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>);
   body?: BodyInit | null;
   credentials?: RequestCredentials;
   signal?: AbortSignal;
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
   retry?: Retry | false;
-  /** Milliseconds without a byte after which the connection counts as cut; 45,000. */
+  /** Milliseconds without a byte after which the connection counts as lost; default 45,000. */
   idleTimeout?: number;
   lastEventId?: string;
   maxMessageChars?: number;
-  /** Where a cut stream is read on, with a GET. */
+  /** Where an interrupted stream is resumed, with a GET. */
   resume?: (lastEventId: string) => string | URL;
-  /** May look at the response before it is parsed, or throw. */
+  /** Called before the response is parsed; may throw. */
   onOpen?: (response: Response) => void | Promise<void>;
   onBytes?: (count: number) => void;
   onCut?: (cut: unknown, delay: number) => void;
@@ -45,28 +45,28 @@ export interface Problem {
   detail?: string;
 }
 
-/** The answer is not an event stream. */
+/** The response is not an event stream. */
 export class RefusedError extends StreamError {
   status: number;
   headers: Headers;
   body: string;
   problem: Problem | null;
-  /** Whether the stream had begun, and was cut. */
+  /** Whether it answered a reconnect, after the stream had begun. */
   isReturn: boolean;
 }
 
-/** The stream ended, or fell silent, before it was done. */
+/** The stream ended or stalled before its `done` event. */
 export class CutError extends StreamError {}
 
-/** The messages of a stream, until `done`, across reconnections. `break` aborts the request. */
+/** The messages of a stream across reconnections, up to and including `done`. `break` aborts the request. */
 export function fetchEvents(url: string | URL, options?: Options): AsyncGenerator<Message, void, undefined>;
 
-/** `EventSource`, over fetch. */
+/** `EventSource` over fetch. */
 export class FetchEventSource extends EventTarget {
   static readonly CONNECTING: 0;
   static readonly OPEN: 1;
   static readonly CLOSED: 2;
-  /** The same interface for bytes that are here already. */
+  /** The same interface for a stream of bytes that is already open. */
   static fromReadableStream(stream: ReadableStream<Uint8Array>): FetchEventSource;
   constructor(url: string | URL, init?: Options & { withCredentials?: boolean });
   readonly CONNECTING: 0;

@@ -1,7 +1,7 @@
-/** Stays at the bottom of what grows, until the reader scrolls away. */
+/** Keeps growing content scrolled to the bottom until the user scrolls away. */
 export class Scroll {
   constructor(scroller: HTMLElement, content: HTMLElement, onChange: (stuck: boolean) => void);
-  /** After each frame that showed more. */
+  /** Call after each frame that showed more text. */
   follow(): void;
   toEnd(): void;
 }

@@ -5,16 +5,16 @@ export interface Message {
   id: string;
 }
 
-/** The peer's bytes cannot be read as an event stream. */
+/** The peer's bytes cannot be parsed as an event stream. */
 export class StreamError extends Error {}
 
 /** Bytes in, messages out (WHATWG HTML, section 9.2.6). */
 export class Parser {
   constructor(options?: { lastEventId?: string; maxMessageChars?: number });
-  /** What a reconnect must send. */
+  /** The `Last-Event-ID` to send when reconnecting. */
   lastEventId: string;
   /** The reconnection time that the server asked for, in milliseconds. */
   retry: number | undefined;
-  /** The messages that these bytes complete. Throws what cannot be read. */
+  /** Returns the messages that these bytes complete. Throws a `StreamError` if they cannot be parsed. */
   feed(bytes: Uint8Array): Message[];
 }

@@ -1,23 +1,23 @@
 export interface ViewOptions {
-  /** Show half-typed syntax as what it will be; true. */
+  /** Show incomplete syntax as what it will become; default true. */
   heal?: boolean;
-  /** Mark where text is to come with the attribute `data-cursor`; true. */
+  /** Mark where text will appear with the attribute `data-cursor`; default true. */
   cursor?: boolean;
-  /** Of a button on each block of code, which `Code` answers. */
+  /** Label of the copy button on each code block, which `Code` handles. */
   copyLabel?: string;
-  /** Of what is to do, and of what is done, in lists of tasks. */
+  /** Labels of open and of completed tasks in task lists. */
   taskLabels?: [string, string];
-  /** The level of the heading above, of which those of the text are parts. */
+  /** The level of the heading above the text. */
   headingOffset?: number;
 }
 
-/** Shows a Markdown text while it grows. */
+/** Shows growing Markdown text. */
 export class MarkdownView {
   constructor(root: Element, options?: ViewOptions);
-  /** All the text so far. */
+  /** The text so far. */
   source: string;
   append(text: string): void;
-  /** Once a frame: brings the page up to date. */
+  /** Renders the text appended so far; call once per frame. */
   flush(): void;
   /** No more text will come. */
   end(): void;
