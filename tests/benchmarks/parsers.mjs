@@ -1,5 +1,5 @@
-// How fast parsers of event streams are: the same bytes for all, in one run, taking turns. Runs in a browser and in Node;
-// in Node by itself it prints its figures as JSON.
+// Compares the speed of event stream parsers: the same bytes for all, interleaved in one run. Runs in a browser and in
+// Node; as a Node program it prints its figures as JSON.
 
 const EVENTS = 100_000;
 const ROUNDS = 7;
@@ -11,7 +11,7 @@ function events() {
   return new TextEncoder().encode(Array.from({ length: EVENTS }, (_, n) => event(n)).join(""));
 }
 
-/** @param {Record<string, () => (bytes: Uint8Array) => { length: number }>} parsers  each makes a `feed` that gives a chunk's messages */
+/** @param {Record<string, () => (bytes: Uint8Array) => { length: number }>} parsers  each creates a `feed` function that returns a chunk's messages */
 export function measure(parsers) {
   const bytes = events(),
     figures = {};
@@ -47,7 +47,7 @@ export function portable({ Parser, createParser, getLines, getMessages }) {
       return (bytes) => parser.feed(bytes);
     },
     "eventsource-parser": () => collected((give) => decoded(createParser({ onEvent: give }))),
-    // Counting alone keeps no message: nobody can read such a stream at leisure.
+    // Only counting would store no messages, so they could not be consumed asynchronously.
     "eventsource-parser, only counting": () => {
       let count = 0;
       const feed = decoded(createParser({ onEvent: () => count++ }));
@@ -70,7 +70,7 @@ export function portable({ Parser, createParser, getLines, getMessages }) {
   };
 }
 
-/** Those that call back for each message: the messages of a chunk as a list, for who reads them one by one, when it likes. */
+/** Adapts parsers with a callback per message: returns the messages of a chunk as a list. */
 function collected(make) {
   let messages = [];
   const feed = make((message) => {

@@ -1,4 +1,4 @@
-// A plain relay, as one would write it in an afternoon: reads an event stream, and writes each event on. No rules.
+// A minimal relay for comparison: reads an event stream and forwards each event, without moderation.
 // node relay.mjs UPSTREAM_ORIGIN [PORT] : prints the port it listens on.
 
 import http from "node:http";

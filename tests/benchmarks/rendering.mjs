@@ -1,5 +1,5 @@
-// What it costs to show Markdown that arrives in pieces of 20 characters: script time, the longest flush, and how many
-// flushes were so long that a reader notices. Runs in a browser.
+// The cost of rendering Markdown that arrives in pieces of 20 characters: script time, the longest flush, and the number
+// of noticeably long flushes. Runs in a browser.
 
 const PIECE = 20;
 const LONG = 50;

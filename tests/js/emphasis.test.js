@@ -8,7 +8,7 @@ const theirs = MarkdownIt().use(friendly);
 const ours = MarkdownIt();
 emphasizeBesideCJK(ours);
 
-test("emphasis is where the markdown-cjk-friendly specification has it, beside any character of these scripts", () => {
+test("emphasis next to any CJK character follows the markdown-cjk-friendly specification", () => {
   const characters = [];
   for (let code = 0; code < 0x110000; code++) {
     const character = String.fromCodePoint(code);
@@ -32,7 +32,7 @@ test("emphasis is where the markdown-cjk-friendly specification has it, beside a
   );
 });
 
-test("so it is in any mixture of marks, letters, spaces and selectors of variants", () => {
+test("emphasis follows that specification in any mixture of marks, letters, spaces and variation selectors", () => {
   const alphabet = [
     "*",
     "**",
@@ -58,7 +58,7 @@ test("so it is in any mixture of marks, letters, spaces and selectors of variant
   const random = (limit) => (seed = (seed * 48271) % 2147483647) % limit;
   for (let round = 0; round < 20_000; round++) {
     const text = Array.from({ length: 2 + random(9) }, () => alphabet[random(alphabet.length)]).join("");
-    // On other characters a selector is no part of this rule.
+    // After other characters this rule does not consider variation selectors.
     if (/[^“”]\ufe01|^\ufe01/.test(text)) continue;
     assert.equal(ours.render(text), theirs.render(text), text);
   }

@@ -1,4 +1,5 @@
-// What must hold in every engine, in a page of the misbehaving server. Gives what does not, as values for JSON.
+// Checks that must pass in every browser engine, run in a page of the misbehaving server. Returns the failures as JSON
+// values.
 
 import * as client from "/static/event-source.js";
 import { createMarkdown } from "/static/markdown/dialect.js";
@@ -19,7 +20,7 @@ function whole(text) {
   return root;
 }
 
-/** At every prefix the page is as a whole rendering of it is. @param {string} text */
+/** The incremental rendering of every prefix equals rendering it at once. @param {string} text */
 function wrongPrefix(text) {
   const root = document.createElement("div");
   const view = new MarkdownView(root, { heal: false, cursor: false });
@@ -31,7 +32,7 @@ function wrongPrefix(text) {
   return null;
 }
 
-/** While it is typed nothing is taken back, and at the end it is as a whole rendering. @param {string} text */
+/** Shown text never disappears while streaming, and the result equals rendering the text at once. @param {string} text */
 function wrongEnd(text) {
   const root = document.createElement("div");
   const view = new MarkdownView(root);
@@ -92,7 +93,7 @@ async function staysAtTheEnd() {
   return right ? null : [Math.max(...gaps), stayed, back, changes];
 }
 
-/** Text that streams over a real connection appears whole, and before its end. @param {string} origin */
+/** Text streamed over a real connection appears completely, and before the stream ends. @param {string} origin */
 async function streams(origin) {
   const root = document.createElement("div");
   const view = new MarkdownView(root);
@@ -130,10 +131,10 @@ export async function failures(origin, samples) {
   add("streaming", await streams(origin));
   // WebKitGTK encodes the bytes of a header a second time.
   const isWebKit = !/Chrome|Firefox/.test(navigator.userAgent);
-  const told = [...scenarios(client, origin), ...sentences(client.FetchEventSource, origin)].filter(
+  const checks = [...scenarios(client, origin), ...sentences(client.FetchEventSource, origin)].filter(
     ({ needsBackPressure, needsByteHeaders }) => !needsBackPressure && !(needsByteHeaders && isWebKit),
   );
-  for (const { name, sentence, run, expect } of told) {
+  for (const { name, sentence, run, expect } of checks) {
     const got = await run().catch(String);
     if (JSON.stringify(got) !== JSON.stringify(expect)) found.push([name ?? sentence, got, expect]);
   }

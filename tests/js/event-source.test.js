@@ -23,9 +23,9 @@ afterEach(async () => {
   }
 });
 
-// --- what is a stream
+// --- what counts as a stream
 
-test("yields the messages of the answer and stops at done", async () => {
+test("fetchEvents yields the messages of the response and stops at done", async () => {
   const { url } = await serve((_, response) =>
     stream(response, "id: 1\ndata: a\n\n", "event: done\ndata: {}\n\ndata: late\n\n"),
   );
@@ -57,13 +57,13 @@ for (const type of ["text/event-streamish", "text/plain", "application/json"])
     assert.equal(requests.length, 1);
   });
 
-test("204 to the first request is the end, and no failure", async () => {
+test("204 to the first request ends the stream without an error", async () => {
   const { url, requests } = await serve((_, response) => response.writeHead(204).end());
   assert.deepEqual(await all(fetchEvents(url)), []);
   assert.equal(requests.length, 1);
 });
 
-test("204 to a reconnect is a failure: the stream was not done", async () => {
+test("204 to a reconnect is an error, as the stream was not done", async () => {
   const { url, requests } = await serve((_, response) =>
     requests.length === 1 ? stream(response, "id: 1\ndata: a\n\n") : response.writeHead(204).end(),
   );
@@ -75,7 +75,7 @@ test("204 to a reconnect is a failure: the stream was not done", async () => {
 });
 
 for (const status of [201, 400, 401, 403, 404, 429, 500, 502, 503])
-  test(`${status} is an error with status, headers and body, and is not asked again`, async () => {
+  test(`${status} is an error with status, headers and body, and is not retried`, async () => {
     const { url, requests } = await serve((_, response) =>
       response.writeHead(status, { ...STREAM, "X-Reason": "because" }).end("text"),
     );
@@ -90,7 +90,7 @@ for (const status of [201, 400, 401, 403, 404, 429, 500, 502, 503])
     assert.equal(requests.length, 1);
   });
 
-test("problem details are parsed, and speak for the error", async () => {
+test("problem details are parsed and give the error its message", async () => {
   const problem = { title: "Bad Gateway", status: 502, detail: "upstream: connection refused" };
   const { url } = await serve((_, response) =>
     response.writeHead(502, { "Content-Type": "application/problem+json" }).end(JSON.stringify(problem)),
@@ -102,7 +102,7 @@ test("problem details are parsed, and speak for the error", async () => {
   assert.equal(error.message, problem.detail);
 });
 
-test("a problem that is not JSON is only text", async () => {
+test("problem details that are not JSON are kept as text", async () => {
   const { url } = await serve((_, response) =>
     response.writeHead(502, { "Content-Type": "application/problem+json" }).end("{"),
   );
@@ -110,7 +110,7 @@ test("a problem that is not JSON is only text", async () => {
   assert.deepEqual([error.problem, error.body], [null, "{"]);
 });
 
-test("onOpen sees the response before anything is parsed, and what it throws is what the reader gets", async () => {
+test("onOpen gets the response before anything is parsed, and an error it throws reaches the caller", async () => {
   const refusal = new Error("no, thank you");
   const { url, requests } = await serve((_, response) => stream(response, DONE));
 
@@ -127,14 +127,14 @@ test("onOpen sees the response before anything is parsed, and what it throws is 
   assert.equal(requests.length, 1);
 });
 
-test("a message over the limit is an error, and is not asked for again", async () => {
+test("a message over the limit is an error and is not requested again", async () => {
   const { url, requests } = await serve((_, response) => stream(response, `data: ${"x".repeat(100)}\n\n`));
   const error = await failure(fetchEvents(url, { maxMessageChars: 50, retry: quick }));
   assert.ok(error instanceof StreamError);
   assert.equal(requests.length, 1);
 });
 
-test("what came before a message that is too long is given, and then the error, which no other attempt would cure", async () => {
+test("messages before one that is too long are delivered, followed by an error without a retry", async () => {
   const { url, requests } = await serve((_, response) => stream(response, `data: a\n\ndata: ${"x".repeat(100)}\n\n`));
   const seen = [];
 
@@ -148,9 +148,9 @@ test("what came before a message that is too long is given, and then the error, 
   assert.equal(requests.length, 1);
 });
 
-// --- what is sent
+// --- requests
 
-test("sends method, headers and body, and asks for an event stream", async () => {
+test("a request has the given method, headers and body, and accepts an event stream", async () => {
   const { url, requests } = await serve((_, response) => stream(response, DONE));
 
   await all(fetchEvents(url, { method: "POST", headers: { "X-Mine": "yes" }, body: '{"a":1}' }));
@@ -177,14 +177,14 @@ for (const [what, url, options] of [
   ["a GET with a body", "http://127.0.0.1:1/", { body: "{}" }],
   ["a method that is none", "http://127.0.0.1:1/", { method: "P OST" }],
 ])
-  test(`${what} is the caller's error, and is told at once`, async () => {
+  test(`${what} is an error of the caller and is thrown at once`, async () => {
     const cuts = [];
     const error = await failure(fetchEvents(url, { ...options, retry: quick, onCut: (cut) => cuts.push(cut) }));
     assert.ok(error instanceof TypeError);
     assert.deepEqual(cuts, []);
   });
 
-test("an error in that function is the caller's, not a lost connection", async () => {
+test("an error in the headers function reaches the caller and does not count as a lost connection", async () => {
   let calls = 0;
   const error = await failure(
     fetchEvents("http://127.0.0.1:1/", {
@@ -198,9 +198,9 @@ test("an error in that function is the caller's, not a lost connection", async (
   assert.deepEqual([error.message, calls], ["no token", 1]);
 });
 
-// --- coming back
+// --- reconnecting
 
-test("a GET that was cut comes back with the last event id, and that of a block without data counts", async () => {
+test("an interrupted GET reconnects with the last event id, even one from a block without data", async () => {
   const { url, requests } = await serve((_, response) =>
     stream(response, requests.length === 1 ? "id: 1\ndata: a\n\nid: 2\n\nid: 3\ndata: lost" : DONE),
   );
@@ -220,7 +220,7 @@ test("a GET that was cut comes back with the last event id, and that of a block 
   );
 });
 
-test("a POST is never sent twice: that it was cut is an error", async () => {
+test("an interrupted POST is an error and is never sent twice", async () => {
   const { url, requests } = await serve((_, response) => stream(response, "id: 1\ndata: a\n\n"));
   const seen = [];
 
@@ -231,7 +231,7 @@ test("a POST is never sent twice: that it was cut is an error", async () => {
   assert.equal(requests.length, 1);
 });
 
-test("nor when the connection is torn in the middle of a chunk", async () => {
+test("a POST is not sent twice when the connection breaks in the middle of a chunk", async () => {
   const { url, requests } = await serve((_, response) => {
     response.writeHead(200, STREAM).write("id: 1\ndata: a\n\n", () => response.destroy());
   });
@@ -239,13 +239,13 @@ test("nor when the connection is torn in the middle of a chunk", async () => {
   assert.equal(requests.length, 1);
 });
 
-test("nor when the server is gone before it answers", async () => {
+test("a POST is not sent twice when the server disconnects before it responds", async () => {
   const { url, requests } = await serve((_, response) => response.destroy());
   assert.ok((await failure(fetchEvents(url, { method: "POST", body: "{}", retry: quick }))) instanceof CutError);
   assert.equal(requests.length, 1);
 });
 
-test("a POST that was cut is read on with a GET, where there is an address for it", async () => {
+test("an interrupted POST is resumed with a GET at the address that resume() returns", async () => {
   const { url, requests } = await serve((_, response) =>
     stream(response, requests.length === 1 ? "id: s:1\ndata: a\n\n" : "id: s:2\ndata: b\n\n" + DONE),
   );
@@ -268,7 +268,7 @@ test("a POST that was cut is read on with a GET, where there is an address for i
   assert.equal(requests[1].headers["last-event-id"], "s:1");
 });
 
-test("a POST that was cut is read on where its answer says that it can be found", async () => {
+test("an interrupted POST is resumed at the Content-Location of its response", async () => {
   const { url, requests } = await serve((_, response) => {
     response.setHeader("Content-Location", "/streams/s");
     stream(response, ["id: s:1\ndata: a\n\n", "id: s:2\ndata: b\n\n", DONE][requests.length - 1]);
@@ -290,7 +290,7 @@ test("a POST that was cut is read on where its answer says that it can be found"
   );
 });
 
-test("also if it was cut before its first event", async () => {
+test("a POST interrupted before its first event is resumed too", async () => {
   const { url, requests } = await serve((_, response) => {
     response.setHeader("Content-Location", "/streams/s");
     stream(response, requests.length === 1 ? "" : DONE);
@@ -307,7 +307,7 @@ test("also if it was cut before its first event", async () => {
   );
 });
 
-test("but not at another server, to which its headers do not belong", async () => {
+test("a POST is not resumed at another origin, which must not receive its headers", async () => {
   const other = await serve((_, response) => stream(response, DONE));
   const { url } = await serve((_, response) => {
     response.setHeader("Content-Location", other.url);
@@ -318,7 +318,7 @@ test("but not at another server, to which its headers do not belong", async () =
   assert.equal(other.requests.length, 0);
 });
 
-test("what is no GET has an Idempotency-Key, one for each call and the same each time it is sent", async () => {
+test("a non-GET request has an Idempotency-Key, one per call and the same in every attempt", async () => {
   const { url, requests } = await serve((_, response) =>
     requests.length % 2 ? response.destroy() : stream(response, DONE),
   );
@@ -335,7 +335,7 @@ test("what is no GET has an Idempotency-Key, one for each call and the same each
   assert.notEqual(keys[0], keys[2]);
 });
 
-test("a POST that may happen twice is sent again when it is told to", async () => {
+test("a POST is sent again if `resend` allows it", async () => {
   const { url, requests } = await serve((_, response) =>
     stream(response, requests.length === 1 ? "data: a\n\n" : DONE),
   );
@@ -349,7 +349,7 @@ test("a POST that may happen twice is sent again when it is told to", async () =
   );
 });
 
-test("a server that is just starting again is asked again, when the stream had begun", async () => {
+test("a reconnect to a server that is restarting is retried", async () => {
   const { url, requests } = await serve((_, response) => {
     if (requests.length === 1) stream(response, "data: a\n\n");
     else if (requests.length === 2) response.writeHead(503).end();
@@ -359,7 +359,7 @@ test("a server that is just starting again is asked again, when the stream had b
   assert.equal(requests.length, 3);
 });
 
-test("gives up after as many failures in a row as it may have; a message starts the count again", async () => {
+test("fetchEvents fails after the allowed number of consecutive failures, and a message resets the count", async () => {
   const { url, requests } = await serve((_, response) =>
     requests.length === 3 ? stream(response, "data: a\n\n") : response.destroy(),
   );
@@ -370,13 +370,13 @@ test("gives up after as many failures in a row as it may have; a message starts 
   assert.equal(requests.length, 3 + 3);
 });
 
-test("with `retry: false` a cut is an error at once", async () => {
+test("with `retry: false` an interruption is an error at once", async () => {
   const { url, requests } = await serve((_, response) => stream(response, "data: a\n\n"));
   assert.ok((await failure(fetchEvents(url, { retry: false }))) instanceof CutError);
   assert.equal(requests.length, 1);
 });
 
-test("waits twice as long after each failure, with full jitter, up to a longest wait", async (t) => {
+test("the delay doubles after each failure, with full jitter, up to a maximum", async (t) => {
   const { url } = await serve((_, response) => response.destroy());
   const delays = [];
   const retry = { from: 10, to: 40, attempts: 5, random: () => 0.5 };
@@ -386,7 +386,7 @@ test("waits twice as long after each failure, with full jitter, up to a longest 
   assert.deepEqual(delays, [5, 10, 20, 20, 20]);
 });
 
-test("waits as long as the server asks", async () => {
+test("a reconnect waits as long as the server's retry field says", async () => {
   const { url, requests } = await serve((_, response) =>
     stream(response, requests.length === 1 ? "retry: 150\ndata: a\n\n" : DONE),
   );
@@ -395,7 +395,7 @@ test("waits as long as the server asks", async () => {
   assert.deepEqual(delays, [150]);
 });
 
-test("waits while offline", async (t) => {
+test("a reconnect waits while the browser is offline", async (t) => {
   const network = new EventTarget();
   const navigator = { onLine: false };
   const original = Object.getOwnPropertyDescriptor(globalThis, "navigator");
@@ -423,7 +423,7 @@ test("waits while offline", async (t) => {
   assert.equal(requests.length, 2);
 });
 
-test("a connection without a byte for `idleTimeout` counts as cut; a heartbeat is a byte", async () => {
+test("a connection without a byte for `idleTimeout` counts as lost, and heartbeats count as bytes", async () => {
   const { url, requests } = await serve(async (_, response) => {
     if (requests.length > 1) return stream(response, DONE);
     response.writeHead(200, STREAM);
@@ -442,7 +442,7 @@ test("a connection without a byte for `idleTimeout` counts as cut; a heartbeat i
 
 // --- stopping
 
-test("an aborted signal sends nothing, and its reason reaches the caller", async () => {
+test("with an aborted signal nothing is sent, and its reason reaches the caller", async () => {
   const { url, requests } = await serve((_, response) => stream(response, DONE));
   const reason = new Error("never mind");
   assert.equal(await failure(fetchEvents(url, { signal: AbortSignal.abort(reason) })), reason);
@@ -478,14 +478,14 @@ test("an abort while the server is silent closes the connection", async () => {
   await requests[0].closed;
 });
 
-test("fetch can be passed in", async () => {
+test("a fetch function can be passed in", async () => {
   const fetch = async (url) => new Response(`data: ${url}\n\n${DONE}`, { headers: STREAM });
   assert.equal((await all(fetchEvents("/here", { fetch })))[0].data, "/here");
 });
 
 // --- FetchEventSource
 
-test("FetchEventSource speaks as EventSource does", async () => {
+test("FetchEventSource fires the same events as EventSource", async () => {
   const { url } = await serve((_, response) => stream(response, "id: 1\ndata: a\n\nevent: named\ndata: b\n\n" + DONE));
   const source = new FetchEventSource(url, { method: "POST", body: "{}" });
   const seen = [];
@@ -506,7 +506,7 @@ test("FetchEventSource speaks as EventSource does", async () => {
   assert.equal(source.lastEventId, "1");
 });
 
-test("204 is an error event and the end, as to an EventSource", async () => {
+test("204 fires an error event and closes a FetchEventSource, as with EventSource", async () => {
   const { url, requests } = await serve((_, response) => response.writeHead(204).end());
   const source = new FetchEventSource(url);
 
@@ -515,7 +515,7 @@ test("204 is an error event and the end, as to an EventSource", async () => {
   assert.deepEqual([source.readyState, requests.length], [FetchEventSource.CLOSED, 1]);
 });
 
-test("a handler that closes on an error leaves no timer behind", async () => {
+test("closing in an error handler leaves no timer running", async () => {
   const { url, requests } = await serve((_, response) => stream(response, "retry: 99999999999\ndata: a\n\n"));
   const source = new FetchEventSource(url);
   const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
@@ -528,14 +528,14 @@ test("a handler that closes on an error leaves no timer behind", async () => {
   assert.equal(requests.length, 1);
 });
 
-test("a page that is put away is cut off, and reads on when it is shown again", async (t) => {
+test("a page entering the back/forward cache disconnects, and resumes when it is shown again", async (t) => {
   const page = new EventTarget();
   globalThis.addEventListener = page.addEventListener.bind(page);
   t.after(() => {
     delete globalThis.addEventListener;
   });
   const turn = (type) => page.dispatchEvent(Object.assign(new Event(type), { persisted: true }));
-  // A copy of the module, for it listens from its beginning.
+  // A fresh copy of the module, as it registers its listeners once.
   const { fetchEvents } = await import("../../streaming/static/streaming/event-source.js?in-a-page");
   const { url, requests } = await serve((_, response) => {
     if (requests.length > 1) return stream(response, DONE);
@@ -555,7 +555,7 @@ test("a page that is put away is cut off, and reads on when it is shown again", 
   assert.deepEqual(cuts, ["the page was put away"]);
 });
 
-test("a cut is an error event and a connection to come; a refusal closes", async () => {
+test("an interruption fires an error event and reconnects; an error response closes", async () => {
   const { url, requests } = await serve((_, response) =>
     requests.length === 1 ? stream(response, "data: a\n\n") : response.writeHead(404).end(),
   );
@@ -571,14 +571,14 @@ test("a cut is an error event and a connection to come; a refusal closes", async
   ]);
 });
 
-test("fromReadableStream reads bytes that are here already", async () => {
+test("fromReadableStream reads an open stream of bytes", async () => {
   const source = FetchEventSource.fromReadableStream(new Blob(["data: a\n\n"]).stream());
   const [event] = await once(source, "message");
   assert.equal(event.data, "a");
   source.close();
 });
 
-// --- tools
+// --- helpers
 
 const DONE = "event: done\ndata: {}\n\n";
 

@@ -1,4 +1,4 @@
-// Runs the suite in Firefox: node firefox.js <its path> <server> <samples.json>. Prints what fails as JSON.
+// Runs the suite in Firefox: node firefox.js <path of Firefox> <server> <samples.json>. Prints what fails as JSON.
 
 import { readFile } from "node:fs/promises";
 import { launch } from "puppeteer-core";

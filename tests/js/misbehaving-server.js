@@ -1,6 +1,6 @@
-// A server that does to a reader of event streams all that networks, proxies and programs do. Each path is one manner,
-// and behind it the caller's own key: `/drip/7`. `/log/drip/7` tells what was asked there. The client's files are served
-// too, so that a page of this server can read its streams.
+// A server that reproduces how networks, proxies and servers fail. Each path names one behaviour and a key chosen by the
+// caller: `/drip/7`. `/log/drip/7` returns the requests received there. The client's files are served too, so that a page
+// of this server can read its streams.
 
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
@@ -13,7 +13,7 @@ const DONE = "event: done\ndata: {}\n\n";
 const STATIC = new URL("../../streaming/static/streaming/", import.meta.url);
 const TYPES = { ".js": "text/javascript", ".html": "text/html; charset=utf-8" };
 
-/** What each manner does with the first request, and with those after it. */
+/** How each behaviour responds to the first request and to later ones. */
 const MANNERS = {
   "wrong-type": [endless("text/plain")],
   "nearly-right-type": [endless("text/event-streamish")],
@@ -40,7 +40,7 @@ const MANNERS = {
   several: [(response) => response.writeHead(200, STREAM).write("data: a\n\ndata: b\n\n" + DONE)],
   flood: [flood],
   held: [hold("retry: 1\nid: 1\ndata: a\n\n"), (response) => send(response, "id: 2\ndata: b\n\n", DONE)],
-  // Each request gets the next of the replies that the address holds, and the last again and again.
+  // Each request gets the next of the replies listed in the URL; the last one is repeated.
   reply: [
     (response, path, entry, request) => {
       const { searchParams } = new URL(request.url ?? "", "http://localhost");
@@ -76,15 +76,15 @@ const held = new Map();
 
 export const server = createServer(async (request, response) => {
   response.on("error", () => {});
-  const [, manner = "", key = "", ...rest] = new URL(request.url ?? "/", "http://localhost").pathname.split("/");
-  if (manner === "log") return json(response, asked.get([key, ...rest].join("/")) ?? []);
-  if (manner === "release") {
+  const [, behaviour = "", key = "", ...rest] = new URL(request.url ?? "/", "http://localhost").pathname.split("/");
+  if (behaviour === "log") return json(response, asked.get([key, ...rest].join("/")) ?? []);
+  if (behaviour === "release") {
     held.get([key, ...rest].join("/"))?.();
     return json(response, []);
   }
-  if (manner === "" || manner === "static" || manner === "tests")
-    return serveFile(response, manner, [key, ...rest].join("/"));
-  const path = `${manner}/${key}`;
+  if (behaviour === "" || behaviour === "static" || behaviour === "tests")
+    return serveFile(response, behaviour, [key, ...rest].join("/"));
+  const path = `${behaviour}/${key}`;
   const before = asked.get(path) ?? [];
   asked.set(path, before);
   const id = request.headers["last-event-id"];
@@ -101,7 +101,7 @@ export const server = createServer(async (request, response) => {
     entry.closed = true;
   });
   for await (const chunk of request) entry.body += chunk;
-  const steps = MANNERS[manner] ?? [(unknown) => unknown.writeHead(404).end()];
+  const steps = MANNERS[behaviour] ?? [(unknown) => unknown.writeHead(404).end()];
   await steps[Math.min(before.length, steps.length) - 1](response, path, entry, request);
 });
 
@@ -140,7 +140,7 @@ async function drip(response, text) {
   response.end();
 }
 
-/** 1 GB, as fast as they are taken. */
+/** 1 GB, as fast as the client reads. */
 async function flood(response, path, entry) {
   response.writeHead(200, STREAM);
   const piece = `data: ${"x".repeat(1 << 16)}\n\n`,
@@ -151,7 +151,7 @@ async function flood(response, path, entry) {
   }
 }
 
-/** Sends this, and tears the connection when it is told to. Torn at once, a browser may not even have looked. */
+/** Sends this and breaks the connection on request: if it broke at once, a browser might not have read the data. */
 function hold(piece) {
   return (response, path) => {
     response.writeHead(200, STREAM).write(piece);
@@ -177,7 +177,7 @@ async function serveFile(response, room, path) {
   }
 }
 
-// Run by itself it serves until its input ends.
+// Run as a program, it serves until its standard input ends.
 if (import.meta.main) {
   console.log(await listen());
   process.stdin.on("end", () => process.exit()).resume();

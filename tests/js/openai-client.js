@@ -1,4 +1,4 @@
-// OpenAI's own client against a site whose address is the first argument; tests/test_completions.py reads what it prints.
+// Runs OpenAI's official client against a site whose address is the first argument; tests/test_completions.py reads what it prints.
 import OpenAI from "openai";
 
 const client = new OpenAI({ baseURL: process.argv[2], apiKey: "whatever", maxRetries: 0, timeout: 20_000 });

@@ -1,5 +1,5 @@
-// What the client makes of a server that misbehaves: the same scenarios under Node and in a browser. Each gives a value
-// that can be written as JSON, and says which it must be.
+// How the client handles a misbehaving server: the same scenarios under Node and in browsers. Each returns a JSON value
+// and states the expected one.
 
 /**
  * @param {typeof import("../../streaming/static/streaming/event-source.js")} client
@@ -8,17 +8,17 @@
 export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutError }, origin) {
   const retry = { from: 1, to: 2 };
   const run = `${Date.now()}${Math.random()}`.replace(".", "");
-  const at = (manner) => `${origin}/${manner}/${run}`;
-  const log = async (manner) => (await fetch(`${origin}/log/${manner}/${run}`)).json();
-  const asked = async (manner) => (await log(manner)).map(({ method, lastEventId }) => [method, lastEventId]);
-  const tear = (manner) => void fetch(`${origin}/release/${manner}/${run}`);
-  const closed = async (manner) => until(async () => (await log(manner)).every((request) => request.closed));
+  const at = (behaviour) => `${origin}/${behaviour}/${run}`;
+  const log = async (behaviour) => (await fetch(`${origin}/log/${behaviour}/${run}`)).json();
+  const asked = async (behaviour) => (await log(behaviour)).map(({ method, lastEventId }) => [method, lastEventId]);
+  const tear = (behaviour) => void fetch(`${origin}/release/${behaviour}/${run}`);
+  const closed = async (behaviour) => until(async () => (await log(behaviour)).every((request) => request.closed));
 
-  /** What was delivered, and how it ended. */
-  async function read(manner, options = {}, onMessage = (_) => {}) {
+  /** The delivered messages and how the stream ended. */
+  async function read(behaviour, options = {}, onMessage = (_) => {}) {
     const seen = [];
     try {
-      for await (const message of fetchEvents(at(manner), { retry, ...options })) {
+      for await (const message of fetchEvents(at(behaviour), { retry, ...options })) {
         seen.push(message.data);
         onMessage(message);
       }
@@ -30,16 +30,16 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
   }
 
   return [
-    ...["wrong-type", "nearly-right-type"].map((manner) => ({
-      name: `an endless answer of the ${manner.replaceAll("-", " ")} is refused, with its beginning, and let go`,
+    ...["wrong-type", "nearly-right-type"].map((behaviour) => ({
+      name: `an endless answer of the ${behaviour.replaceAll("-", " ")} is an error that carries the beginning of the body, and the connection is closed`,
       expect: ["refused", 200, "data: 0", 1, true],
       async run() {
-        const { end, error } = await read(manner);
-        return [end, error.status, error.body.slice(0, 7), (await asked(manner)).length, await closed(manner)];
+        const { end, error } = await read(behaviour);
+        return [end, error.status, error.body.slice(0, 7), (await asked(behaviour)).length, await closed(behaviour)];
       },
     })),
     {
-      name: "204 is the end for good",
+      name: "204 ends the stream without a reconnect",
       expect: ["done", [], [["GET", null]]],
       async run() {
         const { seen, end } = await read("no-content");
@@ -62,7 +62,7 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
       },
     },
     {
-      name: "an error whose body never ends is an error all the same",
+      name: "an error response whose body never ends is still an error",
       expect: ["refused", 500, true],
       async run() {
         const { end, error } = await read("endless-error");
@@ -70,7 +70,7 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
       },
     },
     {
-      name: "a stream cut in the middle of a character is read on after its last whole message",
+      name: "a stream interrupted in the middle of a character resumes after its last complete message",
       expect: [
         "done",
         ["你", "好", "{}"],
@@ -85,7 +85,7 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
       },
     },
     {
-      name: "a POST that was cut is not sent twice",
+      name: "an interrupted POST is not sent twice",
       expect: ["cut", ["a"], [["POST", null]]],
       async run() {
         const { seen, end } = await read("cut-in-a-post", { method: "POST", body: "{}" }, () => tear("cut-in-a-post"));
@@ -93,7 +93,7 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
       },
     },
     {
-      name: "a wait of 99999999999 ms is no wait of none, and is over when it is aborted",
+      name: "a retry delay of 99999999999 ms does not overflow to zero, and an abort ends it",
       expect: [["a"], [2 ** 31 - 1], [["GET", null]], "enough"],
       async run() {
         const abort = new AbortController(),
@@ -107,7 +107,7 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
       },
     },
     {
-      name: "an abort at the very moment of the cut ends the wait too",
+      name: "an abort at the moment of the interruption also ends the delay",
       expect: ["enough"],
       async run() {
         const abort = new AbortController();
@@ -116,7 +116,7 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
       },
     },
     {
-      name: "a Chinese id comes back as it was",
+      name: "a Chinese id is sent back unchanged",
       needsByteHeaders: true,
       expect: [
         "done",
@@ -130,16 +130,16 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
         return [end, await asked("chinese-id")];
       },
     },
-    ...["silence", "silent-head"].map((manner) => ({
-      name: `${manner === "silence" ? "silence in a stream" : "silence before an answer"} counts as a cut, and the connection is closed`,
+    ...["silence", "silent-head"].map((behaviour) => ({
+      name: `${behaviour === "silence" ? "silence in a stream" : "silence before an answer"} counts as a lost connection, which is closed`,
       expect: ["done", 2, true],
       async run() {
-        const { end } = await read(manner, { idleTimeout: 200 });
-        return [end, (await asked(manner)).length, await closed(manner)];
+        const { end } = await read(behaviour, { idleTimeout: 200 });
+        return [end, (await asked(behaviour)).length, await closed(behaviour)];
       },
     })),
     {
-      name: "a redirect is followed, and a stream that drips byte by byte is whole",
+      name: "a redirect is followed, and a stream that arrives byte by byte is complete",
       expect: ["done", ["你好", "{}"], [["GET", null]], [["GET", null]]],
       async run() {
         const { seen, end } = await read("redirect");
@@ -155,14 +155,14 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
       },
     },
     {
-      name: "a reader who waits holds the server back",
-      // Firefox and WebKit take all that comes, whether it is read or not.
+      name: "a caller that stops reading slows the server down (back pressure)",
+      // Firefox and WebKit buffer everything, whether it is read or not.
       needsBackPressure: true,
       expect: [true, true],
       async run() {
         const messages = fetchEvents(at("flood"));
         const { value } = await messages.next();
-        // A browser has buffers of many megabytes; when they are full nothing moves any more.
+        // Browsers buffer many megabytes; once the buffers are full, the transfer stops.
         let before = 0,
           taken = -1;
         await until(async () => {
@@ -176,7 +176,7 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
       },
     },
     {
-      name: "after an abort nothing more is delivered, not even the rest of the chunk, and the reason is told",
+      name: "after an abort nothing more is delivered, not even the rest of the chunk, and its reason is thrown",
       expect: [["a"], "enough", true],
       async run() {
         const abort = new AbortController();
@@ -202,18 +202,18 @@ export function scenarios({ fetchEvents, FetchEventSource, RefusedError, CutErro
   ];
 }
 
-/** What an EventSource tells, one after the other, until it is closed. */
-export async function story(EventSourceClass, url) {
+/** The events of an EventSource in order, until it closes. */
+export async function recordEvents(EventSourceClass, url) {
   const source = new EventSourceClass(url),
-    told = [];
-  const tell = (event) =>
-    told.push([event.type, source.readyState, event.data ?? null, event.lastEventId ?? null, event.origin ?? null]);
-  source.onopen = tell;
-  source.addEventListener("message", tell);
-  source.addEventListener("named", tell);
-  source.onerror = tell;
+    events = [];
+  const record = (event) =>
+    events.push([event.type, source.readyState, event.data ?? null, event.lastEventId ?? null, event.origin ?? null]);
+  source.onopen = record;
+  source.addEventListener("message", record);
+  source.addEventListener("named", record);
+  source.onerror = record;
   await until(() => source.readyState === 2);
-  return told;
+  return events;
 }
 
 async function until(condition, deadline = performance.now() + 15_000) {

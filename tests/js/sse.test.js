@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { Parser, StreamError } from "../../streaming/static/streaming/sse.js";
 
-// The facts that the Python parser and this one share.
+// The test vectors shared with the Python parser.
 const vectors = JSON.parse(readFileSync(new URL("../sse-vectors.json", import.meta.url), "utf8"));
 const bytes = (text) => new TextEncoder().encode(text);
 
@@ -11,7 +11,7 @@ for (const vector of vectors) {
   const chunks = vector.chunks.flatMap(chunkBytes);
   const whole = Buffer.concat(chunks);
 
-  test(`${vector.name}: as it stands`, () => {
+  test(`${vector.name}: in the given chunks`, () => {
     const { counts, ...result } = read(vector, chunks);
     assertExpected(result, vector);
     if (vector.dispatchedAfter) assert.deepEqual(counts, vector.dispatchedAfter);
@@ -58,7 +58,7 @@ test("a message of many lines is limited as a whole, its newlines included", () 
   assert.throws(() => parser.feed(bytes("data: 90\n")), StreamError);
 });
 
-test("messages before one that is too long are given first, and the next call throws, as does each after it", () => {
+test("messages before one that is too long are returned first, and every later call throws", () => {
   const parser = new Parser({ maxMessageChars: 10 });
 
   const messages = parser.feed(bytes("id: 1\ndata: a\n\ndata: b\n\nid: 2\ndata: 0123456789a\n\ndata: never\n\n"));
@@ -72,7 +72,7 @@ test("messages before one that is too long are given first, and the next call th
   assert.equal(parser.lastEventId, "1");
 });
 
-test("a line that never ends is an error before it fills the memory", () => {
+test("an endless line is an error before it fills the memory", () => {
   const parser = new Parser({ maxMessageChars: 1000 });
   const line = bytes(`data: ${"x".repeat(94)}`);
 
@@ -81,7 +81,7 @@ test("a line that never ends is an error before it fills the memory", () => {
   }, StreamError);
 });
 
-test("a comment or an unknown field may be endless, for nothing of it is kept", () => {
+test("an endless comment or unknown field is allowed, as none of it is stored", () => {
   for (const start of [":", "unknown: ", "dat", "data ", "datas: "]) {
     const parser = new Parser({ maxMessageChars: 20 });
 

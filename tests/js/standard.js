@@ -1,5 +1,5 @@
-// What the standard (WHATWG HTML, section 9.2) says of an EventSource, a sentence each: true of the browser's own as well
-// as of ours. Each gives a value that can be written as JSON, and says which it must be.
+// Requirements of the standard (WHATWG HTML, section 9.2) for EventSource, one sentence each, checked on the browser's
+// implementation and on ours. Each returns a JSON value and states the expected one.
 
 /**
  * @param {new (url: string, init?: object) => any} EventSourceClass
@@ -9,7 +9,7 @@ export function sentences(EventSourceClass, origin) {
   const run = `${EventSourceClass.name}${Date.now()}${Math.random()}`.replace(".", "");
   let count = 0;
 
-  /** An address that gives these replies, one after the other. */
+  /** A URL that returns these replies in order. */
   function address(...replies) {
     return `${origin}/reply/${run}-${count++}?replies=${encodeURIComponent(JSON.stringify(replies))}`;
   }
@@ -18,7 +18,7 @@ export function sentences(EventSourceClass, origin) {
     return (await fetch(url.split("?")[0].replace("/reply/", "/log/reply/"))).json();
   }
 
-  /** What is heard until as much as this was, or it is closed. */
+  /** The events received until there are this many or the source closes. */
   async function hear(url, enough, { types = [], init = {}, act = () => {} } = {}) {
     const source = new EventSourceClass(url, init);
     const heard = [];
@@ -159,7 +159,7 @@ export function sentences(EventSourceClass, origin) {
       },
     },
     {
-      sentence: "an end of a body without any event reestablishes it too",
+      sentence: "a body that ends without any event also reestablishes the connection",
       expect: [["open", 1, null], ...BACK, ...BACK, ["message", 1, "a"]],
       run: () => hear(address({ body: "retry:1\n" }, { body: ":" }, { body: "data: a\n\n", isHeld: true }), 6),
     },
@@ -180,7 +180,7 @@ export function sentences(EventSourceClass, origin) {
       },
     },
     {
-      sentence: "if the reply to a return is no stream, fail the connection",
+      sentence: "if the response to a reconnect is not a stream, fail the connection",
       expect: [
         ["open", 1, null],
         ["error", 0, null],
@@ -226,7 +226,7 @@ export function sentences(EventSourceClass, origin) {
         }),
     },
     {
-      sentence: "close() while it waits to reestablish ends the wait",
+      sentence: "close() during the reconnection delay ends the delay",
       expect: [
         ["open", 1, null],
         ["error", 0, null],
@@ -257,7 +257,7 @@ export function sentences(EventSourceClass, origin) {
       },
     },
     ...["javascript:alert(1)", "mailto:a@b.cc", "ftp://127.0.0.1/x"].map((url) => ({
-      sentence: `from ${url} no stream can come: fail the connection`,
+      sentence: `${url} cannot return a stream: fail the connection`,
       expect: CLOSED_AT_ONCE,
       run: () => hear(url, 9),
     })),

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ThoughtSplitter } from "../../streaming/static/streaming/thoughts.js";
 
-/** What is thought and what is answered, of text that comes in these pieces. */
+/** The reasoning and the answer in text that arrives in these pieces. */
 function split(pieces) {
   const splitter = new ThoughtSplitter();
   const all = { thoughts: "", answer: "" };
@@ -23,7 +23,7 @@ const cases = [
 ];
 
 for (const [text, thoughts, answer] of cases)
-  test(`thoughts are told from the answer in every cut of ${JSON.stringify(text)}`, () => {
+  test(`thoughts are separated from the answer in every split of ${JSON.stringify(text)}`, () => {
     const cuts = [[text], [...text], ...Array.from(text, (_, at) => [text.slice(0, at), text.slice(at)])];
 
     for (const pieces of cuts) assert.deepEqual(split(pieces), { thoughts, answer }, JSON.stringify(pieces));

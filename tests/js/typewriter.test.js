@@ -4,7 +4,7 @@ import { ClassicTypewriter, Typewriter } from "../../streaming/static/streaming/
 
 const FRAME = 1000 / 60;
 
-// The ways text arrives: [characters, gap in ms] for each push.
+// Arrival patterns: [characters, gap in ms] for each push.
 const arrivals = {
   "5 characters each 12 ms": Array.from({ length: 500 }, () => [5, 12]),
   "30 characters each 500 ms": Array.from({ length: 20 }, () => [30, 500]),
@@ -24,7 +24,7 @@ for (const [name, steps] of Object.entries(arrivals)) {
     assert.ok(play(steps).longestPause <= 150, `${play(steps).longestPause} ms`);
   });
 
-  test(`${name}: a character waits no longer than about as long as the next takes to come`, () => {
+  test(`${name}: a character is delayed by about one arrival gap at most`, () => {
     const { lags } = play(steps);
     assert.ok(percentile(lags, 0.95) <= 1050, `${percentile(lags, 0.95)} ms`);
   });
@@ -35,7 +35,7 @@ test("a fast stream is followed closely: p95 lag under 300 ms", () => {
   assert.ok(percentile(lags, 0.95) < 300, `${percentile(lags, 0.95)} ms`);
 });
 
-test("a slow even stream looks like writing: once the rhythm is known, no still spell over 150 ms", () => {
+test("a slow even stream appears continuously, without pauses over 150 ms once its rhythm is known", () => {
   const { frames } = play(arrivals["30 characters each 500 ms"]);
   const times = frames.filter(({ time, text }) => text && time > 2000 && time < 9500).map(({ time }) => time);
 
@@ -43,7 +43,7 @@ test("a slow even stream looks like writing: once the rhythm is known, no still 
   assert.ok(longest <= 150, `${longest} ms`);
 });
 
-test("a cut never falls inside a grapheme, however the text arrives", () => {
+test("a grapheme is never split, however the text arrives", () => {
   const text = "👨‍👩‍👧 e\u0301 🇫🇷🇨🇳 नमस्ते 👍🏽 ❤️ 한국 ok 👩‍🚀";
   const segments = [...new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(text)];
   const boundaries = new Set([text.length, ...segments.map(({ index }) => index)]);
@@ -74,7 +74,7 @@ test("half of an emoji waits for the other half, however long it takes", () => {
   assert.equal(typewriter.take(61_000), "👨\u200d👩");
 });
 
-test("a stall of the main thread is caught up in one frame", () => {
+test("after a stall of the main thread one frame catches up", () => {
   const typewriter = new Typewriter();
   for (let now = 0; now < 3000; now += 12) typewriter.push("12345", now);
 
@@ -84,7 +84,7 @@ test("a stall of the main thread is caught up in one frame", () => {
 });
 
 for (const Kind of [Typewriter, ClassicTypewriter])
-  test(`${Kind.name}: flush gives what is left, at once`, () => {
+  test(`${Kind.name}: flush returns all remaining text at once`, () => {
     const typewriter = new Kind();
     typewriter.push("some text", 0);
     const begun = typewriter.take(100);
@@ -93,9 +93,9 @@ for (const Kind of [Typewriter, ClassicTypewriter])
     assert.equal(typewriter.pending, "");
   });
 
-// --- the classic way
+// --- the classic typewriter
 
-test("the classic way gives a character each 10 ms while more than 50 wait, then one each 50 ms", () => {
+test("the classic typewriter shows a character every 10 ms while more than 50 are pending, then one every 50 ms", () => {
   const typewriter = new ClassicTypewriter();
   typewriter.push("x".repeat(150), 0);
   typewriter.finish();
@@ -107,7 +107,7 @@ test("the classic way gives a character each 10 ms while more than 50 wait, then
   assert.deepEqual(gaps, [...Array(100).fill(10), ...Array(49).fill(50)]);
 });
 
-test("the classic way has one clock: text that comes while it writes changes the speed, and nothing is written twice", () => {
+test("text that arrives while the classic typewriter writes changes its speed, and nothing is written twice", () => {
   const typewriter = new ClassicTypewriter();
   typewriter.push("a".repeat(10), 0);
   let shown = "";
@@ -122,7 +122,7 @@ test("the classic way has one clock: text that comes while it writes changes the
   assert.ok(("a".repeat(10) + "b".repeat(100)).startsWith(shown));
 });
 
-test("the classic way makes nothing up for a time without text", () => {
+test("the classic typewriter does not speed up after a time without text", () => {
   const typewriter = new ClassicTypewriter();
   typewriter.push("ab", 0);
   typewriter.take(1000);
@@ -132,7 +132,7 @@ test("the classic way makes nothing up for a time without text", () => {
   assert.ok(typewriter.take(10_001).length <= 1);
 });
 
-test("the classic way catches up after a stall, and cuts no grapheme", () => {
+test("the classic typewriter catches up after a stall and splits no grapheme", () => {
   const typewriter = new ClassicTypewriter();
   typewriter.push("👨‍👩‍👧".repeat(40), 0);
 

@@ -1,4 +1,4 @@
-// A page of somebody else's, which has these modules from npm.
+// A page of another project that uses these modules from npm.
 
 import "ssesite-streaming/style.css";
 import { Code } from "ssesite-streaming/code.js";
