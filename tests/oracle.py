@@ -67,7 +67,7 @@ class Reading(NamedTuple):
 
 
 def _sign(text: str, at: int, kind: str, previous: str) -> tuple[str | None, int] | None:
-    """The sign that begins there: what it stands for (nothing: empty; itself: None), and where it ends."""
+    """The escape or markup at a position: the text it stands for ("" for nothing, None for itself) and its end."""
     rest = text[at:]
     if kind == "written":
         return None
@@ -129,8 +129,8 @@ def _reference(m: re.Match[str]) -> str | None:
 
 
 def _characters(text: str, reading: Reading, *, final: bool) -> Iterator[tuple[str, int, int]]:
-    """Characters as they are read, with their spans; those of which it is not certain are missing, unless final."""
-    at, previous, run = 0, "", ""  # run: the white space that is being read
+    """Normalised characters with their spans; uncertain ones at the end are omitted unless final."""
+    at, previous, run = 0, "", ""  # run: the current run of white space
     while at < len(text):
         if reading.kind in ("deep", "flat") and reading.spaces and "\n" in run and text[at] == ">":
             at += 1
@@ -159,7 +159,7 @@ def _characters(text: str, reading: Reading, *, final: bool) -> Iterator[tuple[s
 
 @lru_cache(maxsize=50_000)
 def read(text: str, reading: Reading, *, final: bool = True) -> tuple[Symbol, ...]:
-    """The symbols of a text; those that are certain, unless it is final."""
+    """The symbols of a text: all of them if it is final, otherwise those that later text cannot change."""
     if reading.kind == "raw":
         return tuple(Symbol(char, at, at + 1) for at, char in enumerate(text))
     letters: list[list[tuple[str, int, int]]] = []
@@ -216,7 +216,7 @@ def readings_of(rule: Rule, medium: Medium) -> list[Reading]:
 
 @lru_cache(maxsize=4096)
 def matcher(rule: Rule, left: int) -> re.Pattern[str]:
-    """Matches what ends that many symbols before the end."""
+    """A pattern for matches that end this many symbols before the end."""
     flags = re.ASCII
     if rule.kind == "regex":
         pattern = rule.pattern
@@ -236,7 +236,7 @@ def matcher(rule: Rule, left: int) -> re.Pattern[str]:
 
 
 class Place(NamedTuple):
-    """A match; of those that are known at once the least counts."""
+    """A match; of several that become known together, the smallest takes effect."""
 
     start: int
     minus_end: int
@@ -249,7 +249,7 @@ class Place(NamedTuple):
 
 
 def places(rank: int, rule: Rule, text: str, medium: Medium, symbols_of: _SymbolsOf | None = None) -> Iterator[Place]:
-    """All matches of a rule. ``known`` is how much of the text has to be there to know of one."""
+    """All matches of a rule. ``known`` is how much of the text is needed to be certain of one."""
     for reading in readings_of(rule, medium):
         symbols = (symbols_of or _all_symbols)(text, reading)
         chars = "".join(symbol.char for symbol in symbols)
@@ -265,7 +265,7 @@ def places(rank: int, rule: Rule, text: str, medium: Medium, symbols_of: _Symbol
 
 
 class _SymbolsOf:
-    """What is there of a text of which so much has come when a block ends it."""
+    """Symbols of the part of a text received by the time a block ends it."""
 
     def __init__(self, known: int, end: int) -> None:
         self._known = known
@@ -290,7 +290,7 @@ def _known_at(text: str, reading: Reading, count: int) -> int:
 
 
 def _matches(rule: Rule, chars: str, first: int, last: int, medium: Medium) -> bool | None:
-    """None if it is no match; else whether the symbol after it had to be known."""
+    """None if it is not a match; otherwise whether the symbol after it had to be known."""
     before, text, after = chars[:first][-1:], chars[first:last], chars[last : last + 1]
     if rule.whole_word:
         if before and is_word_char(before) and is_word_char(text[0]):
@@ -310,7 +310,7 @@ def _matches(rule: Rule, chars: str, first: int, last: int, medium: Medium) -> b
 
 
 def _matches_whatever_follows(rule: Rule, chars: str, first: int, last: int) -> bool:
-    """Whether a match needs nothing of what follows it."""
+    """Whether a match does not depend on the text after it."""
     if rule.kind == "literal":
         return True
     return all(
@@ -351,7 +351,7 @@ def _is_loose(word: list[str], text: str, *, separated: bool) -> bool:
 
 @dataclass
 class Answer:
-    """What becomes of a text: what is shown, and what was found."""
+    """The result of moderating a text: the text shown and the matches found."""
 
     shown: str
     found: list[tuple[Rule, int, int]]
@@ -359,7 +359,7 @@ class Answer:
 
 
 def moderate(rules: Iterable[Rule], text: str, medium: Medium = "plain") -> Answer:
-    """What becomes of a whole text."""
+    """Moderates a complete text."""
     ranked = sorted(rules, key=lambda rule: -rule.priority)
     every = [(rule, place) for rank, rule in enumerate(ranked) for place in places(rank, rule, text, medium)]
     allowed = [(place.start, -place.minus_end) for rule, place in every if rule.action == "allow"]
@@ -402,13 +402,13 @@ def _flagged(ranked: list[Rule], text: str, medium: Medium) -> list[tuple[Rule, 
 
 @lru_cache(maxsize=50_000)
 def _is_alive(rule: Rule, chars: str, first: int) -> bool:
-    """Whether what is there could still become a match, of any length."""
+    """Whether the text so far could still become a match, of any length."""
     tails = ("".join(tail) for size in range(4) for tail in itertools.product("abse -*9\n", repeat=size))
     return any(matcher(rule, 0).match(chars + tail, first) for tail in tails)
 
 
 class _Acting:
-    """A text while its matches are acted on, from left to right."""
+    """A text whose matches are applied from left to right."""
 
     def __init__(self, rules: list[Rule], text: str, medium: Medium, symbols_of: _SymbolsOf | None) -> None:
         self.shown = ""
@@ -443,7 +443,7 @@ class _Acting:
             self._go_on(rule, place)
 
     def _go_on(self, rule: Rule, place: Place) -> None:
-        """A match that is as long as one may be goes on while it could still become one."""
+        """A match of the maximum length is extended while it could still become a longer one."""
         symbols = self._symbols_of(self._text, place.reading)
         chars = "".join(symbol.char for symbol in symbols)
         end = place.last
@@ -454,7 +454,7 @@ class _Acting:
             self._at = symbols[end - 1].end
 
     def _replaced(self, rule: Rule, symbols: tuple[Symbol, ...], *, is_rest: bool = False) -> str:
-        """What is shown of a match: masks or a replacement, and what of it is read as nothing."""
+        """The text shown for a match: its masks or replacement, and what is kept of the ignored characters within."""
         stretches: list[tuple[str, Symbol]] = []
         at, before = self._at if is_rest else symbols[0].start, ""
         for symbol in symbols:
@@ -501,7 +501,7 @@ class _Acting:
 
 
 def _is_inside(text: str) -> bool:
-    """Whether what follows this JSON is within a string."""
+    """Whether this JSON text ends inside a string."""
     inside = False
     for sign in re.findall(r'\\.|"', text, re.DOTALL):
         inside ^= sign == '"'

@@ -1,1 +1,1 @@
-"""A package, so that what is made once for it (Chromium, and its event loop) ends with it."""
+"""A package, so that its package-scoped fixtures (Chromium and its event loop) end with it."""

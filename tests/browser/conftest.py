@@ -1,4 +1,4 @@
-"""What browser tests stand on: a real Chromium, and pages that may not complain."""
+"""Fixtures of the browser tests: a real Chromium, and pages that fail the test on any console error."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.conftest import JAVASCRIPT
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
-# A deadline, not a wait: a machine may be busy with other tests.
+# A deadline rather than a delay: the machine may be busy with other tests.
 expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    # It is stopped with the package: its event loop must not be there when others want one.
+    # Stopped at the end of the package, as its event loop would disturb other tests that start one.
     with sync_playwright() as playwright:
         path = chromium()
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 
 def chromium() -> str | None:
-    """Where Chromium is; None is playwright's own."""
+    """The path of Chromium; None means Playwright's own build."""
     if path := shutil.which("chromium"):
         return path
     if os.geteuid() == 0 and "debian" in platform.freedesktop_os_release().get("ID", ""):
@@ -47,7 +47,7 @@ def chromium() -> str | None:
 
 
 class Visitors:
-    """Browsers' profiles, one for all who have the same options: the second page finds its files in the cache."""
+    """Browser contexts, shared by pages with the same options, so that later pages find their files in the cache."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -66,7 +66,7 @@ def visitors(browser: Browser) -> Visitors:
 
 
 class Visit:
-    """Pages of one visitor, and whatever they complained of. Without ``visitors`` each has a profile of its own."""
+    """Pages and their console errors. Without ``visitors`` each page has its own browser context."""
 
     def __init__(self, browser: Browser, url: str, visitors: Visitors | None = None) -> None:
         self._browser = browser
@@ -99,7 +99,7 @@ class Visit:
 
 @pytest.fixture
 def open_page(browser: Browser, visitors: Visitors, site: Any) -> Iterator[Visit]:
-    """Opens the page as a visitor has it: ``open_page(color_scheme="dark")``. Complaints fail the test."""
+    """Opens the page with browser options: ``open_page(color_scheme="dark")``. Console errors fail the test."""
     visit = Visit(browser, site.url, visitors)
     yield visit
     visit.end()
@@ -112,7 +112,7 @@ def page(open_page: Visit) -> Page:
 
 @pytest.fixture(scope="module")
 def workbench(browser: Browser, visitors: Visitors, site: Any) -> Iterator[Page]:
-    """One page for tests that bring their own script and leave nothing behind that others mind."""
+    """One page shared by tests that run their own script and leave no state behind."""
     visit = Visit(browser, site.url, visitors)
     yield visit(reduced_motion="reduce")
     visit.end()
@@ -127,7 +127,7 @@ def commonmark_examples(npm_packages: None) -> list[str]:
 
 
 def wait_until(page: Page, condition: str, argument: object = None, seconds: float = 15) -> None:
-    """Polls a JavaScript function until it gives true. The page forbids the eval that wait_for_function needs."""
+    """Polls a JavaScript function until it returns true. The page forbids the eval that wait_for_function needs."""
     end = time.monotonic() + seconds
     next_frame = "() => new Promise(resolve => setTimeout(resolve, 10))"
     while not page.evaluate(condition, argument):

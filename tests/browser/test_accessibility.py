@@ -1,4 +1,4 @@
-"""What axe-core finds wrong with the pages, for those who hear them or use no mouse: nothing."""
+"""axe-core finds no accessibility violation on any page."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_page_has_no_violation_before_during_and_after_an_answer(open_page, 
     assert violations(page) == []
 
 
-def test_an_answer_that_failed_and_one_that_is_compared_have_no_violation(open_page, violations):
+def test_failed_and_compared_answers_have_no_violation(open_page, violations):
     page = open_page(reduced_motion="reduce")
     answer_with(page, "/transfer", ("message", {"delta": "half"}), ("done", {"reason": "error"}))
     start(page, prompt="Half?")
@@ -77,11 +77,11 @@ def test_an_answer_that_failed_and_one_that_is_compared_have_no_violation(open_p
     assert violations(page) == []
 
 
-def test_the_login_has_no_violation(open_page, violations):
+def test_the_login_page_has_no_violation(open_page, violations):
     assert violations(open_page("/login/")) == []
 
 
-def test_the_admins_own_pages_have_no_violation(make_site, browser, violations):
+def test_the_admin_pages_of_this_project_have_no_violation(make_site, browser, violations):
     site = make_site()
     page = browser.new_context().new_page()
     page.goto(f"{site.url}/login/?next=/admin/streaming/moderationrule/")

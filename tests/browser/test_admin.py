@@ -1,4 +1,4 @@
-"""The admin as a moderator meets it in a browser. Each page is photographed into ``.screenshots/``, to be looked at."""
+"""The admin in a browser. A screenshot of each page is saved in ``.screenshots/`` for review."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def enter(browser, admin_site):
 
 
 def photograph(page: Page, name: str) -> None:
-    """Keeps a picture of the whole page, which is no wider than its window."""
+    """Saves a screenshot of the whole page, which must not be wider than its window."""
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / f"admin-{name}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than its window"
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_every_page_fits_and_can_be_looked_at(enter, look):
+def test_every_page_fits_its_window(enter, look):
     page = enter("", **LOOKS[look])
     expect(page.locator("#result_list tbody tr")).to_have_count(8)
     photograph(page, f"list-{look}")
@@ -99,7 +99,7 @@ def test_every_page_fits_and_can_be_looked_at(enter, look):
     photograph(page, f"hits-{look}")
 
 
-def test_the_form_tells_what_the_rule_matches_while_it_is_written(enter):
+def test_the_form_shows_what_the_rule_matches_while_it_is_edited(enter):
     page = enter("add/")
     pattern, result = page.get_by_label("Pattern"), page.locator("#check-result")
 
@@ -112,7 +112,7 @@ def test_the_form_tells_what_the_rule_matches_while_it_is_written(enter):
     expect(result).to_contain_text("At character 1: the ( is not closed.")
 
 
-def test_a_rule_that_is_not_saved_can_be_tried(enter):
+def test_an_unsaved_rule_can_be_tried(enter):
     page = enter("add/")
     page.get_by_label("Pattern").fill("status report")
 
@@ -124,7 +124,7 @@ def test_a_rule_that_is_not_saved_can_be_tried(enter):
     expect(tried.get_by_label("the unsaved rule in the form")).to_be_checked()
 
 
-def test_a_trial_follows_the_form_and_can_be_played(enter):
+def test_a_trial_updates_with_the_form_and_can_be_played(enter):
     page = enter("try/")
     page.get_by_label("Text").fill("oh darn it")
     shown = page.locator("[data-part=moderated]")
@@ -140,7 +140,7 @@ def test_a_trial_follows_the_form_and_can_be_played(enter):
     expect(page.locator("[data-part=so-far]")).to_have_text("oh •••• it")
 
 
-def test_a_file_is_dropped_looked_at_imported_and_undone(enter):
+def test_a_dropped_file_is_previewed_imported_and_undone(enter):
     page = enter("import/")
     drop = """form => {
         const files = new DataTransfer()
@@ -162,7 +162,7 @@ def test_a_file_is_dropped_looked_at_imported_and_undone(enter):
     expect(page.locator(".messagelist")).to_contain_text("Removed: 3000")
 
 
-def test_works_without_scripts(enter):
+def test_the_admin_works_without_scripts(enter):
     page = enter("try/", java_script_enabled=False)
     page.get_by_label("Text").fill("oh darn it")
     page.get_by_role("button", name="Try it").click()
@@ -182,7 +182,7 @@ def test_works_without_scripts(enter):
     expect(page.locator(".success")).to_contain_text("Done. Added: 1")
 
 
-def test_has_no_script_or_style_of_its_own_in_the_page(enter):
+def test_the_admin_pages_contain_no_inline_script_or_style(enter):
     for address in ("try/", "import/", "add/"):
         page = enter(address)
         assert page.locator("#content").evaluate("e => e.querySelectorAll('script:not([src]), style').length") == 0

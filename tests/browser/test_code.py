@@ -1,4 +1,4 @@
-"""Blocks of code: copied as they were written, and coloured without being cut into pieces."""
+"""Code blocks are copied verbatim, and highlighted without splitting their text node."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def say(page: Page, text: str) -> None:
     page.evaluate("(text) => say(text)", text)
 
 
-def test_a_block_says_its_language(code):
+def test_a_code_block_has_the_class_of_its_language(code):
     say(code, "```python title\nx = 1\n")
     expect(code.locator("figure")).to_have_attribute("data-language", "python")
     shown = code.evaluate("getComputedStyle(document.querySelector('figure'), '::before').content")
@@ -41,7 +41,7 @@ def test_a_block_says_its_language(code):
     assert code.evaluate("document.querySelector('figure').textContent") == "x = 1\n"
 
 
-def test_code_is_copied_as_it_was_written_also_while_it_grows_and_that_is_announced(code):
+def test_code_is_copied_verbatim_even_while_it_grows_and_the_copy_is_announced(code):
     say(code, "```js\nif (a < b)\n\t`c`;\n")
     copy = code.get_by_role("button", name="Copy", exact=True)
 
@@ -58,7 +58,7 @@ def test_code_is_copied_as_it_was_written_also_while_it_grows_and_that_is_announ
     assert code.evaluate("navigator.clipboard.readText()") == "if (a < b)\n\t`c`;\nd();"
 
 
-def test_the_button_survives_the_growth_of_its_block(code):
+def test_the_copy_button_stays_while_its_block_grows(code):
     say(code, "text\n\n```js\na")
     code.get_by_role("button", name="Copy", exact=True).focus()
 
@@ -68,7 +68,7 @@ def test_the_button_survives_the_growth_of_its_block(code):
     expect(code.get_by_role("button", name="Copy", exact=True)).to_be_focused()
 
 
-def test_colours_leave_one_text_node(code, wait_until):
+def test_highlighting_keeps_the_code_in_one_text_node(code, wait_until):
     say(code, "```python\n# why\ndef f(x):\n    return 'a' + str(1.5)\n")
 
     wait_until(code, "() => CSS.highlights.get('code-keyword')?.size > 0")
@@ -83,7 +83,7 @@ def test_colours_leave_one_text_node(code, wait_until):
     assert code.evaluate("document.querySelector('pre code').childNodes.length") == 1
 
 
-def test_colours_are_the_same_however_the_code_arrives(code):
+def test_highlighting_does_not_depend_on_how_the_code_arrives(code):
     source = "/* a\n b */ const x = `c ${d}\n`; // e\nfunction f() { return 'g' + 0x1f; }\n" * 3
     colours = code.evaluate(
         f"""async (source) => {{
@@ -130,19 +130,19 @@ def test_colours_are_the_same_however_the_code_arrives(code):
         ("diff", "@@ -1 +1 @@\n-a\n+b\n", "string", ["+b"]),
     ],
 )
-def test_knows_the_common_languages(code, wait_until, language, source, kind, found):
+def test_common_languages_are_highlighted(code, wait_until, language, source, kind, found):
     say(code, f"```{language}\n{source}```\n\n.")
     wait_until(code, "() => [...CSS.highlights.values()].some(({ size }) => size > 0)")
     assert code.evaluate(COLOURS)[kind] == found
 
 
-def test_a_language_that_is_not_known_is_left_as_it_is(code):
+def test_code_in_an_unknown_language_is_not_highlighted(code):
     say(code, "```klingon\nqapla' 1\n```\n\n.")
     expect(code.locator("pre code")).to_have_text("qapla' 1\n", use_inner_text=True)
     assert json.dumps(code.evaluate(COLOURS)).count('"') <= 10
 
 
-def test_colours_of_an_answer_that_is_gone_are_let_go(code, wait_until):
+def test_highlights_of_a_removed_answer_are_dropped(code, wait_until):
     say(code, "```js\nconst a = 1;\n```\n\n.")
     wait_until(code, "() => CSS.highlights.get('code-keyword')?.size > 0")
     code.evaluate("""async () => {

@@ -1,4 +1,4 @@
-"""An answer whose connection is cut, in a real browser, at the real site, with a real upstream."""
+"""Answers whose connection is interrupted, in a real browser, with a real site and upstream."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def proxy(site: Site) -> Iterator[CuttingProxy]:
 
 @pytest.fixture
 def page(browser: Browser, proxy: CuttingProxy) -> Iterator[Page]:
-    # A cut is an error on the browser's own console.
+    # The browser reports an interruption as a console error.
     context = browser.new_context()
     page = context.new_page()
     page.goto(proxy.url)
@@ -64,7 +64,7 @@ def state(page: Page) -> object:
     return page.locator("#chat [data-part=status]")
 
 
-def test_an_answer_that_is_cut_five_times_and_reloaded_once_is_whole_and_was_asked_for_once(
+def test_an_answer_interrupted_five_times_and_reloaded_once_is_complete_and_was_requested_once(
     page: Page, proxy: CuttingProxy, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = in_words(WORDS, 0.05)  # type: ignore[assignment]
@@ -82,7 +82,7 @@ def test_an_answer_that_is_cut_five_times_and_reloaded_once_is_whole_and_was_ask
     assert len(upstream.requests) == 1
 
 
-def test_stop_stops_the_upstream_at_once(page: Page, upstream: ScriptedUpstream) -> None:
+def test_stop_closes_the_upstream_at_once(page: Page, upstream: ScriptedUpstream) -> None:
     async def speak_until_left(connection: Connection) -> None:
         await connection.begin()
         await connection.send(b'data: {"delta": "and so on"}\n\n')
@@ -97,7 +97,7 @@ def test_stop_stops_the_upstream_at_once(page: Page, upstream: ScriptedUpstream)
     assert upstream.left.wait(5), "though a stream that its client left goes on for a while"
 
 
-def test_an_answer_that_is_not_kept_any_more_has_failed(
+def test_an_answer_that_is_no_longer_stored_has_failed(
     browser: Browser, make_site: Callable[..., Site], upstream: ScriptedUpstream
 ) -> None:
     upstream.script = in_words(WORDS, 0.05)  # type: ignore[assignment]

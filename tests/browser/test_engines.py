@@ -1,4 +1,4 @@
-"""What holds in Chromium holds in Firefox and WebKit: Markdown at every prefix, streaming, scrolling, the client.
+"""Firefox and WebKit behave as Chromium: Markdown at every prefix, streaming, scrolling, the client.
 
 Where one of the two is not installed its test is skipped, unless ``REQUIRE_ENGINES`` is set, as CI does.
 """
@@ -18,14 +18,14 @@ from tests.browser.test_event_source import server as server
 from tests.browser.test_markdown import SAMPLES
 from tests.conftest import node_tool
 
-# The longest are Chromium's alone: each prefix is compared with a whole rendering.
+# The longest samples run only in Chromium, as every prefix is compared with a complete rendering.
 TEXTS = [text for text in SAMPLES.values() if len(text) < 400]
 MINI_BROWSERS = [Path("/usr/lib/x86_64-linux-gnu"), Path("/usr/lib/aarch64-linux-gnu"), Path("/usr/libexec")]
 HOW = "apt-get install firefox-esr webkit2gtk-driver xvfb"
 
 
 def needed(*paths: str | None) -> list[str]:
-    """These programs; without one of them there is no test, or a failure where it is required."""
+    """The paths of these programs; if one is missing the test is skipped, or fails where it is required."""
     if all(paths):
         return [path for path in paths if path]
     if os.environ.get("REQUIRE_ENGINES"):
@@ -35,7 +35,7 @@ def needed(*paths: str | None) -> list[str]:
 
 @pytest.fixture
 def display() -> Iterator[str]:
-    """A screen that nobody sees."""
+    """A virtual display."""
     (xvfb,) = needed(shutil.which("Xvfb"))
     read, write = os.pipe()
     command = [xvfb, "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp"]
@@ -47,7 +47,7 @@ def display() -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("npm_packages")
-def test_all_of_it_holds_in_firefox(server, tmp_path):
+def test_the_engine_suite_passes_in_firefox(server, tmp_path):
     (firefox,) = needed(shutil.which("firefox-esr") or shutil.which("firefox"))
     samples = tmp_path / "samples.json"
     samples.write_text(json.dumps(TEXTS), "utf-8")
@@ -58,7 +58,7 @@ def test_all_of_it_holds_in_firefox(server, tmp_path):
     assert json.loads(ran.stdout) == [], ran.stdout[:6000]
 
 
-def test_all_of_it_holds_in_webkit(server, display, monkeypatch):
+def test_the_engine_suite_passes_in_webkit(server, display, monkeypatch):
     browsers = [str(path) for folder in MINI_BROWSERS for path in folder.glob("webkit2gtk-4*/MiniBrowser")]
     driver, mini_browser = needed(shutil.which("WebKitWebDriver"), next(iter(browsers), None))
     webdriver = pytest.importorskip("selenium.webdriver")

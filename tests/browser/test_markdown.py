@@ -1,4 +1,4 @@
-"""Markdown while it arrives: right at every prefix, calm while it grows, and harmless."""
+"""Markdown while it arrives: correct at every prefix, stable while it grows, and safe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = {path.stem: path.read_text("utf-8") for path in sorted((ROOT / "streaming" / "documents").glob("*.md"))}
 
-# Where blocks end, and which of them may change what came before, is where a renderer of pieces goes wrong.
+# Incremental renderers tend to fail where blocks end, and where a block changes what came before.
 SAMPLES = {
     "a list that turns loose": "- a\n- b\n- c\n\n- d\n- e\n\nend [x]\n\n[x]: /u 'late'\n\nend\n",
     "a list that turns loose inside": "1. a\n2. b\n\n   more\n3. c\n4. d\n- x\n- y\n  - z\n\n  q\n- w\n\n\n# end\n",
@@ -44,7 +44,7 @@ SAMPLES |= {
     "[b]: /u 'it is' not\n\n[c]:\n/u\n'title'\n\n[c]\n",
     "one bar": "|ψ> is a state\nand more\n\n| a\n|---|\n| b |\n\ntext\n|x is\n\n|\n|-|\n",
 }
-# A long block is shown in parts: each of these is longer than what is kept whole.
+# Long blocks are rendered in parts: each of these is longer than the limit for one part.
 LINE = (
     "Some **bold** and `code [` words, a [link](/u 't t'), snake_case, 2 * 3, [1] and *emphasis*, and so on.  \nThen "
 )
@@ -123,24 +123,24 @@ return null;
 """
 
 
-# --- the same as a whole rendering
+# --- the same as rendering at once
 
 
-def test_at_every_prefix_of_all_commonmark_examples_it_is_as_rendered_whole(workbench, commonmark_examples):
+def test_every_prefix_of_the_commonmark_examples_renders_as_if_rendered_at_once(workbench, commonmark_examples):
     assert len(commonmark_examples) == 652
     assert run(workbench, FIRST_WRONG_PREFIX, commonmark_examples) is None
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_at_every_prefix_of_this_sample_it_is_as_rendered_whole(workbench, name):
+def test_every_prefix_of_this_sample_renders_as_if_rendered_at_once(workbench, name):
     assert run(workbench, FIRST_WRONG_PREFIX, [SAMPLES[name]]) is None
 
 
-def test_healing_leaves_no_trace_in_what_is_finished(workbench, commonmark_examples):
+def test_healing_does_not_change_finished_text(workbench, commonmark_examples):
     assert run(workbench, FIRST_WRONG_END, [*commonmark_examples, *SAMPLES.values(), *DOCUMENTS.values()]) is None
 
 
-def test_how_the_text_is_cut_does_not_matter(workbench):
+def test_the_rendering_does_not_depend_on_how_the_text_is_split(workbench):
     script = """
     for (const text of given) for (const size of [2, 3, 7, 20, 100, 1000]) {
       const root = document.createElement("div");
@@ -157,8 +157,8 @@ def test_how_the_text_is_cut_does_not_matter(workbench):
     assert run(workbench, script, [*SAMPLES.values(), *DOCUMENTS.values()]) is None
 
 
-# What the page has and markdown-it's HTML has not, or the other way round, is taken away: directions, where links open,
-# the frame of a block of code, images (they are links here), and line breaks between blocks.
+# Removes the intended differences between the page and markdown-it's HTML: text directions, link targets, the frame of
+# code blocks, images (shown as links here), and line breaks between blocks.
 AS_MARKDOWN_IT = r"""
 async (given) => {
   const { MarkdownView } = await import("/static/streaming/markdown/view.js");
@@ -207,7 +207,7 @@ async (given) => {
 
 
 def test_all_commonmark_examples_are_shown_as_markdown_it_renders_them(workbench, commonmark_examples):
-    # Chinese emphasis and tasks are this project's own, and not among them.
+    # CJK emphasis and tasks are extensions of this project and not part of CommonMark.
     assert workbench.evaluate(AS_MARKDOWN_IT, commonmark_examples) == []
 
 
@@ -232,7 +232,7 @@ def test_all_commonmark_examples_are_shown_as_markdown_it_renders_them(workbench
     ],
     ids=["tables", "tasks", "bare links", "strikethrough"],
 )
-def test_speaks_githubs_additions(workbench, typed, html):
+def test_githubs_markdown_extensions_are_supported(workbench, typed, html):
     script = """
     const root = document.createElement("div");
     const view = new MarkdownView(root);
@@ -257,7 +257,7 @@ for (const character of given.markdown) { view.append(character); view.flush(); 
 @pytest.mark.parametrize(
     "case", [case for case in CASES if "<think>" not in case["markdown"]], ids=lambda case: case["markdown"][:30]
 )
-def test_what_models_write_is_shown_as_readers_expect(workbench, case):
+def test_typical_model_output_is_shown_as_readers_expect(workbench, case):
     half = case["markdown"].count("(") > case["markdown"].count(")")
     script = (
         TYPED
@@ -274,10 +274,10 @@ def test_what_models_write_is_shown_as_readers_expect(workbench, case):
     assert unwanted == 0
 
 
-# --- calm while it grows
+# --- stable while it grows
 
 
-def test_nothing_that_is_shown_is_taken_back(workbench):
+def test_shown_text_does_not_disappear_while_streaming(workbench):
     script = """
     const losses = [];
     for (const text of given) {
@@ -324,7 +324,7 @@ def test_nothing_that_is_shown_is_taken_back(workbench):
         ("> | a | b", "<blockquote><table><thead><tr><th>a</th><th>b</th></tr></thead></table></blockquote>"),
     ],
 )
-def test_half_typed_syntax_looks_as_it_will_look(workbench, typed, html):
+def test_incomplete_syntax_looks_as_it_will_when_complete(workbench, typed, html):
     script = """
     const root = document.createElement("div");
     const view = new MarkdownView(root, { cursor: false });
@@ -335,7 +335,7 @@ def test_half_typed_syntax_looks_as_it_will_look(workbench, typed, html):
     assert re.sub(r"\s+</p>", "</p>", shown) == re.sub(r"\s+</p>", "</p>", html)
 
 
-def test_a_name_in_brackets_keeps_them_until_the_end_when_its_definition_comes_late(workbench):
+def test_a_bracketed_name_keeps_its_brackets_until_the_end_when_its_definition_comes_late(workbench):
     script = """
     const root = makeRoot();
     const view = new MarkdownView(root, { cursor: false });
@@ -379,7 +379,7 @@ def test_a_selection_survives_200_flushes_and_the_end(workbench):
         assert same
 
 
-def test_text_grows_by_appending_to_the_nodes_that_are_there(workbench):
+def test_text_grows_by_appending_to_existing_nodes(workbench):
     script = """
     const root = makeRoot();
     const view = new MarkdownView(root);
@@ -422,7 +422,7 @@ def test_there_is_one_cursor_and_it_is_after_the_last_character(workbench, typed
     assert run(workbench, script, typed) == [1, place, last, True, 0]
 
 
-def test_blocks_in_a_script_from_right_to_left_are_set_so_and_others_beside_them_are_not(workbench):
+def test_right_to_left_blocks_are_right_to_left_and_their_neighbours_are_not(workbench):
     script = """
     const root = makeRoot();
     root.className = "markdown";
@@ -437,9 +437,9 @@ def test_blocks_in_a_script_from_right_to_left_are_set_so_and_others_beside_them
     assert run(workbench, script) == ["rtl", "ltr", "rtl", "ltr", "rtl", "ltr", "3px", "0px"]
 
 
-# --- others on the same page
+# --- other scripts on the same page
 
-# What translators and extensions do to text that they find, however often it changes.
+# Simulates how translators and extensions change text, each time it changes.
 OTHERS = {
     "wraps it": "const font = document.createElement('font'); text.replaceWith(font); font.append(text);",
     "splits it": "text.splitText(text.length >> 1);",
@@ -456,7 +456,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("act", OTHERS.values(), ids=OTHERS)
-def test_nothing_is_lost_when_somebody_else(workbench, act):
+def test_no_text_is_lost_when_another_script(workbench, act):
     script = (
         """
     const wrong = [];
@@ -489,7 +489,7 @@ def test_nothing_is_lost_when_somebody_else(workbench, act):
     assert run(workbench, script, [*samples, DOCUMENTS["tour"]]) == []
 
 
-def test_what_is_translated_stays_so_until_the_end(workbench):
+def test_a_translation_of_the_page_is_kept_until_the_end(workbench):
     script = """
     const root = makeRoot();
     const view = new MarkdownView(root);
@@ -504,7 +504,7 @@ def test_what_is_translated_stays_so_until_the_end(workbench):
     assert run(workbench, script) == ["Premiers mots.Secon", "First words.Second"]
 
 
-# --- harmless
+# --- safe
 
 
 HOSTILE = [
@@ -523,7 +523,7 @@ HOSTILE = [
 ]
 
 
-def test_no_step_of_any_cut_makes_a_link_that_could_do_harm(workbench, commonmark_examples):
+def test_no_prefix_creates_a_dangerous_link(workbench, commonmark_examples):
     script = """
     const harmless = ["http:", "https:", "mailto:", "tel:"];
     const names = "href title rel target dir class style type disabled checked start aria-label";
@@ -548,7 +548,7 @@ def test_no_step_of_any_cut_makes_a_link_that_could_do_harm(workbench, commonmar
     assert run(workbench, script, [*HOSTILE, "\n\n".join(HOSTILE), *commonmark_examples]) == []
 
 
-def test_no_html_is_made_from_text_and_the_page_forbids_it(browser, site):
+def test_text_never_becomes_html_and_the_page_forbids_it(browser, site):
     scripts = [*(ROOT / "streaming" / "static" / "streaming").glob("*.js")]
     scripts += (ROOT / "streaming" / "static" / "streaming" / "markdown").glob("*.js")
     makers = re.compile(
@@ -614,7 +614,7 @@ def test_columns_are_aligned_without_a_style_attribute_in_the_source(workbench):
     assert run(workbench, script) == [False, ["left", "right", "center", ""]]
 
 
-# --- cheap
+# --- fast
 
 FILL = {
     "documents": "\n\n".join([*DOCUMENTS.values()] * 4)[:100_000],
@@ -633,7 +633,7 @@ FILL = {
 @pytest.mark.parametrize(
     "text", ["a" + " " * 20_000 + "b", "`" + " " * 20_000 + "x", "`" * 5000 + "x ", "[" * 5000, "**a " * 1000]
 )
-def test_text_that_is_made_to_be_slow_is_not(workbench, text):
+def test_adversarial_text_is_rendered_quickly(workbench, text):
     script = """
     const view = new MarkdownView(document.createElement("div"));
     view.append("text\\n\\n" + given);
@@ -677,7 +677,7 @@ def test_100_kb_in_pieces_of_20_cost_a_thirtieth_of_rendering_all_each_time(work
 # --- formulas and footnotes
 
 
-def test_a_formula_is_mathml_as_soon_as_it_is_whole_and_its_library_comes_only_then(open_page, wait_until):
+def test_a_complete_formula_becomes_mathml_and_only_then_is_the_library_loaded(open_page, wait_until):
     page = open_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -698,7 +698,7 @@ def test_a_formula_is_mathml_as_soon_as_it_is_whole_and_its_library_comes_only_t
     assert [url.rsplit("/", 1)[-1] for url in asked if "temml" in url] == ["temml.js"]
     assert page.evaluate("root.querySelector('math msup').textContent") == "x2"
     assert page.evaluate("root.querySelector('.display mfrac').textContent") == "ab"
-    # What has an error is shown as it was written.
+    # A formula with an error is shown as its source.
     assert page.evaluate("[...root.querySelectorAll('.math')].at(-1).innerHTML") == "\\frac{"
     assert page.evaluate("root.querySelector('h1, h2')") is None
 
@@ -721,7 +721,7 @@ def test_a_formula_is_copied_as_its_source(open_page, wait_until):
     assert page.evaluate("navigator.clipboard.readText()") == "It is \\(e^{i\\pi}\\) here."
 
 
-def test_no_formula_makes_a_link_or_loads_or_hangs(workbench, wait_until):
+def test_no_formula_creates_a_link_loads_anything_or_hangs(workbench, wait_until):
     hostile = [
         r"\href{javascript:alert(1)}{x}",
         r"\url{https://example.org}",
@@ -743,7 +743,7 @@ def test_no_formula_makes_a_link_or_loads_or_hangs(workbench, wait_until):
     workbench.evaluate("hostile.remove()")
 
 
-def test_a_footnotes_number_leads_to_its_text_and_to_no_address(open_page):
+def test_a_footnote_number_moves_to_its_text_without_changing_the_url(open_page):
     page = open_page()
     script = """
     const root = makeRoot();
@@ -760,7 +760,7 @@ def test_a_footnotes_number_leads_to_its_text_and_to_no_address(open_page):
     expect(page.locator("aside.under-test")).to_be_in_viewport()
 
 
-def test_words_in_brackets_with_a_hat_are_no_footnotes_until_they_are_defined(workbench):
+def test_words_with_a_caret_in_brackets_are_not_footnotes_until_they_are_defined(workbench):
     script = """
     const shown = [];
     for (const text of given) {
@@ -808,7 +808,7 @@ def test_words_in_brackets_with_a_hat_are_no_footnotes_until_they_are_defined(wo
         ("ftp://a.b/c //a.b", None),
     ],
 )
-def test_bare_links_end_where_github_flavored_markdown_says(workbench, typed, shown):
+def test_bare_links_end_as_github_flavored_markdown_specifies(workbench, typed, shown):
     script = """
     const root = document.createElement("div");
     const view = new MarkdownView(root);

@@ -1,4 +1,4 @@
-"""The page, as a visitor meets it: three panels, *Chat*, *Ping* and *Fetch*, that do nothing until they are asked."""
+"""The page: three panels, *Chat*, *Ping* and *Fetch*, which request nothing until they are used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def start(page: Page, document: str = "tour", interval: str = "0", prompt: str =
 
 
 def developers(page: Page, panel: str):
-    """A panel of those behind the fold."""
+    """A panel in the collapsed section."""
     page.locator("#developers > summary").click()
     return page.locator(f"#{panel}")
 
@@ -35,17 +35,17 @@ def status(page: Page, panel: str):
 
 
 def answer_with(page: Page, address: str, *messages: tuple[str, object], status: int = 200) -> None:
-    """Puts an answer of our own in the place of the server's."""
+    """Replaces the server's response."""
     body = "".join(
         f"id: s:{n}\nevent: {event}\ndata: {json.dumps(data)}\n\n" for n, (event, data) in enumerate(messages)
     )
     page.route(f"**{address}", lambda route: route.fulfill(status=status, content_type=NATIVE, body=body))
 
 
-# --- before anything is asked
+# --- before the first request
 
 
-def test_asks_for_nothing_but_its_files_until_a_button_is_pressed(open_page):
+def test_the_page_requests_only_its_own_files_until_a_button_is_pressed(open_page):
     asked = []
     page = open_page()
     page.on("request", lambda request: asked.append(request.url))
@@ -56,7 +56,7 @@ def test_asks_for_nothing_but_its_files_until_a_button_is_pressed(open_page):
     expect(status(page, "ping")).to_have_text("Ready")
 
 
-def test_has_one_heading_a_title_and_a_way_to_the_admin(page):
+def test_the_page_has_a_title_one_main_heading_and_a_link_to_the_admin(page):
     expect(page).to_have_title("Streams")
     expect(page.get_by_role("heading", level=1)).to_have_text("Streams")
     expect(page.locator("a[href='/admin/']")).to_be_visible()
@@ -64,7 +64,7 @@ def test_has_one_heading_a_title_and_a_way_to_the_admin(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 1280])
-def test_fits_a_screen_of_this_width(open_page, width, scheme):
+def test_the_page_fits_a_screen_of_this_width(open_page, width, scheme):
     page = open_page(viewport={"width": width, "height": 640}, color_scheme=scheme)
 
     start(page)
@@ -77,7 +77,7 @@ def test_fits_a_screen_of_this_width(open_page, width, scheme):
 # --- Ping
 
 
-def test_ping_shows_beats_from_connecting_to_disconnecting(page):
+def test_ping_shows_heartbeats_from_connecting_to_disconnecting(page):
     panel = developers(page, "ping")
 
     panel.get_by_role("button", name="Connect", exact=True).click()
@@ -112,7 +112,7 @@ def test_fetch_lists_the_events_as_the_upstream_sent_them(page):
     expect(panel.locator("li")).to_have_count(0)
 
 
-def test_fetch_stops(page):
+def test_fetch_can_be_stopped(page):
     panel = developers(page, "fetch")
 
     panel.get_by_role("button", name="Start").click()
@@ -122,7 +122,7 @@ def test_fetch_stops(page):
     expect(status(page, "fetch")).to_have_text("Stopped")
 
 
-def test_fetch_says_that_it_wants_a_json_object(page):
+def test_fetch_reports_that_the_body_must_be_a_json_object(page):
     panel = developers(page, "fetch")
 
     panel.get_by_label("Request, as JSON").fill("tour")
@@ -147,7 +147,7 @@ def test_chat_shows_a_document_as_markdown(page):
     expect(answer.get_by_role("link", name="before its definition")).to_have_count(1)
 
 
-def test_chat_is_busy_while_it_writes_and_says_so_once(page):
+def test_chat_is_busy_while_it_answers_and_announces_it_once(page):
     answer = page.locator("#chat article")
     live = page.locator("#chat [data-part=live]")
 
@@ -166,7 +166,7 @@ def test_chat_is_busy_while_it_writes_and_says_so_once(page):
     expect(page.locator("[data-cursor]")).to_have_count(0)
 
 
-def test_stop_keeps_the_text_removes_the_cursor_and_lets_the_server_go(page, wait_until):
+def test_stop_keeps_the_text_removes_the_cursor_and_closes_the_connection(page, wait_until):
     start(page, interval="0.1")
     wait_until(page, "() => document.querySelector('#chat article').textContent.length > 60")
     shown = page.evaluate("document.querySelector('#chat article').textContent")
@@ -183,7 +183,7 @@ def test_stop_keeps_the_text_removes_the_cursor_and_lets_the_server_go(page, wai
     assert len(kept) >= len(shown)
 
 
-def test_a_new_question_never_mixes_with_the_answer_before(page):
+def test_a_new_question_never_mixes_with_the_previous_answer(page):
     answers = page.locator("#chat article")
     start(page, "handbook", interval="0.1")
     expect(answers.locator("h1")).to_have_count(1)
@@ -200,7 +200,7 @@ def test_a_new_question_never_mixes_with_the_answer_before(page):
     assert answers.all_inner_texts() == [first, second, second]
 
 
-def test_a_question_stands_above_its_answer_and_goes_along_with_what_was_said(page):
+def test_a_question_is_shown_above_its_answer_and_sent_with_the_earlier_messages(page):
     answer_with(page, "/transfer", ("message", {"delta": "*One.*"}), ("done", {"reason": "stop"}))
     start(page, prompt="First?")
     expect(status(page, "chat")).to_have_text("Done")
@@ -220,7 +220,7 @@ def test_a_question_stands_above_its_answer_and_goes_along_with_what_was_said(pa
     expect(page.locator("#chat textarea")).to_have_value("")
 
 
-def test_enter_sends_and_shift_enter_begins_a_line(page):
+def test_enter_sends_and_shift_enter_inserts_a_line_break(page):
     answer_with(page, "/transfer", ("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
     page.locator("#chat textarea").focus()
 
@@ -237,7 +237,7 @@ COMPOSE = """([isComposing, keyCode]) => document.querySelector("#chat textarea"
 
 
 @pytest.mark.parametrize("event", [[True, 229], [False, 229]], ids=["as elsewhere", "as in Safari"])
-def test_the_enter_that_chooses_a_chinese_character_sends_nothing(page, event):
+def test_enter_that_confirms_a_composition_does_not_send(page, event):
     page.locator("#chat textarea").fill("ni hao")
 
     page.evaluate(COMPOSE, event)
@@ -246,7 +246,7 @@ def test_the_enter_that_chooses_a_chinese_character_sends_nothing(page, event):
     expect(page.locator("#chat textarea")).to_have_value("ni hao")
 
 
-def test_enter_begins_a_line_on_a_keyboard_on_glass(browser, site):
+def test_enter_inserts_a_line_break_on_a_touch_keyboard(browser, site):
     context = browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 700})
     page = context.new_page()
     page.goto(site.url)
@@ -261,7 +261,7 @@ def test_enter_begins_a_line_on_a_keyboard_on_glass(browser, site):
     context.close()
 
 
-def test_regenerate_puts_a_new_answer_in_the_place_of_the_old(page):
+def test_regenerate_replaces_the_answer(page):
     answer_with(page, "/transfer", ("message", {"delta": "old"}), ("done", {"reason": "stop"}))
     start(page, prompt="Again?")
     expect(status(page, "chat")).to_have_text("Done")
@@ -275,7 +275,7 @@ def test_regenerate_puts_a_new_answer_in_the_place_of_the_old(page):
     expect(page.locator("#chat .scroller")).to_be_focused()
 
 
-def test_only_the_last_answer_can_be_given_anew_so_that_nothing_after_it_is_lost(page):
+def test_only_the_last_answer_can_be_regenerated_so_that_no_later_turn_is_lost(page):
     answer_with(page, "/transfer", ("message", {"delta": "Yes."}), ("done", {"reason": "error"}))
     start(page, prompt="First?")
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
@@ -289,7 +289,7 @@ def test_only_the_last_answer_can_be_given_anew_so_that_nothing_after_it_is_lost
     expect(first.get_by_role("button", name="Copy answer")).to_be_visible()
 
 
-def test_the_answer_is_copied_as_it_was_written_and_that_is_announced(open_page):
+def test_the_answer_is_copied_as_markdown_and_the_copy_is_announced(open_page):
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     answer_with(page, "/transfer", ("message", {"delta": "# An *answer*\n"}), ("done", {"reason": "stop"}))
     start(page)
@@ -301,11 +301,11 @@ def test_the_answer_is_copied_as_it_was_written_and_that_is_announced(open_page)
     assert page.evaluate("navigator.clipboard.readText()") == "# An *answer*\n"
 
 
-def test_another_upstream_is_asked_at_its_own_address_and_plays_no_document(make_site, upstream, browser):
+def test_another_upstream_has_its_own_address_and_plays_no_document(make_site, upstream, browser):
     site = make_site(UPSTREAM_URL=upstream.url)
     page = browser.new_context().new_page()
     page.goto(site.url)
-    # The page knows the names that the server gave it.
+    # The server puts the upstream names into the page.
     page.evaluate("document.querySelector('[data-part=upstream]').append(new Option('other', 'other'))")
     page.locator("#chat").get_by_label("Answered by").select_option("other")
     expect(page.locator("#chat").get_by_label("Document")).to_be_hidden()
@@ -320,7 +320,7 @@ def test_another_upstream_is_asked_at_its_own_address_and_plays_no_document(make
     page.context.close()
 
 
-def test_a_server_of_the_openai_api_that_knows_no_other_fields_is_asked_with_none(make_site, upstream, browser):
+def test_a_strict_openai_server_receives_no_unknown_fields(make_site, upstream, browser):
     asked, known = [], {"model", "messages", "stream"}
 
     async def script(connection):
@@ -364,7 +364,7 @@ def test_a_server_of_the_openai_api_that_knows_no_other_fields_is_asked_with_non
     page.context.close()
 
 
-def test_the_tour_shows_what_the_sample_rules_mask_and_nothing_else_looks_otherwise(make_site, browser):
+def test_the_tour_shows_the_masks_of_the_sample_rules_and_is_otherwise_unchanged(make_site, browser):
     site = make_site()
     rules = [fields for fields in SAMPLE_RULES if fields["action"] == "mask"]
     code = f"from streaming.models import ModerationRule as R\nfor fields in {rules!r}: R.objects.create(**fields)"
@@ -389,7 +389,7 @@ def test_the_tour_shows_what_the_sample_rules_mask_and_nothing_else_looks_otherw
     page.context.close()
 
 
-def test_the_meter_counts_what_came(page):
+def test_the_meter_counts_what_was_received(page):
     answer_with(page, "/transfer", ("message", {"delta": "12345"}), ("message", {"delta": "6"}), ("done", {}))
 
     start(page)
@@ -401,7 +401,7 @@ def test_the_meter_counts_what_came(page):
     assert int(page.locator("[data-part=rate]").text_content()) > 0
 
 
-def test_counts_what_was_moderated(page):
+def test_moderated_passages_are_counted(page):
     mask = ("moderation", {"action": "mask", "category": "contact"})
     answer_with(
         page,
@@ -428,7 +428,7 @@ def test_counts_what_was_moderated(page):
         ("stop", "Done", ""),
     ],
 )
-def test_says_how_it_ended(page, reason, says, because):
+def test_the_status_says_how_the_answer_ended(page, reason, says, because):
     answer_with(page, "/transfer", ("message", {"delta": "text"}), ("done", {"reason": reason}))
 
     start(page)
@@ -439,7 +439,7 @@ def test_says_how_it_ended(page, reason, says, because):
     expect(page.get_by_role("button", name="Try again")).to_have_count(1 if reason == "drained" else 0)
 
 
-def test_an_answer_that_is_blocked_shows_the_notice_of_the_rule(page):
+def test_a_blocked_answer_shows_the_notice_of_the_rule(page):
     block = {"action": "block", "category": "test", "notice": "Ask the press office."}
     answer_with(
         page, "/transfer", ("message", {"delta": "text"}), ("moderation", block), ("done", {"reason": "blocked"})
@@ -450,7 +450,7 @@ def test_an_answer_that_is_blocked_shows_the_notice_of_the_rule(page):
     expect(page.locator("#chat [data-part=reason]")).to_have_text("Ask the press office.")
 
 
-def test_an_error_keeps_the_text_and_offers_to_try_again(page):
+def test_an_error_keeps_the_text_and_offers_a_retry(page):
     error = {"status": 504, "title": "Gateway Timeout", "detail": "the upstream was silent for 60 s"}
     answer_with(
         page, "/transfer", ("message", {"delta": "half an ans"}), ("error", error), ("done", {"reason": "error"})
@@ -472,7 +472,7 @@ def test_an_error_keeps_the_text_and_offers_to_try_again(page):
 CUT = 'retry: 60000\nid: s:1\ndata: {"delta": "half "}\n\n'
 
 
-def test_while_it_waits_to_read_on_it_says_how_long_and_can_be_stopped(page):
+def test_the_delay_before_a_reconnect_is_shown_and_can_be_stopped(page):
     page.route("**/transfer", lambda route: route.fulfill(status=200, content_type=NATIVE, body=CUT))
 
     start(page)
@@ -482,7 +482,7 @@ def test_while_it_waits_to_read_on_it_says_how_long_and_can_be_stopped(page):
     expect(status(page, "chat")).to_have_text("Stopped")
 
 
-def test_a_request_that_is_refused_shows_the_servers_reason(open_page, browser):
+def test_a_rejected_request_shows_the_servers_reason(open_page, browser):
     # A refusal is an error on the browser's own console, which the `page` fixture does not forgive.
     page = browser.new_context().new_page()
     page.goto(open_page().url)
@@ -498,7 +498,7 @@ def test_a_request_that_is_refused_shows_the_servers_reason(open_page, browser):
     page.context.close()
 
 
-def test_without_motion_text_is_shown_as_it_comes(open_page):
+def test_with_reduced_motion_text_is_shown_as_it_arrives(open_page):
     page = open_page(reduced_motion="reduce")
 
     start(page)
@@ -519,7 +519,7 @@ HIDE = """
 """
 
 
-def test_a_hidden_tab_shows_all_at_once_without_frames(page):
+def test_a_hidden_tab_shows_text_at_once_without_animation_frames(page):
     start(page, interval="0.1")
     expect(status(page, "chat")).to_have_text("Streaming")
 
@@ -530,7 +530,7 @@ def test_a_hidden_tab_shows_all_at_once_without_frames(page):
     expect(page.locator("[data-cursor]")).to_have_count(0)
 
 
-def test_a_page_that_is_kept_for_the_way_back_holds_no_connection_and_reads_on_when_it_returns(page):
+def test_a_page_in_the_back_forward_cache_holds_no_connection_and_resumes_when_restored(page):
     developers(page, "ping").get_by_role("button", name="Connect", exact=True).click()
     expect(status(page, "ping")).to_have_text("Connected")
     start(page, "poem", interval="0.1")
@@ -546,8 +546,8 @@ def test_a_page_that_is_kept_for_the_way_back_holds_no_connection_and_reads_on_w
     expect(page.locator("#chat article")).to_contain_text("Yet it is always the same brook.")
 
 
-def test_an_answer_that_cannot_be_shown_as_markdown_is_shown_as_it_came_and_ends(browser, site):
-    # What went wrong is told on the console, which the `page` fixture does not forgive.
+def test_an_answer_that_fails_to_render_is_shown_as_plain_text_and_ends(browser, site):
+    # The error is reported on the console, which would fail the `page` fixture.
     page = browser.new_context().new_page()
     page.goto(site.url)
     answer_with(
@@ -563,7 +563,7 @@ def test_an_answer_that_cannot_be_shown_as_markdown_is_shown_as_it_came_and_ends
     page.context.close()
 
 
-def test_paper_shows_all_that_was_said_and_no_button(page):
+def test_printing_shows_the_whole_conversation_and_no_buttons(page):
     start(page, "tour")
     expect(status(page, "chat")).to_have_text("Done")
     page.emulate_media(media="print")
@@ -576,10 +576,10 @@ def test_paper_shows_all_that_was_said_and_no_button(page):
     assert page.locator("button:visible, textarea:visible, select:visible").count() == 0
 
 
-# --- what a careless visitor does
+# --- hasty or repeated input
 
 
-def test_a_double_click_and_more_asks_once(page):
+def test_repeated_clicks_send_one_request(page):
     asked = []
     page.on("request", lambda request: asked.append(request.url) if "/transfer" in request.url else None)
     panel = page.locator("#chat")
@@ -595,7 +595,7 @@ def test_a_double_click_and_more_asks_once(page):
     assert len(asked) == 1
 
 
-def test_stop_after_the_last_word_has_come_leaves_the_answer_whole(page):
+def test_stop_after_the_last_text_arrived_keeps_the_answer_complete(page):
     page.locator("#chat [data-part=pacing]").select_option("classic")
     answer_with(page, "/transfer", ("message", {"delta": "All work and no play. " * 50}), ("done", {"reason": "stop"}))
     start(page)
@@ -624,7 +624,7 @@ def test_stop_and_regenerate_and_stop_again_leave_one_answer(page):
     expect(page.locator("[data-cursor]")).to_have_count(0)
 
 
-def test_a_prompt_of_two_megabytes_is_refused_kept_and_not_said_again(browser, make_site):
+def test_a_prompt_of_two_megabytes_is_rejected_kept_and_not_sent_with_the_next_question(browser, make_site):
     site = make_site(STREAMING_MAX_BODY_BYTES="1000000")
     # A refusal is an error on the browser's own console, which the `page` fixture does not forgive.
     page = browser.new_context().new_page()
@@ -645,7 +645,7 @@ def test_a_prompt_of_two_megabytes_is_refused_kept_and_not_said_again(browser, m
     page.context.close()
 
 
-def test_without_a_network_it_says_so_and_works_again_when_there_is_one(browser, site):
+def test_a_missing_network_is_reported_and_the_chat_works_again_once_online(browser, site):
     page = browser.new_context().new_page()
     page.goto(site.url)
     page.context.set_offline(True)
@@ -661,7 +661,7 @@ def test_without_a_network_it_says_so_and_works_again_when_there_is_one(browser,
     page.context.close()
 
 
-def test_a_new_chat_forgets_what_was_said(page):
+def test_a_new_chat_clears_the_conversation(page):
     start(page, "poem", prompt="First?")
     expect(status(page, "chat")).to_have_text("Done")
 
@@ -678,7 +678,7 @@ def test_a_new_chat_forgets_what_was_said(page):
     expect(status(page, "chat")).to_have_text("Ready")
 
 
-def test_who_has_to_log_in_first_gets_the_way_there_and_back(browser, make_site):
+def test_a_required_login_is_linked_and_leads_back_to_the_page(browser, make_site):
     site = make_site(STREAMING_ACCESS="login", STREAMING_UPSTREAMS='{"llm": {"URL": "http://127.0.0.1:9"}}')
     page = browser.new_context().new_page()
     page.goto(site.url)
@@ -699,7 +699,7 @@ def test_who_has_to_log_in_first_gets_the_way_there_and_back(browser, make_site)
     page.context.close()
 
 
-def test_a_question_that_is_sent_before_the_script_runs_stays_where_it_is(browser, site):
+def test_a_question_submitted_before_the_script_runs_stays_in_the_form(browser, site):
     page = browser.new_context().new_page()
     held = []
     page.route("**/page.js", lambda route: held.append(route))
@@ -738,7 +738,7 @@ def test_a_reload_keeps_the_conversation_and_the_draft(page):
     assert [said["content"] for said in sent.value.post_data_json["messages"]] == ["First?", "*One.*", "Second?"]
 
 
-def test_an_answer_that_was_running_is_read_on_after_a_reload(page, wait_until):
+def test_a_running_answer_resumes_after_a_reload(page, wait_until):
     start(page, "poem", interval="0.1")
     expect(page.locator("#chat article h1")).to_have_count(1)
     wait_until(page, "() => JSON.parse(sessionStorage['streams.turns']).lastEventId !== ''")
@@ -756,7 +756,7 @@ def test_an_answer_that_was_running_is_read_on_after_a_reload(page, wait_until):
     assert not [request for request in asked if request.url.endswith("/transfer")]
 
 
-def test_what_came_before_a_reload_and_after_it_is_the_whole_answer(page, wait_until):
+def test_text_from_before_and_after_a_reload_forms_the_complete_answer(page, wait_until):
     start(page, interval="0.1")
     wait_until(page, "() => JSON.parse(sessionStorage['streams.turns']).lastEventId !== ''")
 
@@ -769,7 +769,7 @@ def test_what_came_before_a_reload_and_after_it_is_the_whole_answer(page, wait_u
     expect(answer).to_contain_text("the same text comes in other steps")
 
 
-def test_an_earlier_question_can_be_changed_and_what_followed_it_goes(page):
+def test_editing_an_earlier_question_removes_the_turns_after_it(page):
     answer_with(page, "/transfer", ("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
     for question in ("First?", "Second?"):
         start(page, prompt=question)
@@ -797,7 +797,7 @@ def test_the_conversation_is_exported_as_markdown(page):
     assert Path(exported.value.path()).read_text("utf-8") == "## You\n\nIs it?\n\n## Answer\n\n# Yes\n\n"
 
 
-def test_a_conversation_that_is_too_long_says_so_before_it_is_sent_and_leaves_out_the_oldest(page):
+def test_a_too_long_conversation_is_reported_before_sending_and_can_omit_the_oldest_turns(page):
     answer_with(page, "/transfer", ("message", {"delta": "word " * 1000}), ("done", {"reason": "stop"}))
     for question in ("First?", "Second?"):
         start(page, prompt=question)
@@ -818,7 +818,7 @@ def test_a_conversation_that_is_too_long_says_so_before_it_is_sent_and_leaves_ou
     assert "First?" not in asked[0].post_data
 
 
-def test_a_long_question_is_folded_and_shown_whole_when_asked(page):
+def test_a_long_question_is_folded_and_can_be_expanded(page):
     answer_with(page, "/transfer", ("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
     start(page, prompt="line\n" * 40)
     question = page.locator("#chat .question")
@@ -840,7 +840,7 @@ def test_the_first_screen_plays_the_tour(page):
     expect(page.get_by_role("button", name="Play the tour")).to_be_hidden()
 
 
-def test_the_first_screen_shows_a_rule_at_work_beside_what_was_written(browser, make_site, migrated):
+def test_the_first_screen_shows_a_moderated_answer_beside_the_raw_one(browser, make_site, migrated):
     site = make_site()
     rule = "from streaming.models import ModerationRule; ModerationRule.objects.create(pattern='darn', action='mask')"
     assert manage(site.folder, "shell", "-c", rule).returncode == 0
@@ -856,14 +856,14 @@ def test_the_first_screen_shows_a_rule_at_work_beside_what_was_written(browser, 
     page.context.close()
 
 
-def test_the_first_screen_says_how_a_model_is_connected(page):
+def test_the_first_screen_explains_how_to_connect_a_model(page):
     page.get_by_role("button", name="Connect your model").click()
 
     expect(page.locator("#connecting pre")).to_contain_text("UPSTREAM_FORMAT=openai")
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 568), (844, 390), (1280, 780)])
-def test_the_composer_is_in_view_and_nothing_scrolls_that_hides_nothing(open_page, width, height):
+def test_the_composer_is_visible_and_nothing_scrolls_without_overflow(open_page, width, height):
     page = open_page(viewport={"width": width, "height": height})
 
     expect(page.get_by_label("Your question")).to_be_in_viewport(ratio=1)
@@ -875,7 +875,7 @@ def test_the_composer_is_in_view_and_nothing_scrolls_that_hides_nothing(open_pag
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_the_wheel_moves_the_page_where_the_chat_cannot_move(open_page, wait_until):
+def test_the_wheel_scrolls_the_page_where_the_chat_cannot_scroll(open_page, wait_until):
     page = open_page(viewport={"width": 400, "height": 500})
     page.locator("#chat .scroller").hover()
     page.evaluate("document.querySelector('#chat .scroller').scrollTop = 99999")
@@ -885,7 +885,7 @@ def test_the_wheel_moves_the_page_where_the_chat_cannot_move(open_page, wait_unt
     wait_until(page, "() => scrollY > 0")
 
 
-def test_a_request_that_waits_for_long_says_what_may_be_the_matter(page):
+def test_a_request_without_a_response_explains_the_likely_cause(page):
     page.clock.install()
     page.route("**/transfer", lambda route: None)
     start(page)
@@ -896,10 +896,10 @@ def test_a_request_that_waits_for_long_says_what_may_be_the_matter(page):
     expect(status(page, "chat")).to_contain_text("Six streams may be open to one site at once")
 
 
-# --- what stands behind it
+# --- models and moderated questions
 
 
-def test_a_model_is_chosen_from_those_of_the_upstream_and_told_what_to_be(browser, make_site, upstream):
+def test_a_model_of_the_upstream_can_be_chosen_and_given_a_system_prompt(browser, make_site, upstream):
     entry = {"URL": upstream.url, "FORMAT": "openai", "MODELS": ["small", "large"]}
     site = make_site(STREAMING_ACCESS="public", STREAMING_UPSTREAMS=json.dumps({"llm": entry}))
     page = browser.new_context().new_page()
@@ -925,7 +925,7 @@ def test_a_model_is_chosen_from_those_of_the_upstream_and_told_what_to_be(browse
     page.context.close()
 
 
-def test_a_question_that_a_rule_changed_says_so(page):
+def test_a_moderated_question_is_marked(page):
     notice = {"action": "mask", "category": "contact", "direction": "prompt"}
     answer_with(page, "/transfer", ("moderation", notice), ("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
 
@@ -935,7 +935,7 @@ def test_a_question_that_a_rule_changed_says_so(page):
     expect(page.locator("#chat [data-part=moderated]")).to_be_empty()
 
 
-def test_a_rule_that_changes_the_question_is_told_by_the_server(browser, make_site, upstream):
+def test_the_server_reports_a_moderated_question(browser, make_site, upstream):
     async def answer(connection) -> None:
         upstream.asked = json.loads(await connection.body())
         await connection.begin()
@@ -955,13 +955,13 @@ def test_a_rule_that_changes_the_question_is_told_by_the_server(browser, make_si
 
     expect(page.locator("#chat article")).to_have_text("Yes.")
     expect(page.get_by_text("A rule changed this question")).to_be_visible()
-    # A server that knows no other fields than its API's would answer.
+    # A server that accepts only the fields of its API would answer.
     assert set(upstream.asked) <= {"messages", "model", "stream", "stream_options"}
     assert upstream.asked["messages"][-1]["content"] == "A •••• question?"
     page.context.close()
 
 
-def test_a_question_that_a_rule_blocks_is_blocked_and_can_be_changed(browser, make_site, upstream):
+def test_a_blocked_question_can_be_edited(browser, make_site, upstream):
     site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_FORMAT="openai", STREAMING_ACCESS="public")
     rule = (
         "from streaming.models import ModerationRule;"
@@ -983,7 +983,7 @@ def test_a_question_that_a_rule_blocks_is_blocked_and_can_be_changed(browser, ma
 # --- other channels
 
 
-def test_thoughts_are_folded_away_and_no_part_of_the_answer(open_page):
+def test_thoughts_are_folded_and_not_part_of_the_answer(open_page):
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     answer_with(
         page,
@@ -1009,16 +1009,16 @@ def test_thoughts_are_folded_away_and_no_part_of_the_answer(open_page):
     assert page.evaluate("navigator.clipboard.readText()") == "Yes."
 
 
-def test_an_answer_without_thoughts_shows_no_place_for_them(page):
+def test_an_answer_without_thoughts_has_no_section_for_them(page):
     start(page, "poem")
     expect(status(page, "chat")).to_have_text("Done")
     expect(page.locator("#chat details")).to_be_hidden()
 
 
-# --- two languages
+# --- languages
 
 
-def test_speaks_chinese_to_who_reads_it(open_page):
+def test_the_page_is_chinese_for_chinese_browsers(open_page):
     page = open_page(locale="zh-CN")
 
     expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
@@ -1028,7 +1028,7 @@ def test_speaks_chinese_to_who_reads_it(open_page):
     expect(status(page, "chat")).to_have_text("正在接收")
 
 
-def test_no_word_is_missing_in_any_language():
+def test_no_text_is_missing_in_any_language():
     templates = Path(__file__).parent.parent.parent / "templates" / "streaming"
     english = (templates / "index.html").read_text("utf-8")
     for path in templates.glob("index.*.html"):
@@ -1040,7 +1040,7 @@ def test_no_word_is_missing_in_any_language():
 # --- the keyboard
 
 
-def test_works_by_keyboard_and_the_focus_never_moves_by_itself(page):
+def test_the_page_works_by_keyboard_and_the_focus_never_moves_by_itself(page):
     page.locator("#chat textarea").focus()
     page.keyboard.press("Tab")
     expect(page.locator("#chat").get_by_role("button", name="Send")).to_be_focused()
@@ -1056,7 +1056,7 @@ def test_works_by_keyboard_and_the_focus_never_moves_by_itself(page):
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-def test_the_token_against_forged_requests_goes_along(page):
+def test_requests_carry_the_csrf_token(page):
     with page.expect_request("**/transfer") as sent:
         start(page)
     assert re.fullmatch("[A-Za-z0-9]{64}", sent.value.headers["x-csrftoken"])

@@ -1,4 +1,4 @@
-"""What an upstream wrote never runs as this site's own code, whatever a page makes of its address."""
+"""Content relayed from an upstream never runs as this site's code, however a page embeds its URL."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def relay(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def page(browser: Browser, relay: Relay) -> Iterator[Page]:
-    """A page of the site, as if it had no content security policy, which has read a script as text before."""
+    """A page of the site without its content security policy, which has already fetched a script as text."""
     page = browser.new_context(bypass_csp=True).new_page()
     page.goto(relay.site.url)
     assert page.evaluate("() => fetch('/proxy/default/a.js').then(answer => answer.text())") == CODE.decode()
@@ -50,7 +50,7 @@ def page(browser: Browser, relay: Relay) -> Iterator[Page]:
     }.items(),
     ids=lambda use: use[0],
 )
-def test_is_not_run_as(page: Page, use: tuple[str, str]) -> None:
+def test_relayed_content_never_runs_as(page: Page, use: tuple[str, str]) -> None:
     run: Any = page.evaluate(
         f"""address => new Promise(done => {{
           {use[1]}

@@ -1,4 +1,4 @@
-"""Another site's page uses two modules, with a document of its own and nothing else of this site."""
+"""A page of another site uses two modules and nothing else of this site."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class OtherSite(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def other_site() -> Iterator[str]:
-    """Its address: to a browser, ``localhost`` is another site than 127.0.0.1."""
+    """Its address: browsers treat ``localhost`` and 127.0.0.1 as different sites."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), OtherSite)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://localhost:{server.server_port}"
@@ -54,7 +54,7 @@ def test_a_page_of_another_site_shows_a_stream_with_two_modules(make_site, other
     page.context.close()
 
 
-def test_a_page_of_a_site_that_is_not_allowed_gets_nothing(site, other_site, browser):
+def test_a_page_of_a_site_that_is_not_allowed_cannot_read_the_stream(site, other_site, browser):
     OtherSite.page = PAGE.replace("SITE", site.url).encode()
     errors: list[str] = []
     page = browser.new_context().new_page()

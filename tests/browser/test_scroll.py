@@ -1,4 +1,4 @@
-"""The answer stays at its end until the reader scrolls away, and never pulls the reader back."""
+"""The chat follows the end of the answer until the user scrolls away, and never scrolls back by itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STILL = f"""async () => {{
 }}"""
 LATEST = "To the latest"
 
-# A panel without a network: text is shown by hand, so that nothing depends on a server's pace.
+# A panel without a network: the test feeds it text, so that nothing depends on a server's timing.
 PANEL = """
 async () => {
   const { ChatPanel } = await import("/static/streaming/chat.js");
@@ -32,7 +32,7 @@ def panel(request, open_page) -> Page:
     page = open_page(device_scale_factor=request.param, reduced_motion="reduce")
     page.evaluate(PANEL)
     say(page, 40)
-    # The page has a panel of its own on the same elements, which must have seen this too.
+    # The page has its own panel on the same elements, which must have handled this too.
     frames(page)
     return page
 
@@ -45,7 +45,7 @@ def frames(page: Page, count: int = 2) -> None:
     page.evaluate("async (count) => { for (; count; count--) await new Promise(requestAnimationFrame) }", count)
 
 
-def test_stays_within_a_pixel_of_the_end_in_every_frame(panel):
+def test_the_chat_stays_within_a_pixel_of_the_end_in_every_frame(panel):
     gaps = panel.evaluate(
         """async () => {
           const scroller = document.querySelector('#chat .scroller'), gaps = [];
@@ -60,21 +60,21 @@ def test_stays_within_a_pixel_of_the_end_in_every_frame(panel):
     assert max(gaps) <= 1
 
 
-def test_stays_at_the_end_when_the_window_changes(panel, wait_until):
+def test_the_chat_stays_at_the_end_when_the_window_is_resized(panel, wait_until):
     for width in (700, 1100):
         panel.set_viewport_size({"width": width, "height": 500})
         wait_until(panel, f"() => ({GAP})() <= 1")
 
 
-def test_stays_at_the_end_when_something_in_it_grows_by_itself(panel, wait_until):
-    # As an image does that has loaded, or text in a font that has come.
+def test_the_chat_stays_at_the_end_when_its_content_grows_without_new_text(panel, wait_until):
+    # Like an image or a font that has just loaded.
     panel.evaluate("document.querySelector('#chat article p').style.minHeight = '700px'")
     wait_until(panel, f"() => ({GAP})() <= 1")
     panel.evaluate("document.querySelector('#chat article').style.fontSize = '23.3px'")
     wait_until(panel, f"() => ({GAP})() <= 1")
 
 
-def test_a_turn_of_the_wheel_upward_releases_and_is_never_pulled_back(panel, wait_until):
+def test_scrolling_up_with_the_wheel_stops_following(panel, wait_until):
     panel.locator("#chat .scroller").hover()
     before = panel.evaluate(TOP)
     panel.mouse.wheel(0, -200)
@@ -90,7 +90,7 @@ def test_a_turn_of_the_wheel_upward_releases_and_is_never_pulled_back(panel, wai
     expect(panel.get_by_role("button", name=LATEST)).to_be_visible()
 
 
-def test_a_finger_that_draws_the_text_down_releases(browser, site, wait_until):
+def test_scrolling_up_by_touch_stops_following(browser, site, wait_until):
     context = browser.new_context(has_touch=True, reduced_motion="reduce")
     page = context.new_page()
     page.goto(site.url)
@@ -121,8 +121,8 @@ def test_a_finger_that_draws_the_text_down_releases(browser, site, wait_until):
     context.close()
 
 
-def test_a_scrollbar_moved_upward_releases(panel, wait_until):
-    # Moving it is a scroll without a wheel, key or touch before it.
+def test_dragging_the_scrollbar_up_stops_following(panel, wait_until):
+    # Dragging it is a scroll event without a wheel, key or touch event before it.
     panel.evaluate(f"{SCROLLER}.scrollTop -= 80")
     expect(panel.get_by_role("button", name=LATEST)).to_be_visible()
     place = panel.evaluate(TOP)
@@ -133,7 +133,7 @@ def test_a_scrollbar_moved_upward_releases(panel, wait_until):
     assert panel.evaluate(TOP) == place
 
 
-def test_a_scroll_upward_in_the_very_frame_that_shows_more_is_not_undone(panel):
+def test_scrolling_up_in_a_frame_that_shows_more_text_is_not_undone(panel):
     place = panel.evaluate(
         f"() => {{ {SCROLLER}.scrollTop -= 80; const place = {SCROLLER}.scrollTop; say('More.\\n\\n'); return place }}"
     )
@@ -143,7 +143,7 @@ def test_a_scroll_upward_in_the_very_frame_that_shows_more_is_not_undone(panel):
     expect(panel.get_by_role("button", name=LATEST)).to_be_visible()
 
 
-def test_what_is_under_the_eyes_does_not_move_when_earlier_text_grows(panel, wait_until):
+def test_visible_text_does_not_move_when_earlier_text_grows(panel, wait_until):
     panel.evaluate(f"{SCROLLER}.scrollTop -= 200")
     expect(panel.get_by_role("button", name=LATEST)).to_be_visible()
     frames(panel)
@@ -165,7 +165,7 @@ def test_what_is_under_the_eyes_does_not_move_when_earlier_text_grows(panel, wai
 
 
 @pytest.mark.parametrize("key", ["ArrowUp", "PageUp", "Home"])
-def test_a_key_upward_releases_too(panel, wait_until, key):
+def test_scrolling_up_with_a_key_stops_following(panel, wait_until, key):
     panel.locator("#chat .scroller").focus()
     before = panel.evaluate(TOP)
     panel.keyboard.press(key)
@@ -174,7 +174,7 @@ def test_a_key_upward_releases_too(panel, wait_until, key):
     expect(panel.get_by_role("button", name=LATEST)).to_be_visible()
 
 
-def test_reaching_the_end_sticks_again(panel, wait_until):
+def test_reaching_the_end_resumes_following(panel, wait_until):
     panel.locator("#chat .scroller").focus()
     panel.keyboard.press("Home")
     wait_until(panel, f"() => ({TOP})() === 0")
@@ -188,7 +188,7 @@ def test_reaching_the_end_sticks_again(panel, wait_until):
     wait_until(panel, f"() => ({GAP})() <= 1")
 
 
-def test_the_button_leads_to_the_latest_and_the_focus_to_the_answer(panel, wait_until):
+def test_the_latest_button_scrolls_to_the_end_and_moves_the_focus_to_the_answer(panel, wait_until):
     panel.locator("#chat .scroller").focus()
     panel.keyboard.press("Home")
     wait_until(panel, f"() => ({TOP})() === 0")
@@ -200,7 +200,7 @@ def test_the_button_leads_to_the_latest_and_the_focus_to_the_answer(panel, wait_
     expect(panel.locator("#chat .scroller")).to_be_focused()
 
 
-def test_nothing_moves_while_a_selection_is_dragged_and_the_selection_stays(panel):
+def test_nothing_scrolls_during_a_drag_selection_and_the_selection_is_kept(panel):
     box = panel.locator("#chat .scroller").bounding_box()
     panel.mouse.move(box["x"] + 60, box["y"] + 60)
     panel.mouse.down()
@@ -213,7 +213,7 @@ def test_nothing_moves_while_a_selection_is_dragged_and_the_selection_stays(pane
     assert panel.evaluate(TOP) == place
     assert panel.evaluate("String(getSelection())") == selected != ""
 
-    # Let go outside of what scrolls, even.
+    # Even if the button is released outside the scroll container.
     panel.mouse.move(box["x"] + box["width"] + 40, box["y"] + 90)
     panel.mouse.up()
     say(panel, 1)
@@ -221,8 +221,8 @@ def test_nothing_moves_while_a_selection_is_dragged_and_the_selection_stays(pane
     assert panel.evaluate(GAP) <= 1
 
 
-def test_a_menu_of_the_right_button_holds_nothing_up(panel, wait_until):
-    # The menu takes the button's way up, which the page never sees.
+def test_a_right_click_menu_does_not_stop_following(panel, wait_until):
+    # The menu consumes the pointerup event, so the page never receives it.
     panel.locator("#chat .scroller").dispatch_event("pointerdown", {"button": 2})
 
     say(panel, 5)
@@ -230,7 +230,7 @@ def test_a_menu_of_the_right_button_holds_nothing_up(panel, wait_until):
     wait_until(panel, f"() => ({GAP})() <= 1")
 
 
-def test_the_end_of_the_stream_moves_no_reader(panel, wait_until):
+def test_the_end_of_the_stream_does_not_scroll_a_reader(panel, wait_until):
     panel.locator("#chat .scroller").focus()
     panel.keyboard.press("Home")
     wait_until(panel, f"() => ({TOP})() === 0")

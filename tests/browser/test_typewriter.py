@@ -1,11 +1,11 @@
-"""Text is written once a frame, at the pace at which it comes, and at once for who cannot or will not watch it."""
+"""Text is written once a frame at the rate of arrival; at once in hidden tabs and with reduced motion."""
 
 from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Page, expect
 
-# A panel without a network. Text is handed to it as a stream would hand it.
+# A panel without a network; the test feeds it text as a stream would.
 PANEL = """
 async (pacing) => {
   const { ChatPanel } = await import("/static/streaming/chat.js");
@@ -18,7 +18,7 @@ async (pacing) => {
 """
 MUCH = "All work and no play. " * 100  # half a minute, in the classic way
 
-# Plays pieces of a size, each after a gap, while it counts frames, changes of the page in each, and timers.
+# Plays pieces of one size, each after a gap, and counts frames, DOM changes per frame, and timers.
 PLAY = """
 async ([size, gap, times]) => {
   const answer = document.querySelector("#chat article"), timers = { count: 0 };
