@@ -808,7 +808,7 @@ def test_a_too_long_conversation_is_reported_before_sending_and_can_omit_the_old
 
     start(page, prompt="Third?")
 
-    expect(page.get_by_text("the server takes 8 KB at once")).to_be_visible()
+    expect(page.get_by_text("the server accepts 8 KB")).to_be_visible()
     expect(page.get_by_label("Your question")).to_have_value("Third?")
     assert asked == []
     page.get_by_role("button", name="Leave out the oldest and send").click()
