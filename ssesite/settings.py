@@ -1,6 +1,6 @@
-"""Everything that differs between machines, read from the environment. Every setting has a default that works on one.
+"""Everything that differs between machines is read from the environment. The defaults suit a development machine.
 
-The README's table "Settings" explains each to the person who sets it.
+The README documents each setting in its table "Settings".
 """
 
 import contextlib
@@ -17,23 +17,23 @@ from streaming import sqlite
 from streaming.conf import problem_with_access
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-# An installed wheel has no folder of its own to keep a database or a key in: then it is the one it is started from.
+# An installed wheel has no project folder for the database and the key: they are then in the working directory.
 STATE_DIR = BASE_DIR if (BASE_DIR / "manage.py").exists() else Path.cwd()
 
 env = Env()
 
 
 def kept_secret_key(path: Path) -> str:
-    """The key in this file, which is made once and which only its owner may read."""
+    """The secret key in this file, which is created on first use and readable by its owner only."""
     try:
         if not path.exists():
-            # Written aside and linked: of several workers that start at once, one makes the key and all read it whole.
-            aside = path.with_name(f"{path.name}.{os.getpid()}")
-            aside.touch(0o600)
-            aside.write_text(secrets.token_urlsafe(50), "ascii")
+            # Written to a temporary file and linked: if several workers start at once, all read one complete key.
+            temporary = path.with_name(f"{path.name}.{os.getpid()}")
+            temporary.touch(0o600)
+            temporary.write_text(secrets.token_urlsafe(50), "ascii")
             with contextlib.suppress(FileExistsError):
-                path.hardlink_to(aside)
-            aside.unlink()
+                path.hardlink_to(temporary)
+            temporary.unlink()
         return path.read_text("ascii")
     except OSError as error:
         raise ImproperlyConfigured(
@@ -48,8 +48,7 @@ LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", []) or LOCAL_HOSTS
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 
-# Who may use the upstreams that are configured: streaming/access.py carries it out. This site's own documents are for
-# everyone.
+# Who may use the configured upstreams: see streaming/access.py. The built-in documents are open to everyone.
 STREAMING_ACCESS = env.str("STREAMING_ACCESS", "login")
 if problem := problem_with_access(STREAMING_ACCESS):
     raise ImproperlyConfigured(problem)
@@ -57,14 +56,14 @@ STREAMING_ALLOWED_ORIGINS: list[str] = env.list("STREAMING_ALLOWED_ORIGINS", [])
 
 
 def configured_upstreams() -> dict[str, dict[str, Any]]:
-    """In the manner of DATABASES; upstream_settings.py reads it. Empty: "default" is this site's own /stream."""
+    """The upstreams, in the style of DATABASES; see upstream_settings.py. Empty: "default" is this site's /stream."""
     try:
         upstreams = json.loads(env.str("STREAMING_UPSTREAMS", "") or "{}")
     except ValueError:
         upstreams = None
     if not isinstance(upstreams, dict) or not all(isinstance(entry, dict) for entry in upstreams.values()):
         raise ImproperlyConfigured('STREAMING_UPSTREAMS has to be JSON like {"name": {"URL": "http://host/path"}}.')
-    # The short way to one. All of it is read, so that "check" knows these names.
+    # Shorthand for a single upstream. All variables are read in any case, so that "check" knows their names.
     short = {"URL": env.str("UPSTREAM_URL", ""), "FORMAT": env.str("UPSTREAM_FORMAT", "native")}
     models: list[str] = env.list("UPSTREAM_MODELS", [])
     key = "UPSTREAM_API_KEY" if env.str("UPSTREAM_API_KEY", "") else ""
@@ -76,13 +75,13 @@ def configured_upstreams() -> dict[str, dict[str, Any]]:
 
 STREAMING_UPSTREAMS = configured_upstreams()
 
-# Proxies in front whose X-Forwarded-For, -Proto and -Host count: addresses, networks, or "unix" for a Unix socket.
+# Reverse proxies whose X-Forwarded-For, -Proto and -Host are trusted: addresses, networks, or "unix" for a Unix socket.
 STREAMING_TRUSTED_PROXIES: list[str] = env.list("STREAMING_TRUSTED_PROXIES", [])
 
-# Whether the hits of moderation rules keep the text that was met; else only a keyed hash of it.
+# Whether hits of moderation rules store the matched text; otherwise only a keyed hash of it.
 STREAMING_HIT_TEXTS = env.bool("STREAMING_HIT_TEXTS", True)
 
-# How a stream outlives its connection: streaming/conf.py says what each means, in seconds and bytes.
+# How long streams outlive their connections, in seconds and bytes: streaming/conf.py documents each setting.
 STREAMING_GRACE = env.float("STREAMING_GRACE", 30)
 STREAMING_KEEP = env.float("STREAMING_KEEP", 300)
 STREAMING_JOURNAL_BYTES = env.int("STREAMING_JOURNAL_BYTES", 1 << 20)
@@ -90,8 +89,8 @@ STREAMING_JOURNAL_TOTAL = env.int("STREAMING_JOURNAL_TOTAL", 256 << 20)
 REDIS_URL = env.str("REDIS_URL", "")
 
 INSTALLED_APPS = [
-    "daphne",  # first: runserver then serves ASGI, and streams
-    "servestatic.runserver_nostatic",  # so that static files come the same way in development
+    "daphne",  # has to be first, so that runserver serves ASGI and can stream
+    "servestatic.runserver_nostatic",  # so that static files are served the same way in development
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -101,8 +100,8 @@ INSTALLED_APPS = [
     "streaming",
 ]
 
-# Each of these is async or costs a thread hop at a request's start and end, none per event. None is sync only:
-# one such would put every streaming request in a thread.
+# Each middleware is async, or costs a thread switch at the start and end of a request, but never per event. None is
+# sync-only: that would run every streaming request in a thread.
 MIDDLEWARE = [
     "streaming.middleware.HealthHostMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -137,23 +136,23 @@ TEMPLATES = [
     },
 ]
 
-# CONN_MAX_AGE stays 0: under ASGI a kept connection belongs to a thread, not to a request.
+# CONN_MAX_AGE stays 0: under ASGI a persistent connection belongs to a thread, not to a request.
 DATABASES = {"default": env.dj_db_url("DATABASE_URL", f"sqlite:///{STATE_DIR / 'db.sqlite3'}", conn_max_age=0)}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # Readers do not wait for a writer, and a writer waits for its turn instead of failing.
+    # Readers do not wait for a writer, and a writer waits for the lock instead of failing.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 10,
         "factory": sqlite.Connection,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-# Of every request: streaming/request_body.py carries it out, before anything is read or parsed.
+# The limit for every request body: streaming/request_body.py enforces it before anything is read or parsed.
 STREAMING_MASK = env.str("STREAMING_MASK", "•")
 STREAMING_MAX_BODY_BYTES = env.int("STREAMING_MAX_BODY_BYTES", 25_000_000)
 STREAMING_HEAD_SECONDS = env.float("STREAMING_HEAD_SECONDS", 20)
 STREAMING_BODY_IDLE_SECONDS = env.float("STREAMING_BODY_IDLE_SECONDS", 30)
-# A list of words may be pasted, and the list of rules sends a few fields for each row; streaming/views.py says so
-# when it is more.
+# Enough for a pasted word list, and for the admin's list of rules with a few fields per row; streaming/views.py answers
+# requests with more.
 DATA_UPLOAD_MAX_MEMORY_SIZE = STREAMING_MAX_BODY_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
 
@@ -172,10 +171,10 @@ LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# Found where the apps keep them and served under their plain names, DEBUG or not, with no collectstatic.
+# Static files are served from the apps' folders under their plain names, without collectstatic, whatever DEBUG is.
 STATIC_URL = "/static/"
 SERVESTATIC_USE_FINDERS = True
-SERVESTATIC_AUTOREFRESH = DEBUG  # looks each file up anew, so that an edit is seen at once
+SERVESTATIC_AUTOREFRESH = DEBUG  # looks up each file on every request, so that an edit is visible at once
 SERVESTATIC_USE_MANIFEST = False
 SERVESTATIC_USE_STATIC_ROOT = False
 SERVESTATIC_MAX_AGE = 0 if DEBUG else 60
@@ -191,7 +190,7 @@ LOGGING = {
         }
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # Whatever server runs the site: errors of Django's and of others' are seen.
+    # Errors of Django and of the libraries are logged under every server.
     "root": {"handlers": ["console"]},
     "loggers": {
         "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
@@ -199,5 +198,5 @@ LOGGING = {
     },
 }
 
-# The names that were read here: "check" says which of those that are set mean nothing.
+# The variables that were read here: "check" reports those with our prefixes that are set but never read.
 STREAMING_ENVIRONMENT = sorted(env.dump())

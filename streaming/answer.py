@@ -1,7 +1,7 @@
-"""The moderation of an answer: parts in, parts out. Pure: whoever drives it decides when the event loop has its turn.
+"""The moderation of an answer: parts in, parts out. It is pure: its caller decides when the event loop gets a turn.
 
-The text of a channel comes bit by bit (``DeltaStream``), or whole each time (``SnapshotStream``), or is complete in
-itself (``AtomicTexts``).
+The text of a channel arrives as fragments (``DeltaStream``), as the whole text so far (``SnapshotStream``), or as
+complete texts (``AtomicTexts``).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from streaming.hit_context import ContextRecorder, HitHandler
 from streaming.moderation import Hit, Medium, Moderator, Outcome, RuleSet, Text
 
 SLICE_CHARS = 4096
-"""How much text is moderated in one go. At the worst rate that was measured, 11 microseconds a character, that takes
-45 ms; usually 1 ms."""
+"""The most text that is moderated without a pause. At the slowest measured rate, 11 microseconds per character, it
+takes 45 ms; usually 1 ms."""
 
 CHARS_OF_A_START = 100
-"""What it costs to begin with a text, in characters."""
+"""The fixed cost of starting a text, expressed in characters."""
 
 ENDS = (StreamEnd, Failure)
-"""Nothing follows them."""
+"""The parts after which nothing follows."""
 
 PAUSE = None
-"""Stands between two slices of a long text: this is the moment to let other streams have their turn."""
+"""Yielded between two slices of a long text: the caller should let other streams run."""
 
 Step = Part | None
 
@@ -37,17 +37,17 @@ _PROSE = re.compile(r"(?:.*\.)?(?:content|text|refusal|reasoning\w*|thinking|sum
 
 
 def medium_of(channel: str, *, is_json: bool = False) -> Medium:
-    """What the texts of a channel are written in. ``is_json`` is whether the answer was asked for in JSON."""
+    """The medium of a channel's texts. ``is_json``: whether the request asked for an answer in JSON."""
     if _ARGUMENTS.fullmatch(channel) or (is_json and channel == "content"):
         return "json"
     return "markdown" if _PROSE.fullmatch(channel) else "plain"
 
 
 class AnswerModeration:
-    """The moderation of all texts of one answer, each choice and channel in a state of its own.
+    """The moderation of all texts of one answer, with separate state for each choice and channel.
 
-    ``feed`` gives what is now certain, with a PAUSE wherever a long text has been worked on for a while. Whoever
-    takes a StreamEnd or a Failure takes nothing after it.
+    ``feed`` yields the parts that are now certain, and a PAUSE after each slice of a long text. The caller must stop
+    iterating after a StreamEnd or a Failure.
     """
 
     def __init__(
@@ -61,36 +61,36 @@ class AnswerModeration:
         self._rule_set = rule_set
         self._on_hit = on_hit
         self._is_json = is_json
-        self._secrets = tuple(secrets)  # of the operator: an upstream's errors may quote them
+        self._secrets = tuple(secrets)  # the operator's credentials, which an upstream's errors may quote
         self._channels: dict[_ChannelKey, DeltaStream | SnapshotStream] = {}
         self._texts = AtomicTexts(rule_set, on_hit)
-        self._speaking: dict[int, frozenset[_ChannelKey]] = {}
-        self._message_end = 0  # among the parts that are being fed
+        self._active: dict[int, frozenset[_ChannelKey]] = {}
+        self._message_end = 0  # index in the parts being fed
         self._message_ends: list[int] | None = None
 
     def feed(self, parts: Iterable[Part]) -> Iterator[Step]:
         parts = list(parts)
-        if len(parts) == 1 and (stream := self._only_speaker(parts[0])):  # what nearly every event comes to
+        if len(parts) == 1 and (stream := self._only_active(parts[0])):  # nearly every event
             return iter(stream.feed([parts[0].text]))  # type: ignore[union-attr]
         return self._feed(parts)
 
-    def _only_speaker(self, part: Part) -> DeltaStream | SnapshotStream | None:
-        """The text that this part goes on with, if no other one of its choice speaks."""
+    def _only_active(self, part: Part) -> DeltaStream | SnapshotStream | None:
+        """The stream that this part continues, if it is the only active one of its choice."""
         if type(part) is not Delta:
             return None
         key = (Delta, part.choice, part.channel)
-        speaking = self._speaking.get(part.choice)
-        return self._channels.get(key) if speaking and len(speaking) == 1 and key in speaking else None
+        active = self._active.get(part.choice)
+        return self._channels.get(key) if active and len(active) == 1 and key in active else None
 
     def _feed(self, parts: list[Part]) -> Iterator[Step]:
         self._message_end, self._message_ends = 0, None
-        at = chars = 0  # parts that are done with, and characters since the last pause
+        at = chars = 0  # parts that are finished, and characters since the last pause
         for key, run in groupby(parts, _channel_of):
             if chars > SLICE_CHARS:
                 chars = 0
                 yield PAUSE
             if key is not None:
-                if not self._speaks_alone(key):
+                if not self._is_only_active(key):
                     yield from self._released_for(key, parts, at)
                 texts: list[str] = [part.text for part in run]  # type: ignore[union-attr]
                 at += len(texts)
@@ -111,7 +111,7 @@ class AnswerModeration:
                 at += 1
 
     def close(self) -> None:
-        """Whatever ended the stream, the hits are handed on that were waiting for the text after them."""
+        """Reports the hits that were still waiting for the text after them. To be called however the stream ended."""
         for stream in self._channels.values():
             if stream.recorder:
                 stream.recorder.finish()
@@ -125,29 +125,29 @@ class AnswerModeration:
             stream = self._channels[key] = made(self._rule_set, self._on_hit, choice, channel, medium)
         return stream
 
-    def _speaks_alone(self, key: _ChannelKey) -> bool:
-        """Whether this is the only channel of its choice that spoke in the last message: nearly always."""
-        before = self._speaking.get(key[1])
+    def _is_only_active(self, key: _ChannelKey) -> bool:
+        """Whether this was the only channel of its choice with text in the last message: nearly always true."""
+        before = self._active.get(key[1])
         return before is not None and len(before) == 1 and key in before
 
     def _released_for(self, key: _ChannelKey, parts: list[Part], at: int) -> list[Part]:
-        """What is held leaves before another channel of the same choice speaks: their order on the wire is meaning.
+        """Held text is sent before text of another channel of the same choice, because their order has a meaning.
 
-        Channels that speak in one message speak at once.
+        Channels with text in the same message count as simultaneous.
         """
-        before = self._speaking.get(key[1], frozenset())
+        before = self._active.get(key[1], frozenset())
         if key in before and (len(before) == 1 or at < self._message_end):
             return []
         if self._message_ends is None:
             self._message_ends = [number for number, part in enumerate(parts) if type(part) is RawChunk]
         start, self._message_end = _message_around(self._message_ends, at, len(parts))
-        together = frozenset({key, *filter(None, map(_speaker_of, parts[start : self._message_end]))})
-        self._speaking[key[1]] = together
+        together = frozenset({key, *filter(None, map(_text_channel_of, parts[start : self._message_end]))})
+        self._active[key[1]] = together
         silent = [self._channels[other] for other in before - together if other in self._channels]
         return [part for stream in silent if isinstance(stream, DeltaStream) for part in stream.release()]
 
     def _released_before(self, part: Part) -> list[Part]:
-        """What is held leaves before the end, or its choice's; it has not become a match."""
+        """Held text is sent before the end of the stream or of its choice, since it can no longer become a match."""
         if isinstance(part, ChoiceEnd):
             ended = [key for key in self._channels if key[1] == part.choice]
         else:
@@ -160,7 +160,7 @@ class AnswerModeration:
         return released
 
     def _cleaned(self, part: Part) -> list[Part]:
-        """A part without text of the answer; but an upstream's errors and notices may quote it."""
+        """A part that is not text of the answer. An upstream's errors and notices may quote the answer."""
         match part:
             case ChoiceEnd():
                 return []
@@ -178,18 +178,18 @@ _ChannelKey = tuple[type[Part], int, str]
 
 
 def _channel_of(part: Part) -> _ChannelKey | None:
-    """Which of an answer's texts a part belongs to."""
+    """The text that a part belongs to, for parts that continue one."""
     return (type(part), part.choice, part.channel) if isinstance(part, Delta | Snapshot) else None
 
 
-def _speaker_of(part: Part) -> _ChannelKey | None:
+def _text_channel_of(part: Part) -> _ChannelKey | None:
     return (type(part), part.choice, part.channel) if isinstance(part, Delta | Snapshot | TextPart) else None
 
 
 def _message_around(ends: list[int], at: int, count: int) -> tuple[int, int]:
-    """Where the upstream's message begins and ends of which a part is: each ends with its RawChunk.
+    """The start and end of the upstream message that contains the part ``at``. A message ends with its RawChunk.
 
-    Without those each part counts as a message of its own.
+    Without RawChunks every part counts as a separate message.
     """
     if not ends:
         return at, at + 1
@@ -198,13 +198,13 @@ def _message_around(ends: list[int], at: int, count: int) -> tuple[int, int]:
 
 
 def clean(text: str, rule_set: RuleSet) -> str:
-    """What may be shown of a text that is complete, and not long."""
+    """The text that may be shown of a complete, short text."""
     moderator = Moderator(rule_set, "markdown")
-    return _sorted_out([*moderator.feed(text), *moderator.finish()])[0]
+    return _shown_and_notices([*moderator.feed(text), *moderator.finish()])[0]
 
 
 def _outcomes(text: str, rule_set: RuleSet, medium: Medium) -> Generator[None, None, list[Outcome]]:
-    """What comes of a text that is complete, with a PAUSE after each slice of a long one."""
+    """The outcomes of a complete text, with a PAUSE after each slice of a long one."""
     moderator = Moderator(rule_set, medium)
     outcomes = yield from _fed(moderator, text)
     return [*outcomes, *moderator.finish()]
@@ -221,9 +221,10 @@ def _fed(moderator: Moderator, text: str) -> Generator[None, None, list[Outcome]
 
 
 class CrossingMatches:
-    """Matches that begin in ``before``, which has left already, and end in what comes after it.
+    """Matches that begin in ``before``, which has already been sent, and end in the text after it.
 
-    ``after`` is what has come since, ``cut`` how much of it belongs to such a match, ``rest`` what is shown for that.
+    ``after`` is the text since then, ``cut`` how many of its characters belong to such a match, and ``rest`` what is
+    shown in their place.
     """
 
     def __init__(self, rule_set: RuleSet, before: str, medium: Medium) -> None:
@@ -238,7 +239,7 @@ class CrossingMatches:
 
     @property
     def held(self) -> str:
-        """The end of all that came, in which a match may still begin."""
+        """The end of the text so far, in which a match may still begin."""
         return (self.before + self.after)[-self._moderator.held :] if self._moderator.held else ""
 
     def feed(self, text: str) -> None:
@@ -263,7 +264,7 @@ class CrossingMatches:
 
 
 class DeltaStream:
-    """The moderation of one channel whose text comes bit by bit."""
+    """The moderation of one channel whose text arrives as fragments."""
 
     def __init__(
         self, rule_set: RuleSet, on_hit: HitHandler | None, choice: int, channel: str, medium: Medium = "markdown"
@@ -275,11 +276,11 @@ class DeltaStream:
         self._channel = channel
         self._choice = choice
         self._held = ""
-        self._fed = self._offset = 0  # characters in all, and before those of this moderator
+        self._fed = self._offset = 0  # characters in total, and those before this moderator began
         self._crossing: CrossingMatches | None = None
 
     def feed(self, texts: list[str]) -> Iterable[Step]:
-        """What was ready together is looked at together, and stays as many parts as it was, if it is not long."""
+        """Texts that arrived together are moderated together; unless they are long, each stays a part."""
         if self._crossing:
             return self._feed_crossing(self._crossing, "".join(texts))
         if len(texts) == 1 and len(texts[0]) <= SLICE_CHARS:
@@ -291,7 +292,7 @@ class DeltaStream:
     def _feed_one(self, text: str) -> list[Part]:
         outcomes = self._moderator.feed(text)
         self._keep_held(text)
-        if len(outcomes) == 1 and type(outcomes[0]) is Text:  # what nearly every piece comes to
+        if len(outcomes) == 1 and type(outcomes[0]) is Text:  # nearly every piece
             if self.recorder:
                 self.recorder.record(text, (), len(self._held))
             return [Delta(outcomes[0].text, self._channel, self._choice)]
@@ -311,8 +312,8 @@ class DeltaStream:
             yield PAUSE
 
     def release(self) -> list[Part]:
-        """What is held leaves although more may come. If it is the beginning of a match, the rest of that is acted on,
-        so that the word never stands whole."""
+        """Sends the held text although more may follow. If it turns out to be the beginning of a match, the rule's
+        action applies to the rest of the match, so that the match is never shown whole."""
         held = self._crossing.held if self._crossing else self._held
         if not held:
             return []
@@ -344,7 +345,7 @@ class DeltaStream:
                 yield PAUSE
 
     def _after_crossing(self, crossing: CrossingMatches) -> list[Part]:
-        """What comes of the text after one that left early, now that no match can begin in that one any more."""
+        """Parts of the text after a release, once no match that began before the release is possible."""
         self._crossing = None
         shift = len(crossing.before)
         self._record("", [replace(hit, start=hit.start - shift, end=hit.end - shift) for hit in crossing.hits])
@@ -368,7 +369,7 @@ class DeltaStream:
             self.recorder.record(text, hits, len(self._crossing.held) if self._crossing else len(self._held))
 
     def _parts(self, outcomes: list[Outcome]) -> list[Part]:
-        shown, notices = _sorted_out(outcomes)
+        shown, notices = _shown_and_notices(outcomes)
         return [*([Delta(shown, self._channel, self._choice)] if shown else []), *notices]
 
 
@@ -388,7 +389,7 @@ def _slices(texts: list[str]) -> Iterator[list[str]]:
 
 
 class SnapshotStream:
-    """The moderation of a text that comes whole each time. Only what is new is looked at, unless it was rewritten."""
+    """The moderation of a text that is sent whole each time. Only its new end is moderated, unless it was rewritten."""
 
     def __init__(
         self, rule_set: RuleSet, on_hit: HitHandler | None, choice: int, channel: str, medium: Medium = "markdown"
@@ -420,43 +421,43 @@ class SnapshotStream:
     def _parts(self, text: str, outcomes: list[Outcome]) -> list[Part]:
         if self.recorder:
             self.recorder.record(text, outcomes, self._moderator.held)
-        shown, notices = _sorted_out(outcomes)
+        shown, notices = _shown_and_notices(outcomes)
         self._shown += shown
         changed, self._sent = self._shown != self._sent, self._shown
         return [*([Snapshot(self._shown, self._channel, self._choice)] if changed else []), *notices]
 
 
 class AtomicTexts:
-    """The moderation of texts that are complete, and shown at once. Of two under one name no match is put together."""
+    """The moderation of complete texts, which are shown at once. No match can be split over two texts of one name."""
 
     def __init__(self, rule_set: RuleSet, on_hit: HitHandler | None) -> None:
         self._rule_set = rule_set
         self._on_hit = on_hit
         self._names: dict[tuple[int, str], tuple[Moderator, str]] = {}
-        self._untouched: dict[tuple[int, str], str] = {}  # the last text under a name, if no rule has met it
+        self._untouched: dict[tuple[int, str], str] = {}  # the last text of a name, if no rule matched it
 
     def feed(self, part: TextPart) -> Iterator[Step]:
         text, channel, choice = part
         if self._untouched.get((choice, channel)) == text:
-            yield part  # as a provider's name in every chunk
+            yield part  # for example a provider's name in every chunk
             return
         before = yield from self._open_end(part)
         medium = medium_of(channel)
         outcomes = yield from _outcomes(before + text, self._rule_set, medium)
-        if crossing := [each for each in outcomes if _crosses(each, len(before))]:
-            self._see(before + text, crossing, part)
-            yield from _sorted_out(crossing)[1]
+        if crossing := [outcome for outcome in outcomes if _crosses(outcome, len(before))]:
+            self._report_hits(before + text, crossing, part)
+            yield from _shown_and_notices(crossing)[1]
             return
         if before:
             outcomes = yield from _outcomes(text, self._rule_set, medium)
-        self._see(text, outcomes, part)
-        shown, notices = _sorted_out(outcomes)
-        self._remember(part, before, is_untouched=all(isinstance(each, Text) for each in outcomes))
+        self._report_hits(text, outcomes, part)
+        shown, notices = _shown_and_notices(outcomes)
+        self._remember(part, before, is_untouched=all(isinstance(outcome, Text) for outcome in outcomes))
         yield TextPart(shown, channel, choice)
         yield from notices
 
     def _open_end(self, part: TextPart) -> Generator[None, None, str]:
-        """The end of what came before under this name, as far as a match may have begun in it."""
+        """The end of the earlier texts of this name in which a match may have begun."""
         known = self._names.get((part.choice, part.channel))
         moderator, before = known or (Moderator(self._rule_set, medium_of(part.channel)), "")
         yield from _fed(moderator, part.text)
@@ -465,14 +466,14 @@ class AtomicTexts:
         return before
 
     def _remember(self, part: TextPart, before: str, *, is_untouched: bool) -> None:
-        """If a text leaves what it found before it, the same text after it comes to the same."""
+        """If a text leaves the state as it was, the same text can pass again without being moderated."""
         name = part.choice, part.channel
         if is_untouched and self._names[name][1] == before and len(part.text) <= SLICE_CHARS:
             self._untouched[name] = part.text
         else:
             self._untouched.pop(name, None)
 
-    def _see(self, text: str, outcomes: list[Outcome], part: TextPart) -> None:
+    def _report_hits(self, text: str, outcomes: list[Outcome], part: TextPart) -> None:
         if self._on_hit:
             recorder = ContextRecorder(self._on_hit, part.channel, part.choice)
             recorder.record(text, outcomes, 0)
@@ -483,8 +484,8 @@ def _crosses(outcome: Outcome, at: int) -> bool:
     return not isinstance(outcome, Text) and outcome.rule.action != "flag" and outcome.start < at < outcome.end
 
 
-def _sorted_out(outcomes: list[Outcome]) -> tuple[str, list[Part]]:
-    """The text to show, and what to tell about it."""
+def _shown_and_notices(outcomes: list[Outcome]) -> tuple[str, list[Part]]:
+    """The text to show, and the notices about it."""
     text, notices = "", list[Part]()
     for outcome in outcomes:
         match outcome:
@@ -492,6 +493,6 @@ def _sorted_out(outcomes: list[Outcome]) -> tuple[str, list[Part]]:
                 text += shown
             case Hit(rule) if rule.action == "block":
                 notices += [Notice("block", rule.category, rule.replacement), StreamEnd("blocked")]
-            case Hit(rule) if rule.action != "flag":  # that is for those who watch, not for those who read
+            case Hit(rule) if rule.action != "flag":  # flags are recorded, and not shown to the client
                 notices.append(Notice(rule.action, rule.category))
     return text, notices

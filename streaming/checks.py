@@ -1,4 +1,4 @@
-"""What ``manage.py check`` says before a reader would find out."""
+"""System checks: what ``manage.py check`` reports about the settings before a request fails because of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_daphne_is_first(app_configs: Sequence[AppConfig] | None, **_: Any) -> 
         return []
     return [
         checks.Warning(
-            "'daphne' is not the first of INSTALLED_APPS: runserver would use WSGI, and not send one byte of a stream.",
+            "'daphne' is not the first of INSTALLED_APPS: runserver would use WSGI, which cannot stream.",
             hint="Put 'daphne' first.",
             id="streaming.W001",
         )
@@ -48,9 +48,9 @@ def check_access_for_deployment(app_configs: Sequence[AppConfig] | None, **_: An
         return []
     return [
         checks.Warning(
-            "STREAMING_ACCESS is 'public': whoever finds this site uses the configured upstreams, with your API keys "
-            "and at your expense.",
-            hint="Leave it out, and make API keys for programs (manage.py create_key).",
+            "STREAMING_ACCESS is 'public': anyone who finds this site can use the configured upstreams, with your API "
+            "keys and at your expense.",
+            hint="Remove the setting, and create API keys for programs (manage.py create_key).",
             id="streaming.W002",
         )
     ]
@@ -61,19 +61,19 @@ def check_upstreams(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[C
     messages: list[CheckMessage] = []
     for name, entry in conf.upstreams().items():
         try:
-            messages += _doubts(read_config(name, entry))
+            messages += _problems_with(read_config(name, entry))
         except ImproperlyConfigured as error:
             messages.append(Error(str(error), id="streaming.E001"))
     return messages
 
 
-def _doubts(upstream: UpstreamConfig) -> Iterator[CheckMessage]:
-    """What is written as it should be, and will not do what is meant."""
+def _problems_with(upstream: UpstreamConfig) -> Iterator[CheckMessage]:
+    """Entries that are valid, but will probably not do what was intended."""
     where = f"STREAMING_UPSTREAMS[{upstream.name!r}]"
     if problem := upstreams.problem_with_tls(upstream):
         yield Error(f"VERIFY or CERT of {where} cannot be used: {problem}.", id="streaming.E005")
     if problem := upstreams.problem_with_proxy(upstream):
-        yield checks.Warning(f"{where} is asked through a proxy that cannot be used: {problem}.", id="streaming.W005")
+        yield checks.Warning(f"{where} uses an outgoing proxy that cannot be used: {problem}.", id="streaming.W005")
     if upstream.format == "native" and _looks_like_openai(upstream.url):
         yield checks.Warning(
             f"{where} has a URL that looks like an OpenAI API, but FORMAT is 'native': another site like this one.",
@@ -82,16 +82,16 @@ def _doubts(upstream: UpstreamConfig) -> Iterator[CheckMessage]:
         )
     if useless := sorted(upstream.forward & upstreams.NEVER_FORWARDED):
         yield checks.Warning(
-            f"{where}['FORWARD'] names {', '.join(useless)}, which this site makes itself or keeps to itself.",
+            f"{where}['FORWARD'] names {', '.join(useless)}, which this site sets itself or never forwards.",
             id="streaming.W004",
         )
 
 
 def _looks_like_openai(url: str) -> bool:
-    """By its path, or by the host or port of well-known ones."""
-    read = URL(url)
-    path = read.path.rstrip("/")
-    known = read.host in ("api.openai.com", "api.deepseek.com", "api.mistral.ai") or read.port == 11434
+    """By its path, or by a well-known host or port (11434 is Ollama's)."""
+    parsed = URL(url)
+    path = parsed.path.rstrip("/")
+    known = parsed.host in ("api.openai.com", "api.deepseek.com", "api.mistral.ai") or parsed.port == 11434
     return known or path.endswith(("/v1", "/chat/completions", "/openai"))
 
 
@@ -107,10 +107,10 @@ def check_trusted_proxies(app_configs: Sequence[AppConfig] | None, **_: Any) -> 
 
 @register()
 def check_hosts_and_origins(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Entries that are read without complaint, and never match anything."""
+    """Entries that Django accepts, but that can never match anything."""
     host = re.compile(r"\*|\.?[^\s/:@]+|\[[0-9a-fA-F:.]+\]")
     origin = re.compile(r"https?://[^\s/?#@]+")
-    an_origin = "a scheme and a host without a slash behind it, like"
+    an_origin = "a scheme and a host without a trailing slash, like"
     wanted = [
         ("ALLOWED_HOSTS", settings.ALLOWED_HOSTS, host, "a host without scheme, port and spaces, like streams.example"),
         ("CSRF_TRUSTED_ORIGINS", settings.CSRF_TRUSTED_ORIGINS, origin, f"{an_origin} https://streams.example"),
@@ -126,16 +126,16 @@ def check_hosts_and_origins(app_configs: Sequence[AppConfig] | None, **_: Any) -
 
 @register()
 def check_names(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Settings, and variables of the environment, that look like this app's and are not."""
+    """Settings and environment variables with this app's prefixes that it does not read: probably typing mistakes."""
     known = _known_settings()
     messages = [*_unknown("setting", (name for name in dir(settings) if name.startswith("STREAMING_")), known)]
     read = conf.environment_names()
-    if read:  # else the project has its own way to read the environment, or none
+    if read:  # otherwise the project does not read the environment the way this one does
         keys = {entry.get("API_KEY_ENV") for entry in conf.upstreams().values()}
-        ours = {name for name in os.environ if name.startswith(("STREAMING_", "UPSTREAM_"))}
-        messages += _unknown("variable", ours - keys, read)
-        if "UPSTREAM_URL" not in os.environ and (lost := sorted(ours & read & {"UPSTREAM_MODELS", *_SHORT})):
-            problem = f"{lost[0]} is set, but UPSTREAM_URL is not: there is no upstream that it could be about."
+        prefixed = {name for name in os.environ if name.startswith(("STREAMING_", "UPSTREAM_"))}
+        messages += _unknown("variable", prefixed - keys, read)
+        if "UPSTREAM_URL" not in os.environ and (lost := sorted(prefixed & read & {"UPSTREAM_MODELS", *_SHORT})):
+            problem = f"{lost[0]} has no effect, because UPSTREAM_URL is not set."
             messages.append(checks.Warning(problem, id="streaming.W007"))
     return messages
 

@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 class LiveStream:
     """Drives a relay from its source, for the client whose request began the stream.
 
-    While it is the only client, its response drives the stream by calling ``next``. When other clients join, or it
-    leaves and may come back (with a ``log`` and ``grace`` seconds), a task drives the stream, and all clients read the
-    log. The source is not read while the slowest client is too far behind. After ``grace`` seconds without a client
-    the stream ends as ``abandoned``. Without a log it ends with its client.
+    While it is the only client, its response drives the stream by calling ``next``. When other clients join, or when
+    it leaves and may come back (with a ``log`` and ``grace`` seconds), a task drives the stream, and all clients read
+    the log. The source is not read while the slowest client is too far behind. After ``grace`` seconds without a client
+    the stream ends as ``abandoned``. Without a log it ends when its client leaves.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class LiveStream:
         except Exception:
             logger.exception("the source of %s could not be closed", self._label)
 
-    # --- Others come, and clients leave
+    # --- Clients join and leave
 
     @property
     def is_open(self) -> bool:

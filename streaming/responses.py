@@ -45,8 +45,8 @@ class Source(Protocol):
         """The next data; b"" at the end. Cancelling it loses no data."""
 
     def close(self, *, linger: bool = False) -> None:
-        """More than once does no harm. ``linger``: its end, which says nothing more, may come within a moment, so
-        that its connection can be used again."""
+        """May be called more than once. ``linger``: wait a moment for the end of the body, which carries no more data,
+        so that the connection can be reused."""
 
 
 class Closable(Protocol):
@@ -70,14 +70,14 @@ class _StreamingResponse(StreamingHttpResponse):
     """
 
     def __init__(self, request: HttpRequest, closes: Closable) -> None:
-        self._chunks = self._sent()
+        self._chunks = self._stream_chunks()
         super().__init__(self._chunks)
         self._label = label_of(request)
         self._closes = closes
         self._loop = asyncio.get_running_loop()
         self._began: float | None = None
         self._bytes = 0
-        self._why = "left"
+        self._end_reason = "left"
         self.is_open = False
 
     def stop(self, reason: str) -> None:
@@ -85,7 +85,7 @@ class _StreamingResponse(StreamingHttpResponse):
         raise NotImplementedError
 
     def __aiter__(self) -> AsyncGenerator[bytes]:
-        # Django's own would leave the generator to the garbage collector when a client leaves during a send.
+        # Django's __aiter__ would leave the generator to the garbage collector if a client leaves during a send.
         return self._chunks
 
     def close(self) -> None:
@@ -93,8 +93,8 @@ class _StreamingResponse(StreamingHttpResponse):
         if self._began is None:
             self._loop.call_soon_threadsafe(self._closes.close)
 
-    async def _sent(self) -> AsyncGenerator[bytes]:
-        """The chunks as they are sent: first an empty one, with which a server sends the head at once."""
+    async def _stream_chunks(self) -> AsyncGenerator[bytes]:
+        """The chunks to send. The first is empty, so that the server sends the response head at once."""
         raise NotImplementedError
         yield b""
 
@@ -113,12 +113,12 @@ class _StreamingResponse(StreamingHttpResponse):
         self._log_end(time.monotonic() - (self._began or time.monotonic()))
 
     def _log_end(self, seconds: float) -> None:
-        logger.info("%s ended (%s) after %.1f s, %d bytes", self._label, self._why, seconds, self._bytes)
+        logger.info("%s ended (%s) after %.1f s, %d bytes", self._label, self._end_reason, seconds, self._bytes)
 
     def has_header(self, header: str) -> bool:
-        """As Django's; GZipMiddleware and its like ask whether a response is encoded, and leave it alone if so.
+        """Claims a Content-Encoding, so that GZipMiddleware and similar middleware do not compress the stream.
 
-        A header that says "identity" would keep them off too, but is not to be sent (RFC 9110, section 8.4.1).
+        A real header with "identity" would have this effect too, but must not be sent (RFC 9110, section 8.4.1).
         """
         return header.lower() == "content-encoding" or super().has_header(header)
 
@@ -153,7 +153,7 @@ class RelayResponse(_StreamingResponse):
         self._stopped = self._stopped or reason
         self._wait.interrupt()
 
-    async def _sent(self) -> AsyncGenerator[bytes]:
+    async def _stream_chunks(self) -> AsyncGenerator[bytes]:
         try:
             await self._begin()
             yield b""
@@ -166,11 +166,11 @@ class RelayResponse(_StreamingResponse):
                     await asyncio.sleep(0)
             if self._stopped:
                 raise Interrupted  # noqa: TRY301 (the same as if it had been waiting)
-            self._why = "done"
+            self._end_reason = "done"
         except (upstreams.UpstreamError, Interrupted) as error:
             # A body cannot report an error: the connection has to break, see streaming/asgi.py.
             broken = upstreams.Broken(self._upstream.name, f"was cut off: {self._stopped}") if self._stopped else error
-            self._why = self._stopped or f"error: {error}"
+            self._end_reason = self._stopped or f"error: {error}"
             raise broken from error
         finally:
             self._wait.close()
@@ -217,7 +217,7 @@ class EventStreamResponse(_StreamingResponse):
     def stop(self, reason: str) -> None:
         self._stream.stop(reason)
 
-    async def _sent(self) -> AsyncGenerator[bytes]:
+    async def _stream_chunks(self) -> AsyncGenerator[bytes]:
         stream, clock = self._stream, self._loop.time
         try:
             await self._begin()
@@ -236,9 +236,9 @@ class EventStreamResponse(_StreamingResponse):
                 if chunks % TURN == 0:
                     await asyncio.sleep(0)
         finally:
-            self._why = stream.end or "left"
+            self._end_reason = stream.end or "left"
             self._end()
 
     def _log_end(self, seconds: float) -> None:
-        said = (self._label, self._why, seconds, self._stream.messages, self._bytes)
-        logger.info("%s ended (%s) after %.1f s, %d messages, %d bytes", *said)
+        figures = (self._label, self._end_reason, seconds, self._stream.messages, self._bytes)
+        logger.info("%s ended (%s) after %.1f s, %d messages, %d bytes", *figures)

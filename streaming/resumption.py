@@ -67,15 +67,15 @@ def _create_journal() -> Journal:
 
 async def state() -> dict[str, Any]:
     """The journal's state, for operators."""
-    kept = journal()
-    await kept.start()
-    return kept.state()
+    store = journal()
+    await store.start()
+    return store.state()
 
 
 async def close() -> None:
-    """Stores what was sent last, so that other workers can resume it."""
-    if kept := _journals.pop(asyncio.get_running_loop(), None):
-        await kept.close()
+    """Stores the newest events, so that other workers can resume their streams."""
+    if store := _journals.pop(asyncio.get_running_loop(), None):
+        await store.close()
 
 
 # --- A stream begins
@@ -92,8 +92,8 @@ async def begin(
 ) -> EventStreamResponse:
     """The response of a new stream, or of the stream that an earlier request with the same idempotency key began.
 
-    ``grace``: seconds the stream goes on after its last client has left; the default is STREAMING_GRACE.
-    BadRequest if the key was used with another request; and the errors of ``start``.
+    ``grace``: seconds for which the stream continues after its last client has left; the default is STREAMING_GRACE.
+    Raises BadRequest if the key was used with a different request, and the errors of ``start``.
     """
     grace = conf.stream_grace() if grace is None else grace
     if request.method == "HEAD":
@@ -174,14 +174,14 @@ def _discard_or_close(log: StreamLog, opening: asyncio.Task[LiveStream]) -> None
 
 
 def _respond(request: HttpRequest, stream: LiveStream | JoinedStream, identity: str) -> EventStreamResponse:
-    request_scope.close_at_end(stream.close)  # a client that has left must not hold back the others
+    request_scope.close_at_end(stream.close)  # a client that has left must not slow down the others
     response = EventStreamResponse(request, stream)
     response["Content-Location"] = reverse("streams", args=[identity])
     return registry.watch(response)
 
 
 async def _join_when_begun(stream: str) -> JoinedStream | None:
-    """None if the stream failed before it began: then its key is free again."""
+    """Joins a stream once it has begun. None if it failed before that: its key is then free again."""
     try:
         reader = await journal().follow(stream)
     except UnknownStream:
@@ -207,8 +207,8 @@ def _closing_messages(writer: Writer) -> bytes:
 async def answer_reconnect(request: HttpRequest) -> HttpResponseBase | None:
     """The response to an EventSource that reconnects with Last-Event-ID; None for any other request.
 
-    Otherwise it would start, and pay for, the same stream again and again. 204 makes it stop if there is nothing to
-    resume.
+    Otherwise every reconnection would start, and pay for, the same stream again. If there is nothing to resume, a 204
+    makes the EventSource stop.
     """
     if not is_reconnect(request):
         return None
@@ -222,7 +222,7 @@ async def answer_reconnect(request: HttpRequest) -> HttpResponseBase | None:
 async def resume(request: HttpRequest, stream: str) -> HttpResponseBase:
     """The events after the client's last one, or all of them. 204 if the client has all of an ended stream.
 
-    BadRequest if the event id is of another stream; UnknownStream, Gap, StoreUnavailable.
+    Raises BadRequest if the event id belongs to another stream, and UnknownStream, Gap or StoreUnavailable.
     """
     after = _last_event_number(request, stream)
     state = await find(request, stream)
@@ -276,8 +276,8 @@ def _last_event_number(request: HttpRequest, stream: str) -> int | None:
         return int(after)
     if not (last := request.headers.get("Last-Event-ID")):
         return None
-    of, _, number = last.rpartition(":")
-    if of != stream or not _NUMBER.fullmatch(number):
+    last_stream, _, number = last.rpartition(":")
+    if last_stream != stream or not _NUMBER.fullmatch(number):
         raise BadRequest("the Last-Event-ID does not belong to this stream")
     return int(number)
 

@@ -1,4 +1,4 @@
-"""The entries of ``STREAMING_UPSTREAMS``, checked: where streams begin, and which models answer there."""
+"""Reads and validates ``STREAMING_UPSTREAMS``: the addresses of the upstreams, and the models that each one has."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from yarl import URL
 from streaming import conf
 
 LLM_IDLE_SECONDS = 600.0
-"""The idle limit of LLM APIs, where nothing else is said: models that think are silent for minutes."""
+"""The default idle timeout of LLM APIs: reasoning models can be silent for minutes."""
 
 IDLE_SECONDS = 60.0
-"""The same of everything else."""
+"""The default idle timeout of all other upstreams."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect, to the head of the response, between two pieces of its body, in all.
+    """Timeouts in seconds: to connect, until the response head, between two chunks of the body, and in total.
 
-    None is for ever: of the last two. Who asks for a stream is answered after ``head`` seconds; the upstream then has
-    as long as between two pieces, if that is longer.
+    ``idle`` and ``total`` may be None: no limit. A client that requests a stream is answered after ``head`` seconds at
+    the latest; the upstream's response head may then still take ``idle`` seconds, if that is longer.
     """
 
     connect: float = 5.0
@@ -41,48 +41,48 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamConfig:
-    """One entry of ``STREAMING_UPSTREAMS``, checked."""
+    """One entry of ``STREAMING_UPSTREAMS``, validated."""
 
     name: str
     url: str
     format: str = "native"
     headers: Mapping[str, str] = field(default_factory=dict)
     models: tuple[str, ...] = ()
-    """The first is asked for where a request names none."""
+    """The first is the default, for requests that name no model."""
     timeouts: Timeouts = Timeouts()
     forward: frozenset[str] = frozenset()
-    """Headers of a client that go along, in lower case, though they are private or the request is asked anew."""
+    """Additional client headers to forward, in lower case: private ones, or ones that a new request would not have."""
     verify: bool | str = True
-    """Whether its certificate is checked; or the file or folder of the authorities that may have signed it."""
+    """Whether its certificate is verified; or the file or folder of the certificate authorities to trust."""
     cert: tuple[str, ...] = ()
-    """The file of our own certificate, and that of its key unless both are in one."""
+    """The file of the client certificate, and the file of its key unless one file contains both."""
     socket: str = ""
-    """The path of a Unix socket; ``url`` then says no more than the path and the Host header."""
+    """The path of a Unix socket; ``url`` then only supplies the path and the Host header."""
     proxy_url: str | None = None
-    """The outgoing proxy: as the environment says if this is None, and none if it is empty."""
+    """The outgoing proxy: taken from the environment if this is None; no proxy if it is empty."""
     concurrency: int | None = None
     is_open_to_proxy: bool = False
-    """Whether ``/proxy`` may be used for it."""
+    """Whether clients may reach it through ``/proxy``."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The operator's credentials in its headers and addresses, each in every way that it may be quoted."""
+        """The operator's credentials in its headers and URLs, in every encoding in which they may be quoted."""
         in_headers = (secret for key, value in self.headers.items() for secret in _secrets_in_header(key, value))
         in_urls = (secret for url in (self.url, self.proxy_url or "") for secret in _secrets_in_url(url))
         found = [*in_headers, *in_urls]
-        ways = (way for secret in found for way in (secret, quote(secret, safe=""), unquote(secret)))
-        return tuple(dict.fromkeys(way for way in ways if len(way) >= SHORTEST_SECRET))
+        encoded = (form for secret in found for form in (secret, quote(secret, safe=""), unquote(secret)))
+        return tuple(dict.fromkeys(form for form in encoded if len(form) >= SHORTEST_SECRET))
 
 
 def _secrets_in_header(name: str, value: str) -> Iterator[str]:
-    """The values in a header whose name says that it is secret; in any other header what looks like a key."""
+    """The values of a header whose name marks it as secret; in any other header, the words that look like keys."""
     if not SECRET.search(name):
         yield from LIKE_A_KEY.findall(value)
         return
     scheme, _, rest = value.strip().partition(" ")
     for part in re.split(r"[\s;,]+", rest if rest and _is_token(scheme) else value):
         yield part
-        yield part.partition("=")[2].strip('"')  # a cookie's value, or a parameter of the scheme
+        yield part.partition("=")[2].strip('"')  # a cookie's value, or an authentication parameter
     if scheme.lower() == "basic":
         with suppress(ValueError):
             login = base64.b64decode(rest).decode()
@@ -92,20 +92,20 @@ def _secrets_in_header(name: str, value: str) -> Iterator[str]:
 def _secrets_in_url(url: str) -> Iterator[str]:
     parts = urlsplit(url)
     yield parts.password or ""
-    # Some gateways take their key as the user's name, some as a segment of the path or a parameter.
+    # Some gateways expect their key as the user name, others as a path segment or a query parameter.
     for words in (parts.username or "", parts.path, parts.query):
         yield from LIKE_A_KEY.findall(words)
     yield from (value for name, value in parse_qsl(parts.query) if SECRET.search(name))
 
 
 SECRET = re.compile("auth|key|token|secret|cookie|pass|pwd|credential|signature|session", re.IGNORECASE)
-"""In the name of a header or parameter whose value is a secret."""
+"""Found in the names of headers and parameters whose values are secret."""
 
 LIKE_A_KEY = re.compile(r"\b(?=\w*[0-9])(?=\w*[A-Za-z])[A-Za-z0-9_]{16,}\b", re.ASCII)
-"""Letters and digits, mixed and many: neither words nor a version look like that."""
+"""At least 16 mixed letters and digits, which neither words nor version numbers are."""
 
 SHORTEST_SECRET = 6
-"""Characters: anything shorter may stand in a text by chance."""
+"""Characters: anything shorter could occur in a text by chance."""
 
 
 _FORMATS = ("native", "openai", "text")
@@ -116,12 +116,12 @@ _KEYS = {
 
 
 def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
-    """An entry of the settings as a value. ImproperlyConfigured says which key is wrong, and how."""
+    """Validates an entry of the settings. Raises ImproperlyConfigured, which names the invalid key and the reason."""
     where = f"STREAMING_UPSTREAMS[{name!r}]"
     if unknown := sorted(set(entry) - _KEYS):
         meant = difflib.get_close_matches(unknown[0].upper(), _KEYS, 1)
         known = f"is {meant[0]!r} meant" if meant else f"it may have {', '.join(sorted(_KEYS))}"
-        raise ImproperlyConfigured(f"{where} has {unknown[0]!r}, which means nothing: {known}.")
+        raise ImproperlyConfigured(f"{where} has {unknown[0]!r}, which is not a known key: {known}.")
     url, socket = _read_address(where, entry)
     if (form := entry.get("FORMAT", "native")) not in _FORMATS:
         raise ImproperlyConfigured(f"{where}['FORMAT'] is {form!r}: it may be {', '.join(_FORMATS)}.")
@@ -148,17 +148,17 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
 
 
 def secrets_of(name: str) -> tuple[str, ...]:
-    """The operator's credentials for the upstream of this name; none if it is this site's own."""
+    """The operator's credentials for the upstream of this name; none for this site's built-in one."""
     entry = conf.upstreams().get(name)
     return read_config(name, entry).secrets if entry else ()
 
 
 def _read_address(where: str, entry: Mapping[str, Any]) -> tuple[str, str]:
-    """The URL, and the Unix socket if it is reached over one: ``unix:///run/llm.sock:/v1``, or UDS beside a URL."""
+    """The URL and the path of the Unix socket, if any: from ``unix:///run/llm.sock:/v1``, or from UDS next to a URL."""
     url, socket = str(entry.get("URL", "")), entry.get("UDS") or ""
     if url.startswith("unix:"):
         if not (parts := re.fullmatch(r"unix:(?://)?(/[^:?#]+)(?::(/[^\s?#]*)?)?", url)):
-            raise ImproperlyConfigured(f"{where}['URL'] is {url!r}: it has to be like unix:///run/llm.sock:/v1.")
+            raise ImproperlyConfigured(f"{where}['URL'] is {url!r}: it has to look like unix:///run/llm.sock:/v1.")
         url, socket = f"http://localhost{parts[2] or ''}", parts[1]
     if not isinstance(socket, str) or (socket and not socket.startswith("/")):
         raise ImproperlyConfigured(f"{where}['UDS'] is {socket!r}: it has to be the path of a Unix socket.")
@@ -186,7 +186,7 @@ def _read_forward(where: str, entry: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _is_token(name: str) -> bool:
-    """RFC 9110, section 5.6.2."""
+    """Whether it is a token as defined by RFC 9110, section 5.6.2."""
     return re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) is not None
 
 
@@ -223,7 +223,7 @@ def _read_headers(where: str, entry: Mapping[str, Any]) -> dict[str, str]:
     if not (variable := entry.get("API_KEY_ENV")):
         return dict(headers)
     if not (key := os.environ.get(str(variable), "").strip()):
-        raise ImproperlyConfigured(f"{where}['API_KEY_ENV'] names {variable!r}, which the environment does not have.")
+        raise ImproperlyConfigured(f"{where}['API_KEY_ENV'] names {variable!r}, which is not set in the environment.")
     return {"Authorization": f"Bearer {key}", **headers}
 
 
@@ -243,7 +243,9 @@ def _read_timeouts(where: str, entry: Mapping[str, Any], form: str) -> Timeouts:
         raise ImproperlyConfigured(f"{where}['TIMEOUTS'] may hold connect, head, idle and total.") from error
     for key, seconds in asdict(timeouts).items():
         if not isinstance(seconds, int | float) and not (seconds is None and key in ("idle", "total")):
-            raise ImproperlyConfigured(f"{where}['TIMEOUTS'][{key!r}] is {seconds!r}: it has to be seconds.")
+            raise ImproperlyConfigured(
+                f"{where}['TIMEOUTS'][{key!r}] is {seconds!r}: it has to be a number of seconds."
+            )
     return timeouts
 
 
@@ -260,11 +262,11 @@ def names() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the page has to know of an upstream to ask it."""
+    """What the page needs to know about an upstream to send requests to it."""
 
     name: str
     plays_documents: bool
-    """Whether it takes the fields of ``/stream``. Servers of LLM APIs refuse a field that they do not know."""
+    """Whether it accepts the fields of ``/stream``. LLM APIs reject fields that they do not know."""
     models: tuple[str, ...]
 
 
@@ -276,24 +278,24 @@ def choices() -> list[Choice]:
 
 
 def default_plays_documents() -> bool:
-    """Whether "default" takes the fields of ``/stream``: this site itself does, or another one in its format.
+    """Whether "default" accepts the fields of ``/stream``: if it is this site or another one with the native format.
 
-    Servers of LLM APIs refuse a request with a field that they do not know.
+    LLM APIs reject requests with fields that they do not know.
     """
     entry = conf.upstreams().get("default")
     return entry is None or read_config("default", entry).format == "native"
 
 
 def default_is_open_to_proxy() -> bool:
-    """Whether ``/proxy`` relays "default": this site's own ``/stream``, or one that its settings open."""
+    """Whether ``/proxy`` relays "default": if it is this site's ``/stream``, or if its entry has PROXY."""
     entry = conf.upstreams().get("default")
     return entry is None or read_config("default", entry).is_open_to_proxy
 
 
 def models() -> dict[str, tuple[str, str]]:
-    """What ``/v1/models`` lists: for each name the upstream, and the model's name there.
+    """The models that ``/v1/models`` lists: a dict from the listed name to the upstream and the model's name there.
 
-    Where two upstreams have a model of the same name, the second's is listed as ``upstream/model``.
+    If two upstreams have a model of the same name, the second one is listed as ``upstream/model``.
     """
     found: dict[str, tuple[str, str]] = {}
     for name, entry in conf.upstreams().items():
@@ -304,9 +306,9 @@ def models() -> dict[str, tuple[str, str]]:
 
 
 def find_model(model: str) -> tuple[str, str] | None:
-    """The upstream that a model's name chooses, and the model's name there.
+    """The upstream that has this model, and the model's name there; None if there is none.
 
-    An upstream that lists no models has any: the first such is asked for what nobody lists.
+    The first upstream that lists no models gets the requests for models that no upstream lists.
     """
     if found := models().get(model):
         return found

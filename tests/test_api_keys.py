@@ -33,7 +33,7 @@ class TestTheCommand:
         assert re.fullmatch(r"streams-[\w-]{43}\n", out)
         assert key.hashed == hash_of_secret(out.strip())
         assert (key.name, key.owner.username) == ("a program", "ann")
-        assert "shown this once" in err
+        assert "shown only once" in err
 
     def test_creates_a_key_for_the_given_owner(self) -> None:
         User.objects.create_superuser("ann")

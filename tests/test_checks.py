@@ -24,7 +24,7 @@ def test_daphne_has_to_be_the_first_installed_app(settings: Any) -> None:
 
     (warning,) = checks.check_daphne_is_first(None)
     assert warning.id == "streaming.W001"
-    assert "not send one byte" in warning.msg
+    assert "cannot stream" in warning.msg
 
 
 @pytest.mark.parametrize(("access", "found"), [("login", []), ("public", []), ("local", ["E003"]), ("all", ["E003"])])

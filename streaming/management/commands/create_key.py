@@ -13,11 +13,13 @@ from streaming.models import ApiKey
 
 
 class Command(BaseCommand):
-    help = "Makes an API key and prints it, this once. Programs send it as 'Authorization: Bearer ...' or 'x-api-key'."
+    help = "Creates an API key and prints it, once. Programs send it as 'Authorization: Bearer ...' or 'x-api-key'."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", help="what it is for")
-        parser.add_argument("--owner", metavar="USERNAME", help="whose it is (default: the only superuser)")
+        parser.add_argument("name", help="a name that says what the key is for")
+        parser.add_argument(
+            "--owner", metavar="USERNAME", help="the user the key belongs to (default: the only superuser)"
+        )
 
     def handle(self, *args: Any, name: str, owner: str | None, **options: Any) -> None:
         if not name.strip() or len(name) > 100:
@@ -27,9 +29,11 @@ class Command(BaseCommand):
             secret = key.make_secret()
             key.save()
         except DatabaseError as error:
-            raise CommandError(f"The key cannot be kept in the database ({error}). Run 'migrate'?") from error
+            raise CommandError(f"The key cannot be saved in the database ({error}). Run 'migrate'?") from error
         self.stdout.write(secret)
-        self.stderr.write(f"It is shown this once. It lets in as {key.owner}; the admin takes it back.")
+        self.stderr.write(
+            f"This key is shown only once. It gives access as {key.owner}, and can be revoked in the admin."
+        )
 
     def _owner(self, name: str | None) -> Any:
         users = get_user_model().objects
@@ -39,4 +43,6 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user {name!r}.")
         if len(found := users.filter(is_superuser=True, is_active=True)[:2]) == 1:
             return found[0]
-        raise CommandError(f"There is {'more than one' if found else 'no'} superuser: say whose it is with --owner.")
+        raise CommandError(
+            f"There is {'more than one' if found else 'no'} superuser: name the key's owner with --owner."
+        )

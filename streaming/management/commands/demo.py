@@ -24,7 +24,7 @@ KEY_NAME = "demo"
 
 # They match words in documents/tour.md, so that the first stream shows moderation. None of these matches blocks it.
 SAMPLE_RULES = [
-    {"pattern": "darn", "action": "mask", "category": "profanity", "note": "A sample: mild, but it shows."},
+    {"pattern": "darn", "action": "mask", "category": "profanity", "note": "A sample: a mild swear word."},
     {"pattern": "secret-project", "action": "mask", "category": "internal", "note": "A sample: a code name."},
     {"pattern": "内部代号", "action": "mask", "category": "internal", "note": "示例：内部用语。"},
     {"pattern": "垃圾广告", "action": "mask", "category": "spam", "note": "示例：广告。"},
@@ -41,7 +41,7 @@ SAMPLE_RULES = [
     {
         "pattern": "someone@example.com",
         "action": "allow",
-        "note": "A sample: of this address the rule above is silent.",
+        "note": "A sample: an exception from the rule above.",
     },
 ]
 
@@ -53,7 +53,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
         parser.add_argument("--port", type=int, default=8000, help="the port to listen on (default: %(default)s)")
-        parser.add_argument("--model", action="store_true", help="answer with a small real model, on this machine")
+        parser.add_argument("--model", action="store_true", help="also run a small LLM on this machine")
 
     def handle(self, *args: Any, host: str, port: int, model: bool, **options: Any) -> None:
         if model and not _llama.is_installed():
@@ -64,20 +64,20 @@ class Command(BaseCommand):
         site = f"http://{'localhost' if host in ('0.0.0.0', '::') else shown}:{port}"  # noqa: S104 (only compared)
         self.stdout.write(f"The page:   {site}/")
         self.stdout.write(f"The rules:  {site}/admin/streaming/moderationrule/")
-        self.stdout.write(f"Logged in:  {site}{path} (this link logs the admin in, once)")
+        self.stdout.write(f"Logged in:  {site}{path} (a link that logs you in as the admin, once)")
         if password:
-            self.stdout.write(f"Log in as {ADMIN!r} with the password {password} (it is shown this once).")
-        self.stdout.write(f"By hand:    curl -N {site}/transfer")
-        self.stdout.write(f"API key:    {key} (until the demo starts again)")
+            self.stdout.write(f"Log in as {ADMIN!r} with the password {password} (shown only once).")
+        self.stdout.write(f"With curl:  curl -N {site}/transfer")
+        self.stdout.write(f"API key:    {key} (valid until the demo is started again)")
         with self._model(site) if model else nullcontext():
-            self.stdout.write("Ctrl-C ends it.")
+            self.stdout.write("Press Ctrl-C to stop.")
             self.stdout.flush()
             serve(host, port)
 
     @contextmanager
     def _model(self, site: str) -> Iterator[None]:
         """Run a real model and add it to the upstreams."""
-        self.stdout.write("The model starts ...")
+        self.stdout.write("Starting the model ...")
         self.stdout.flush()
         with _llama.serving() as url:
             gemma = {
@@ -87,7 +87,7 @@ class Command(BaseCommand):
                 "TIMEOUTS": {"idle": 300},  # a slow machine may read a long prompt for minutes
             }
             settings.STREAMING_UPSTREAMS = {**conf.upstreams(), "gemma": gemma}
-            self.stdout.write(f"The model:  {_llama.NAME}; on the page choose 'gemma' under 'Answered by'")
+            self.stdout.write(f"The model:  {_llama.NAME}; choose 'gemma' under 'Answered by' on the page")
             self.stdout.write(
                 f"By client:  OpenAI(base_url='{site}/v1', api_key=<the key above>), model='{_llama.NAME}'"
             )
@@ -119,7 +119,7 @@ class Command(BaseCommand):
                 password = self._make_admin_and_rules()
                 admin = get_user_model().objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
                 if admin is None:
-                    raise CommandError("No superuser is active: 'manage.py createsuperuser' makes one.")
+                    raise CommandError("No superuser is active: 'manage.py createsuperuser' creates one.")
                 return password, one_time_path(admin), self._make_key(admin)
         except DatabaseError as error:
             name = settings.DATABASES["default"]["NAME"]

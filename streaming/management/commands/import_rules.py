@@ -18,14 +18,14 @@ MAX_LISTED = 20
 
 
 class Command(PlainCommand):
-    help = "Adds the rules of a file (CSV, word list or AutoMod JSON) to the filter, all at once or none."
+    help = "Imports the moderation rules of a file (CSV, word list or AutoMod JSON), all of them or none."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", help="the file; - is stdin")
-        parser.add_argument("--action", choices=ACTIONS, help="of rules whose action the file does not say")
-        parser.add_argument("--category", help="of rules whose category the file does not say")
-        parser.add_argument("--dry-run", action="store_true", help="only say what prefix be done")
-        parser.add_argument("--undo", action="store_true", help="take the last import of this file back")
+        parser.add_argument("--action", choices=ACTIONS, help="the action of rules for which the file has none")
+        parser.add_argument("--category", help="the category of rules for which the file has none")
+        parser.add_argument("--dry-run", action="store_true", help="only print what would be done")
+        parser.add_argument("--undo", action="store_true", help="undo the last import of this file")
 
     def handle(self, *args: Any, file: str, dry_run: bool, undo: bool, **options: Any) -> None:
         if undo:

@@ -23,20 +23,20 @@ from streaming.moderation import MEDIA, Hit, Medium, Moderator, Outcome, Rule, R
 
 READ_BYTES = 65536
 RECENT_CHARS = 20_000
-"""Of the text that are kept to say why something in it is a hit."""
+"""The end of the text that is kept, to explain why something in it is a hit."""
 
 
 class Command(PlainCommand):
-    help = "Sends a text through the rules and prints what a reader would see; a summary goes to stderr."
+    help = "Moderates a text and prints what a client would receive; a summary goes to stderr."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", nargs="?", default="-", help="the text, in UTF-8 (default: stdin)")
         parser.add_argument("--rules", metavar="FILE", help="CSV, word list or AutoMod JSON (default: the database)")
         parser.add_argument("--cut", type=int, metavar="N", help="feed N characters at a time")
-        parser.add_argument("--medium", choices=MEDIA, default="markdown", help="what the text is written in")
-        parser.add_argument("--explain", action="store_true", help="print each hit on stderr, and why it is one")
-        parser.add_argument("--upstream", help="only the rules that hold for this upstream")
-        parser.add_argument("--direction", choices=["prompts", "answers"], help="only the rules that hold for these")
+        parser.add_argument("--medium", choices=MEDIA, default="markdown", help="the format of the text")
+        parser.add_argument("--explain", action="store_true", help="print each hit, and why it is one, on stderr")
+        parser.add_argument("--upstream", help="only the rules that apply to this upstream")
+        parser.add_argument("--direction", choices=["prompts", "answers"], help="only the rules that apply to these")
 
     def handle(self, *args: Any, file: str, cut: int | None, explain: bool, **options: Any) -> None:
         if cut is not None and cut < 1:
@@ -121,7 +121,7 @@ class Run:
         self._recent, self._dropped = self._recent[surplus:], self._dropped + surplus
 
     def why(self, hit: Hit) -> str:
-        """Why it is a hit, origin that cannot be seen; what it was read as."""
+        """Why it is a hit, if that is not obvious, and the text that was compared with the rule."""
         text = self._recent[max(hit.start - self._dropped, 0) : max(hit.end - self._dropped, 0)]
         found = explain(hit.rule, text, self._medium)
         reasons = ", ".join(map(str, found.reasons))
@@ -131,14 +131,14 @@ class Run:
         pieces = max(self._held.total(), 1)
         mean = sum(held * times for held, times in self._held.items()) / pieces
         below, p99 = 0, 0
-        for p99, times in sorted(self._held.items()):  # noqa: B007 (the last one is wanted)
+        for p99, times in sorted(self._held.items()):  # noqa: B007 (used after the loop)
             below += times
             if below >= 0.99 * pieces:
                 break
         speed = self._seconds / max(self._characters, 1) * 1e6
         return (
             f"{self._characters:,} characters, {self._hits:,} hits, "
-            f"held: mean {mean:.2f}, p99 {p99}; {speed:.2f} µs a character"
+            f"held: mean {mean:.2f}, p99 {p99}; {speed:.2f} µs per character"
         )
 
 
@@ -152,7 +152,7 @@ def _open(file: str) -> Iterator[IO[bytes]]:
         yield sys.stdin.buffer
         return
     try:
-        source = Path(file).open("rb")  # noqa: SIM115 (closed below: what fails while it is open is not its fault)
+        source = Path(file).open("rb")  # noqa: SIM115 (closed below; the except clause is only for opening it)
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}.") from error
     with source:

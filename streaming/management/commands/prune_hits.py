@@ -16,11 +16,11 @@ BATCH = 5_000
 
 
 class Command(PlainCommand):
-    help = "Deletes the hits of moderation rules that are older than so many days."
+    help = "Deletes the hits of moderation rules that are older than a number of days."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--days", type=int, default=90, help="how long to keep them (default: %(default)s)")
-        parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
+        parser.add_argument("--dry-run", action="store_true", help="only print how many there are")
 
     def handle(self, *args: Any, days: int, dry_run: bool, **options: Any) -> None:
         if not 0 <= days <= 36_500:
