@@ -226,7 +226,8 @@ class TestARealProxy:
         assert upstream.accepted == 1
 
     @pytest.mark.parametrize(
-        ("refuse", "words"), [("407 Password", "it answered 407: it wants a password"), ("403 No", "it answered 403")]
+        ("refuse", "words"),
+        [("407 Password", "it answered 407: it requires a password"), ("403 No", "it answered 403")],
     )
     async def test_that_refuses_is_named_in_the_log(
         self,
@@ -258,7 +259,7 @@ class TestARealProxy:
         with pytest.raises(Unreachable, match=r"cannot be reached through its proxy$"):
             await connected()
 
-        assert "nobody answers there" in log_text() or "'socks5' is not known" in log_text()
+        assert "the connection to it failed" in log_text() or "'socks5' is not known" in log_text()
         assert "secret" not in log_text()
 
 

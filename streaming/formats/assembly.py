@@ -1,4 +1,4 @@
-"""What a body is, whatever its label says; and the chat completion that the chunks of a stream make."""
+"""Detects what a body contains, whatever its Content-Type; and assembles a chat completion from a stream's chunks."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def looks_like_json(beginning: bytes | bytearray) -> bool:
 
 
 def looks_like_events(beginning: bytes | bytearray) -> bool:
-    """Whether these first bytes are those of an event stream, or may become so."""
+    """Whether these first bytes are, or may become, the beginning of an event stream."""
     start = beginning.lstrip(_BLANK)
     return start.startswith(_FIELDS) or any(field.startswith(start) for field in _FIELDS)
 
 
 def is_undecided(beginning: bytes | bytearray) -> bool:
-    """Whether more has to come before anybody can say what a body is."""
+    """Whether more bytes are needed to detect what a body contains."""
     start = beginning.lstrip(_BLANK)
     return not start.startswith(_FIELDS) and looks_like_events(start)
 
 
 def completion_from_events(body: bytes) -> dict[str, Any]:
-    """The chat completion that an event stream of chunks makes. FormatError if it has none; an error in it is given as
-    it stands, as the only field."""
+    """Assembles a chat completion from an event stream of chunks. If the stream has an error, it is the only field of
+    the result. Raises FormatError if there are no chunks."""
     completion: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for data in _data_of(body):
@@ -58,7 +58,7 @@ def _data_of(body: bytes) -> list[str]:
         raise FormatError(str(error)) from error
 
 
-_NUMBERS = "\0numbers"  # no field of JSON that passes has this name
+_NUMBERS = "\0numbers"  # no JSON field that is passed on has this name
 
 
 def _add_choice(whole: dict[str, Any], choice: dict[str, Any]) -> None:
@@ -70,8 +70,8 @@ def _add_choice(whole: dict[str, Any], choice: dict[str, Any]) -> None:
 
 
 def _merge(whole: dict[str, Any], part: dict[str, Any]) -> None:
-    """Adds a fragment: texts grow, lists too (by the number of each item, if it has one), of anything else the last
-    counts."""
+    """Merges a fragment: texts are appended, lists are merged by their items' ``index``, if they have one, and any
+    other value replaces the earlier one."""
     for key, value in part.items():
         before = whole.get(key)
         if isinstance(value, list):
@@ -89,7 +89,7 @@ def _merge(whole: dict[str, Any], part: dict[str, Any]) -> None:
 
 def _merge_item(items: list[Any], item: Any) -> None:
     number = item.get("index") if isinstance(item, dict) else None
-    known = next((each for each in items if isinstance(each, dict) and each.get("index") == number is not None), None)
+    known = next((old for old in items if isinstance(old, dict) and old.get("index") == number is not None), None)
     if known is None:
         items.append({} if isinstance(item, dict) else item)
         known = items[-1]

@@ -1,4 +1,4 @@
-"""What servers of the OpenAI family do each in their own way, as one: finish reasons, choices, calls of tools."""
+"""Normalizes what OpenAI-compatible servers do differently: finish reasons, choices, tool calls."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from streaming.formats.parts import MAX_CHOICES, FormatError
 
 MAX_TOOL_CALLS = 1024
-"""Of one choice; a greater number is taken for none."""
+"""The limit for one choice; a greater index is ignored."""
 
 _FINISH_REASONS = {
     "stop": "stop end_turn stop_sequence eos eos_token end complete completed finish finished done normal success",
     "length": (
         "length max_tokens max_output_tokens max_length max_completion_tokens model_length token_limit incomplete"
         " model_context_window_exceeded context_length_exceeded"
-        # it was cut short on the server's side: the answer is not all there
+        # cut short by the server: the answer is incomplete
         " abort aborted cancelled canceled error network_error insufficient_system_resource time_limit timeout"
     ),
     "content_filter": (
@@ -31,10 +31,10 @@ _BY_WORD = {word: reason for reason, words in _FINISH_REASONS.items() for word i
 
 
 def finish_reason_of(word: str) -> str:
-    """One of OpenAI's five words for any server's: ``content_filter: RECITATION`` is ``content_filter``.
+    """Maps any server's finish reason to one of OpenAI's five: ``content_filter: RECITATION`` is ``content_filter``.
 
-    A word that nobody knows is ``stop``: some clients fail at a word that is not one of the five, and the answer is
-    all there.
+    An unknown reason becomes ``stop``, because some clients fail at a reason that is not one of the five, and the
+    answer is complete.
     """
     known = re.sub(r"[^a-z]+", "_", word.lower()).strip("_")
     first = re.split(r"[^a-z_-]", word.lower().strip(), maxsplit=1)[0].replace("-", "_")
@@ -42,7 +42,7 @@ def finish_reason_of(word: str) -> str:
 
 
 def number_of(value: Any, limit: int) -> int | None:
-    """A number as servers write them (``0``, ``"0"``, ``0.0``); None if it is none, or not within 0 and the limit."""
+    """An index as servers write it (``0``, ``"0"``, ``0.0``); None if it is not a number from 0 to the limit."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         value = int(value)
     if isinstance(value, float) and value.is_integer():
@@ -51,7 +51,7 @@ def number_of(value: Any, limit: int) -> int | None:
 
 
 def choices_of(chunk: dict[str, Any]) -> list[dict[str, Any]]:
-    """A chunk's choices, each with a number and a finish reason that is OpenAI's, or None. FormatError if not."""
+    """A chunk's choices, with a valid index and one of OpenAI's finish reasons or None. May raise FormatError."""
     choices = chunk.get("choices") or []
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise FormatError("an upstream's chunk has choices that are not a list of objects")
@@ -73,13 +73,13 @@ def _make_finish_reason_known(choice: dict[str, Any]) -> None:
     if reason != word:
         choice["finish_reason"] = reason
         if isinstance(word, str) and word.lower() in _BY_WORD:
-            choice.setdefault("native_finish_reason", word)  # OpenRouter's field for it
+            choice.setdefault("native_finish_reason", word)  # OpenRouter's name for the field
 
 
 def make_delta(choice: dict[str, Any], *, has_spoken: bool) -> None:
-    """A choice's message as its delta, if it came whole where a stream was asked for.
+    """Turns a choice's message into its delta, for servers that answer a stream request with a whole message.
 
-    A message beside a delta is the text so far (Perplexity), and no text of its own.
+    A message next to a delta is a copy of the text so far (Perplexity), and is dropped.
     """
     message, delta = choice.get("message"), choice.get("delta")
     if isinstance(message, dict):
@@ -92,9 +92,10 @@ def make_delta(choice: dict[str, Any], *, has_spoken: bool) -> None:
 
 @dataclass
 class ToolCallNumbers:
-    """Numbers the calls of one choice: clients put fragments together by them.
+    """Numbers the tool calls of one choice: clients join the fragments of a call by its ``index``.
 
-    Servers leave ``index`` out, give null, a text, or the same to every call; or a new id to every fragment.
+    Some servers omit ``index``, or send null, a string, or the same one for every call; others send a new id with
+    every fragment.
     """
 
     _of_id: dict[str, int] = field(default_factory=dict)
@@ -103,7 +104,7 @@ class ToolCallNumbers:
     _last: int = -1
 
     def number(self, delta: dict[str, Any]) -> None:
-        """Gives each fragment of a delta the number of its call."""
+        """Sets the ``index`` of every fragment in a delta to the number of its call."""
         for call in _calls_in(delta):
             call["index"] = self._last = self._number_of(call)
 

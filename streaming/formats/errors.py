@@ -58,8 +58,8 @@ class ErrorFacts:
     def without(self, secrets: Iterable[str]) -> ErrorFacts:
         """The same without the operator's credentials, wherever they stand; and no longer than may be shown."""
         secrets = tuple(secrets)
-        told = {name: getattr(self, name) for name in ("code", "type", "param", "more")}
-        cleaned = _cleaned(told, lambda words: without_secrets(words, secrets)) if secrets else told
+        facts = {name: getattr(self, name) for name in ("code", "type", "param", "more")}
+        cleaned = _cleaned(facts, lambda words: without_secrets(words, secrets)) if secrets else facts
         return replace(self, message=shortened(self.message, secrets), **cleaned)
 
     def moderated(self, clean: Callable[[str], str]) -> ErrorFacts:
@@ -164,10 +164,10 @@ def _message_in(error: Mapping[str, Any]) -> str:
         value = error.get(key)
         if isinstance(value, str) and value:
             return value
-        if isinstance(value, list | dict) and value:  # FastAPI: each wrong field, and what is wrong with it
+        if isinstance(value, list | dict) and value:  # FastAPI: a list of invalid fields and the reasons
             wrong = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
-            said = [f"{_where(item)}{item.get('msg') or item.get('message') or ''}" for item in wrong[:8]]
-            return "; ".join(filter(None, said))
+            sentences = [f"{_where(item)}{item.get('msg') or item.get('message') or ''}" for item in wrong[:8]]
+            return "; ".join(filter(None, sentences))
     return ""
 
 

@@ -1,7 +1,7 @@
-"""Where text stands in JSON of the OpenAI kind: it is taken out, and what came of it is put back.
+"""Extracts the texts from OpenAI-style JSON, and puts the moderated texts back.
 
-Fail closed: whatever could hold words of the model is a text here, in fields that nobody knows yet too; and what
-could tell a text otherwise than as text (log probabilities, token numbers, sound) does not pass at all.
+It fails closed: everything that could hold words of the model is extracted as text, in unknown fields too; and what
+could reveal a text in another form (log probabilities, token ids, audio) is removed.
 """
 
 from __future__ import annotations
@@ -26,56 +26,56 @@ from streaming.formats.fields import (
 from streaming.formats.parts import Delta, FormatError, PathStep, TextPart, TextRef
 
 OF_NO_CHOICE = -1
-"""The choice of a text that stands beside the choices."""
+"""The choice number of a text that is outside the choices."""
 
 PIECE_CHARS = 8192
-"""A text that is longer comes in pieces, so that whoever looks at them can let others have their turn between two."""
+"""A longer text is split into pieces, so that other streams can run between the moderation of two pieces."""
 
 MAX_TEXTS = 2048
-"""Of one message of an upstream: each costs some tens of microseconds to take out, and nothing can come between."""
+"""The limit for one message of an upstream: each costs tens of microseconds to extract, without a pause."""
 
 _DEEPEST = 16
 _NESTED = (dict, list)
 _INNER = (dict, list, float)
 
-# What an answer or a choice has as a whole, name or not.
+# Fields of an answer or a choice whose texts are always complete, whether or not they look like names.
 _WHOLE = frozenset({*NAMES, "role"})
 
 _LARGEST_INDEX = 1 << 20
 
-# Of a request: what tells the server what to do. What looks like a name passes there, and all else is a prompt, like
-# any other field: servers have templates, documents and more.
+# Fields of a request that instruct the server. Values that look like names pass there; everything else is moderated as
+# a prompt, as in any other field: servers accept templates, documents and more.
 _INSTRUCTIONS = frozenset(
     {"model", "models", "stream", "stream_options", "stop", "tool_choice", "function_call", "user", "metadata"}
     | {"service_tier", "reasoning_effort", "reasoning", "thinking", "verbosity", "safety_identifier", "provider"}
     | {"prompt_cache_key", "prompt_cache_retention", "modalities", "include", "logit_bias", "transforms", "route"}
 )
 
-# A tool goes by its name, and so do its parameters: were they masked, nobody could call it.
+# Tools and their parameters are identified by name: a tool with a masked name could not be called.
 _TOOLS = frozenset({"tools", "functions"})
 _NAMES_OF_TOOLS = frozenset({"name", "required"})
 
 
 class Extracted(NamedTuple):
-    """The texts of a JSON object, and the place of each; an empty text stands there now."""
+    """The texts of a JSON object, and references to their positions, which now hold empty strings."""
 
     texts: list[Delta | TextPart]
     refs: list[TextRef]
 
 
 class _Cursor(NamedTuple):
-    """How far a search has come. ``depth`` counts from the fields of a choice, in which every text may grow."""
+    """The position of a search. ``depth`` counts from the fields of a choice, where every text may be a fragment."""
 
     prefix: str
     choice: int
     path: tuple[PathStep, ...]
     depth: int = 0
     is_whole: bool = False
-    """Whether nothing grows here, because it comes all at once."""
+    """Whether the texts here are complete, not fragments."""
 
     @property
     def field(self) -> str:
-        """The name of the field in which it is."""
+        """The name of the field that contains this position."""
         return self.prefix.rstrip(".").rpartition(".")[2]
 
     def into(self, key: str) -> _Cursor:
@@ -87,14 +87,14 @@ class _Cursor(NamedTuple):
         named: dict[str, Any] = {"index": index} if isinstance(index, int) else {}
         if isinstance(kind := item.get("type"), str) and is_name(kind):
             named["type"] = kind
-        # A tool call without a number is a whole one. The parts of a content have none, and go on.
+        # A tool call without an index is complete. The parts of a content have no index, and may continue.
         is_whole = self.is_whole or (self.prefix.endswith("tool_calls.") and not isinstance(index, int))
         number = index if isinstance(index, int) else position
         return _Cursor(f"{self.prefix}{number}.", self.choice, (*self.path, named), self.depth + 1, is_whole)
 
 
 def extract_answer(chunk: dict[str, Any], main: str = "delta") -> Extracted:
-    """The texts of an answer whose choices are objects. ``main`` is the field of a choice that has its own text."""
+    """The texts of an answer whose choices are objects. ``main``: the field of a choice that holds its message."""
     extracted = Extracted([], [])
     for choice in chunk.get("choices") or ():
         index = choice.get("index") or 0
@@ -111,7 +111,7 @@ def extract_answer(chunk: dict[str, Any], main: str = "delta") -> Extracted:
 def _extract_fields(fields: dict[str, Any], cursor: _Cursor, extracted: Extracted, but: Container[str] = ()) -> None:
     for key, value in list(fields.items()):
         if not is_field(key):
-            del fields[key]  # it is text itself, as where tokens are counted
+            del fields[key]  # it contains text, for example where tokens are listed
         elif value is None or key in but:
             continue
         elif key in TELLTALES:
@@ -119,7 +119,7 @@ def _extract_fields(fields: dict[str, Any], cursor: _Cursor, extracted: Extracte
         elif isinstance(value, str):
             _extract_text(value, fields, key, cursor, extracted)
         elif isinstance(value, _NESTED) and key in MADE_BY_MODELS:
-            # A text by right; some servers read it as JSON, whose very names are the model's then.
+            # It should be a string; some servers parse it into an object, whose keys are then written by the model.
             _extract_text(json.dumps(value, ensure_ascii=False), fields, key, cursor._replace(is_whole=True), extracted)
         elif isinstance(value, _INNER):
             fields[key] = _extract_inner(value, cursor.into(key), extracted)
@@ -133,11 +133,11 @@ def _extract_text(text: str, fields: dict[str, Any], key: str, cursor: _Cursor, 
         return
     _refuse_too_many(extracted)
     grows = not cursor.is_whole and (key in GROWING or (cursor.depth == 0 and key not in _WHOLE))
-    _put_aside(Delta if grows else TextPart, text, fields, key, cursor, extracted)
+    _extract_at(Delta if grows else TextPart, text, fields, key, cursor, extracted)
 
 
 def _extract_inner(value: dict[str, Any] | list[Any] | float, cursor: _Cursor, extracted: Extracted) -> Any:
-    """What may stay of it."""
+    """The value without its texts, and without what could reveal a text in another form."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if cursor.depth > _DEEPEST:
@@ -146,7 +146,7 @@ def _extract_inner(value: dict[str, Any] | list[Any] | float, cursor: _Cursor, e
         _extract_fields(value, cursor, extracted)
         return value
     if any(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
-        return None  # numbers in a row may be the numbers of tokens
+        return None  # a list of numbers may be token ids
     for position, item in enumerate(value):
         if isinstance(item, dict):
             _extract_fields(item, cursor.at(item, position), extracted)
@@ -154,7 +154,7 @@ def _extract_inner(value: dict[str, Any] | list[Any] | float, cursor: _Cursor, e
             value[position] = _extract_inner(item, cursor.at({}, position)._replace(is_whole=True), extracted)
         elif isinstance(item, str) and item and not passes_in_answer(cursor.field, item, {}, cursor.depth):
             _refuse_too_many(extracted)
-            _put_aside(TextPart, item, value, position, cursor, extracted)
+            _extract_at(TextPart, item, value, position, cursor, extracted)
     return value
 
 
@@ -163,7 +163,7 @@ def _refuse_too_many(extracted: Extracted) -> None:
         raise FormatError(f"an upstream's message has more than {MAX_TEXTS:,} texts")
 
 
-def _put_aside(
+def _extract_at(
     kind: type[Delta | TextPart], text: str, holder: Any, key: str | int, cursor: _Cursor, extracted: Extracted
 ) -> None:
     channel = _channel(f"{cursor.prefix}{key}")
@@ -180,27 +180,27 @@ _TOOL_ARGUMENTS = re.compile(r"(tool_calls\.\d+)\.function\.arguments")
 
 
 def _channel(path: str) -> str:
-    """A channel's name; that of a tool call's arguments is the call's."""
+    """A channel's name. The channel of a tool call's arguments is named like the call."""
     return call[1] if "." in path and (call := _TOOL_ARGUMENTS.fullmatch(path)) else path
 
 
 def put_back(refs: Iterable[TextRef], texts: Mapping[tuple[int, str], str]) -> None:
-    """Texts by choice and channel, to where they stood."""
+    """Puts texts, by choice and channel, back to their positions."""
     for ref in refs:
         ref.holder[ref.key] = texts.get((ref.choice, ref.channel), "")
 
 
 def extract_prompt(fields: dict[str, Any]) -> Extracted:
-    """The texts of a chat completion request that a model, or who serves it, may read: all but names and bytes."""
+    """The texts of a chat completion request that may reach a model or its provider: all but names and binary data."""
     extracted, renamed, channels = Extracted([], []), Extracted([], []), set[str]()
     for key in list(fields):
         _Prompt(extracted, renamed, channels, key).extract(fields, key, "")
-    # A field whose own name was changed is found under the old one until all else stands in its place again.
+    # Renamed fields come last: until all texts are put back, a field has to be found under its old name.
     return Extracted(extracted.texts + renamed.texts, extracted.refs + renamed.refs)
 
 
 class _Prompt(NamedTuple):
-    """One field of a request, and what is taken out of it."""
+    """Extracts the texts of one field of a request."""
 
     extracted: Extracted
     renamed: Extracted
@@ -211,7 +211,7 @@ class _Prompt(NamedTuple):
         value, path = holder[key], f"{prefix}{key}"
         if isinstance(value, str):
             if value and not self._passes(holder, key, path, value):
-                self._put_aside(holder, key, prefix)
+                self._extract_at(holder, key, prefix)
         elif isinstance(value, dict):
             for inner in list(value):
                 self.extract(value, inner, f"{path}.")
@@ -227,11 +227,11 @@ class _Prompt(NamedTuple):
         goes_by_name = self.field in _INSTRUCTIONS or (self.field in _TOOLS and key in _NAMES_OF_TOOLS)
         return passes_in_prompt(key, text, holder, goes_by_name=goes_by_name)
 
-    def _put_aside(self, holder: Any, key: str | int, prefix: str) -> None:
-        while f"{prefix}{key}" in self.channels:  # a name with a dot in it, beside an object of that name
+    def _extract_at(self, holder: Any, key: str | int, prefix: str) -> None:
+        while f"{prefix}{key}" in self.channels:  # a field name with a dot, next to an object of that name
             prefix = f"{prefix}$."
         self.channels.add(f"{prefix}{key}")
-        _put_aside(Delta, holder[key], holder, key, _Cursor(prefix, 0, ()), self.extracted)
+        _extract_at(Delta, holder[key], holder, key, _Cursor(prefix, 0, ()), self.extracted)
 
     def _rename(self, fields: dict[str, Any], key: str, prefix: str) -> None:
         channel = f"{prefix}{key}.$name"
@@ -240,7 +240,7 @@ class _Prompt(NamedTuple):
 
 
 class _FieldNames:
-    """The names of an object's fields, which can be changed where they stand."""
+    """The field names of an object. Assigning to one renames the field and keeps its position."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self._fields = fields

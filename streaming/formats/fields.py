@@ -19,35 +19,35 @@ NAMES = frozenset(
     {"id", "object", "model", "type", "format", "provider", "native_finish_reason", "stop_reason", "matched_stop"}
     | {"system_fingerprint", "service_tier", "created", "created_at"}
 )
-"""Of an answer, its choices and their deltas: names that servers give, not words of a model."""
+"""Fields of an answer, its choices and their deltas that hold names given by the server, not words of a model."""
 
 DEEP_NAMES = frozenset({"id", "type", "format"})
-"""The same below those."""
+"""The same for fields nested deeper."""
 
 OPAQUE = frozenset(
     {"signature", "thought_signature", "thoughtSignature", "encrypted_content", "encrypted", "encrypted_reasoning"}
     | {"reasoning_encrypted", "reasoning_opaque", "redacted_content", "obfuscation", "b64_json", "partial_image_b64"}
     | {"file_data", "image_data"}
 )
-"""What only its maker can read: it has to come back unchanged, or is bytes that were written as text."""
+"""Opaque values: encoded binary data, or data that only the server can read and has to get back unchanged."""
 
 LOCATORS = frozenset(
     {"url", "uri", "src", "image", "images", "image_url", "image_urls", "file", "file_data", "file_url", "thumbnail"}
     | {"video_url", "audio_url", "data", "b64_json", "image_data", "icon", "favicon"}
 )
-"""What may hold a file as a data URL (RFC 2397). Any other address is text: words fit into it."""
+"""Fields that may hold a file as a data URL (RFC 2397). Any other URL is text: it could contain words."""
 
 TELLTALES = frozenset({"logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "tokens", "bytes"})
-"""They would tell what was masked, as tokens beside the text or as numbers. They do not pass at all."""
+"""Fields that would reveal masked text, as tokens or token ids. They are removed."""
 
 GROWING = frozenset(
     {"text", "content", "arguments", "transcript", "summary", "thinking", "reasoning", "reasoning_content"}
     | {"refusal", "input"}
 )
-"""Below the fields of a choice or delta these come bit by bit; any other text there comes whole."""
+"""Nested below the fields of a choice or delta, these arrive as fragments; any other text there is complete."""
 
 MADE_BY_MODELS = frozenset({"arguments", "input", "output", "parsed", "parsed_arguments"})
-"""JSON that a model writes."""
+"""Fields with JSON written by a model."""
 
 ROLES = frozenset({"assistant", "developer", "function", "model", "system", "tool", "user"})
 
@@ -58,7 +58,7 @@ LONGEST_FIELD = 64
 
 
 def is_field(key: str) -> bool:
-    """Whether this can be the name of a field, and no text."""
+    """Whether this looks like the name of a field, not like text."""
     return len(key) <= LONGEST_FIELD and _looks_like_a_field(key)
 
 
@@ -68,7 +68,7 @@ def _looks_like_a_field(key: str) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """Whether this looks like what servers and programs call things: ASCII without spaces."""
+    """Whether this looks like an identifier of a server or program: ASCII without spaces."""
     return len(text) <= LONGEST_NAME and _looks_like_a_name(text)
 
 
@@ -83,12 +83,12 @@ _LONGEST_DATA_URL_HEAD = 200
 
 
 def is_token(text: str) -> bool:
-    """Whether this has only characters of base64, base64url and ids in it. A megabyte takes a millisecond."""
+    """Whether this consists of characters of base64, base64url and ids. A megabyte takes a millisecond."""
     return text.isascii() and not text.encode("ascii").translate(None, _TOKEN_BYTES)
 
 
 def data_url_kind(text: str) -> str:
-    """Of a base64 data URL the first half of its media type (``image``); of anything else nothing."""
+    """The top-level media type of a base64 data URL, such as ``image``; empty for anything else."""
     head = _DATA_URL.match(text, 0, _LONGEST_DATA_URL_HEAD)
     return head[1].lower() if head and is_token(text[head.end() :]) else ""
 
@@ -98,14 +98,14 @@ def is_id(key: str) -> bool:
 
 
 def is_sound(key: str, text: str, path: str) -> bool:
-    """Whether an answer's string is sound, or may be: nobody can moderate it."""
+    """Whether an answer's string is, or may be, audio, which cannot be moderated."""
     if key in LOCATORS and data_url_kind(text) in ("audio", "video"):
         return True
     return key == "data" and ("audio" in path or is_token(text))
 
 
 def passes_in_answer(key: str, text: str, holder: Mapping[str, Any], depth: int) -> bool:
-    """Whether a string of an answer passes as it is. ``depth`` 0 is a field of the answer, a choice or a delta."""
+    """Whether a string of an answer passes unmoderated. ``depth`` 0 is a field of the answer, a choice or a delta."""
     if key in (NAMES if depth == 0 else DEEP_NAMES) or is_id(key):
         return is_name(text) or (is_id(key) and is_token(text))
     if key in OPAQUE:
@@ -118,7 +118,7 @@ def passes_in_answer(key: str, text: str, holder: Mapping[str, Any], depth: int)
 
 
 def passes_in_prompt(key: str, text: str, holder: Mapping[str, Any], *, goes_by_name: bool) -> bool:
-    """Whether a string of a request passes as it is. ``goes_by_name``: it says what to do, or which tool is meant."""
+    """Whether a string of a request passes unmoderated. ``goes_by_name``: it is an instruction or a tool's name."""
     if key in _PROMPT_NAMES or is_id(key) or goes_by_name:
         return is_name(text) or is_token(text)
     if key in OPAQUE or (key == "data" and (_holds_bytes(holder) or "format" in holder)):
@@ -131,7 +131,7 @@ _BYTES_FIELDS = ("media_type", "mime_type", "mimeType")
 
 
 def _holds_bytes(holder: Mapping[str, Any]) -> bool:
-    """Whether an object says of itself that its data is no text: an image, a file, encrypted reasoning."""
+    """Whether an object's type declares its data as binary: an image, a file, encrypted reasoning."""
     if isinstance(kind := holder.get("type"), str) and _BYTES.search(kind):
         return True
     kinds = [str(holder[field]) for field in _BYTES_FIELDS if field in holder]

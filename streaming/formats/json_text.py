@@ -1,4 +1,4 @@
-"""JSON between a message's data and what it says: as fast as can be, and with nothing in it that UTF-8 cannot hold."""
+"""Fast parsing and writing of JSON. Nothing that it writes contains characters that UTF-8 cannot encode."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from streaming.formats.parts import FormatError
 
 _encoder = json.JSONEncoder(ensure_ascii=False)
-_decoder = json.JSONDecoder(parse_constant=lambda _: None)  # NaN and the like are no JSON; some servers send them
+_decoder = json.JSONDecoder(parse_constant=lambda _: None)  # NaN and Infinity are not JSON, but some servers send them
 
 
 def read_object(data: str) -> dict[str, Any]:
-    """The JSON object that a message is. FormatError if it is none."""
+    """Parses a message's data as a JSON object. Raises FormatError if it is not one."""
     try:
         value, end = _decoder.raw_decode(data)
         if end != len(data):
@@ -27,7 +27,7 @@ def read_object(data: str) -> dict[str, Any]:
 
 
 def read_json(data: str) -> Any:
-    """Any JSON, with white space around it or not. FormatError if it is none."""
+    """Parses any JSON, with or without white space around it. Raises FormatError if it is not JSON."""
     try:
         return _decoder.decode(data)
     except (ValueError, RecursionError) as error:
@@ -36,7 +36,7 @@ def read_json(data: str) -> Any:
 
 def dumps(data: dict[str, Any]) -> str:
     text = _encoder.encode(data)
-    # A lone surrogate (JSON may hold one, UTF-8 may not) is written as JSON writes it.
+    # A lone surrogate is allowed in JSON, but not in UTF-8, so it is written as an escape.
     return text if is_encodable(text) else json.dumps(data)
 
 

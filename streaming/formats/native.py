@@ -1,4 +1,4 @@
-"""Our own format: deltas or whole texts as JSON, numbered, from ``connect`` to ``done``."""
+"""This site's native format: deltas or whole texts as JSON in numbered events, from ``connect`` to ``done``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CHANNEL = re.compile(r"[A-Za-z0-9_.$-]{1,256}")
 
 
 class NativeReader:
-    """Our own format: deltas or whole texts, and ``done`` before the end."""
+    """Reads the native format. A stream that ends without ``done`` was cut off."""
 
     def feed(self, message: Message) -> list[Part]:
         match message.event:
@@ -52,7 +52,7 @@ class NativeReader:
                 return [StreamEnd(reason if reason in REASONS else "stop")]
             case "connect":
                 return []
-        logger.info("dropped an upstream's event that is not known here: %.80r", message.event)
+        logger.info("dropped an unknown event of an upstream: %.80r", message.event)
         return []
 
     def finish(self) -> list[Part]:
@@ -61,11 +61,11 @@ class NativeReader:
 
 def _native_text(data: dict[str, Any]) -> Part:
     if len(data) == 1 and type(text := data.get("delta")) is str:
-        return Delta(text)  # what nearly every message is
+        return Delta(text)  # nearly every message
     channel, choice = data.get("channel", "content"), data.get("choice", 0)
-    # Its name reaches the reader, so it may not be a text.
+    # A channel's name is sent to the client unmoderated, so it must not be able to hold text.
     if not isinstance(channel, str) or not _CHANNEL.fullmatch(channel) or not _is_choice(choice):
-        raise FormatError("an upstream's message has a channel or choice that is no name or number")
+        raise FormatError("an upstream's message has an invalid channel or choice")
     if isinstance(text := data.get("delta"), str):
         return Delta(text, channel, choice)
     if isinstance(text := data.get("text"), str):
@@ -88,7 +88,7 @@ def _failure(data: dict[str, Any]) -> Failure:
 
 
 def new_stream_id() -> str:
-    """128 random bits: where nobody is logged in, whoever knows a stream's id may read it."""
+    """128 random bits, because the id of an anonymous stream grants access to it."""
     return secrets.token_hex(16)
 
 
@@ -100,7 +100,7 @@ class NativeWriter:
     retry: int = 2000
     """The reconnection time in milliseconds."""
     prompt_notices: Sequence[Notice] = ()
-    """What the rules did to the prompt: said before the answer."""
+    """What the rules did to the prompt: sent before the answer."""
     _count: int = field(default=0, init=False)
     _ended: bool = field(default=False, init=False)
 
@@ -111,15 +111,15 @@ class NativeWriter:
 
     def write(self, part: Part) -> list[Message]:
         if type(part) is Delta and part.channel == "content" and not part.choice and is_encodable(part.text):
-            # What nearly every part is; that a message of it can be made is known, see _numbered.
+            # Nearly every part. It needs no validation, see _numbered.
             identity = f"{self.stream}:{self._count}"
             self._count += 1
             return [Message.unchecked(f'{{"delta": {encode_basestring(part.text)}}}', id=identity)]
         match part:
             case Delta(text, channel, choice):
-                return [self._message("message", {"delta": text, **_place(channel, choice)})]
+                return [self._message("message", {"delta": text, **_text_fields(channel, choice)})]
             case Snapshot(text, channel, choice):
-                return [self._message("message", {"text": text, **_place(channel, choice)})]
+                return [self._message("message", {"text": text, **_text_fields(channel, choice)})]
             case Notice():
                 return [self._moderation(part)]
             case Failure(status, title, detail, facts):
@@ -131,25 +131,25 @@ class NativeWriter:
                 self._ended = True
                 return [self._message("done", {"reason": reason})]
             case TextPart() | ChoiceEnd() | RawChunk():
-                return []  # this format has no words for them
+                return []  # the native format has no events for them
 
     def final_messages(self, reason: str, failure: Failure | None) -> list[Message]:
         return [] if self._ended else self.write(failure or StreamEnd(reason))
 
     def _moderation(self, notice: Notice, **more: str) -> Message:
-        said = {"notice": notice.notice} if notice.notice else {}
-        return self._message("moderation", {"action": notice.action, "category": notice.category, **said, **more})
+        text = {"notice": notice.notice} if notice.notice else {}
+        return self._message("moderation", {"action": notice.action, "category": notice.category, **text, **more})
 
     def _message(self, event: str, data: dict[str, Any], retry: int | None = None) -> Message:
         return self._numbered(dumps(data), event, retry)
 
     def _numbered(self, data: str, event: str = "message", retry: int | None = None) -> Message:
-        # JSON has no CR, the names are ours, and the stream's id is made of letters and digits.
+        # JSON has no CR, event names are constants, and the stream's id consists of letters and digits.
         message = Message.unchecked(data, event, f"{self.stream}:{self._count}", retry)
         self._count += 1
         return message
 
 
-def _place(channel: str, choice: int) -> dict[str, Any]:
-    """Where a text belongs; the first choice's content needs no words."""
+def _text_fields(channel: str, choice: int) -> dict[str, Any]:
+    """The fields for a text's channel and choice; none for the content of the first choice."""
     return {} if (channel, choice) == ("content", 0) else {"channel": channel, "choice": choice}

@@ -1,4 +1,4 @@
-"""OpenAI's format: chat completion chunks and ``[DONE]``, or a chat completion that comes whole."""
+"""OpenAI's format: chat completion chunks and ``[DONE]``, or a whole chat completion."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ DONE = "[DONE]"
 
 
 class OpenAIReader:
-    """Reads chunks, in the dialects of many servers; some leave ``[DONE]`` out after the last finish reason.
+    """Reads chunks in the dialects of many servers. Some omit ``[DONE]`` after the last finish reason.
 
-    Each chunk's texts come first, then what else it says: if ``keep_raw``, for a writer of the same format.
+    The parts of a chunk are its texts, then its ends of choices, and with ``keep_raw`` the rest of the chunk, for a
+    writer of the same format.
     """
 
     _REASONS: Mapping[str, str] = {"length": "length", "content_filter": "blocked"}
@@ -64,7 +65,7 @@ class OpenAIReader:
         return self._feed_chunk(read_object(data), event, data)
 
     def _feed_other(self, data: str, event: str) -> list[Part]:
-        """What is no chunk: the end, a sign of life, an error in a list or as a text."""
+        """Reads what is not a chunk: the end, a keep-alive, an error in a list or as plain text."""
         if data.strip('"') == DONE:
             return [StreamEnd(self._reason)]
         if not data or data.startswith(":") or data.lower() in _KEEP_ALIVES or event in _KEEP_ALIVES:
@@ -85,7 +86,7 @@ class OpenAIReader:
             return [failure_from(facts)]
         choices = choices_of(chunk)
         for choice in choices:
-            self._make_alike(choice)
+            self._normalize(choice)
         if str(chunk.get("object", "")).startswith("chat.completion"):
             chunk["object"] = "chat.completion.chunk"
         texts, refs = extract_answer(chunk)
@@ -100,7 +101,7 @@ class OpenAIReader:
         if data and event not in ("error", *_KEEP_ALIVES) and not chunk["choices"][0].get("finish_reason"):
             self._templates.learn(data, event, chunk, text, ref)
 
-    def _make_alike(self, choice: dict[str, Any]) -> None:
+    def _normalize(self, choice: dict[str, Any]) -> None:
         make_delta(choice, has_spoken=choice["index"] in self._begun)
         if isinstance(delta := choice.get("delta"), dict) and delta.get("tool_calls"):
             self._calls.setdefault(choice["index"], ToolCallNumbers()).number(delta)
@@ -122,11 +123,11 @@ class OpenAIReader:
 
 
 _KEEP_ALIVES = frozenset({"ping", "keepalive", "keep-alive", "keep_alive", "heartbeat"})
-"""What servers send as data, or as an event's name, so that nobody takes them for dead."""
+"""What servers send, as data or as an event's name, to keep the connection alive."""
 
 
 def read_completion(data: str) -> tuple[dict[str, Any], Extracted]:
-    """A chat completion that came whole, and the texts that were taken out of it. FormatError if it is none."""
+    """A whole chat completion, and the texts extracted from it. Raises FormatError if it is not one."""
     completion = read_object(data)
     if not isinstance(completion.get("choices"), list):
         raise FormatError("an upstream's answer is JSON, but no chat completion")
@@ -135,7 +136,7 @@ def read_completion(data: str) -> tuple[dict[str, Any], Extracted]:
 
 
 def end_choice(completion: dict[str, Any], index: int) -> None:
-    """A choice of a whole completion ends at a block: what is there of a call to a tool must not be carried out."""
+    """Ends a choice of a whole completion at a block. Its tool calls are removed: they must not be executed."""
     for choice in completion["choices"]:
         if choice["index"] == index:
             choice["finish_reason"] = _FINISH_REASONS["blocked"]
@@ -145,12 +146,12 @@ def end_choice(completion: dict[str, Any], index: int) -> None:
 
 
 def with_notices(chunk: dict[str, Any], notices: list[Notice]) -> dict[str, Any]:
-    """What was done to the text, for those who look; a client that does not know the field passes over it."""
-    return {**chunk, "moderated": list(map(_told, notices))} if notices else chunk
+    """The chunk with the notices of its moderation in an additional field, which other clients ignore."""
+    return {**chunk, "moderated": list(map(_notice_fields, notices))} if notices else chunk
 
 
 def _error_in(chunk: dict[str, Any], event: str) -> ErrorFacts | None:
-    """The error that a chunk tells of: of the whole answer, or of one choice."""
+    """The error in a chunk, of the whole answer or of one choice; None if it has none."""
     choices = chunk.get("choices")
     for choice in choices if isinstance(choices, list) and not chunk.get("error") else ():
         if isinstance(choice, dict) and choice.get("error"):
@@ -161,12 +162,12 @@ def _error_in(chunk: dict[str, Any], event: str) -> ErrorFacts | None:
 
 
 def failure_from(facts: ErrorFacts) -> Failure:
-    """What a client is told of an error in the middle of a stream."""
+    """The failure that a client receives for an upstream's error in the middle of a stream."""
     if facts.is_authentication:
         return Failure(502, "Bad Gateway", "the upstream did not take this site's credentials", NO_CREDENTIALS)
     status = HTTPStatus(client_status(facts.status or 502, facts))
-    said = f"the upstream failed: {facts.message}" if facts.message else "the upstream failed"
-    return Failure(status.value, status.phrase, said, facts)
+    detail = f"the upstream failed: {facts.message}" if facts.message else "the upstream failed"
+    return Failure(status.value, status.phrase, detail, facts)
 
 
 _FINISH_REASONS = {"stop": "stop", "length": "length", "blocked": "content_filter"}
@@ -176,7 +177,7 @@ _FINISH_REASONS = {"stop": "stop", "length": "length", "blocked": "content_filte
 class OpenAIWriter:
     """Chat completion chunks of a stream that begins here, from each choice's role to ``[DONE]``.
 
-    ``counts_usage``: before the end it tells how long prompt (of ``prompt_chars``) and answer were.
+    ``counts_usage``: the last chunk has the usage of the prompt (of ``prompt_chars`` characters) and the answer.
     """
 
     model: str
@@ -213,7 +214,7 @@ class OpenAIWriter:
                 self._ended = True
                 return self._end(_FINISH_REASONS[reason])
             case StreamEnd(reason):
-                # There is no finish reason for it, and without one nobody takes the text for whole.
+                # No finish reason means "cut off"; without one, clients do not take the text for complete.
                 return self.write(Failure(503, "Service Unavailable", f"the stream was {reason} before it was done"))
         raise TypeError(f"chat completion chunks cannot say {part!r}")
 
@@ -234,19 +235,19 @@ class OpenAIWriter:
         return self._message({**self._head, **fields})
 
     def _message(self, chunk: dict[str, Any]) -> Message:
-        """A chunk, and what was done to the text in it."""
+        """A chunk, with the notices of the moderation of its text."""
         notices, self._notices = self._notices, []
         return Message.unchecked(dumps(with_notices(chunk, notices)))  # JSON has no CR
 
 
 def usage_of(prompt_chars: int, answer_chars: int) -> dict[str, int]:
-    """OpenAI's count of what was used. There are no tokens here: four characters are taken for one."""
+    """OpenAI's usage object. The number of tokens is estimated: one for every four characters."""
     prompt, answer = -(-prompt_chars // 4), -(-answer_chars // 4)
     return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
 
 
 def whole_completion(model: str, text: str, choices: int, prompt_chars: int) -> dict[str, Any]:
-    """A chat completion of this site's own, each choice of it the same."""
+    """A chat completion generated by this site, with the same text in every choice."""
     answers = [
         {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         for index in range(choices)
@@ -255,15 +256,15 @@ def whole_completion(model: str, text: str, choices: int, prompt_chars: int) -> 
     return {**head, "model": model, "choices": answers, "usage": usage_of(prompt_chars, len(text) * choices)}
 
 
-def _told(notice: Notice) -> dict[str, str]:
-    told = {"action": notice.action, "category": notice.category, "notice": notice.notice}
-    return {key: value for key, value in told.items() if value or key != "notice"}
+def _notice_fields(notice: Notice) -> dict[str, str]:
+    fields = {"action": notice.action, "category": notice.category, "notice": notice.notice}
+    return {key: value for key, value in fields.items() if value or key != "notice"}
 
 
 class OpenAIRelay(OpenAIWriter):
-    """An upstream's own chunks, with what moderation left of their texts.
+    """Sends an upstream's chunks with their texts moderated.
 
-    What left late, because it was held, has a chunk made for it; a chunk that has lost all it said is not sent.
+    Text that is released after its chunk was sent gets a new chunk. A chunk whose content was all removed is not sent.
     """
 
     def __init__(self, model: str) -> None:
@@ -290,7 +291,7 @@ class OpenAIRelay(OpenAIWriter):
             case Failure() | StreamEnd():
                 late = self._late()
                 if not self._begun:
-                    self._open = [0]  # it was ended before it said anything
+                    self._open = [0]  # the stream ended before its first chunk
                 return [*late, *super().write(part)]
         return super().write(part)
 
@@ -329,7 +330,7 @@ class OpenAIRelay(OpenAIWriter):
                 self._open.remove(index)
 
     def _late(self) -> list[Message]:
-        """Chunks for texts whose own have gone."""
+        """Chunks for texts that were released after their chunks were sent."""
         texts, self._texts = self._texts, {}
         late = []
         for (index, channel), text in texts.items():
@@ -344,7 +345,7 @@ class OpenAIRelay(OpenAIWriter):
         return late
 
     def _chunk(self, fields: dict[str, Any]) -> Message:
-        """A chunk of ours, with the head of the upstream's last."""
+        """A new chunk, with the common fields of the upstream's last one."""
         if self._last:
             self._head = {key: self._last[key] for key in HEAD if key in self._last}
         return super()._chunk(fields)
@@ -353,7 +354,7 @@ class OpenAIRelay(OpenAIWriter):
         return super()._of_choice(index, {**self._role(index), **delta}, finish_reason)
 
     def _role(self, index: int) -> dict[str, str]:
-        """Who speaks, if nobody has said so yet."""
+        """The role, in the first chunk of a choice."""
         if index in self._begun:
             return {}
         self._begun.add(index)
@@ -361,7 +362,7 @@ class OpenAIRelay(OpenAIWriter):
 
 
 def _path_of(index: int, channel: str) -> tuple[PathStep, ...]:
-    """Where a text belongs of which only the channel is known; nowhere, if that does not say it."""
+    """The path of a text of which only the channel is known; empty if the channel does not determine it."""
     return () if "." in channel or index < 0 else ("choices", {"index": index}, "delta", channel)
 
 

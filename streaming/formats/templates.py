@@ -1,7 +1,7 @@
-"""Chunks that differ from an earlier one in one text alone, as nearly all do: read and written without a parser.
+"""Templates of chunks: a chunk that differs from an earlier one only in its text is read and written without parsing.
 
-A chunk that was searched once is kept as what stands before its text and what stands after it. What begins and ends
-alike needs neither a parser nor a search: nothing in it may not pass, and it is written again around the text.
+A chunk that was parsed once is kept as the JSON before its text and the JSON after it. A chunk with the same prefix and
+suffix needs no parser and no extraction: the rest of it was already checked, and is written unchanged around the text.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from streaming.formats.json_text import is_encodable, read_object
 from streaming.formats.parts import Delta, FormatError, Frame, Part, RawChunk, TextRef
 
 HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier", "provider", "obfuscation")
-"""What every chunk of a stream has in common."""
+"""The fields that all chunks of a stream share."""
 
 MAX_FRAME_CHARS = 4096
 MAX_TEMPLATES = 16
-"""Of one stream: a few choices, each with reasoning, an answer and a call of a tool."""
+"""The limit for one stream: enough for a few choices, each with reasoning, an answer and a tool call."""
 
 MAX_PADDING_CHARS = 256
 
@@ -30,7 +30,7 @@ MAX_PADDING_CHARS = 256
 class ChunkTemplate(NamedTuple):
     """``prefix`` ends with the text's opening quotation mark, ``suffix`` begins with its closing one.
 
-    ``padding``: the suffix goes on after another string, in which OpenAI hides how long a text is; ``tail`` follows it.
+    ``padding``: a second string follows the suffix, with which OpenAI obscures the length of a text; then ``tail``.
     """
 
     event: str
@@ -42,7 +42,7 @@ class ChunkTemplate(NamedTuple):
     raw: RawChunk
 
     def read(self, data: str) -> list[Part] | None:
-        """The text of a chunk that is like this one, and the chunk; None if it is not like it."""
+        """The text of a chunk that fits this template, and the chunk; None if it does not fit."""
         prefix, suffix, tail = self.prefix, self.suffix, self.tail
         if not data.startswith(prefix):
             return None
@@ -68,14 +68,14 @@ def _is_padded(rest: str, suffix: str, tail: str) -> bool:
 
 
 class ChunkTemplateCache:
-    """The templates of one stream, the one that was used last first."""
+    """The templates of one stream, the most recently used first."""
 
     def __init__(self) -> None:
         self._templates: list[ChunkTemplate] = []
-        self._searched = 0  # chunks, since one was like an earlier one
+        self._searched = 0  # chunks since the last one that fitted a template
 
     def read(self, data: str, event: str) -> list[Part] | None:
-        """The text of a chunk that is like an earlier one, and the chunk; None if it has to be searched."""
+        """The text of a chunk that fits a template, and the chunk; None if it has to be parsed."""
         for position, template in enumerate(self._templates):
             if template.event == event and (parts := template.read(data)):
                 self._searched = 0
@@ -85,16 +85,16 @@ class ChunkTemplateCache:
         return None
 
     def learn(self, data: str, event: str, chunk: dict[str, Any], text: str, ref: TextRef) -> None:
-        """A chunk as it came and as the search left it, and the one text that was taken out of it."""
+        """Adds a template from a chunk as received, the chunk after extraction, and its only text."""
         self._searched += 1
         if self._searched > MAX_TEMPLATES and self._searched % MAX_TEMPLATES:
             self._templates = []
-            return  # in this stream no two chunks are alike: to look for what they share costs more than it saves
+            return  # the chunks of this stream fit no templates: making them costs more than it saves
         if isinstance(ref.key, str) and (template := _template_of(data, event, chunk, text, ref)):
             self._templates = [template, *self._templates[: MAX_TEMPLATES - 1]]
 
     def forget(self, choice: int) -> None:
-        """This choice has ended, or its calls of tools are numbered anew."""
+        """Drops the templates of a choice that has ended, or whose tool calls were renumbered."""
         self._templates = [template for template in self._templates if template.choice != choice]
 
 
@@ -107,7 +107,7 @@ def _template_of(data: str, event: str, chunk: dict[str, Any], text: str, ref: T
     start = fields[0].end()
     found, end = scanstring(data, start, True)
     prefix, suffix = data[:start], data[end - 1 :]
-    # An escape could spell a name that stands there already, and so could a name that stands there twice.
+    # Escapes can spell a duplicate of a key, and duplicate keys are ambiguous.
     if found != text or "\\" in prefix or "\\" in suffix or not _passes_as_it_is(prefix + suffix, chunk):
         return None
     suffix, tail = _without_padding(suffix, chunk)
@@ -117,12 +117,12 @@ def _template_of(data: str, event: str, chunk: dict[str, Any], text: str, ref: T
 
 
 def _passes_as_it_is(data: str, chunk: dict[str, Any]) -> bool:
-    """Whether the search changed nothing but the text, which is empty in both."""
+    """Whether extraction changed nothing but the text, which is empty in both."""
     if "NaN" in data or "Infinity" in data:
         return False
     try:
         json.loads(data, object_pairs_hook=_without_doubles)
-        return repr(read_object(data)) == repr(chunk)  # in which 1 and 1.0 and True differ
+        return repr(read_object(data)) == repr(chunk)  # compared as JSON, because 1 == 1.0 == True in Python
     except (ValueError, RecursionError, FormatError):
         return False
 
@@ -135,7 +135,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _without_padding(suffix: str, chunk: dict[str, Any]) -> tuple[str, str | None]:
-    """The suffix up to the string in ``obfuscation``, and what follows that."""
+    """The suffix up to the string in ``obfuscation``, and the JSON after that string."""
     padding = chunk.get("obfuscation")
     if not isinstance(padding, str) or suffix.count('"obfuscation"') != 1:
         return suffix, None
@@ -146,7 +146,7 @@ def _without_padding(suffix: str, chunk: dict[str, Any]) -> tuple[str, str | Non
 
 
 def says_nothing(chunk: dict[str, Any]) -> bool:
-    """Whether all its texts are empty, and there is nothing else in it."""
+    """Whether all its texts are empty and it contains nothing else."""
     return _is_bare({key: value for key, value in chunk.items() if key not in HEAD})
 
 

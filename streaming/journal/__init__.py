@@ -1,4 +1,4 @@
-"""What was sent of each stream is kept for a while, so that clients can come back to it: see journal.py."""
+"""Keeps the events of every stream for a while, so that clients can resume it: see journal.py."""
 
 from streaming.journal.errors import AlreadyClaimed, Gap, JournalError, JournalFull, StoreUnavailable, UnknownStream
 from streaming.journal.journal import Journal, Limits, OnStop, StreamState

@@ -1,4 +1,4 @@
-"""Catch-up in few messages: consecutive deltas of one channel, in the native format, as one."""
+"""Compacts events for clients that start reading late: consecutive deltas of one channel become one message."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from streaming.sse import Message, Parser, encode
 
 MAX_DELTA_CHARS = 32 * 1024
-"""A joined delta is not made longer: its reader has a limit too."""
+"""The limit for a joined delta, because clients limit the size of a message."""
 
 
 def compact(data: bytes) -> bytes:
-    """Encoded native events, with as few messages as say the same. Each has the id of the last that it stands for.
+    """Compacts encoded native events. A joined message has the id of the last one that it replaces.
 
-    Deltas of one channel are joined; of snapshots (``mode=full``) that follow each other the last is left.
+    Consecutive deltas of one channel are joined; of consecutive snapshots (``mode=full``) only the last one remains.
     """
     parser = Parser(max_message_chars=len(data))
     messages: list[tuple[Message, dict[str, Any] | None]] = []
@@ -25,14 +25,14 @@ def compact(data: bytes) -> bytes:
         else:
             messages.append((message, fact))
     first, retry = messages[0][0], parser.retry
-    if retry is not None:  # it stands in the stream's first message
+    if retry is not None:  # it is part of the stream's first message
         messages[0] = first._replace(retry=retry), messages[0][1]
     return b"".join(encode(_with_data(message, fact)) for message, fact in messages)
 
 
 def _joined(before: dict[str, Any] | None, fact: dict[str, Any]) -> dict[str, Any] | None:
-    """What says the same as these two, if there is such a thing."""
-    if before is None or _place(before) != _place(fact):
+    """The data of one message that can replace these two; None if there is none."""
+    if before is None or _without_text(before) != _without_text(fact):
         return None
     if "text" in before and "text" in fact:
         return fact
@@ -41,8 +41,8 @@ def _joined(before: dict[str, Any] | None, fact: dict[str, Any]) -> dict[str, An
     return {**fact, "delta": before["delta"] + fact["delta"]}
 
 
-def _place(fact: dict[str, Any]) -> dict[str, Any]:
-    """Everything but the text."""
+def _without_text(fact: dict[str, Any]) -> dict[str, Any]:
+    """All fields except the text."""
     return {key: value for key, value in fact.items() if key not in ("delta", "text")}
 
 
@@ -52,6 +52,6 @@ def _with_data(message: Message, fact: dict[str, Any] | None) -> Message:
     data = json.dumps(fact, ensure_ascii=False)
     try:
         data.encode()
-    except UnicodeEncodeError:  # a lone surrogate is written as JSON writes it
+    except UnicodeEncodeError:  # a lone surrogate has to be written as an escape
         data = json.dumps(fact)
     return Message.unchecked(data, message.event, message.id, message.retry)

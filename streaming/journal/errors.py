@@ -1,30 +1,30 @@
-"""What a journal may have to refuse, as situations."""
+"""The errors of a journal."""
 
 from __future__ import annotations
 
 
 class JournalError(Exception):
-    """The journal cannot do what was asked of it."""
+    """The base class of a journal's errors."""
 
 
 class UnknownStream(JournalError):
-    """There is no such stream: it never was, it expired, or it failed before it began."""
+    """The stream does not exist: it never did, it expired, or it failed before it began."""
 
 
 class Gap(JournalError):
-    """Something of what was asked for is not kept any more, and no reader may silently skip it."""
+    """Some of the requested events are no longer kept. They must not be skipped silently."""
 
 
 class StoreUnavailable(JournalError):
-    """The store does not answer now. It may later."""
+    """The store does not respond at the moment."""
 
 
 class JournalFull(JournalError):
-    """Only running streams are left, and they fill what all streams together may hold."""
+    """Running streams alone use up the limit for all streams, so nothing can be dropped for a new one."""
 
 
 class AlreadyClaimed(JournalError):
-    """An earlier request with the same idempotency key has a stream."""
+    """An earlier request with the same idempotency key already has a stream."""
 
     def __init__(self, stream: str, fingerprint: str) -> None:
         super().__init__("an earlier request with this idempotency key has a stream")

@@ -1,10 +1,10 @@
-"""What a journal promises: it keeps what was sent of each stream, so that a client can come back to it.
+"""The interface of a journal: it keeps the events of every stream, so that clients can resume it.
 
-The events of a stream are numbered 0, 1, 2, ...; ``-1`` is the number before the first. What is kept are batches of
-encoded, moderated events, addressed by the number of their last one. Unmoderated text never comes here.
+The events of a stream are numbered 0, 1, 2, ...; ``-1`` is the number before the first. They are stored in batches of
+encoded, moderated events, addressed by the number of their last event. Unmoderated text is never stored.
 
-One *driver* appends to a stream's log, any number of readers follow it. ``memory.py`` keeps logs in this process,
-``redis.py`` shows them to every worker; ``tests/test_journal.py`` holds both to the same promises.
+One *driver* appends to a stream's log, and any number of readers follow it. ``memory.py`` keeps logs in this process,
+``redis.py`` shares them with all workers; ``tests/test_journal.py`` runs the same tests on both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from streaming.journal.log import LogReader, StreamInfo, StreamLog
 
 OnStop = Callable[[str], None]
-"""Called once when the stream has to end: with "stopped" (somebody asked for it) or "error" (the log is lost)."""
+"""Called once when the stream has to end: with "stopped" (by a request) or "error" (the log is lost)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class StreamState:
     last: int
     """The number of the newest event; -1 before the first."""
     ended: str
-    """Why it ended, as ``done`` says it; empty while it is running."""
+    """Why it ended: the reason in its ``done`` event. Empty while it is running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,35 +33,35 @@ class Limits:
     keep: float = 300
     """Seconds that a stream is kept after its end."""
     stream_bytes: int = 1 << 20
-    """Of one stream: so much of it is kept at least, and sent ahead of its slowest reader at most."""
+    """For one stream: its newest events up to this size are kept, and its slowest reader may be this far behind."""
     total_bytes: int = 256 << 20
-    """Of all streams in this process, with what Python needs to hold them."""
+    """For all streams in this process, including the memory overhead of Python's objects."""
 
 
 class Journal(Protocol):
     async def start(self) -> None:
-        """Asks for the store, so that ``state`` knows of it. More than once does no harm; it is not needed first."""
+        """Connects to the store, so that ``state`` can report it. Optional, and may be called more than once."""
 
     async def open(self, info: StreamInfo, on_stop: OnStop) -> StreamLog:
-        """The log of a new stream, for its driver. AlreadyClaimed, JournalFull."""
+        """The log of a new stream, for its driver. Raises AlreadyClaimed, JournalFull."""
 
     async def find(self, stream: str) -> StreamState:
-        """How the stream stands. UnknownStream, StoreUnavailable."""
+        """The state of a stream. Raises UnknownStream, StoreUnavailable."""
 
     async def follow(self, stream: str, after: int | None = None) -> LogReader:
-        """Reads what comes after this event, first what there is, then live; None: from the start, compacted.
+        """Reads the events after this one: first the stored ones, then new ones. None: from the start, compacted.
 
-        Gap if something of it is not there any more; UnknownStream, StoreUnavailable.
+        Raises Gap if some of them are no longer kept; UnknownStream, StoreUnavailable.
         """
 
     async def stop(self, stream: str) -> None:
-        """Asks the driver, wherever it is, to end the stream. UnknownStream, StoreUnavailable."""
+        """Makes the driver, in any worker, end the stream. Raises UnknownStream, StoreUnavailable."""
 
     async def discard(self, log: StreamLog) -> None:
-        """Forgets a stream that failed before its first event: who waits for it gets UnknownStream."""
+        """Deletes a stream that failed before its first event: readers that wait for it get UnknownStream."""
 
     def state(self) -> dict[str, Any]:
-        """For operators: the store, whether it answers, and how much it holds."""
+        """For operators: the type of the store, whether it responds, and how much it contains."""
 
     async def close(self) -> None:
-        """Stores what waits to be stored, and lets the store go."""
+        """Stores all pending events, and closes the connections to the store."""

@@ -1,4 +1,4 @@
-"""What was sent of one stream, in memory: one driver appends, any number of readers follow."""
+"""The log of one stream, in memory: one driver appends events, any number of readers follow."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from streaming.journal.compaction import compact
 from streaming.journal.errors import Gap
 
 READ_BYTES = 64 * 1024
-"""What one read gives at most, give or take a batch: a client that is far behind is one of many."""
+"""The approximate limit of one read, so that a client that is far behind does not hold up the others."""
 
 BATCH_OVERHEAD = 180
-"""Bytes that a batch takes besides its data: two objects, two numbers. An event is often smaller."""
+"""The memory overhead of a batch, in bytes: two objects and two numbers. It is often larger than an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What is known of a stream before its first event."""
+    """The properties of a stream that are known before its first event."""
 
     id: str
     owner: str = ""
-    """Who may come back to it. Empty: whoever knows the id."""
+    """The user who may resume it. Empty: anyone who knows the id may."""
     dialect: str = "native"
     """The format of its events. Only those of "native" can be compacted."""
     last_words: bytes = b""
-    """The events that end the stream should its worker die, with a NUL wherever an event has its number."""
+    """The events that end the stream if its worker dies, with a NUL in place of every event number."""
     claim: str = ""
-    """The idempotency key that stands for it, made unique for its owner."""
+    """Its idempotency key, made unique for its owner; empty if it has none."""
     fingerprint: str = ""
-    """Of the request's body: another body under the same key is a conflict."""
+    """A digest of the request: a different request with the same key is a conflict."""
 
 
 PACKED_BYTES = 16 * 1024
-"""Of the batches of a stream that has ended."""
+"""The size up to which the batches of an ended stream are joined."""
 
 
 class Batch(NamedTuple):
@@ -45,15 +45,15 @@ class Batch(NamedTuple):
     """The number of its last event."""
     data: bytes
     end: int
-    """How many bytes of the stream end with it."""
+    """The total size of the stream up to the end of this batch, in bytes."""
     is_whole: bool = False
-    """Whether it is given whole, wherever in its numbers a reader stands."""
+    """Whether readers always get the whole batch, even if their position is within its numbers."""
 
 
 class StreamLog:
-    """The batches of one stream, the oldest of which go when there are more than ``max_bytes`` of them.
+    """The batches of one stream. The oldest are dropped when they exceed ``max_bytes``.
 
-    What an attached reader has not read yet stays; ``has_room`` tells the driver when to wait for it.
+    Batches that an attached reader has not read yet are kept; ``has_room`` is False when the driver should wait for it.
     """
 
     is_driven_here = True
@@ -61,11 +61,11 @@ class StreamLog:
     def __init__(self, info: StreamInfo, max_bytes: int, first: int = 0) -> None:
         self.info = info
         self.first = first
-        """The number of the oldest event that is here."""
+        """The number of the oldest event that is kept."""
         self.last = first - 1
         self.ended = ""
         self.on_size: Callable[[int], None] | None = None
-        """Told how many bytes of memory there are more, or fewer."""
+        """Called with the change of the log's memory size in bytes."""
         self.on_reader_joined: Callable[[], None] | None = None
         self.on_reader_left: Callable[[LogReader], None] | None = None
         self._max_bytes = max_bytes
@@ -77,7 +77,7 @@ class StreamLog:
 
     @property
     def size(self) -> int:
-        """Of its events, in bytes."""
+        """The size of the kept events in bytes."""
         return self._end - self._start
 
     @property
@@ -85,11 +85,11 @@ class StreamLog:
         return len(self._readers)
 
     def append(self, data: bytes, count: int) -> None:
-        """Adds a batch of so many encoded events."""
+        """Adds a batch of ``count`` encoded events."""
         self._add(data, self.last + count)
 
     def append_whole(self, data: bytes, last: int) -> None:
-        """Adds a batch whose events have numbers of their own, the last of them this one."""
+        """Adds a batch whose events are already numbered. ``last`` is the number of its last event."""
         self._add(data, last, is_whole=True)
 
     def _add(self, data: bytes, last: int, *, is_whole: bool = False) -> None:
@@ -104,20 +104,20 @@ class StreamLog:
         self._wake()
 
     def end(self, reason: str) -> None:
-        """Nothing follows. The first reason counts."""
+        """Marks the stream as ended. Only the first reason is kept."""
         self.ended = self.ended or reason
         self._join()
         self._wake()
         self.give_room()
 
     def fail(self, error: Exception) -> None:
-        """Readers get what is here, and then this error."""
+        """Readers get the remaining events, and then this error."""
         self._error = self._error or error
         self._wake()
         self.give_room()
 
     def pack(self) -> None:
-        """Nothing more comes: what is kept takes the place of its data, and little more."""
+        """Joins the batches of an ended stream, which reduces the memory overhead."""
         packed, pieces = list[Batch](), list[Batch]()
         for batch in self._batches:
             if pieces and (batch.is_whole or pieces[0].is_whole or batch.end - pieces[0].end > PACKED_BYTES):
@@ -127,7 +127,7 @@ class StreamLog:
         self._batches = [*packed, *([_joined(pieces)] if pieces else [])]
 
     def release(self) -> None:
-        """It is not kept any longer; those who are reading still may."""
+        """Called when the journal drops the log. Attached readers can still read it."""
         self._count(-self.size - len(self._batches) * BATCH_OVERHEAD)
         self.on_size = None
 
@@ -136,7 +136,7 @@ class StreamLog:
             self.on_size(change)
 
     def _join(self) -> None:
-        """It is kept for minutes, and nothing is added any more: a batch for each event would weigh more than they."""
+        """Joins batches once the stream has ended: the overhead of one batch per event would exceed the data."""
         before, joined = len(self._batches), list[Batch]()
         for (is_whole, _), group in groupby(self._batches, key=_stretch_of):
             batches = list(group)
@@ -149,14 +149,14 @@ class StreamLog:
         self._count((len(joined) - before) * BATCH_OVERHEAD)
 
     def reader(self, after: int | None = None) -> LogReader:
-        """Gap if what follows this event is not all here."""
+        """A reader of the events after this one. Raises Gap if some of them are no longer kept."""
         position = -1 if after is None else after
         if position + 1 < self.first:
-            raise Gap("the beginning of what was asked for is not kept any more")
+            raise Gap("the oldest of the requested events are no longer kept")
         return self._joined(LogReader(self, position, self.offset_of(position), self.last if after is None else -1))
 
     def stand_in(self) -> LogReader:
-        """A reader that only stands somewhere, at first at the beginning: the data is read elsewhere."""
+        """A reader that only holds a position, at first the beginning, for a client that reads the data elsewhere."""
         return self._joined(LogReader(self, self.first - 1, self._start, -1))
 
     def _joined(self, reader: LogReader) -> LogReader:
@@ -170,7 +170,7 @@ class StreamLog:
 
     @property
     def has_room(self) -> bool:
-        """Whether more may be sent ahead of the slowest reader."""
+        """Whether the slowest reader is near enough for more events to be appended."""
         return self._end - self._start <= self._max_bytes or self._end - self._slowest() <= self._max_bytes
 
     async def until_room(self) -> None:
@@ -179,9 +179,9 @@ class StreamLog:
             await self._room
 
     def after(self, position: int, max_bytes: int) -> tuple[bytes, int]:
-        """What follows this event, some ``max_bytes`` of it, and the number of the last event in that.
+        """About ``max_bytes`` of the events after this one, and the number of the last event returned.
 
-        Begins with the oldest event that is here if those before it are not.
+        Starts with the oldest kept event if earlier ones were dropped.
         """
         batches, data, size = self._batches, list[bytes](), 0
         index = first_index = self._index_of(position)
@@ -209,7 +209,7 @@ class StreamLog:
         return min((reader.offset for reader in self._readers), default=self._end)
 
     def _trim(self) -> None:
-        # An eighth at a time, so that its cost is shared by many batches.
+        # Drops an eighth at a time, so that the cost is spread over many batches.
         keep_from = min(self._end - self._max_bytes * 7 // 8, self._slowest())
         index = bisect_right(self._batches, keep_from, key=_end_of)
         if not index:
@@ -243,7 +243,7 @@ class StreamLog:
 
 
 class LogReader:
-    """Follows one log from a position: ``read`` gives encoded events as they come, and nothing at the end."""
+    """Follows one log from a position: ``read`` returns encoded events as they arrive, and b"" at the end."""
 
     def __init__(self, log: StreamLog, position: int, offset: int, compact_until: int) -> None:
         self.log = log
@@ -254,9 +254,9 @@ class LogReader:
         self._waiting: asyncio.Future[None] | None = None
 
     async def read(self) -> bytes:
-        """More events, as soon as there are some. Empty at the end. To cancel it loses nothing.
+        """Waits for more events. Returns b"" at the end. Cancelling it loses no data.
 
-        Gap, StoreUnavailable or UnknownStream when the log cannot be followed any further.
+        Raises Gap, StoreUnavailable or UnknownStream when the log cannot be followed any further.
         """
         while not (data := self.take()):
             if self.log._error:
@@ -268,7 +268,7 @@ class LogReader:
         return data
 
     def take(self) -> bytes:
-        """What there is now."""
+        """The events that are available now."""
         catches_up = self.position < self._compact_until
         data = self.log._take(self)
         return compact(data) if catches_up and data else data
@@ -278,12 +278,12 @@ class LogReader:
             self._waiting.set_result(None)
 
     def move_to(self, position: int) -> None:
-        """Where it stands when what it reads is taken elsewhere: by another worker's readers."""
+        """Sets the position of a reader whose data is read elsewhere, for example in another worker."""
         self.position, self.offset = position, self.log.offset_of(position)
         self.log.give_room()
 
     def close(self) -> None:
-        """More than once does no harm."""
+        """May be called more than once."""
         if self in self.log._readers:
             self.log._detach(self)
 
@@ -305,7 +305,7 @@ def _stretch_of(batch: Batch) -> tuple[bool, int]:
 
 
 def without_first(data: bytes, count: int) -> bytes:
-    """Encoded events are ended by a blank line, and have none in them."""
+    """Removes the first events. A blank line ends every encoded event, and none contains one."""
     begin = 0
     for _ in range(count):
         begin = data.index(b"\n\n", begin) + 2

@@ -1,4 +1,4 @@
-"""The journal of one process, in its memory."""
+"""A journal in the memory of one process."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from streaming.journal.journal import Limits, OnStop, StreamState
 from streaming.journal.log import LogReader, StreamInfo, StreamLog
 
 LOG_OVERHEAD = 900
-"""Bytes that a stream takes besides its events and its last words, which may be all that there is."""
+"""The overhead of a stream, in bytes, besides its events and its ``last_words``."""
 
 
 class MemoryJournal:
-    """Running streams are never given up; of those that ended the oldest go first when there are too many bytes."""
+    """Keeps streams in memory. Above the limit, the oldest ended streams are dropped; running ones never are."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self.bytes = 0
         self._limits = limits
         self._clock = clock
         self._logs: dict[str, StreamLog] = {}
-        self._on_stop: dict[str, OnStop] = {}  # of those that are running
-        self._expiry: dict[str, float] = {}  # of those that ended, the oldest first
+        self._on_stop: dict[str, OnStop] = {}  # of running streams
+        self._expiry: dict[str, float] = {}  # of ended streams, the oldest first
         self._claims: dict[str, str] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -33,7 +33,7 @@ class MemoryJournal:
         return stream in self._logs
 
     async def start(self) -> None:
-        """There is nothing to begin."""
+        """Does nothing: there is no store to connect to."""
 
     async def open(self, info: StreamInfo, on_stop: OnStop) -> StreamLog:
         self.refuse_claimed(info)
@@ -41,17 +41,17 @@ class MemoryJournal:
         return self.add(KeptLog(info, self._limits.stream_bytes, self), on_stop)
 
     def refuse_claimed(self, info: StreamInfo) -> None:
-        """AlreadyClaimed, if so in this process."""
+        """Raises AlreadyClaimed if a stream in this process has the same claim."""
         self._forget_expired()
         if (other := self._claims.get(info.claim)) is not None:
             raise AlreadyClaimed(other, self._logs[other].info.fingerprint)
 
     def refuse_full(self) -> None:
-        """JournalFull, if so."""
+        """Raises JournalFull if dropping ended streams does not make enough room."""
         while self.bytes >= self._limits.total_bytes and self._forget_oldest():
             pass
         if self.bytes >= self._limits.total_bytes:
-            raise JournalFull("too much is kept of running streams; try again later")
+            raise JournalFull("the running streams use all of the memory for streams; try again later")
 
     def add(self, log: StreamLog, on_stop: OnStop) -> StreamLog:
         log.on_size = self._count
@@ -71,7 +71,7 @@ class MemoryJournal:
 
     async def stop(self, stream: str) -> None:
         self.log(stream)
-        self.tell_driver(stream, "stopped")
+        self.end_running(stream, "stopped")
 
     def log(self, stream: str) -> StreamLog:
         if stream not in self:
@@ -81,13 +81,13 @@ class MemoryJournal:
     def running(self) -> list[StreamLog]:
         return [self._logs[stream] for stream in self._on_stop]
 
-    def tell_driver(self, stream: str, reason: str) -> None:
-        """The stream has to end, if it has not: it was stopped, or (for "error") is lost."""
+    def end_running(self, stream: str, reason: str) -> None:
+        """Makes a running stream end: because it was stopped, or (reason "error") because its log is lost."""
         if on_stop := self._on_stop.get(stream):
             on_stop(reason)
 
     def ended(self, log: StreamLog) -> None:
-        """From now on it is kept for a while."""
+        """Starts the time for which an ended stream is kept."""
         if self._on_stop.pop(log.info.id, None) and log.info.id in self._logs:
             self._expiry[log.info.id] = self._clock() + self._limits.keep
             log.pack()
@@ -132,19 +132,19 @@ class MemoryJournal:
             self._forget_oldest()
 
     def _set_timer(self) -> None:
-        """So that the memory of the last streams does not wait for a request to be given back."""
+        """Expires streams on time, so that their memory is freed without waiting for a request."""
         if self._timer is None and self._expiry:
             delay = next(iter(self._expiry.values())) - self._clock()
-            self._timer = asyncio.get_running_loop().call_later(max(delay, 1), self._ring)
+            self._timer = asyncio.get_running_loop().call_later(max(delay, 1), self._on_timer)
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         self._forget_expired()
         self._set_timer()
 
 
 class KeptLog(StreamLog):
-    """A log that tells its journal when it ends."""
+    """A log that notifies its journal when it ends."""
 
     def __init__(self, info: StreamInfo, max_bytes: int, journal: MemoryJournal) -> None:
         super().__init__(info, max_bytes)

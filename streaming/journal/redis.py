@@ -1,12 +1,12 @@
-"""The journal of many workers, in Redis or Valkey: what one worker's streams said can be read from every other.
+"""A journal shared by several workers, in Redis or Valkey: every worker can read the streams of all others.
 
-A stream is driven in one worker and kept there in memory too, so that its readers in that worker, and those alone,
-need no Redis. What is new of all streams goes to Redis in one call, at most every ``FLUSH`` seconds. A worker that
-follows streams of others has them as *replicas* in its memory, filled by one blocking XREAD for all of them.
+A stream is driven in one worker, which also keeps it in memory, so that readers in the same worker do not depend on
+Redis. New events of all streams are stored in one call, at most every ``FLUSH`` seconds. A worker that follows streams
+of other workers keeps *replicas* of them in memory, filled by a single blocking XREAD.
 
-A worker holds a *lease*, a key that lives for some beats. When it has expired, whoever follows a stream of that worker
-*seals* the stream: ends it in the name of the dead, under a new *epoch*, so that a worker that was only late cannot
-write any more.
+A worker holds a *lease*, a key that expires after a few heartbeats. When it has expired, any worker that follows one of
+its streams *seals* the stream: it ends the stream on behalf of the dead worker, under a new *epoch*, so that a worker
+that was only slow can no longer write to it.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from streaming.journal.memory import KeptLog, MemoryJournal
 logger = logging.getLogger(__name__)
 
 FLUSH = 0.025
-"""Seconds between two calls that store what is new."""
+"""The minimum of seconds between two calls that store new events."""
 FLUSH_BYTES = 256 * 1024
-"""Of one stream in one call, give or take a batch."""
+"""The approximate limit for one stream in one call."""
 FLUSH_STREAMS = 256
-"""In one call: a script holds Redis up for everybody."""
+"""The limit of streams in one call, because Redis is blocked while a script runs."""
 BEAT = 1.0
-"""Seconds between two renewals of the lease, and two looks at the leases of others."""
+"""Seconds between two heartbeats, which renew the lease and check those of other workers."""
 LEASE_BEATS = 3.5
-"""What a lease lasts. A dead worker is noticed after this and one beat at most."""
+"""The lifetime of a lease, in heartbeats. A dead worker is noticed at most one heartbeat after that."""
 AWAY_BEATS = 5.0
-"""What readers of other workers' streams wait for a Redis that is away."""
+"""How long readers of other workers' streams wait for Redis to come back, in heartbeats."""
 COMMAND_BEATS = 3.0
-"""What an answer of Redis is waited for before it counts as away."""
+"""Seconds to wait for a response of Redis before it counts as unavailable."""
 SEAL_JUMP = 1_000_000
-"""A seal's events have numbers that the dead worker cannot have sent already, stored or not."""
+"""The gap before the event numbers of a seal, so that the dead worker cannot have sent the same numbers."""
 
 STORE_ERRORS = (RedisError, OSError, TimeoutError)
 PREFIX = "streams:"
 
 Message = dict[str, str | int]
-"""From one worker to another: its kind is stop, watch, leave, or nudge (to itself: there is more to listen to)."""
+"""A message to a worker. Its kind is stop, watch, leave, or nudge (to itself: reload the list of keys to read)."""
 
 
 class RedisJournal:
@@ -82,7 +82,7 @@ class RedisJournal:
             self._redis.register_script, (scripts.OPEN, scripts.APPEND, scripts.SEAL, scripts.DISCARD)
         )
 
-    # --- What a journal promises
+    # --- The interface of a journal
 
     async def open(self, info: StreamInfo, on_stop: OnStop) -> StreamLog:
         await self.start()
@@ -92,7 +92,7 @@ class RedisJournal:
         while info.claim and self._may_still_be_stored and self._away_since is None:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(self._beat / 4)
         try:
-            # Redis decides first who has a claim: until then no other request here may take it for this stream's.
+            # Redis decides first which stream has the claim: until then, other requests must not find it in memory.
             await self._create(log, with_claim=bool(info.claim))
         except asyncio.CancelledError:
             self._in_background(self.discard(log))
@@ -115,13 +115,13 @@ class RedisJournal:
             return await self._memory.stop(stream)
         meta = await self._meta(stream)
         if not meta[b"ended"]:
-            await self._answered(self._tell(meta[b"worker"].decode(), {"kind": "stop", "stream": stream}))
+            await self._answered(self._send_message(meta[b"worker"].decode(), {"kind": "stop", "stream": stream}))
         return None
 
     async def discard(self, log: StreamLog) -> None:
         self._unstored.pop(log.info.id, None)
         if self._away_since is None:
-            # Before those who wait here hear of it: they may claim the key at once.
+            # Redis first: readers that wait here may claim the key as soon as they are notified.
             await self._quietly(self._discard(keys=[*_keys(log.info.id), _claim_key(log.info.claim)]))
         await self._memory.discard(log)
 
@@ -155,10 +155,10 @@ class RedisJournal:
         while tasks:
             for task in tasks:
                 task.cancel()
-            # A cancellation at the moment of a timeout may be taken for that.
+            # A cancellation can be mistaken for a timeout that happens at the same moment.
             _, tasks = await asyncio.wait(tasks, timeout=0.1)
 
-    # --- Driven here
+    # --- Streams driven by this worker
 
     async def _create(self, log: SharedLog, *, with_claim: bool) -> None:
         info = log.info
@@ -177,7 +177,7 @@ class RedisJournal:
         flat = itertools.chain.from_iterable(fields.items())
         args: list[Any] = [info.id, PREFIX, self._running_ttl, int(with_claim), *flat]
         if self._away_since is not None:
-            return  # it goes on without; when Redis is back, the log is made anew
+            return  # the stream continues without Redis, and is created there when Redis is back
         try:
             other = await self._open(keys=[meta, _claim_key(info.claim)], args=args)
         except STORE_ERRORS as error:
@@ -187,7 +187,7 @@ class RedisJournal:
             raise AlreadyClaimed(other[0].decode(), other[1].decode())
 
     def store(self, log: SharedLog) -> None:
-        """Something of this log is new."""
+        """Schedules the storing of a log's new events."""
         self._unstored[log.info.id] = log
         if self._flush_task is None and self._away_since is None:
             self._flush_task = asyncio.get_running_loop().create_task(self._flush_soon())
@@ -206,7 +206,7 @@ class RedisJournal:
             self._flush_task = None
 
     async def _flush(self) -> None:
-        """Stores what is new, of many streams in one call."""
+        """Stores the new events of many streams in one call."""
         logs = list(itertools.islice(self._unstored.values(), FLUSH_STREAMS))
         for log in logs:
             del self._unstored[log.info.id]
@@ -231,7 +231,7 @@ class RedisJournal:
         return Entry(log.epoch, first, last, int(is_gap), ended, self._ttl(log, ended), log.first, data)
 
     def _ttl(self, log: SharedLog, ended: str) -> int:
-        """Seconds to live, told once a second; 0: as before."""
+        """The time to live in seconds, set at most once per second; 0: unchanged."""
         if ended:
             return max(int(self._limits.keep), 1)
         if (now := time.monotonic()) < log.ttl_set_at + 1:
@@ -246,15 +246,15 @@ class RedisJournal:
     async def _stored(self, log: SharedLog, entry: Entry, answer: int) -> None:
         stream = log.info.id
         if answer == scripts.OTHER_EPOCH:
-            logger.warning("this worker was late, and another has ended a stream that it drives")
-            self._memory.tell_driver(stream, "error")
+            logger.warning("this worker's lease had expired, and another worker has ended one of its streams")
+            self._memory.end_running(stream, "error")
             self._memory.forget(stream)
         elif answer == scripts.MISSING:
-            # Redis was emptied, or away when the stream began: what is here of the stream goes there again.
+            # Redis lost its data, or was unavailable when the stream began: store the stream again.
             log.stored, log.ttl_set_at = -1, 0.0
             try:
                 await self._create(log, with_claim=log.info.claim != "")
-            except AlreadyClaimed:  # while Redis was away
+            except AlreadyClaimed:  # while Redis was unavailable
                 await self._create(log, with_claim=False)
             self._unstored[stream] = log
         else:
@@ -264,10 +264,10 @@ class RedisJournal:
             elif log.ended or answer < log.last:
                 self._unstored[stream] = log
 
-    # --- Driven elsewhere
+    # --- Streams driven by other workers
 
     async def _meta(self, stream: str) -> dict[bytes, bytes]:
-        """What Redis knows of a stream, which is sealed first if its worker is dead."""
+        """The stream's metadata in Redis. The stream is sealed first if its worker is dead."""
         await self.start()
         while True:
             meta = await self._answered(self._redis.hgetall(_keys(stream)[0]))
@@ -290,16 +290,16 @@ class RedisJournal:
 
     @property
     def _trusts_leases(self) -> bool:
-        """A lease that could not be renewed, since Redis was away or was emptied, says nothing."""
+        """Whether a missing lease means a dead worker: not while workers could not renew theirs."""
         return time.monotonic() > self._back_since + LEASE_BEATS * self._beat
 
     @property
     def _may_still_be_stored(self) -> bool:
-        """Redis was away, or emptied, a moment ago: other workers may not have stored again what they have."""
+        """Whether other workers may not yet have stored their streams again after an outage or a data loss."""
         return time.monotonic() < self._lost_at + LEASE_BEATS * self._beat
 
     def _leases_were_lost(self) -> None:
-        """And perhaps more than leases: what is here of running streams is looked for there."""
+        """Redis may have lost more than the leases, so running streams are checked and stored again if needed."""
         self._back_since = self._lost_at = time.monotonic()
         for log in self._memory.running():
             if isinstance(log, SharedLog):
@@ -310,7 +310,7 @@ class RedisJournal:
         data, last = numbered(meta[b"words"], first)
         ttl = max(int(self._limits.keep), 1)
         await self._seal(keys=[*_keys(stream)], args=[meta[b"epoch"], meta[b"last"], last, ttl, data])
-        logger.warning("the worker that drove a stream is gone: its clients are told")
+        logger.warning("the worker that drove a stream has died: the stream was ended with an error")
 
     async def _replica(self, stream: str) -> Replica:
         if replica := self._replicas.get(stream):
@@ -321,7 +321,7 @@ class RedisJournal:
         return await asyncio.shield(loading)
 
     async def _load(self, stream: str) -> Replica:
-        """All that Redis has of a stream; from here on the listener adds to it."""
+        """Loads a stream from Redis. The listener adds further events to it."""
         meta = await self._meta(stream)
         entries = await self._answered(self._redis.xrange(_keys(stream)[1]))
         replica = Replica(_info(stream, meta), self._limits.stream_bytes, _first_of(entries), meta[b"worker"].decode())
@@ -334,7 +334,7 @@ class RedisJournal:
         return replica
 
     async def _introduce(self, replica: Replica) -> None:
-        """The driver learns that somebody reads, and the listener that there is more to listen to."""
+        """Notifies the driver of the reader, and this worker's listener of the new stream."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             self._add_message(pipeline, replica.worker, self._watch_message(replica))
             self._add_message(pipeline, self._worker, {"kind": "nudge"})
@@ -349,15 +349,15 @@ class RedisJournal:
         del self._replicas[replica.info.id]
         if not replica.ended:
             leave: Message = {"kind": "leave", "stream": replica.info.id, "worker": self._worker}
-            self._in_background(self._tell(replica.worker, leave))
+            self._in_background(self._send_message(replica.worker, leave))
 
     def _cut(self, replica: Replica, error: Exception) -> None:
-        """Its readers get no end: they may come back."""
+        """Cuts off the readers without an end event, so that their clients reconnect."""
         if self._replicas.get(replica.info.id) is replica:
             del self._replicas[replica.info.id]
         replica.fail(error)
 
-    # --- One connection that listens
+    # --- The listening connection
 
     async def _listen(self) -> None:
         while True:
@@ -367,12 +367,12 @@ class RedisJournal:
             await self._quietly(self._listen_once())
 
     async def _listen_once(self) -> None:
-        following = {_keys(stream)[1].encode(): each for stream, each in self._replicas.items() if each.is_live}
-        places: dict[Any, Any] = {key: f"{replica.last + 1}-0" for key, replica in following.items()}
-        places[self._inbox] = self._inbox_at
-        answer: Any = await self._listener.xread(places, count=200, block=max(1, int(self._beat * 1000)))
+        followed = {_keys(stream)[1].encode(): replica for stream, replica in self._replicas.items() if replica.is_live}
+        positions: dict[Any, Any] = {key: f"{replica.last + 1}-0" for key, replica in followed.items()}
+        positions[self._inbox] = self._inbox_at
+        answer: Any = await self._listener.xread(positions, count=200, block=max(1, int(self._beat * 1000)))
         for key, entries in answer:
-            replica = following.get(key)
+            replica = followed.get(key)
             for identity, fields in entries:
                 if replica:
                     self._take_in(replica, identity, fields)
@@ -387,17 +387,17 @@ class RedisJournal:
             self._cut(replica, error)
 
     def _receive(self, message: dict[str, str]) -> None:
-        """A message of another worker, or of this one."""
+        """Handles a message of another worker or of this one."""
         match message:
             case {"kind": "stop", "stream": stream}:
-                self._memory.tell_driver(stream, "stopped")
+                self._memory.end_running(stream, "stopped")
             case {"kind": "watch", "stream": stream, "worker": worker, "at": position}:
                 self._watched(stream, worker, int(position))
             case {"kind": "leave", "stream": stream, "worker": worker}:
                 self._unwatched((stream, worker))
 
     def _watched(self, stream: str, worker: str, position: int) -> None:
-        """The readers that a stream has in another worker count as one, which stands where the slowest does."""
+        """A stream's readers in another worker count as one reader, at the position of the slowest."""
         if stream not in self._memory:
             return
         reader, _ = self._watchers.get((stream, worker), (None, 0))
@@ -410,7 +410,7 @@ class RedisJournal:
         if key in self._watchers:
             self._watchers.pop(key)[0].close()
 
-    async def _tell(self, worker: str, message: Message) -> None:
+    async def _send_message(self, worker: str, message: Message) -> None:
         async with self._redis.pipeline(transaction=False) as pipeline:
             self._add_message(pipeline, worker, message)
             await pipeline.execute()
@@ -420,16 +420,16 @@ class RedisJournal:
         pipeline.xadd(_inbox_key(worker), message, maxlen=10_000, approximate=True)
         pipeline.expire(_inbox_key(worker), 60)
 
-    # --- The heart
+    # --- The heartbeat
 
     async def start(self) -> None:
-        """In the process and loop that use it; a worker has its lease before its first stream."""
+        """Takes the lease, which a worker needs before its first stream. To be called in the loop that uses it."""
         if self._started is None:
             self._started = asyncio.get_running_loop().create_task(self._take_lease())
         await asyncio.shield(self._started)
 
     async def _take_lease(self) -> None:
-        # Of what was before it knows nothing: Redis may just have been emptied. Whoever is alive renews in a beat.
+        # Redis may just have lost its data. All live workers renew their leases within one heartbeat.
         self._back_since = time.monotonic() - (LEASE_BEATS - 2) * self._beat
         await self._beat_once()
         self._in_background(self._go_on_beating())
@@ -444,8 +444,8 @@ class RedisJournal:
         await self._quietly(self._renew())
         now = time.monotonic()
         if self._away_since is not None and now > self._away_since + AWAY_BEATS * self._beat:
-            for replica in [each for each in self._replicas.values() if not each.ended]:
-                self._cut(replica, StoreUnavailable("the store of streams does not answer"))
+            for replica in [running for running in self._replicas.values() if not running.ended]:
+                self._cut(replica, StoreUnavailable("the store of streams does not respond"))
         for key, (_, seen) in list(self._watchers.items()):
             if now > seen + LEASE_BEATS * self._beat or key[0] not in self._memory:
                 self._unwatched(key)
@@ -467,18 +467,18 @@ class RedisJournal:
         alive = answers[len(answers) - len(followed) :] if self._trusts_leases else [True] * len(followed)
         for replica, is_alive in zip(followed, alive, strict=True):
             if not is_alive:
-                await self._bury(replica)
+                await self._seal_orphan(replica)
         self._touch_silent()
 
-    async def _bury(self, replica: Replica) -> None:
-        """Its worker is dead: the listener will hear the seal. A stream that is not there at all is cut."""
+    async def _seal_orphan(self, replica: Replica) -> None:
+        """Seals a stream whose worker is dead; the listener receives the seal. A stream missing in Redis is cut off."""
         try:
             await self._meta(replica.info.id)
         except UnknownStream as error:
             self._cut(replica, error)
 
     def _touch_silent(self) -> None:
-        """A stream that says nothing for minutes must not expire."""
+        """Keeps streams that have been silent for minutes from expiring."""
         now = time.monotonic()
         for log in self._memory.running():
             if isinstance(log, SharedLog) and now > log.ttl_set_at + 30:
@@ -486,28 +486,30 @@ class RedisJournal:
 
     def _set_away(self, error: Exception) -> None:
         if self._away_since is None:
-            logger.error("Redis does not answer (%s): running streams go on for those who read them here", error)
+            logger.error(
+                "Redis does not respond (%s): running streams continue for their readers in this worker", error
+            )
             self._away_since = time.monotonic()
 
     def _set_back(self) -> None:
         if self._away_since is not None:
-            logger.warning("Redis answers again after %.1f s", time.monotonic() - self._away_since)
+            logger.warning("Redis responds again after %.1f s", time.monotonic() - self._away_since)
             self._away_since = None
             self._leases_were_lost()
         for log in list(self._unstored.values()):
             self.store(log)
 
     async def _answered(self, command: Any) -> Any:
-        """What Redis answers. StoreUnavailable at once while it is known to be away."""
+        """The response of Redis. Raises StoreUnavailable at once while Redis is known to be unavailable."""
         if self._away_since is not None:
             if asyncio.iscoroutine(command):
                 command.close()
-            raise StoreUnavailable("the store of streams does not answer")
+            raise StoreUnavailable("the store of streams does not respond")
         try:
             return await command
         except STORE_ERRORS as error:
             self._set_away(error)
-            raise StoreUnavailable("the store of streams does not answer") from error
+            raise StoreUnavailable("the store of streams does not respond") from error
 
     def _in_background(self, work: Any) -> None:
         task = asyncio.ensure_future(self._quietly(work))
@@ -525,7 +527,7 @@ class RedisJournal:
 
 
 class Entry(NamedTuple):
-    """What one call stores of one stream: the arguments of scripts.APPEND."""
+    """The new events of one stream in one call: arguments of scripts.APPEND."""
 
     epoch: int
     first: int
@@ -538,13 +540,13 @@ class Entry(NamedTuple):
 
 
 class SharedLog(KeptLog):
-    """The log of a stream that is driven here, and that others can read."""
+    """The log of a stream that is driven by this worker and shared with the others."""
 
     def __init__(self, info: StreamInfo, max_bytes: int, memory: MemoryJournal, journal: RedisJournal) -> None:
         super().__init__(info, max_bytes, memory)
         self.epoch = 1
         self.stored = -1
-        """The number of the last event that Redis has."""
+        """The number of the last event stored in Redis."""
         self.ttl_set_at = 0.0
         self._shared = journal
 
@@ -558,7 +560,7 @@ class SharedLog(KeptLog):
 
 
 class Replica(StreamLog):
-    """The log of a stream that is driven by another worker, as far as Redis has it."""
+    """A copy of the log of a stream that another worker drives, as far as it is stored in Redis."""
 
     is_driven_here = False
 
@@ -571,7 +573,7 @@ class Replica(StreamLog):
         return not self.ended and self.has_room
 
     def take_in(self, identity: bytes, fields: dict[bytes, bytes]) -> None:
-        """An entry of Redis's log. Gap, or UnknownStream if the stream failed before it began."""
+        """Adds an entry of the log in Redis. Raises Gap, or UnknownStream if the stream failed before it began."""
         last, data = int(identity.partition(b"-")[0]) - 1, fields.get(b"d", b"")
         if fields.get(b"e") == b"discarded":
             raise UnknownStream("the stream failed before it began")
@@ -588,14 +590,14 @@ class Replica(StreamLog):
 
 
 def numbered(template: bytes, first: int) -> tuple[bytes, int]:
-    """The template with a number in place of each NUL, and the last of these."""
+    """The template with numbers in place of its NULs, and the last number."""
     pieces, numbers = template.split(b"\0"), itertools.count(first)
     data = pieces[0] + b"".join(str(next(numbers)).encode() + piece for piece in pieces[1:])
     return data, first + max(template.count(b"\0"), 1) - 1
 
 
 def _first_of(entries: list[tuple[bytes, dict[bytes, bytes]]]) -> int:
-    """Where what can be read without a gap begins."""
+    """The number of the first event from which on there is no gap."""
     begin, after = 0, 0
     for identity, fields in entries:
         if b"f" in fields:
@@ -634,6 +636,6 @@ def _client(url: str, connections: int, timeout: float) -> Redis:
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         protocol=2,
-        retry=Retry(NoBackoff(), 1),  # a connection that was closed while it was idle
+        retry=Retry(NoBackoff(), 1),  # retries once, for connections that were closed while idle
     )
     return Redis(connection_pool=pool)

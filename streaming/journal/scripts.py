@@ -1,9 +1,9 @@
-"""What Redis carries out in one piece, in Lua.
+"""The atomic operations in Redis, as Lua scripts.
 
-``{id}:meta`` is a hash with what is known of a stream, ``{id}:log`` a Redis stream of its batches. An entry's id is the
-number of its last event plus one (an id may not be 0-0), so that XREAD after ``n + 1`` gives what follows event n. Its
-fields: ``f`` the number of its first event, ``d`` the encoded events, ``w`` if they are given whole, ``e`` why the
-stream ended.
+``{id}:meta`` is a hash with a stream's metadata, ``{id}:log`` a Redis stream of its batches. An entry's id is the
+number of its last event plus one (an id must not be 0-0), so that XREAD after ``n + 1`` returns the events after event
+n. Its fields: ``f`` the number of its first event, ``d`` the encoded events, ``w`` if readers get the whole batch,
+``e`` the reason why the stream ended.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ return answers
 """
 
 MISSING, OTHER_EPOCH = -2, -3
-"""Answers of APPEND."""
+"""Return values of APPEND."""
 
 SEAL = """
 -- KEYS: meta, log. ARGV: the epoch and the last number as they were seen, the number after the seal, seconds to live,
@@ -76,7 +76,7 @@ return 1
 """
 
 DISCARD = """
--- KEYS: meta, log, claim. Whoever waits for the stream finds in its log that it is no more.
+-- KEYS: meta, log, claim. Readers that wait for the stream find an entry in its log: it was discarded.
 redis.call('DEL', KEYS[1], KEYS[3])
 redis.call('XADD', KEYS[2], '*', 'e', 'discarded')
 redis.call('EXPIRE', KEYS[2], 10)

@@ -1,6 +1,6 @@
-"""What the HTTP client sends by: aiohttp's connections, on which a chunk costs half as much as on httpx's own.
+"""The transport of the HTTP client: aiohttp's connections, on which a chunk costs half as much as on httpx's.
 
-The only file that knows aiohttp.
+This is the only module that uses aiohttp.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from multidict import CIMultiDict
 from yarl import URL
 
 MAX_HEADER_BYTES = 64 * 1024
-"""Of one header line of a response: some servers put a whole policy, or what they know of a user, into one."""
+"""The limit for one header line of a response: some servers send a whole policy, or a user's data, in one header."""
 
 MAX_HEADERS = 1000
 
 RawResponse = aiohttp.ClientResponse
 
 READ_ERRORS = (aiohttp.ClientError, OSError)
-"""What reading a body from a RawResponse's ``content`` raises."""
+"""The exceptions that reading a body from a RawResponse's ``content`` can raise."""
 
 
 def raw(response: httpx.Response) -> RawResponse:
-    """The response as the connection has it: its body is read from there, past the generators of httpx."""
+    """The underlying aiohttp response: its body is read directly, without the overhead of httpx's generators."""
     found: RawResponse = response.extensions["aiohttp_response"]
     return found
 
 
 class HeaderLimitError(httpx.RemoteProtocolError):
-    """The message says what there is too much of in a response's head."""
+    """A response head exceeds a limit, which the message names."""
 
 
 class ExactTransport(AiohttpTransport):
-    """httpx-aiohttp's, but what goes out is what a request says: its headers and its extension ``target``, as they are.
+    """httpx-aiohttp's transport, but it sends exactly the request's headers and its extension ``target``, unchanged.
 
-    What comes in passes as it came, too: compressed, with its own case of headers, and under our limits of length. The
-    exceptions are httpx's, of the kinds that httpx's own transport would raise; their causes are the facts behind them.
+    Responses are unchanged too: still compressed, with the original case of header names, and within our size limits.
+    The exceptions are those that httpx's default transport would raise, with aiohttp's as their causes.
     """
 
     def __init__(self, *, proxy_url: str = "", **options: Any) -> None:
@@ -71,7 +71,7 @@ class ExactTransport(AiohttpTransport):
                 await session.close()
 
     async def _ask(self, request: httpx.Request) -> RawResponse:
-        """The response; asked for once more if the server had closed the connection, which was an old one, before."""
+        """Sends the request. Retries it once if the server had closed a reused connection before any response."""
         self._session = self._session or self._new_session(is_kept=True)
         reused: list[bool] = []
         try:
@@ -80,8 +80,8 @@ class ExactTransport(AiohttpTransport):
             is_repeatable = isinstance(request.stream, httpx.ByteStream)
             if not (reused and is_repeatable and _was_closed_without_a_byte(error)):
                 raise
-        # The server closed it for having been idle while the request was on its way (RFC 9112, section 9.3.1).
-        # The next idle one may be closed as well, so this time the connection is a new one.
+        # The server closed the idle connection while the request was being sent (RFC 9112, section 9.3.1). Other idle
+        # connections may be closed as well, so the retry uses a new one.
         self._session_of_new_connections = self._session_of_new_connections or self._new_session(is_kept=False)
         return await self._send(self._session_of_new_connections, request, reused)
 
@@ -94,7 +94,7 @@ class ExactTransport(AiohttpTransport):
             data=b"".join(stream) or None if isinstance(stream, httpx.ByteStream) else stream,
             allow_redirects=False,
             proxy=self._proxy_url,
-            # The limits of a body's time are ResponseBody's to keep; aiohttp's own default of 300 s would end a stream.
+            # ResponseBody enforces the body's timeouts; aiohttp's default of 300 s in total would end long streams.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=request.extensions["timeout"]["connect"]),
             trace_request_ctx=reused,
         )
@@ -104,17 +104,17 @@ class ExactTransport(AiohttpTransport):
         tracing.on_connection_reuseconn.append(_note_reuse)
         session = aiohttp.ClientSession(
             connector=self._connector(is_kept),
-            # No cookie of one client's stream may travel with another's.
+            # A cookie of one client's stream must never be sent with another's.
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
             max_headers=MAX_HEADERS,
-            # Nothing of its own in a request that is somebody else's.
+            # aiohttp must not add headers to a relayed request.
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             trace_configs=[tracing],
         )
-        # Its own way to ask again knows neither a POST nor whether the connection was a new one.
+        # aiohttp's retries exclude POST, and do not consider whether the connection was new.
         session._retry_connection = False
         return session
 
@@ -125,7 +125,7 @@ class ExactTransport(AiohttpTransport):
 
 
 class _FinalResponse(httpx.Response):
-    """A response that is what was asked for even if it leads elsewhere: httpx would read where, and may not like it."""
+    """A response that httpx does not treat as a redirect: it would parse the Location, which may be invalid."""
 
     @property
     def has_redirect_location(self) -> bool:
@@ -146,9 +146,9 @@ def _was_closed_without_a_byte(error: Exception) -> bool:
 
 
 def _as_httpx(error: Exception) -> httpx.TransportError:
-    """httpx's exception for one of aiohttp's, whose kinds overlap, so the order counts.
+    """httpx's exception for one of aiohttp's. aiohttp's classes overlap, so the order of the cases matters.
 
-    httpx-aiohttp's own table makes a refused connection a ConnectTimeout, and leaves a garbled response out.
+    httpx-aiohttp's mapping turns a refused connection into a ConnectTimeout, and lacks malformed responses.
     """
     for cause in causes(error):
         if isinstance(cause, LineTooLong):
@@ -159,10 +159,10 @@ def _as_httpx(error: Exception) -> httpx.TransportError:
         case TimeoutError():
             return httpx.ConnectTimeout(str(error))
         case aiohttp.ClientProxyConnectionError():
-            return httpx.ProxyError("nobody answers there")
+            return httpx.ProxyError("the connection to it failed")
         case aiohttp.ClientHttpProxyError():
-            wish = ": it wants a password" if error.status == 407 else ""
-            return httpx.ProxyError(f"it answered {error.status}{wish}")
+            reason = ": it requires a password" if error.status == 407 else ""
+            return httpx.ProxyError(f"it answered {error.status}{reason}")
         case aiohttp.ClientConnectorError():
             return httpx.ConnectError(str(error.os_error))
         case aiohttp.ServerDisconnectedError() | OSError():
@@ -173,7 +173,7 @@ def _as_httpx(error: Exception) -> httpx.TransportError:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and those behind it."""
+    """An exception, followed by its causes."""
     while error is not None:
         yield error
         error = error.__cause__

@@ -1,4 +1,4 @@
-"""The HTTP client: one for each event loop and each way to connect. Its connections are kept alive in it."""
+"""The HTTP clients: one for each event loop and connection configuration. A client keeps its connections alive."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from streaming.upstreams.proxies import UnusableProxyError, proxy_of, read_proxy
 from streaming.upstreams.tls import tls_context
 
 
-class Way(NamedTuple):
-    """How an upstream is connected to. Those that have it in common share a client."""
+class ConnectionConfig(NamedTuple):
+    """The connection configuration of an upstream. Upstreams with the same configuration share a client."""
 
     verify: bool | str
     cert: tuple[str, ...]
@@ -26,38 +26,39 @@ class Way(NamedTuple):
     proxy: str
 
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Way, httpx.AsyncClient]] = WeakKeyDictionary()
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionConfig, httpx.AsyncClient]] = WeakKeyDictionary()
 
 
 def client_of(upstream: UpstreamConfig) -> httpx.AsyncClient:
-    """The client for an upstream, made when it is needed first.
+    """The client for an upstream, created when it is first needed.
 
-    UnusableProxyError if its proxy is of no use; OSError if a file of VERIFY or CERT is not.
+    Raises UnusableProxyError if its proxy cannot be used, and OSError if a file of VERIFY or CERT cannot be used.
     """
-    way = Way(upstream.verify, upstream.cert, upstream.socket, str(outgoing_proxy(upstream) or ""))
+    config = ConnectionConfig(upstream.verify, upstream.cert, upstream.socket, str(outgoing_proxy(upstream) or ""))
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
-    if way not in clients:
-        clients[way] = _made(way)
-    return clients[way]
+    if config not in clients:
+        clients[config] = _new_client(config)
+    return clients[config]
 
 
-def _made(way: Way) -> httpx.AsyncClient:
-    # httpx reads the environment otherwise (trust_env): it asks even this machine through a proxy, knows no networks in
-    # NO_PROXY, and trusts Mozilla's authorities, whatever is installed on the system. So proxies.py and tls.py do it.
-    context = tls_context(way.verify, way.cert)
-    transport = ExactTransport(verify=context, uds=way.socket or None, proxy_url=way.proxy, trust_env=False)
+def _new_client(config: ConnectionConfig) -> httpx.AsyncClient:
+    # httpx's own reading of the environment (trust_env) is not used: it sends even local requests through a proxy, does
+    # not support networks in NO_PROXY, and trusts Mozilla's certificate authorities instead of the system's. proxies.py
+    # and tls.py read the environment instead.
+    context = tls_context(config.verify, config.cert)
+    transport = ExactTransport(verify=context, uds=config.socket or None, proxy_url=config.proxy, trust_env=False)
     return httpx.AsyncClient(transport=transport, cookies=_NoCookies(), follow_redirects=False, trust_env=False)
 
 
 class _NoCookies(CookieJar):
-    """No cookie of one client's stream may travel with another's."""
+    """A cookie of one client's stream must never be sent with another's."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Takes none."""
+        """Does nothing, so that no cookie is stored."""
 
 
 def outgoing_proxy(upstream: UpstreamConfig) -> URL | None:
-    """The proxy that an upstream is asked through: its PROXY_URL, or what the environment says."""
+    """The outgoing proxy for an upstream: its PROXY_URL, or the one from the environment."""
     if upstream.socket or upstream.proxy_url == "":
         return None
     return read_proxy(upstream.proxy_url) if upstream.proxy_url else proxy_of(URL(upstream.url), os.environ)
@@ -73,7 +74,7 @@ def problem_with_tls(upstream: UpstreamConfig) -> str:
 
 
 def problem_with_proxy(upstream: UpstreamConfig) -> str:
-    """Why the proxy that it is asked through cannot be used; empty if it can, or if there is none."""
+    """Why its outgoing proxy cannot be used; empty if it can, or if there is none."""
     try:
         outgoing_proxy(upstream)
     except UnusableProxyError as error:
@@ -82,6 +83,6 @@ def problem_with_proxy(upstream: UpstreamConfig) -> str:
 
 
 async def close() -> None:
-    """Closes the connections that this event loop keeps alive. What is asked for afterwards makes new ones."""
+    """Closes this event loop's connections. Later requests open new ones."""
     for client in _clients.pop(asyncio.get_running_loop(), {}).values():
         await client.aclose()

@@ -1,4 +1,4 @@
-"""Where a relayed response leads: ``Location`` and ``Content-Location`` (RFC 9110, sections 10.2.2 and 8.7)."""
+"""Rewrites ``Location`` and ``Content-Location`` of relayed responses (RFC 9110, sections 10.2.2 and 8.7)."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ from django.urls import reverse
 from streaming.upstream_settings import UpstreamConfig
 from streaming.upstreams.request import Header
 
-LEADING = {"location", "content-location"}
+LOCATION_HEADERS = {"location", "content-location"}
 
 
 def with_public_locations(upstream: UpstreamConfig, target: str, headers: Iterable[Header]) -> list[Header]:
-    """A response's headers, in which what lies below the upstream's URL has the address that it has at this site.
+    """The headers of a response, with locations below the upstream's URL replaced by their addresses on this site.
 
-    As it came it would name a host that clients cannot reach, and need not know. What lies elsewhere passes as it came.
-    ``target`` is the path and query that the upstream was asked for: relative references begin there.
+    The original locations would name a host that clients cannot reach and need not know. Other locations are unchanged.
+    ``target`` is the path and query of the upstream request: relative references are resolved against it.
     """
     return [
-        (key, _public(upstream, target, value) if value and key.lower() in LEADING else value) for key, value in headers
+        (key, _public(upstream, target, value) if value and key.lower() in LOCATION_HEADERS else value)
+        for key, value in headers
     ]
 
 
 def _public(upstream: UpstreamConfig, target: str, location: str) -> str:
     try:
         base = urlsplit(upstream.url)
-        there = urlsplit(urljoin(f"{base.scheme}://{base.netloc}{target}", location))
-        if _origin(there) != _origin(base):
+        resolved = urlsplit(urljoin(f"{base.scheme}://{base.netloc}{target}", location))
+        if _origin(resolved) != _origin(base):
             return location
-    except ValueError:  # it is no URL
+    except ValueError:  # not a valid URL
         return location
-    above = base.path.rstrip("/")
-    below = there.path.removeprefix(above)
-    if not there.path.startswith(above) or (below and not below.startswith("/")) or ".." in below.split("/"):
+    prefix = base.path.rstrip("/")
+    below = resolved.path.removeprefix(prefix)
+    if not resolved.path.startswith(prefix) or (below and not below.startswith("/")) or ".." in below.split("/"):
         return location
     path = f"{reverse('proxy')}/{quote(upstream.name, safe='')}{below}"
-    return urlunsplit(("", "", path, there.query, there.fragment))
+    return urlunsplit(("", "", path, resolved.query, resolved.fragment))
 
 
 def _origin(url: SplitResult) -> tuple[str, str, int | None]:

@@ -1,4 +1,4 @@
-"""What an upstream's refusal means to who asked: its status, its words as they may be shown, when to come back."""
+"""Turns an upstream's error response into an error for the client: status, moderated message, Retry-After."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def refusal(
     clean: Clean,
     secrets: Iterable[str] = (),
 ) -> Refused:
-    """The error that a response with this status tells of. Its words are moderated, and so is its reason phrase.
+    """The error for a response with this status. Its message and reason phrase are moderated.
 
-    Of a 401 or a 403 nothing is quoted: it is about this site's key, which it may name. ``secrets`` are such keys:
-    they are in no other error either.
+    Nothing of a 401 or 403 is quoted: it concerns this site's credentials, and may contain them. ``secrets`` are these
+    credentials: they are removed from all other errors too.
     """
     fields = {key.lower(): value for key, value in headers}
     facts = read_error_body(body, media_type(fields.get("content-type", "")))
     if status in (401, 403) or (facts and facts.is_authentication):
         return no_credentials(name, status)
-    said = clean(without_secrets(f"answered {status} {reason}".rstrip(), secrets))
-    return Refused(name, status, *_with_facts(said, facts, clean, secrets), retry_after=retry_after(fields))
+    sentence = clean(without_secrets(f"answered {status} {reason}".rstrip(), secrets))
+    return Refused(name, status, *_with_facts(sentence, facts, clean, secrets), retry_after=retry_after(fields))
 
 
 def not_what_was_asked(
@@ -81,7 +81,7 @@ def retry_after(fields: dict[str, str]) -> str:
     if value:
         try:
             return value if parsedate_to_datetime(value) and re.fullmatch(r"[A-Za-z0-9,:+ -]{10,40}", value) else ""
-        except (ValueError, OverflowError):  # the second where the time zone is beyond all bounds
+        except (ValueError, OverflowError):  # OverflowError if the time zone is out of range
             return ""
     milliseconds = fields.get("retry-after-ms", "").strip()
     return _whole_seconds(float(milliseconds) / 1000) if re.fullmatch(r"\d{1,9}", milliseconds, re.ASCII) else ""
