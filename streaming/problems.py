@@ -107,7 +107,7 @@ EXPECTED = (
 
 
 def problem_of(error: Exception) -> Problem:
-    """What the client is told about an error. The details of an unexpected one stay in the log."""
+    """What the client receives about an error. The details of an unexpected one stay in the log."""
     match error:
         case BadRequest():
             return Problem(error.status, str(error), error.code, error.errors)

@@ -76,7 +76,7 @@ def test_creates_an_admin_once_and_prints_the_password(make_demo: Callable[[], S
 def test_prints_a_one_time_login_link_and_an_api_key(make_demo: Callable[[], Site]) -> None:
     site = make_demo()
     try:
-        [link] = re.findall(r"(http://\S+/login/once/\S+) \(this link logs the admin in, once\)", site.log)
+        [link] = re.findall(r"(http://\S+/login/once/\S+) \(a link that logs you in as the admin, once\)", site.log)
         [key] = re.findall(r"API key:    (streams-\S+)", site.log)
         with httpx.Client(follow_redirects=True) as browser:
             page = browser.get(link)

@@ -1,4 +1,4 @@
-"""What a match must be besides, for rules that have a check. They are given symbols, so letters are small ones."""
+"""Additional checks of a match, for rules that have one. They receive symbols, so all letters are lower case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a match may begin and end: at bounds of words if its rule wants whole words, and never within a letter."""
+"""Where a match may begin and end: at word boundaries if its rule has whole words, and never within a letter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a match is one: how its text is read, and what it takes to see the rule's pattern in it. For people."""
+"""Explains a match to people: how its text is read, and what was ignored or replaced to match the rule's pattern."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which matches count, decided as early as can be: leftmost, then longest, with blocks and allowances.
+"""Decides which matches count, as early as possible: leftmost, then longest, with block and allow rules.
 
-An engine carries a plan out on one text. Nearly always it only runs its automata over the new text and learns that no
-match was met. When one was, it looks at its window: the text that is not decided, and what before could still matter.
+An engine runs a plan on one text. Nearly always it only runs its automata over the new text and finds no match. If
+there is one, it examines its window: the undecided text, and the text before it that may still matter.
 
 What counts, for a whole text:
 
@@ -31,16 +31,16 @@ from streaming.moderation.regexes import Regexes, State
 from streaming.moderation.rendering import Rendering, takes_along
 from streaming.moderation.scanning import (
     AllWords,
-    AnewScanner,
     Found,
     LiteralScanner,
     Live,
     LongestWords,
     Machine,
-    ReachAnew,
+    ReachOfLooseWords,
     ReachOfRegexes,
     ReachOfWords,
     RegexScanner,
+    RescanningScanner,
     Scanner,
 )
 from streaming.moderation.spelling import Match, Spelling
@@ -86,7 +86,7 @@ _NEVER = 1 << 62
 
 
 class Engine:
-    """Carries a plan out on one text. What is decided comes out in order, each character once."""
+    """Runs a plan on one text. Returns the decided text in order, each character once."""
 
     def __init__(self, plan: Plan, medium: Medium, mask: str) -> None:
         self._plan = plan
@@ -95,9 +95,9 @@ class Engine:
         self._shown = 0  # how much of the window is decided
         self._block_from = 0  # where in the window a block that is not decided could begin
         self._apart = _Scanners(
-            _scanners(plan.replacing, window, (LongestWords, RegexScanner, AnewScanner)),
-            _scanners(plan.blocking, window, (AllWords, RegexScanner, AnewScanner)),
-            _scanners(plan.exempting, window, (ReachOfWords, ReachOfRegexes, ReachAnew)),
+            _scanners(plan.replacing, window, (LongestWords, RegexScanner, RescanningScanner)),
+            _scanners(plan.blocking, window, (AllWords, RegexScanner, RescanningScanner)),
+            _scanners(plan.exempting, window, (ReachOfWords, ReachOfRegexes, ReachOfLooseWords)),
         )
         # Of the scanners of one automaton the first leads: while the readings agree the others follow it.
         leaders: dict[int, Scanner] = {}
@@ -120,12 +120,12 @@ class Engine:
 
     @property
     def held(self) -> int:
-        """Characters that are not decided."""
+        """The number of undecided characters."""
         return len(self._window.raw) - self._shown
 
     @property
     def fed(self) -> int:
-        """Characters that have come."""
+        """The number of characters fed so far."""
         return self._window.offset + len(self._window.raw)
 
     def feed(self, text: str) -> list[Decided]:
@@ -142,7 +142,7 @@ class Engine:
         return decided
 
     def passes(self, text: str) -> bool:
-        """Whether nothing is met or begun in a text while nothing is held, as in most; then it is let go."""
+        """Whether nothing is held and a text contains no match or beginning of one, as most do; then it passes."""
         window = self._window
         if not self._is_idle or not text or not window.may_pass(text):
             return False
@@ -215,7 +215,7 @@ class Engine:
         return before + window.take_all()
 
     def finish(self) -> list[Decided]:
-        """What is not decided, now that nothing more comes."""
+        """Decides the rest of the text, which has ended."""
         if not self._window.raw:
             return []
         size = len(self._window.raw)
@@ -241,7 +241,7 @@ class Engine:
         return start
 
     def _release(self) -> list[Decided]:
-        """What can be told without a match: only what could grow is held."""
+        """Decides text without a match: only the beginnings of possible matches are held."""
         block = self._undecided_from()
         for scanner in self._blocking:
             if scanner.state.may_grow or scanner.goes_on_with_open():
@@ -265,7 +265,7 @@ class Engine:
             self._shown = end
 
     def _swallow(self, end: int, decided: list[Decided]) -> None:
-        """What belongs to a match though it is read as nothing goes with it."""
+        """Ignored characters that belong to a match are removed with it."""
         offset = self._window.offset
         run = ATTACHED.match(self._window.raw, self._shown, end)
         if run:
@@ -335,7 +335,7 @@ class Engine:
         self._block_from = block_from - keep
 
     def _decide(self) -> list[Decided]:
-        """What a match that was met has decided."""
+        """The text decided by the matches that were found."""
         allowed = self._allowed(final=False)
         known_block = self._first_block(allowed, final=False)
         block = known_block[1] if known_block else None
@@ -453,7 +453,7 @@ class Engine:
 def _scanners(
     machines: Iterable[Machine],
     window: Window,
-    kinds: tuple[type[LiteralScanner], type[AnewScanner], type[AnewScanner]],
+    kinds: tuple[type[LiteralScanner], type[RescanningScanner], type[RescanningScanner]],
 ) -> list[Any]:
     words, regexes, loose = kinds
     scanners: list[Any] = []

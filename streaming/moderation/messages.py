@@ -1,4 +1,4 @@
-"""What is said of a rule. The sentence is English; whoever shows it may translate its template before filling it in."""
+"""Messages about rules. They are English; the code that shows one may translate its template before filling it in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 def gettext_noop(template: str) -> str:
-    """Marks a template for translation. Nothing here knows any language but English."""
+    """Marks a template for translation. This package itself only uses English."""
     return template
 
 

@@ -1,4 +1,4 @@
-"""Text in, in pieces; what may be shown out, as early as can be and never taken back."""
+"""Moderates text that arrives in pieces. Text is returned as early as possible and never revoked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streaming.moderation.rules import MAX_SPAN, Rule, compile_rule
 from streaming.moderation.window import NONE, Decided
 
 MASK = "•"
-"""Stands for each character of what is masked: no syntax in Markdown, HTML or JSON, as * and x are."""
+"""Replaces each masked character. Unlike * and x, it has no meaning in Markdown, HTML and JSON."""
 
 
 class Text(NamedTuple):
@@ -44,7 +44,7 @@ Outcome = Text | Hit
 
 
 def check_mask(mask: str) -> None:
-    """ValueError says why this cannot be a mask."""
+    """Raises ValueError, with the reason, if this cannot be a mask."""
     if len(mask) != 1:
         raise ValueError("the mask is one character")
     if mask.isascii() or mask.isalnum() or mask.isspace() or unicodedata.category(mask)[0] in "CM":
@@ -104,14 +104,14 @@ class RuleSet:
 
     @property
     def plans(self) -> list[Plan]:
-        """What the rules were compiled to. Whoever moderates a text holds on to these."""
+        """The compiled rules. A moderator keeps a reference to them."""
         return [plan for plan in (self.plan, self.flag_plan) if plan]
 
 
 class Moderator:
-    """Moderates one text. Whatever way it is cut, the outcomes joined are those of the whole text.
+    """Moderates one text. The joined outcomes do not depend on how the text is cut into pieces.
 
-    ``medium`` is what the text is written in: ``markdown``, ``json`` or ``plain``.
+    ``medium`` is the format of the text: ``markdown``, ``json`` or ``plain``.
     """
 
     def __init__(self, rule_set: RuleSet, medium: Medium = "plain") -> None:
@@ -128,16 +128,16 @@ class Moderator:
         return self._engine.held
 
     def feed(self, text: str) -> list[Outcome]:
-        """What is now certain. Nothing more comes after a block."""
+        """The outcomes that are now certain. There are none after a block."""
         engine = self._engine
         if not self._flags and engine.passes(text):
             return [Text(text)]
         return [] if engine.blocked else self._outcomes(engine.feed(text))
 
     def feed_all(self, pieces: list[str]) -> list[list[Outcome]]:
-        """As feeding the pieces one by one, but they are looked at together; what came of them, for each piece.
+        """The same outcomes as feeding the pieces one by one, for each piece, but in a single scan.
 
-        Text goes with the piece that it came in, a match with the piece that has its end.
+        Text is returned with the piece that contains it, a match with the piece that contains its end.
         """
         if self._engine.blocked:
             return [[] for _ in pieces]
@@ -149,7 +149,7 @@ class Moderator:
         return [self._outcomes(group) for group in _by_piece(decided, ends)]
 
     def finish(self) -> list[Outcome]:
-        """The rest: the text has ended, so what could have become a match has not."""
+        """The remaining outcomes, once the text has ended and nothing more can become a match."""
         if self._engine.blocked:
             return []
         outcomes = self._outcomes(self._engine.finish())
@@ -174,7 +174,7 @@ class Moderator:
         return outcomes
 
     def _flagged(self, last: list[Decided]) -> list[Outcome]:
-        """What was flagged in the last text there is."""
+        """The flags in the rest of the text."""
         if not self._flags:
             return []
         hits = [hit for each in last for hit in self._hits(self._flags.feed(each.text))]
@@ -189,7 +189,7 @@ class Moderator:
 
 
 def _passed(pieces: list[str], ends: list[int], decided: Decided) -> list[list[Outcome]]:
-    """What is said of pieces in which no rule has met anything, but that the last characters may be held."""
+    """The outcomes of pieces without a match, of which the last characters may be held."""
     whole = bisect_right(ends, decided.end)
     groups: list[list[Outcome]] = [[Text(piece)] if piece else [] for piece in pieces[:whole]]
     for piece, end in zip(pieces[whole:], ends[whole:], strict=True):
@@ -199,7 +199,7 @@ def _passed(pieces: list[str], ends: list[int], decided: Decided) -> list[list[O
 
 
 def _by_piece(decided: list[Decided], ends: list[int]) -> list[list[Decided]]:
-    """What was decided, cut where the pieces end."""
+    """The decided text, cut at the ends of the pieces."""
     groups: list[list[Decided]] = [[] for _ in ends]
     piece = 0
     for each in decided:

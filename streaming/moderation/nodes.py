@@ -1,4 +1,4 @@
-"""What patterns are made of, as a tree over symbols, and what can be told of one by looking at it."""
+"""The syntax tree of patterns, over symbols, and the properties that can be computed from it."""
 
 from __future__ import annotations
 

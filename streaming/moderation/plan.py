@@ -1,4 +1,4 @@
-"""Rules made into the automata that an engine runs: once, for all texts."""
+"""Compiles rules into the automata that an engine runs: once, for all texts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Plan:
         self.replacing = _machines([r for r in rules if r[1].rule.action not in ("block", "allow")], max_span)
         self.blocking = _machines([r for r in rules if r[1].rule.action == "block"], max_span)
         self.exempting = _machines([r for r in rules if r[1].rule.action == "allow"], max_span)
-        self.base = base  # kept: whoever holds on to this plan needs its automata
+        self.base = base  # kept: this plan uses its automata
         if base:
             self.replacing = (*base.replacing, *self.replacing)
             self.blocking = (*base.blocking, *self.blocking)

@@ -1,7 +1,7 @@
-"""What is shown of a match.
+"""Renders what is shown in place of a match.
 
-What is read as nothing within it stays where it is, so that emphasis stays balanced. Each stretch of the text that is
-read at once gives one mask. JSON stays JSON.
+Ignored characters within it stay, so that emphasis remains balanced. A stretch of text that is read as one unit becomes
+one mask. JSON stays valid JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a moderator says: a pattern, and what becomes of the text that matches it."""
+"""A moderation rule: a pattern, and the action on the text that matches it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAX_DOTLESS = 4
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. ``id`` is its name to whoever made it.
+    """One rule. ``id`` identifies it to the code that created it.
 
     ``replacement`` is what a replace rule shows, and the notice that a block rule ends the stream with. Of rules that
     match the same text the one with the higher ``priority`` counts, then the one that stands first in its rule set.
@@ -58,7 +58,7 @@ class Rule:
 
 
 class RuleError(ValueError):
-    """A rule that cannot be carried out: ``rule`` is the rule, ``template % params`` says what is wrong with it."""
+    """An invalid rule: ``rule`` is the rule, and ``template % params`` is the reason."""
 
     def __init__(self, rule: Rule, template: str, **params: object) -> None:
         super().__init__(template % params)
@@ -76,7 +76,7 @@ class Compiled:
     node: Node | None = None
     accents: bool = False
     warning: Remark | None = None
-    """What works otherwise than its author may think."""
+    """Warnings about behaviour that the rule's author may not expect."""
 
     @property
     def has_spaces(self) -> bool:
@@ -97,7 +97,7 @@ class Compiled:
 
 
 def compile_rule(rule: Rule, max_span: int = MAX_SPAN) -> Compiled:
-    """The rule, checked. RuleError says what is wrong with it."""
+    """Validates and compiles a rule. Raises RuleError with the reason if it is invalid."""
     _check_choices(rule)
     if not rule.pattern:
         raise RuleError(rule, gettext_noop("The pattern is empty."))

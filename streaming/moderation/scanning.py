@@ -1,8 +1,8 @@
-"""Automata on their way through one text: what each has met, and where it could still meet something.
+"""Scanners: the state of an automaton in one text, with the matches found so far and the starts of possible ones.
 
-A scanner reads each piece of a spelling once. Nearly always it only runs its automaton over it and learns that there is
-nothing. Its answers are in characters of the window; what it remembers counts from the beginning of the text, since the
-window moves on.
+A scanner reads each piece of a spelling once. Nearly always it only runs its automaton over the piece and finds no
+match. Its results are in characters of the window; its stored positions count from the beginning of the text, because
+the window moves.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Machine:
 
 
 class Found:
-    """The matches of one automaton in a part of a window, looked for anew and asked for from left to right."""
+    """The matches of one automaton in a part of a window, searched again, from left to right."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Live:
 
 
 class Scanner(ABC):
-    """What all scanners have."""
+    """The base class of all scanners."""
 
     automaton: Any
     state: Any
@@ -118,13 +118,13 @@ class Scanner(ABC):
         self.own = spelling
         self.state = automaton.start
         self.removed: frozenset[int] = frozenset()
-        """Ranks of rules that do not count any more."""
+        """The ranks of removed rules."""
         self._window = window
 
     @property
     @abstractmethod
     def has_met(self) -> bool:
-        """Whether a match was met that has not been dealt with."""
+        """Whether a match was found that has not been handled yet."""
 
     @abstractmethod
     def feed(self, state: Any) -> bool:
@@ -132,7 +132,7 @@ class Scanner(ABC):
 
     @abstractmethod
     def follow(self, other: Any) -> None:
-        """Goes on where another scanner of the same automaton is, in another spelling."""
+        """Copies the state of another scanner of the same automaton, in another spelling."""
 
     def goes_on_with_open(self) -> bool:
         """Whether a match could go on with, begin with or end with the letter that is not decided."""
@@ -190,13 +190,13 @@ class Scanner(ABC):
 
     @abstractmethod
     def forget(self, start: int) -> None:
-        """What begins before ``start`` does not matter any more."""
+        """Forgets everything that begins before ``start``."""
 
 
 _MAX_KNOWN = 256
 
 FAR = 32
-"""Symbols: what begins farther back is followed, and not looked for again."""
+"""Symbols: a match that began farther back is followed step by step instead of being searched again."""
 
 
 @dataclass(slots=True)
@@ -209,14 +209,14 @@ class _Beginning:
     read: int  # symbols of the text that it has read
 
 
-class AnewScanner(Scanner):
-    """Regular expressions or loose words in one text. What was met is looked for anew: a match can be of any shape."""
+class RescanningScanner(Scanner):
+    """Regular expressions or loose words in one text. Matches have any shape, so the text is scanned again for them."""
 
     @property
     def has_met(self) -> bool:
         return bool(self.state.is_hit)
 
-    def follow(self, other: AnewScanner) -> None:
+    def follow(self, other: RescanningScanner) -> None:
         self.state = other.state
 
     def feed(self, state: Any) -> bool:
@@ -232,14 +232,14 @@ class AnewScanner(Scanner):
         )
 
     def forget(self, start: int) -> None:
-        # After a hit the state may know of too many beginnings, so it is made anew from what is left.
+        # After a hit the state may contain outdated starts, so it is recomputed from the remaining text.
         if self.has_met:
             base = self.spelling.index(start)
             before = self.spelling.symbol_before(base)
             self.state = self.automaton.run(self.automaton.start_after(before), self.spelling.chars[base:])
 
 
-class RegexScanner(AnewScanner):
+class RegexScanner(RescanningScanner):
     """Regular expressions in one text."""
 
     automaton: Regexes
@@ -306,7 +306,7 @@ class RegexScanner(AnewScanner):
 
 
 class LiteralScanner(Scanner):
-    """Words in one text. Each is met once, when it ends."""
+    """Words in one text. Each occurrence is reported once, at its end."""
 
     automaton: Literals
     state: Node
@@ -387,7 +387,7 @@ class LiteralScanner(Scanner):
 
 
 class LongestWords(LiteralScanner):
-    """Of the words that begin at one character it remembers the longest, sorted by where they begin."""
+    """Keeps the longest of the words that begin at the same character, sorted by their starts."""
 
     def _record(self, match: Match) -> None:
         found, at = self._found, bisect_left(self._found, (match.start,))
@@ -406,7 +406,7 @@ class LongestWords(LiteralScanner):
 
 
 class AllWords(LiteralScanner):
-    """It remembers every word, also those inside others."""
+    """Keeps every word, including words inside others."""
 
     def _record(self, match: Match) -> None:
         self._found.append(match)
@@ -416,7 +416,7 @@ class AllWords(LiteralScanner):
 
 
 class ReachOfWords(LiteralScanner):
-    """It remembers how far the words reach that begin at each character. Reads when it is asked."""
+    """Keeps how far the words that begin at each character reach. It reads the text only on request."""
 
     def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
         super().__init__(automaton, window, spelling)
@@ -424,7 +424,7 @@ class ReachOfWords(LiteralScanner):
         self._done = 0  # symbols of the text that were read
 
     def follow(self, other: LiteralScanner) -> None:
-        self._reach, self._done = {}, -1  # it reads the window anew
+        self._reach, self._done = {}, -1  # it scans the window again
 
     def _record(self, match: Match) -> None:
         self._reach[match.start] = max(-match.minus_end, self._reach.get(match.start, 0))
@@ -439,7 +439,7 @@ class ReachOfWords(LiteralScanner):
 
 
 class ReachOfRegexes(RegexScanner):
-    """It remembers how far the matches reach that begin at each character. Reads when it is asked.
+    """Keeps how far the matches that begin at each character reach. It reads the text only on request.
 
     A thread is a beginning on its way to an end. Threads that are in the same state have the same future, so they go
     on as one; of those that end together only the first beginning matters.
@@ -453,7 +453,7 @@ class ReachOfRegexes(RegexScanner):
         self._threads: dict[int, tuple[State, list[tuple[int, int]]]] = {}
         self._pending: dict[int, int] = {}  # ends of whole words, if the next symbol is none of the word
 
-    def follow(self, other: AnewScanner) -> None:
+    def follow(self, other: RescanningScanner) -> None:
         self._reach, self._done = {}, -1
 
     def reach(self) -> Iterable[tuple[int, int]]:
@@ -512,8 +512,8 @@ class ReachOfRegexes(RegexScanner):
         self._pending = {}
 
 
-class ReachAnew(AnewScanner):
-    """How far loose words reach that are allowed. They are looked for anew each time."""
+class ReachOfLooseWords(RescanningScanner):
+    """How far the matches of loose allow rules reach. They are searched for again each time."""
 
     def reach(self) -> Iterable[tuple[int, int]]:
         return ((match.start, -match.minus_end) for match in self.found(0).all())
@@ -531,7 +531,7 @@ def _join(threads: dict[int, tuple[State, list[tuple[int, int]]]], state: State,
 
 
 def _in_window(reach: dict[int, int], window: Window) -> Iterable[tuple[int, int]]:
-    """(start, end) of each, but for those that end before the window."""
+    """(start, end) of each match, except those that end before the window."""
     for start, end in list(reach.items()):
         if end <= window.offset:
             del reach[start]

@@ -1,4 +1,4 @@
-"""A spelling: the part of a text that still matters, as one reading reads it."""
+"""A spelling: the result of one reading, for the part of the text that still matters."""
 
 from __future__ import annotations
 

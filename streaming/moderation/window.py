@@ -1,4 +1,4 @@
-"""The part of a text that still matters: what is not decided, and what before it could be looked at again."""
+"""The part of a text that still matters: the undecided text, and text before it that may be examined again."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def end_to_end(headers: Iterable[Header], status: int = HTTPStatus.OK) -> list[H
 def without_challenge(upstream: UpstreamConfig, headers: Iterable[Header]) -> list[Header]:
     """A response's headers without the question for a password, unless its answer would reach the upstream.
 
-    A browser asks it in this site's name, and would send what it is told to this site from then on.
+    A browser would show the question as coming from this site, and send the password to this site from then on.
     """
     is_answered = "authorization" in upstream.forward
     return [(key, value) for key, value in headers if is_answered or key.lower() != "www-authenticate"]

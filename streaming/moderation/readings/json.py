@@ -28,7 +28,7 @@ _QUOTES_AND_ESCAPES = re.compile(r'"|\\.?', re.DOTALL)
 
 
 class JsonStrings:
-    """Whether a place in a JSON text is within a string. It is told of the text as that is let go."""
+    """Tracks whether a position in a JSON text is within a string. ``passed`` gets text that is let go."""
 
     def __init__(self) -> None:
         self._is_inside = False
@@ -38,7 +38,7 @@ class JsonStrings:
         self._is_inside, self._is_escaped = self._after(text)
 
     def is_inside(self, text: str) -> bool:
-        """Whether what follows this text, which follows what has passed, is within a string."""
+        """Whether the position after this text, which follows the passed text, is within a string."""
         return self._after(text)[0]
 
     def _after(self, text: str) -> tuple[bool, bool]:

@@ -1,11 +1,11 @@
-"""Which readings there are."""
+"""The keys of all readings."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple, get_args
 
 Medium = Literal["markdown", "json", "plain"]
-"""What a text is written in. Its channel knows."""
+"""The format of a text, which depends on its channel."""
 
 Kind = Literal["deep", "flat", "json", "written", "raw"]
 
