@@ -65,7 +65,7 @@ async def moderated_body(name: str, content_type: str, content_encoding: str, bo
             raise BadPrompt(name, "takes JSON where the Content-Type says so, which the body is not") from error
     else:
         sent = await _moderated_json(value, text, moderate)
-        # curl labels JSON as a form unless it is told otherwise: then either reading may be the upstream's.
+        # curl labels JSON as a form unless a type is given: then either reading may be the upstream's.
         if is_form and await moderated_query(name, sent, moderate) != sent:
             raise BadPrompt(name, "takes JSON or a form; the body is both, and a rule changes one of them")
         return body if sent == text else sent.encode()
