@@ -15,6 +15,8 @@ from functools import lru_cache
 from html.entities import html5
 from typing import NamedTuple
 
+import regex
+
 from streaming.moderation import Medium, Rule
 from streaming.moderation.checks import check_named
 from streaming.moderation.folding import (
@@ -43,7 +45,7 @@ READINGS: dict[Medium, tuple[str, ...]] = {
 }
 ORDER = ("deep", "flat", "json", "written", "raw")
 SO_FAR = {
-    "deep": rf"[\]!]|<(?:/|!-?)?|_{{1,32}}|{REFERENCE_SO_FAR}|{CODES_SO_FAR}",
+    "deep": rf"[\]!$]|<(?:/|!-?)?|_{{1,32}}|{REFERENCE_SO_FAR}|{CODES_SO_FAR}",
     "flat": rf"_{{1,32}}|{REFERENCE_SO_FAR}|{CODES_SO_FAR}",
     "json": CODES_SO_FAR,
     "written": "(?!)",
@@ -75,6 +77,8 @@ def _sign(text: str, at: int, kind: str, previous: str) -> tuple[str | None, int
         return {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}.get(m[1], m[1]), at + 2
     if kind == "deep" and (found := _link_or_tag(text, at)):
         return "", found
+    if kind == "deep" and (m := re.match(r"\\[()\[\]]|\$\$", rest)):
+        return "", at + m.end()
     if kind in ("deep", "flat"):
         if m := re.match(r"[*~`]+", rest):
             return "", at + m.end()
@@ -103,21 +107,36 @@ def _sign(text: str, at: int, kind: str, previous: str) -> tuple[str | None, int
 def _link_or_tag(text: str, at: int) -> int | None:
     rest = text[at:]
     if rest.startswith("]("):
-        depth, size = 1, 2
-        while size < len(rest) and depth:
-            depth = 0 if rest[size] == "\n" else depth + {"(": 1, ")": -1}.get(rest[size], 0)
-            size += 1
-        return at + size
-    if rest.startswith("]["):
-        m = re.match(r"\]\[[^\[\]\n]*[\[\]\n]?", rest)
-        return at + m.end() if m else None
+        return at + 2 + _end_of_link(rest[2:])
+    if m := re.match(r"\]\[(?:\\[^\n]|[^\[\]\n\\])*(?:\\?[\[\]\n]|\\?\Z)", rest):
+        return at + m.end()
     if rest.startswith("<!--"):
         end = re.compile("-->").search(rest, 4)
         return at + (end.end() if end else len(rest))
-    for pattern in (r"!?\[|\]", r"(?:</?[A-Za-z]|<\?|<![A-Za-z\[])[^>]*>?"):
+    for pattern in (r"!?\[|\]", r"(?:</?[A-Za-z]|<\?|<![A-Za-z\[])[^<>]*>?"):
         if m := re.match(pattern, rest):
             return at + m.end()
     return None
+
+
+_GAP = r"(?:\s|(?<=\n[\s>]*)>)"
+_ANY = r"\\\S|\\(?=\s)"
+_LINK_END = regex.compile(
+    rf"{_GAP}*+(?:<(?:{_ANY}|[^<>\n\\])*>|(?!<)(?:{_ANY}|[^\s()\\]|(?P<nested>\((?:{_ANY}|[^\s()\\]|(?&nested))*\)))+)"
+    rf"""(?:{_GAP}++(?:"(?:{_ANY}|[^"\\])*"|'(?:{_ANY}|[^'\\])*'|\((?:{_ANY}|[^()\\])*\)))?{_GAP}*+\)|{_GAP}*+\)"""
+)
+
+
+def _end_of_link(text: str) -> int:
+    """How much of a text is an address, a title and the bracket that ends a link, or may become that."""
+    blank = re.search(r"\n(?:[^\S\n]|>)*\n", text)
+    text = text[: blank.end() - 1] if blank else text
+    for size in range(1, len(text) + 1):
+        if _LINK_END.fullmatch(text[:size]):
+            return size
+        if not _LINK_END.fullmatch(text[:size], partial=True):
+            return size - 1
+    return len(text)
 
 
 def _reference(m: re.Match[str]) -> str | None:
@@ -130,20 +149,21 @@ def _reference(m: re.Match[str]) -> str | None:
 
 def _characters(text: str, reading: Reading, *, final: bool) -> Iterator[tuple[str, int, int]]:
     """Normalised characters with their spans; uncertain ones at the end are omitted unless final."""
-    at, previous, run = 0, "", ""  # run: the current run of white space
+    at, run = 0, ""  # run: the current run of white space
     while at < len(text):
         if reading.kind in ("deep", "flat") and reading.spaces and "\n" in run and text[at] == ">":
             at += 1
             continue
-        if not final and re.fullmatch(SO_FAR[reading.kind], text[at:]) and (text[at] != "_" or previous.isalnum()):
+        before = text[:at][-1:]
+        if not final and re.fullmatch(SO_FAR[reading.kind], text[at:]) and (text[at] != "_" or before.isalnum()):
             return
-        sign = _sign(text, at, reading.kind, previous)
+        sign = _sign(text, at, reading.kind, before)
         if sign is None:
             chars, end = text[at], at + 1
         elif sign[0] is None:
             for place in range(at, sign[1]):
                 yield text[place], place, place + 1
-            previous, run, at = text[sign[1] - 1], "", sign[1]
+            run, at = "", sign[1]
             continue
         else:
             chars, end = sign
@@ -154,7 +174,7 @@ def _characters(text: str, reading: Reading, *, final: bool) -> Iterator[tuple[s
                 run += folded
             elif folded:
                 run = ""
-        previous, at = chars[-1:] or previous, end
+        at = end
 
 
 @lru_cache(maxsize=50_000)
@@ -344,6 +364,20 @@ def _is_loose(word: list[str], text: str, *, separated: bool) -> bool:
                 after.add((read_, since + 1, True))
         states = after
     return (len(word), 0, separated) in states
+
+
+def visible(words: Iterable[Rule], text: str) -> Rule | None:
+    """The first of these words that a person reads in a text which is shown as it is."""
+    for rule in words:
+        (reading,) = readings_of(rule, "plain")
+        symbols = "".join(symbol.char for symbol in read(text, reading))
+        word = fold(rule.pattern, accents=accents_of(rule))
+        at = symbols.find(word)
+        while at >= 0:
+            if _matches(rule, symbols, at, at + len(word), "plain") is not None:
+                return rule
+            at = symbols.find(word, at + 1)
+    return None
 
 
 # --- acting

@@ -31,7 +31,7 @@ NONE, SWALLOWED = -1, -2
 
 # After a line break, quote markers are none of the text to what has spaces in it.
 _QUOTE = re.compile(r"\n\s*>")
-_LINK_OR_TAG = re.compile(r"[\[\]<!]")
+_LINK_TAG_OR_FORMULA = re.compile(r"[\[\]<!$]|(?:\\|\A)[()]")
 _JSON_SIGN = READERS["json"].grammar.may_begin
 _QUOTE_FIRST = re.compile(r"\s*>")
 
@@ -92,9 +92,9 @@ class Window:
         self.raw += text
 
     def _read_apart(self, text: str) -> None:
-        """Each reading reads for itself; but what has no links and tags the flat one reads as the deep one does."""
+        """Each reading reads for itself; without links, tags and formulas the flat one reads as the deep one does."""
         alike: dict[int, Spelling] = {}
-        if not _LINK_OR_TAG.search(text):
+        if not _LINK_TAG_OR_FORMULA.search(text):
             alike = {deep.number: flat for deep, flat in self._pairs if flat.is_where(deep)}
         shared = {flat.number for flat in alike.values()}
         for each in self.active:

@@ -34,7 +34,7 @@ class MediumReader:
         self.pending = ""
         """The end of what came, while it is undecided whether it is a sign."""
         self.previous = ""
-        """The last character that was read as one."""
+        """The character before, as it is written."""
 
     is_within = False
     """Whether it is within something that it goes past."""
@@ -70,6 +70,7 @@ class MediumReader:
             if done == at:
                 break
             at = done
+            self.previous = data[at - 1]
         self.pending = data[at:]
 
     def _step(self, data: str, at: int, base: int, *, final: bool) -> int:
@@ -101,7 +102,6 @@ class MediumReader:
 
     def stands_for(self, chars: str, start: int, end: int) -> None:
         self.letters.stands_for(chars, start, end)
-        self.previous = chars[-1]
 
     def known_after(self, text: str) -> int:
         """How many of the characters of a text decide how the first one is read."""

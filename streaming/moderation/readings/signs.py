@@ -87,7 +87,7 @@ def _ranges(begun: str) -> Iterator[tuple[int, int]]:
         yield _with_more(byte[1], 2)
     elif code := re.fullmatch("%([0-7])", begun):
         yield _with_more(code[1], 2)
-    elif begun[0] not in "_<]!":  # these are themselves, or nothing
+    elif begun[0] not in "_<]!$":  # these are themselves, or nothing
         yield 0, 0x10FFFF
 
 
