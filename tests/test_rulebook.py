@@ -334,4 +334,5 @@ async def eventually(book: Rulebook, text: str, seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while (shown_now := await now(book)) != text:
         assert time.monotonic() < deadline, shown_now
+        book.invalidate()  # SQLite in memory may have been locked, and this clock stands still
         await asyncio.sleep(0.01)
