@@ -1,10 +1,10 @@
-"""Many words looked for at once (Aho and Corasick, "Efficient string matching", CACM 18(6), 1975).
+"""Searches for many words at once (Aho and Corasick, "Efficient string matching", CACM 18(6), 1975).
 
-A state is a node of the trie of all words, and a node is a dict: ``node[char]`` is the next state. So a text is run
-through by ``functools.reduce(getitem, text, node)``, in C. Two things make that enough:
+A state is a node of the trie of all words, and a node is a dict: ``node[char]`` is the next state. A whole text is
+scanned by ``functools.reduce(getitem, text, node)``, in C. Two properties make that sufficient:
 
-* a node at which a word ends leads to ``hit``, which leads to itself: one look at the end tells whether any was met;
-* a node knows how much of the text before it could still become a longer word. That is what must be held back.
+* a node at which a word ends leads to ``hit``, which leads to itself: the last state tells whether any word occurred;
+* a node knows how many of the last characters could still become a longer word. These must be held back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_MEMOS = 1 << 16
 
 
 class Node(dict[str, "Node"]):
-    """Its children, and by and by the other states it was seen to lead to (``memos`` of the automaton count them)."""
+    """A trie node: its children, plus other transitions cached on first use (the automaton's ``memos`` counts them)."""
 
     __slots__ = ("automaton", "depth", "fail", "may_grow", "output", "rank", "with_open")
 
@@ -32,13 +32,13 @@ class Node(dict[str, "Node"]):
     def __init__(self, automaton: Literals, depth: int) -> None:
         self.automaton = automaton
         self.depth = depth
-        self.may_grow = 0  # how many of the last characters can become a longer word
+        self.may_grow = 0  # how many of the last characters could become a longer word
         self.rank = -1  # of the rule whose word ends here
         self.output: Node | None = None  # the longest proper suffix that is a word
-        self.with_open: dict[str, bool] | None = None  # whether it can go on with what an open letter may become
+        self.with_open: dict[str, bool] | None = None  # whether it can continue with what an open letter may become
 
     def __missing__(self, char: str) -> Node:
-        # No suffix of it is a word, so each of them may be asked for its child.
+        # No suffix of this node is a word, so each suffix can be asked for its child.
         state, node = None, self
         while state is None and node.depth:
             node = node.fail
@@ -53,7 +53,7 @@ class Node(dict[str, "Node"]):
 
 
 class _Accepting(Node):
-    """A node at which a word ends, if only one of its suffixes'."""
+    """A node at which a word ends: its own, or that of one of its suffixes."""
 
     __slots__ = ()
     is_hit = True
@@ -67,7 +67,7 @@ class _Hit(_Accepting):
 
 
 class Literals:
-    """An automaton for words, each with the rank of its rule: of one word's rules the least rank counts."""
+    """An automaton for words, each with its rule's rank. Of several rules with one word, the lowest rank counts."""
 
     def __init__(self, words: Iterable[tuple[str, int]], edges: Edges) -> None:
         self.edges = edges
@@ -94,7 +94,7 @@ class Literals:
         while queue:
             node = queue.popleft()
             fail = node.fail
-            # A leaf cannot grow; what can is its longest suffix that has children.
+            # A leaf cannot grow, but its longest suffix that has children can.
             node.may_grow = node.depth if node else fail.may_grow
             for char, child in node.items():
                 child.fail = suffix = self._suffix(node, char)
@@ -104,7 +104,7 @@ class Literals:
                 node.__class__ = _Accepting
 
     def _suffix(self, node: Node, char: str) -> Node:
-        """The longest proper suffix of the child that is a node. Its parents are all linked."""
+        """The longest proper suffix of the child that is a node. The links of all its ancestors must be set already."""
         while node.depth:
             node = node.fail
             if (found := dict.get(node, char)) is not None:
@@ -112,7 +112,7 @@ class Literals:
         return self.start
 
     def memorize(self, node: Node, char: str, state: Node) -> None:
-        """Keeps a transition that is no child, so that it is looked up and not worked out the next time."""
+        """Caches a transition that is not a child, so that it need not be computed again."""
         if len(self._memos) >= _MAX_MEMOS:
             memos, self._memos = self._memos, []
             for old, seen in memos:
@@ -121,9 +121,9 @@ class Literals:
         node[char] = state
 
     def dismantle(self) -> None:
-        """Frees the nodes one by one, once no text is looked at any more: they refer to each other.
+        """Frees the nodes one by one, since they form reference cycles. Called when the automaton is no longer in use.
 
-        The collector of cycles would stop all threads while it looks through those of a hundred thousand words.
+        The cyclic garbage collector would stop all threads while it examines the nodes of a hundred thousand words.
         """
         self._memos.clear()
         nodes = [self.start]
@@ -135,14 +135,14 @@ class Literals:
         del self.start, self.hit.automaton, self.hit
 
     def run(self, state: Node, text: str) -> Node:
-        """The state after the text. ``is_hit`` tells whether a word was met, so that the text has to be looked at."""
+        """The state after the text. Its ``is_hit`` tells whether a word occurred, so the text must be examined."""
         return reduce(getitem, text, state)
 
     def begins_with(self, symbol: str) -> bool:
         return self.start.child(symbol) is not None
 
     def step(self, node: Node, char: str) -> Node:
-        """The next state, whatever was met: what a scanner goes on with."""
+        """The next state. Unlike ``node[char]``, it never leads to ``hit``, so a scanner can continue after a word."""
         while (child := node.child(char)) is None and node.depth:
             node = node.fail
         return node if child is None else child
@@ -151,7 +151,7 @@ class Literals:
         return reduce(self.step, symbols, node)
 
     def goes_on_with(self, node: Node, symbols: str) -> bool:
-        """Whether something that led to this state is alive or complete after these symbols too."""
+        """Whether a word begun before this state can continue, or is complete, after these further symbols."""
         for symbol in symbols:
             node = self.step(node, symbol)
             if node.may_grow or node.rank >= 0 or node.output is not None:
@@ -159,21 +159,21 @@ class Literals:
         return False
 
     def live(self, node: Node, text: str, before: str, *, or_final: bool = False) -> Iterator[int]:
-        """Where in the text that led to this state words could begin that are not complete, ascending.
+        """The possible starts, ascending, of incomplete words in the text that led to this state.
 
-        ``or_final``: also those that end with the text, if what follows decides that.
+        ``or_final``: also those that end with the text if the next symbol permits it.
         """
         or_final = or_final or (bool(text) and self.edges.waits(text[-1]))
         while node.depth:
             start = len(text) - node.depth
             may_go_on = node.may_grow == node.depth or (or_final and node.rank >= 0)
-            # What begins before the text was let go, since no whole word may begin there.
+            # A start before the text was dropped already, since no whole word may begin there.
             if start >= 0 and may_go_on and self.may_begin(text, start, before):
                 yield start
             node = node.fail
 
     def waiting_starts(self, text: str, least: int, before: str) -> Iterator[int]:
-        """Where words begin that end with the text, if what follows lets them."""
+        """The starts of words that end with the text if the next symbol permits it."""
         matches = LiteralMatches(self, text, before, final=True)
         for start in range(max(least, len(text) - self.longest), len(text)):
             if any(ending.end == len(text) for ending in matches.ends(start)):
@@ -196,12 +196,12 @@ class LiteralMatches:
         self._final = final
 
     def starts(self) -> Iterator[int]:
-        """Where words may begin, ascending."""
+        """The indexes where words may begin, ascending."""
         text, start = self._text, self._literals.start
         return (at for at in range(len(text)) if start.child(text[at]) is not None)
 
     def ends(self, start: int) -> Iterator[Ending]:
-        """Each word that begins at ``start``, the shortest first."""
+        """The words that begin at ``start``, shortest first."""
         literals, text = self._literals, self._text
         if not literals.may_begin(text, start, self._before):
             return

@@ -1,9 +1,9 @@
-r"""Patterns that look around, laid out so that looking costs nothing while text is read.
+r"""Compiles look-around into the layout of a pattern, so that it costs nothing when text is scanned.
 
-A condition between two symbols (``\b``, ``(?=a)`` ...) is a matter of which symbols they are. So the sets of symbols
-on both sides are split until each is wholly inside or wholly outside of what the condition asks for, and those that do
-not meet it have no arrow between them. At the edge of a pattern the condition is about a symbol that is none of the
-match: there it becomes a position beside the match.
+A condition between two symbols (``\b``, ``(?=a)`` ...) depends only on these symbols. So the sets of symbols on both
+sides are split until each part is entirely inside or entirely outside the condition's set, and parts that do not meet
+the condition have no arrow between them. At the edge of a pattern, the condition is about a symbol outside the match:
+there it becomes a context position beside the match.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from streaming.moderation.char_sets import Ranges, common, complement
 from streaming.moderation.nodes import Alt, Chars, Look, Node, Repeat, Seq
 
 Condition = tuple[Ranges, bool]
-"""A set of symbols, and whether the edge of the text will do."""
+"""A set of symbols, and whether the edge of the text also satisfies the condition."""
 
 _NEVER: Condition = ((), False)
 
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """From any of these sets to any of those; at the beginning there are no sources, at the end no targets."""
+    """Transitions from every source set to every target set. The first arrow has no sources, the last no targets."""
 
     sources: tuple[int, ...]
     targets: tuple[int, ...]
@@ -33,7 +33,7 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The sets of symbols of a pattern, the arrows between them (the preferred ones first), and those in its group."""
+    """A pattern's sets of symbols, the arrows between them (preferred ones first), and the sets inside its group."""
 
     sets: list[Ranges]
     arrows: list[Arrow]
@@ -42,7 +42,7 @@ class Layout:
 
 @dataclass(slots=True)
 class _Graph:
-    """Places between symbols, the steps between them, and the sets that are read from one to another."""
+    """A graph of the places between symbols. Steps read nothing; ``chars`` read one symbol of a set."""
 
     steps: dict[int, list[tuple[Condition | None, Condition | None, int]]] = field(default_factory=dict)
     chars: list[tuple[int, Ranges, int]] = field(default_factory=list)
@@ -57,7 +57,7 @@ class _Graph:
         self.steps.setdefault(a, []).append((behind, ahead, b))
 
     def lay(self, node: Node, a: int, b: int) -> None:
-        """Lays a part of a pattern between two places. The order of steps is the order of preference."""
+        """Lays out a part of a pattern between two places. Steps are added in order of preference."""
         match node:
             case Chars(ranges):
                 middle = self.new()
@@ -101,7 +101,7 @@ class _Graph:
                 self.step(a, target)
 
     def reach(self, node: int) -> list[tuple[int, Condition | None, Condition | None]]:
-        """Where one gets from there without reading, and on what condition, in the order of preference."""
+        """The places reachable without reading a symbol, and their conditions, in order of preference."""
         seen: dict[tuple[int, Condition | None, Condition | None], None] = {}
         todo: list[tuple[int, Condition | None, Condition | None]] = [(node, None, None)]
         while todo:
@@ -132,7 +132,7 @@ def lay_out(node: Node) -> Layout:
     return Layout(sets, placed, [number for index in graph.group for number in numbers[index]])
 
 
-_Raw = tuple[int, int, "Condition | None", "Condition | None"]  # from, to (-1: the beginning, the end), behind, ahead
+_Raw = tuple[int, int, "Condition | None", "Condition | None"]  # from (-1: the start), to (-1: the end), behind, ahead
 
 
 def _arrows(graph: _Graph, start: int, end: int) -> list[_Raw]:
@@ -149,7 +149,7 @@ def _arrows(graph: _Graph, start: int, end: int) -> list[_Raw]:
 
 
 def _split(graph: _Graph, arrows: list[_Raw]) -> list[list[Ranges]]:
-    """The sets, each in parts that are wholly inside or outside of every condition about them."""
+    """Splits each set into parts that are entirely inside or entirely outside each of its conditions."""
     conditions: list[dict[Ranges, None]] = [{} for _ in graph.chars]
     for source, target, behind, ahead in arrows:
         if behind and source >= 0:

@@ -1,11 +1,11 @@
-"""Words looked for loosely: letters that only look like it, signs between them, letters repeated.
+"""Loose word matching: finds words written with look-alike letters, separators between letters, or repeated letters.
 
-A letter of a word may be any symbol that looks like it (UTS #39, and what people write in its place: 4 for a, $ for s),
-once or more often. Between two letters there may be up to three separators. A match with separators in it counts only
-if no letter stands directly before or after it: ``push it`` is none of a bad word.
+Each letter of a word may be written as any symbol that looks like it (UTS #39, and common substitutes: 4 for a, $ for
+s), one or more times. Up to three separators may stand between two letters. A match that contains separators counts
+only if there is no letter directly before or after it, so ``push it`` does not match a bad word.
 
-The words are a trie. A thread is a node of it, and how many separators have come since; the threads of a text are a
-state, made when it is first met, as those of regular expressions are.
+The words form a trie. A thread is a trie node and the number of separators since its letter. The set of active threads
+is a state, which is cached on first use like the states of regular expressions.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from streaming.moderation.unicode_tables import LOOK_ALIKES
 
 MAX_SEPARATORS = 3
 
-# What people write for a letter. A sign is a separator as well: "s!h!t".
+# Common substitutes for letters. A sign among them is also a separator: "s!h!t".
 _WRITTEN_FOR = {
     "a": "4@", "b": "8", "c": "(<¢©", "e": "3€", "g": "69", "h": "#", "i": "l1!|", "o": "0", "s": "5$", "t": "7+",
     "x": "×", "y": "¥", "z": "2",
 }  # fmt: skip
-# Letters on coloured ground and of flags: no compatibility forms, yet read as letters.
+# Negative circled, negative squared and flag letters: no compatibility forms, but people read them as letters.
 _LETTER_SIGNS = (0x1F150, 0x1F170, 0x1F1E6)
 
 
 @lru_cache(maxsize=1)
 def _table() -> dict[str, frozenset[str]]:
-    """Of symbols that are read as other letters, which ones."""
+    """The letters that each look-alike symbol may be read as."""
     read_as: dict[str, set[str]] = {}
     for letter, alike in LOOK_ALIKES.items():
         for char in alike:
@@ -50,7 +50,7 @@ def _table() -> dict[str, frozenset[str]]:
 
 @lru_cache(maxsize=1 << 12)
 def letters_of(symbol: str) -> frozenset[str]:
-    """The letters that a symbol may be read as; none if it is only a separator."""
+    """The letters that a symbol may be read as; empty if it is only a separator."""
     found = _table().get(symbol)
     if found is not None:
         return found
@@ -66,13 +66,13 @@ def is_separator(symbol: str) -> bool:
 
 
 def loose_word(pattern: str, *, accents: bool) -> str:
-    """The letters of a word that is looked for loosely, one for all that look alike."""
+    """The letters of a word for loose matching, with one representative for all look-alikes."""
     read = (letters_of(symbol) for symbol in fold(pattern, accents=accents))
     return "".join(min(letters) for letters in read if letters)
 
 
 class _Node(dict[str, "_Node"]):
-    """A node of the trie: its children, and the least rank of the words that end here."""
+    """A node of the trie: its children, and the lowest rank of the words that end here."""
 
     __slots__ = ("letter", "number", "rank")
 
@@ -83,11 +83,11 @@ class _Node(dict[str, "_Node"]):
 
 
 _Thread = tuple[int, int]
-"""A node's number, and how many separators have come since its letter."""
+"""The number of a node, and the number of separators since its letter."""
 
 
 class LooseState(dict[str, "LooseState"]):
-    """Threads; ``state[symbol]`` is the next one, worked out when it is first asked for."""
+    """A set of threads. ``state[symbol]`` is the next state, computed on first use."""
 
     __slots__ = ("automaton", "is_hit", "may_grow", "threads", "with_open")
 
@@ -103,7 +103,7 @@ class LooseState(dict[str, "LooseState"]):
 
 
 class _Hit(LooseState):
-    """A word was met: it leads to itself whatever follows."""
+    """The state after a complete word: every symbol leads back to it."""
 
     __slots__ = ()
 
@@ -112,7 +112,7 @@ class _Hit(LooseState):
 
 
 class LooseWords:
-    """Words, each with the rank of its rule."""
+    """An automaton for loose words, each with the rank of its rule."""
 
     _MAX_STATES = 1 << 14
 
@@ -149,7 +149,7 @@ class LooseWords:
         return any(letter in self._nodes[0] for letter in letters_of(symbol))
 
     def step(self, threads: Iterable[_Thread], symbol: str) -> Iterator[_Thread]:
-        """Where threads lead, without those that begin with this symbol."""
+        """The threads after this symbol, except those that it starts."""
         letters, separates = letters_of(symbol), is_separator(symbol)
         for number, separators in threads:
             node = self._nodes[number]
@@ -167,7 +167,7 @@ class LooseWords:
         return ((root[letter].number, 0) for letter in letters_of(symbol) if letter in root)
 
     def ends_word(self, thread: _Thread) -> int:
-        """The rank of the word that a thread has read; -1 if it has read none."""
+        """The rank of the word that a thread completes; -1 if it completes none."""
         number, separators = thread
         return -1 if separators else self._nodes[number].rank
 
@@ -195,7 +195,7 @@ class LooseWords:
         return reduce(getitem, text, state)
 
     def goes_on_with(self, state: LooseState, symbols: str) -> bool:
-        """Whether something that led to this state is alive or complete after these symbols too."""
+        """Whether a match begun before this state can continue, or is complete, after these further symbols."""
         threads: Iterable[_Thread] = state.threads
         for symbol in symbols:
             threads = (*self.step(threads, symbol), *self.first_threads(symbol))
@@ -207,7 +207,7 @@ class LooseWords:
         return self.edges.may_begin(text[start - 1] if start else before, text[start])
 
     def open_starts(self, text: str, least: int, before: str, *, or_final: bool, is_open: bool = False) -> list[int]:
-        """Where matches could begin that can go on after the text, ascending: any that is being read can."""
+        """The starts, ascending, of matches that can continue after the text, as every active thread can."""
         starts: dict[_Thread, set[int]] = {}
         for at in range(least, len(text)):
             after: dict[_Thread, set[int]] = {}
@@ -219,7 +219,7 @@ class LooseWords:
                 for thread in self.first_threads(text[at]):
                     after.setdefault(thread, set()).add(at)
             starts = after
-        # What is as long as a match may be waits only if what follows decides whether it is one.
+        # At max_span symbols, only a match that the next symbol still has to confirm is kept.
         kept = (
             start
             for thread, begun in starts.items()
@@ -229,7 +229,7 @@ class LooseWords:
         return sorted(set(kept))
 
     def waiting_starts(self, text: str, least: int, before: str) -> list[int]:
-        """Where matches begin that end with the text, if what follows lets them."""
+        """The starts of matches that end with the text if the next symbol permits it."""
         matches = LooseMatches(self, text, before, final=True)
         reach = range(max(least, len(text) - self.max_span), len(text))
         return [start for start in reach if any(ending.end == len(text) for ending in matches.ends(start))]
@@ -239,7 +239,7 @@ class LooseWords:
 
 
 class _Accepting(LooseState):
-    """A word was met here: it leads to the hit whatever follows."""
+    """A state in which a word is complete: every symbol leads to the automaton's ``hit`` state."""
 
     __slots__ = ()
 
@@ -260,11 +260,11 @@ class LooseMatches:
         return (at for at in range(len(self._text)) if self._words.begins_with(self._text[at]))
 
     def ends(self, start: int) -> Iterator[Ending]:
-        """Each match that begins at ``start``, the shortest first."""
+        """The matches that begin at ``start``, shortest first."""
         words, text = self._words, self._text
         if not words.may_begin(text, start, self._before):
             return
-        # Threads, and whether a separator has come.
+        # Each thread, and whether it has read a separator.
         threads: dict[_Thread, bool] = dict.fromkeys(words.first_threads(text[start]), False)
         for at in range(start, min(start + words.max_span, len(text))):
             if at > start:
@@ -277,7 +277,7 @@ class LooseMatches:
         after: dict[_Thread, bool] = {}
         for thread, separated in threads.items():
             for following in self._words.step((thread,), symbol):
-                # Of two ways to the same place that without separators has fewer conditions.
+                # Of two paths to the same thread, the one without separators has fewer conditions.
                 is_separated = separated or following[1] > 0
                 after[following] = after.get(following, True) and is_separated
         return after

@@ -1,4 +1,4 @@
-"""The syntax tree of patterns, over symbols, and the properties that can be computed from it."""
+"""The syntax tree of a pattern, over symbols, and the properties computed from it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from streaming.moderation.char_sets import LAST, Ranges
 
 @dataclass(frozen=True, slots=True)
 class Chars:
-    """One symbol out of a set; sorted ranges that do not touch."""
+    """One symbol from a set, given as sorted ranges that do not touch."""
 
     ranges: Ranges
 
     @property
     def is_gap(self) -> bool:
-        """Whether it stands for almost any symbol."""
+        """Whether it matches almost any symbol."""
         return sum(last - first + 1 for first, last in self.ranges) > LAST // 2
 
 
 @dataclass(frozen=True, slots=True)
 class Seq:
-    """One after the other; none is the empty text. ``is_group`` marks the part that the rule acts on."""
+    """A sequence of nodes; without items, the empty text. ``is_group`` marks the part that the rule acts on."""
 
     items: tuple[Node, ...]
     is_group: bool = False
@@ -33,14 +33,14 @@ class Seq:
 
 @dataclass(frozen=True, slots=True)
 class Alt:
-    """Any of these."""
+    """Alternatives: any one of these nodes."""
 
     items: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """``least`` to ``most`` times; None has no end. A lazy one goes on before it repeats, which only groups notice."""
+    """``least`` to ``most`` repetitions; None is unlimited. Laziness affects only the span of a group."""
 
     item: Node
     least: int
@@ -50,7 +50,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Nothing, where the symbol before it (``ahead``: after it) is one of a set; at an ``edge``, or the text's end."""
+    """Look-around: the symbol before (``ahead``: after) is in a set. ``edge``: the edge of the text also counts."""
 
     ranges: Ranges
     ahead: bool
@@ -61,7 +61,7 @@ Node = Chars | Seq | Alt | Repeat | Look
 
 
 def word(symbols: Iterable[str]) -> Seq:
-    """These symbols, one after the other."""
+    """A sequence of these symbols."""
     return Seq(tuple(Chars(((ord(symbol), ord(symbol)),)) for symbol in symbols))
 
 
@@ -83,7 +83,7 @@ def has_group(node: Node) -> bool:
 
 
 def min_length(node: Node) -> int:
-    """Symbols of the shortest match."""
+    """The number of symbols in the shortest match."""
     match node:
         case Chars():
             return 1
@@ -98,7 +98,7 @@ def min_length(node: Node) -> int:
 
 
 def max_length(node: Node) -> int | None:
-    """Symbols of the longest match; None if there is no longest."""
+    """The number of symbols in the longest match; None if it is unlimited."""
     match node:
         case Chars():
             return 1
@@ -118,7 +118,7 @@ def max_length(node: Node) -> int | None:
 
 
 def begins_with_gap(node: Node) -> bool:
-    """Whether a match can begin with any amount of almost anything, so that all text would have to be held."""
+    """Whether a match can begin with an unlimited run of almost any symbols, so that all text would have to be held."""
     match node:
         case Chars() | Look():
             return False
@@ -140,7 +140,7 @@ def _is_gap(node: Node) -> bool:
 
 
 def count_positions(node: Node) -> int:
-    """Sets of symbols in a pattern whose repetitions are written out."""
+    """The number of sets of symbols in a pattern with its repetitions written out."""
     match node:
         case Chars():
             return 1
@@ -150,7 +150,7 @@ def count_positions(node: Node) -> int:
 
 
 class _Paths(NamedTuple):
-    """How a part of a pattern is walked through: the ways within it, into it and out of it; is there one past it?"""
+    """The paths through a part of a pattern: transitions inside it, entries, exits, and whether it can be skipped."""
 
     arrows: int
     firsts: int
@@ -162,7 +162,7 @@ _EMPTY = _Paths(0, 0, 0, can_be_empty=True)
 
 
 def count_arrows(node: Node) -> int:
-    """How many ways lead from one symbol of the pattern, written out, to another."""
+    """The number of transitions between the symbols of a pattern with its repetitions written out."""
     return _paths(node).arrows
 
 

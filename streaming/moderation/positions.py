@@ -1,4 +1,4 @@
-"""The positions of patterns: each set of symbols in one is a position (Glushkov, 1961), and many are bits of an int."""
+"""Glushkov position automata (1961): each set of symbols in a pattern is a position, a set of positions is an int."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_REACH = 1 << 16
 
 
 class Ending(NamedTuple):
-    """A pattern's rank, the positions that end it, those after it that read the symbol which it has to see, and all."""
+    """A pattern's rank, its final positions, its lookahead positions, and all of its positions, as bit masks."""
 
     rank: int
     final: int
@@ -22,9 +22,9 @@ class Ending(NamedTuple):
 
 
 class Positions:
-    """What each position reads, what it leads to, and what it ends.
+    """The symbols that each position reads, its successors, and the patterns that it ends.
 
-    Position 0 reads nothing. It stands before every pattern, and leads to what begins one.
+    Position 0 reads nothing. It is the start of every pattern: its successors are the first positions of all patterns.
     """
 
     def __init__(self, patterns: Iterable[tuple[Node, int]], max_span: int) -> None:
@@ -32,12 +32,12 @@ class Positions:
         self._follow: list[int] = [0]
         self._reach: dict[str, int] = {}
         self.final = 0
-        self.endings: list[Ending] = []  # the least rank first
-        # What is beside a match: positions that read the symbol before it, or after it; some stand for the text's edge.
+        self.endings: list[Ending] = []  # sorted by rank, ascending
+        # Contexts: positions that read the symbol before or after a match. Some also stand for the edge of the text.
         self._contexts: dict[tuple[Ranges, bool, int], int] = {}
         self.before = self.before_edge = self.after = self.after_edge = 0
         self.group = 0
-        self.preferred: dict[int, list[int]] = {}  # of patterns with a group: what each leads to, in order
+        self.preferred: dict[int, list[int]] = {}  # for patterns with a group: successors by preference
         cut = 0
         for node, rank in sorted(patterns, key=lambda pattern: pattern[1]):
             begin = len(self._sets)
@@ -59,7 +59,7 @@ class Positions:
         for position, ranges in enumerate(self._sets):
             self._by_set[ranges] = self._by_set.get(ranges, 0) | 1 << position
         self._distances = self._measure()
-        # Only of these patterns could a match be longer than the longest there may be.
+        # Only these patterns can have a match longer than max_span.
         self.max_distance = max((self._distances[position] for position in bits_of(cut)), default=0)
         self.has_cut = cut != 0
 
@@ -70,7 +70,7 @@ class Positions:
     # Laying out
 
     def _lay_out(self, node: Node, rank: int) -> tuple[int, int]:
-        """The positions that begin a pattern, and those that end it without a look at what follows."""
+        """Returns the first positions of a pattern, and the last ones that need no lookahead."""
         if has_look(node) or has_group(node):
             return self._connect_layout(lay_out(node), rank)
         _, first, last = self._place(node)
@@ -82,7 +82,7 @@ class Positions:
         return 1 << (len(self._sets) - 1)
 
     def _context(self, ranges: Ranges, edge: bool, *, ahead: bool, rank: int) -> int:
-        """The position, as a bit, that reads the symbol before a match, or after it."""
+        """Returns the context position, as a bit, that reads the symbol before or after a match."""
         key = (ranges, edge, rank if ahead else -1)
         if key not in self._contexts:
             self._contexts[key] = bit = self._new(ranges)
@@ -124,7 +124,7 @@ class Positions:
             self.preferred.setdefault(source, []).extend(targets)
 
     def _place(self, node: Node) -> tuple[bool, int, int]:
-        """Lays a pattern out. Whether it can be empty, the positions that begin it, and those that end it."""
+        """Lays out a pattern. Returns whether it can be empty, its first positions and its last positions."""
         match node:
             case Chars(ranges):
                 place = self._new(ranges)
@@ -151,7 +151,7 @@ class Positions:
         return empty, first, last
 
     def _place_repeat(self, item: Node, least: int, most: int | None) -> tuple[bool, int, int]:
-        # x{2,4} is laid out as x x (x x?)?, and x{2,} as x x+: each copy leads to the next one only.
+        # x{2,4} is laid out as x x (x x?)?, and x{2,} as x x+: each copy leads only to the next.
         if most == 0:
             return True, 0, 0
         copies = [self._place(item) for _ in range(most if most is not None else max(least, 1))]
@@ -160,7 +160,7 @@ class Positions:
         for number, (_, first, last) in enumerate(copies):
             self._connect(previous, first)
             firsts |= first if through else 0
-            # A copy that can be empty lets what is before it go on to what is after.
+            # If a copy can be empty, the positions before it also lead to those after it.
             previous = last | (previous if can_be_empty else 0)
             through = through and can_be_empty
             if number + 1 >= least:
@@ -174,7 +174,7 @@ class Positions:
             self._follow[position] |= targets
 
     def _measure(self) -> list[int]:
-        """For each position that can go on, how many more symbols a match needs at least."""
+        """Returns, for each position with a successor, the least number of further symbols that a match needs."""
         distance: dict[int, int] = {}
         reached, wave, steps = 0, self.backwards.step(self.final | self.after), 1
         while wave & ~reached:
@@ -184,7 +184,7 @@ class Positions:
             wave, steps = self.backwards.step(wave), steps + 1
         return [distance.get(position, 0) for position in range(len(self._follow))]
 
-    # What is asked of them
+    # Queries
 
     def reads(self, symbol: str) -> int:
         """The positions that read this symbol."""
@@ -201,41 +201,41 @@ class Positions:
         return bool(self.first_after(None) & self.reads(symbol))
 
     def first_after(self, before: str | None) -> int:
-        """The positions that may begin a match after a symbol (empty: at the text's beginning; None: anywhere)."""
+        """The first positions allowed after the symbol ``before`` (empty: at the start of the text; None: anywhere)."""
         if not self.before:
             return self.first
         return self.first | self.forwards.step(self.before if before is None else self.beside(before))
 
     def beside(self, before: str) -> int:
-        """The contexts that a symbol before a match is; of none, the text's beginning."""
+        """The lookbehind contexts that a symbol satisfies, or the start of the text if ``before`` is empty."""
         return self.reads(before) & self.before if before else self.before_edge
 
     def rank(self, positions: int) -> int:
-        """The least rank of the patterns that end there; -1 if none does."""
+        """The lowest rank of the patterns that end at these positions; -1 if there is none."""
         if positions & self.final:
             return next(ending.rank for ending in self.endings if positions & ending.final)
         return -1
 
     def rank_after(self, positions: int) -> int:
-        """The least rank of those that end before the symbol that was read."""
+        """The lowest rank of the patterns whose lookahead accepted the symbol just read; -1 if there is none."""
         if positions & self.after:
             return next(ending.rank for ending in self.endings if positions & ending.after)
         return -1
 
     def rank_of_any(self, positions: int) -> int:
-        """The least rank of the patterns that are being read."""
+        """The lowest rank of the patterns that have any of these positions; -1 if there is none."""
         return next((ending.rank for ending in self.endings if positions & ending.all), -1)
 
     def rank_at_edge(self, positions: int) -> int:
-        """The least rank of those that end if the text does."""
+        """The lowest rank of the patterns whose lookahead the end of the text satisfies; -1 if there is none."""
         return self.rank_after(self.forwards.step(positions & self.final_edge) & self.after_edge)
 
     def distance(self, positions: int) -> int:
-        """How many more symbols the nearest end is away, of the positions that can go on."""
+        """The least number of further symbols until a match ends, from those of the positions that have successors."""
         return min((self._distances[position] for position in bits_of(positions & self.grows)), default=1 << 30)
 
     def group_within(self, text: str, start: int, end: int, before: str) -> tuple[int, int]:
-        """Where in a match its group is: on the way through the pattern that it prefers."""
+        """The span of the group within a match, on the pattern's preferred path."""
         ways = [0] * (end - start)
         back = self.final | self.backwards.step(self.after)
         for at in range(end - 1, start - 1, -1):
@@ -253,7 +253,7 @@ class Positions:
 
 
 class _Arrows:
-    """What a set of positions leads to. Most lead to the next, the one before or themselves: these go all at once."""
+    """The successors of sets of positions. Most lead to a neighbour or themselves, and are handled by bit shifts."""
 
     def __init__(self, targets: list[int]) -> None:
         self._up = self._down = self._loop = self._others = 0

@@ -1,15 +1,14 @@
-"""Many regular expressions looked for at once, in time linear in the text.
+"""Searches for many regular expressions at once, in time linear in the length of the text.
 
-A set of positions is the bits of one int, so that a step is a handful of operations on whole sets. The steps that a
-text asks for are kept as states (a DFA that is made as it is needed): where the same sets come again, a step is one
-look into a dict.
+A set of positions is stored as the bits of one int, so a step takes a few operations on whole sets. The results are
+cached as the states of a lazily built DFA: when the same set occurs again, a step is one dict lookup.
 
-Three machines read the same positions:
+Three machines share the same positions:
 
-* forwards, from every start at once: was a match met at all? This one runs over everything, in C;
-* backwards, from the end: where could something begin that is not complete? All from there on is held;
-* backwards, from every possible end: where does a match begin? Its sets also say which way forward leads to an end,
-  so that the longest match is found in as many steps as it has symbols.
+* forwards, from every start at once: is there any match? This one runs over all text, in C;
+* backwards, from the end of the text: where could an incomplete match begin? Everything from there on is held;
+* backwards, from every possible end: where does a match begin? Its sets also tell which steps forward lead to an end,
+  so the longest match is found in as many steps as it has symbols.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _MAX_TRANSITIONS = 1 << 16
 
 
 class State(dict[str, "State"]):
-    """A set of positions; ``state[symbol]`` is the next one, worked out when it is first asked for."""
+    """A set of positions. ``state[symbol]`` is the next state, computed on first use."""
 
     __slots__ = ("begins", "machine", "may_grow", "positions", "with_open")
 
@@ -37,16 +36,16 @@ class State(dict[str, "State"]):
     def __init__(self, machine: _Machine, positions: int, begins: bool) -> None:
         self.machine = machine
         self.positions = positions
-        self.begins = begins  # whether a pattern begins with one of them
+        self.begins = begins  # whether one of them is the first position of a pattern
         self.may_grow = positions != 0
-        self.with_open: dict[str, bool] = {}  # whether it can go on with what an open letter may become
+        self.with_open: dict[str, bool] = {}  # whether it can continue with what an open letter may become
 
     def __missing__(self, symbol: str) -> State:
         return self.machine.go(self, symbol)
 
 
 class _Accepting(State):
-    """A match was met: it leads to the machine's ``hit`` whatever follows."""
+    """A state with a complete match: every symbol leads to the machine's ``hit`` state."""
 
     __slots__ = ()
     is_hit = True
@@ -56,7 +55,7 @@ class _Accepting(State):
 
 
 class _Machine:
-    """States by their positions, made as a text asks for them, and forgotten all at once when there are too many."""
+    """A cache of states by their positions, filled on demand and cleared when there are too many."""
 
     def __init__(self, places: Positions, start: int, step: Callable[[int, str], int], accepting: int = 0) -> None:
         self.step = step
@@ -76,7 +75,7 @@ class _Machine:
         return found
 
     def state(self, positions: int) -> State:
-        """The state of a set, whether a text leads to it or not."""
+        """The state for a set of positions, reachable or not."""
         found = self._states.get(positions)
         if found is None:
             kind = _Accepting if positions & self._accepting else State
@@ -98,11 +97,11 @@ class _Machine:
 
 
 _END = -1
-"""The positions after the end of a text, of which only the first step backwards knows what they are."""
+"""Stands for the positions after the end of a text; the first step backwards determines what they are."""
 
 
 class Regexes:
-    """Patterns, each with the rank of its rule. A match is at most ``max_span`` symbols long."""
+    """An automaton for patterns, each with the rank of its rule. A match has at most ``max_span`` symbols."""
 
     def __init__(
         self,
@@ -115,7 +114,7 @@ class Regexes:
     ) -> None:
         self.check = check
         self.overflows = overflows
-        """Whether what has not matched when it is as long as a match may be counts as one."""
+        """Whether an incomplete match that reaches ``max_span`` symbols counts as a match."""
         self.positions = places = Positions(patterns, max_span)
         self.max_span = max_span
         self.edges = edges
@@ -145,7 +144,7 @@ class Regexes:
         return self.positions.ranks
 
     def dismantle(self) -> None:
-        """Frees the states, which refer to each other, once no text is looked at any more."""
+        """Frees the states, which form reference cycles. Called when the automaton is no longer in use."""
         for machine in (
             *(self._search, self._match, self._open, self._open_or_final, self._open_letter),
             *(self._begin, self._begin_final),
@@ -153,22 +152,22 @@ class Regexes:
             machine.dismantle()
 
     def start_after(self, before: str) -> State:
-        """The state of a text of which nothing matters but the symbol before it."""
+        """The initial state for a text that follows the symbol ``before``."""
         return self._search.state(self.positions.beside(before)) if self.positions.before else self.start
 
     def match_from(self, before: str) -> State:
-        """The state of a match that begins after this symbol."""
+        """The initial state for a match that begins directly after this symbol."""
         return self._match.state(1 | self.positions.beside(before)) if self.positions.before else self._match.start
 
     def begins_with(self, symbol: str) -> bool:
         return self.positions.begins_with(symbol)
 
     def run(self, state: State, text: str) -> State:
-        """The state after the text. ``is_hit`` tells whether a match was met, so that the text has to be looked at."""
+        """The state after the text. Its ``is_hit`` tells whether there was a match, so the text must be examined."""
         return reduce(getitem, text, state)
 
     def goes_on_with(self, state: State, symbols: str) -> bool:
-        """Whether something that led to this state is alive or complete after these symbols too."""
+        """Whether a match begun before this state can continue, or is complete, after these further symbols."""
         places = self.positions
         for symbol in symbols:
             state = self._search.state(self._search.step(state.positions, symbol))
@@ -177,10 +176,10 @@ class Regexes:
         return False
 
     def open_starts(self, text: str, least: int, before: str, *, or_final: bool, is_open: bool = False) -> list[int]:
-        """Where matches could begin that can go on after the text, but for those it is too late for, ascending.
+        """The possible starts, ascending, of matches that can continue after the text within ``max_span``.
 
-        ``or_final``: also those that end with the text, if what follows decides that. ``is_open``: also those of which
-        the last symbol is only to be seen, since it may become another.
+        ``or_final``: also those that end with the text if the next symbol permits it. ``is_open``: also those whose
+        last symbol is only a lookahead, since an open letter may still become another symbol.
         """
         starts: list[int] = []
         places, size = self.positions, len(text)
@@ -204,7 +203,7 @@ class Regexes:
         return starts
 
     def waiting_starts(self, text: str, least: int, before: str) -> list[int]:
-        """Where matches begin that end with the text, if what follows lets them."""
+        """The starts of matches that end with the text if the next symbol permits it."""
         matches = RegexMatches(self, text, before, final=True)
         return [start for start in matches.starts() if start >= least and self._ends_at(matches, start, len(text))]
 
@@ -218,7 +217,7 @@ class Regexes:
         return (self.positions.final if or_final else 0) | (self.positions.after if is_open else 0)
 
     def is_live(self, text: str, start: int, before: str, *, or_final: bool, is_open: bool = False) -> bool:
-        """Whether one of ``open_starts`` is live indeed; ``before`` is the symbol before the text."""
+        """Whether a match can really continue from one of ``open_starts``; ``before`` is the symbol before the text."""
         if not self.may_begin(text, start, before):
             return False
         length, places = len(text) - start, self.positions
@@ -226,7 +225,7 @@ class Regexes:
             return True
         if not places.has_cut or length + places.max_distance <= self.max_span:
             return True
-        # So near the longest match it matters how far the nearest end is.
+        # This close to max_span, it matters how far away the nearest end is.
         positions = self.run(self.match_from(text[start - 1] if start else before), text[start:]).positions
         if or_final and positions & places.final and length <= self.max_span:
             return True
@@ -238,14 +237,14 @@ class Regexes:
         return self.edges.may_begin(text[start - 1] if start else before, text[start])
 
     def still_alive(self, text: str, start: int, end: int, before: str) -> State | None:
-        """What a match that is as long as one may be goes on as; None if it cannot."""
+        """The state from which a match of ``max_span`` symbols continues; None if it cannot."""
         if not self.positions.has_cut or end - start < self.max_span:
             return None
         state = self.run(self.match_from(text[start - 1] if start else before), text[start:end])
         return state if self.continues(state) else None
 
     def overflow(self, text: str, start: int, before: str) -> int:
-        """The rank of the pattern that is still being read when it is as long as a match may be; -1 if none is."""
+        """The lowest rank of the patterns still incomplete after ``max_span`` symbols; -1 if there is none."""
         if len(text) - start < self.max_span or not self.may_begin(text, start, before):
             return -1
         state = self.match_from(text[start - 1] if start else before)
@@ -260,14 +259,14 @@ class Regexes:
         return any(self.begins_with(text[at]) and self.overflow(text, at, before) >= 0 for at in starts)
 
     def continues(self, state: State) -> bool:
-        """Whether a match that goes on past its longest is still being read."""
+        """Whether a match that was cut at ``max_span`` still continues in this state."""
         return bool(state.positions & ~self.positions.after)
 
     def matches(self, text: str, before: str, *, final: bool) -> RegexMatches:
         return RegexMatches(self, text, before, final=final)
 
     def trace(self, text: str, *, final: bool) -> list[int]:
-        """For each symbol the positions that read it on a way to an end within the text."""
+        """For each symbol, the positions that read it on a path to an end within the text."""
         sets, state = [0] * len(text), (self._begin_final if final else self._begin).start
         for at in range(len(text) - 1, -1, -1):
             state = state[text[at]]
@@ -286,12 +285,12 @@ class RegexMatches:
         self._ways = regexes.trace(text, final=final)
 
     def _firsts(self, at: int) -> int:
-        """The positions that could begin a match there."""
+        """The first positions that a match could have at this index."""
         places = self._regexes.positions
         return places.first_after(self._text[at - 1] if at else self._before) if places.before else places.first
 
     def starts(self) -> Iterator[int]:
-        """Where matches begin, ascending; of whole words, where they could."""
+        """The starts of matches, ascending. For whole-word rules these are only candidates."""
         regexes, text = self._regexes, self._text
         return (
             at
@@ -300,7 +299,7 @@ class RegexMatches:
         )
 
     def ends(self, start: int) -> Iterator[Ending]:
-        """Each match that begins at ``start``, the shortest first; two of one end if looking ahead finds another."""
+        """The matches that begin at ``start``, shortest first. One end may occur twice: without and with lookahead."""
         is_complete = False
         for ending in self._complete(start):
             is_complete = True
@@ -324,7 +323,7 @@ class RegexMatches:
             yield from self._endings(start, end, places.rank(positions), self._rank_ahead(positions, end))
 
     def _rank_ahead(self, positions: int, end: int) -> int:
-        """The least rank of the patterns that end there by what follows."""
+        """The lowest rank of the patterns that end here because their lookahead accepts what follows."""
         places = self._regexes.positions
         if not places.after:
             return -1
