@@ -1,4 +1,4 @@
-"""Sets of characters, as sorted ranges of code points that do not touch; and what they are once text is folded."""
+"""Sets of characters, as sorted ranges of code points that do not touch, and their folded forms."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from streaming.moderation.folding import fold_letter
 from streaming.moderation.unicode_tables import ranges_of
 
 Range = tuple[int, int]
-"""Code points, both ends included."""
+"""The first and last code point, both included."""
 Ranges = tuple[Range, ...]
 
 LAST = 0x10FFFF
 _BLOCK = 256
-# Of these every character is its own symbol, but for a few that the tables name.
+# In these ranges every character folds to itself, except for a few that the tables name.
 _ITSELF = ((0xAC00, 0xD7A3), (0xE000, 0xF8FF), (0x1F300, 0x1F3FA), (0x1F400, 0x1FAFF), (0x20000, 0x2F7FF))
 _LAST_FOLDED = 0x2FA1D
 
@@ -35,7 +35,7 @@ CATEGORIES = {
 
 
 def normal(ranges: Iterable[Range]) -> Ranges:
-    """The same set, sorted, in as few ranges as can be."""
+    """The same set, sorted, in as few ranges as possible."""
     merged: list[Range] = []
     for first, last in sorted(ranges):
         if merged and first <= merged[-1][1] + 1:
@@ -55,7 +55,7 @@ def complement(ranges: Iterable[Range]) -> Ranges:
 
 
 def common(one: Ranges, other: Ranges) -> Ranges:
-    """What is in both."""
+    """The intersection of two sets."""
     both = [(max(a, c), min(b, d)) for a, b in one for c, d in other if max(a, c) <= min(b, d)]
     return tuple(sorted(both))
 
@@ -66,7 +66,7 @@ def of_chars(chars: Iterable[str]) -> Ranges:
 
 @lru_cache(maxsize=256)
 def unicode_class(name: str) -> Ranges:
-    r"""The set that \p{name} is: a general category or a group of them, a script, a property; empty if none is."""
+    r"""The set of \p{name}: a general category or group of categories, a script or a property; empty if unknown."""
     if name == "Any":
         return ((0, LAST),)
     return _category(CATEGORIES.get(name, name)) or ranges_of(name)
@@ -87,11 +87,11 @@ def _categories() -> list[str]:
 
 @lru_cache(maxsize=1024)
 def folded(ranges: Ranges, *, accents: bool, is_property: bool = False) -> Ranges:
-    """The set as text has it once it is folded: with the symbols that its members fold to.
+    """The set for folded text: with the symbols that its members fold to added.
 
-    Not with all of them: of a range, what has become something else entirely is left out, so that a range of Thai
-    letters and digits does not have the digits of ASCII in it, nor emoji the i of the information sign. But a range
-    that has only such members has their symbols, unless the set is a property of Unicode's.
+    Some symbols are left out: if a member of a range folds to a different kind of character, its symbol is not added.
+    So a range of Thai letters and digits does not match ASCII digits, and emoji do not match the i of the information
+    sign. But if all members of a range are like this, their symbols are added, except for Unicode properties.
     """
     symbols: list[str] = []
     for first, last in ranges:
@@ -122,7 +122,7 @@ def _is_alike(char: str, symbol: str) -> bool:
 
 @lru_cache(maxsize=2048)
 def _folded_in_block(block: int, *, accents: bool) -> tuple[tuple[int, str], ...]:
-    """The characters of a block that fold to another one, and which that is."""
+    """The characters of a block that fold to one other symbol, with that symbol."""
     first = block * _BLOCK
     if any(a <= first and first + _BLOCK - 1 <= b for a, b in _ITSELF):
         return ()
@@ -131,11 +131,11 @@ def _folded_in_block(block: int, *, accents: bool) -> tuple[tuple[int, str], ...
 
 
 FEW = 300
-"""Members of a set that are looked at one by one for symbols of several characters."""
+"""The most members of a set that are examined one by one for foldings to several symbols."""
 
 
 def long_symbols(ranges: Ranges, *, accents: bool) -> list[str]:
-    """What members of a small set are that are several symbols: ﬁ, ½ ..."""
+    """The foldings to several symbols among the members of a small set, such as those of ﬁ and ½."""
     if sum(last - first + 1 for first, last in ranges) > FEW:
         return []
     found = {fold_letter(chr(code), accents=accents) for first, last in ranges for code in range(first, last + 1)}
@@ -144,7 +144,7 @@ def long_symbols(ranges: Ranges, *, accents: bool) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def any_case(ranges: Ranges) -> Ranges:
-    """The set with the other cases of its members."""
+    """The set, with the other cases of its members added."""
     return normal([*ranges, *of_chars(_other_cases(ranges))])
 
 
@@ -163,7 +163,7 @@ def _cases_in_block(block: int) -> tuple[tuple[int, str], ...]:
     return tuple((code, cases) for code, cases in each if len(cases) > 1)
 
 
-# Capitals and small letters that Unicode's simple case folding joins to others (CaseFolding.txt, status C and S).
+# Letters that Unicode's simple case folding equates with others (CaseFolding.txt, status C and S).
 _MORE_CASES = {"k": "\u212a", "s": "ſ", "å": "\u212b", "µ": "μ", "ß": "ẞ", "σ": "ς", "ω": "\u2126"}
 _BACK = {more: char for char, more in _MORE_CASES.items()}
 

@@ -10,18 +10,18 @@ from collections.abc import Callable
 Check = Callable[[str], bool]
 
 DEFAULT_ENTROPY = 3.0
-"""Bits for each character: of random letters and digits there are about four, of words less than three."""
+"""In bits per character. Random letters and digits have about four, words less than three."""
 
 
 def luhn(text: str) -> bool:
-    """Payment cards (ISO/IEC 7812-1, annex B). Signs between the digits do not count."""
+    """Checks payment card numbers (ISO/IEC 7812-1, annex B). Characters other than digits are ignored."""
     digits = [int(char) for char in text if char in "0123456789"]
     doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[-2::-2]]
     return len(digits) > 1 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
 
 
 def iban(text: str) -> bool:
-    """Bank accounts (ISO 13616): the remainder by 97 is 1."""
+    """Checks bank account numbers (ISO 13616): the remainder modulo 97 must be 1."""
     compact = re.sub(r"[\s-]", "", text).lower()
     if not re.fullmatch(r"[a-z]{2}[0-9]{2}[0-9a-z]{8,30}", compact):
         return False
@@ -29,7 +29,7 @@ def iban(text: str) -> bool:
 
 
 def cn_id(text: str) -> bool:
-    """Chinese residents (GB 11643-1999): the last sign is a check of the others."""
+    """Checks Chinese resident identity numbers (GB 11643-1999): the last character is a checksum."""
     if not re.fullmatch(r"[0-9]{17}[0-9xX]", text):
         return False
     weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -38,7 +38,7 @@ def cn_id(text: str) -> bool:
 
 
 def entropy(least: float) -> Check:
-    """Shannon's entropy of a text's characters, in bits for each."""
+    """Checks that the Shannon entropy of a text is at least ``least`` bits per character."""
 
     def is_random(text: str) -> bool:
         shares = (count / len(text) for count in Counter(text).values())
@@ -52,9 +52,9 @@ CHECKS = ("", *_CHECKS)
 
 
 def check_named(name: str) -> Check | None:
-    """The check of that name; of entropy the least may be given, as in ``entropy:3.5``. None for the empty name.
+    """Returns the check with this name, or None for the empty name. Entropy takes a minimum, as in ``entropy:3.5``.
 
-    ValueError if there is none of that name.
+    Raises ValueError if there is no such check.
     """
     if not name:
         return None

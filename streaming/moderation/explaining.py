@@ -1,4 +1,4 @@
-"""Explains a match to people: how its text is read, and what was ignored or replaced to match the rule's pattern."""
+"""Explains a match to people: how its text was read, and what was ignored or replaced to match the pattern."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from streaming.moderation.rules import Rule
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``read`` is the matched text as symbols, ``reasons`` what was looked through; none if it is plain to see."""
+    """``read`` is the matched text as symbols; ``reasons`` is why it matched, empty if the match is obvious."""
 
     read: str
     reasons: tuple[Remark, ...] = ()
 
 
 def explain(rule: Rule, text: str, medium: Medium) -> Explanation:
-    """Why a rule matches a text of this medium."""
+    """Explains why a rule matches a text of this medium."""
     if rule.compare == "exact":
         return Explanation(text)
     reasons = []

@@ -1,8 +1,8 @@
-"""Folding: letters as rules compare them. A letter is a character with the marks on it; a symbol is what it folds to.
+"""Folds letters to the symbols that rules compare. A letter is a character together with its marks.
 
-There are two foldings. The plain one ignores the accents that readers leave out (``café`` is ``cafe``); the accented
-one keeps them, for patterns that are written with them. In both, marks that are letters of their own scripts count:
-vowel signs, kana voicing, й ї ў, Hangul. Everything here is a pure function of one letter.
+There are two foldings. The plain one ignores the accents that people often leave out (``café`` is ``cafe``); the
+accented one keeps them, for patterns written with accents. Both keep marks that are essential in their scripts: vowel
+signs, kana voicing, й ї ў, Hangul. Everything here is a pure function of one letter.
 
 Sources: UAX #15 (normalization), UAX #44 (General_Category, Default_Ignorable_Code_Point), UAX #24 (Script).
 """
@@ -19,7 +19,7 @@ from streaming.moderation.unicode_tables import ACCENTS as _ACCENTS
 from streaming.moderation.unicode_tables import ranges_of
 
 MAX_LETTER_CHARS = 32
-"""Characters of one letter: UAX #15 lets none of the Stream-Safe Text Format have more than 30 marks."""
+"""The most characters in one letter. UAX #15's Stream-Safe Text Format allows at most 30 marks in a row."""
 
 
 def _char_class(ranges: Iterable[tuple[int, int]]) -> str:
@@ -34,25 +34,25 @@ ACCENTS = frozenset(_ACCENTS)
 """Marks that may be ignored."""
 VOICING = "\u3099\u309a"
 _HALF_WIDTH_VOICING = "\uff9e\uff9f"
-_IGNORABLE = _char_class(ranges_of("Default_Ignorable_Code_Point")) + "\u2800"  # Braille's blank is no sign either
+_IGNORABLE = _char_class(ranges_of("Default_Ignorable_Code_Point")) + "\u2800"  # the Braille blank is invisible as well
 _TATWEEL = "\u0640"
 _SKIN_TONES = "\U0001f3fb-\U0001f3ff"
 _JAMO_VOWELS, _JAMO_FINALS = "\u1161-\u1175", "\u11a8-\u11c2"
 
 is_ignorable = re.compile(f"[{_IGNORABLE}{_TATWEEL}{_SKIN_TONES}]").match
 READ_AS_NOTHING = f"[{_IGNORABLE}{_TATWEEL}{_SKIN_TONES}{re.escape(_ACCENTS)}]"
-"""Of a regular expression: what may be read as nothing wherever it stands."""
+"""A regular expression class: the characters that may be ignored anywhere."""
 ATTACHED = re.compile(f"[{re.escape(_ACCENTS)}\u200c\u200d\ufe00-\ufe0f{_TATWEEL}{_SKIN_TONES}]+")
-"""What belongs to the character before it though it is read as nothing: an action on that takes it along."""
+"""Ignored characters that belong to the character before them: an action on that character includes them."""
 
-# Letters with a stroke and ligatures, which readers write without: ignored as accents are.
+# Letters with a stroke, and ligatures: people often write them plainly, so they are ignored like accents.
 _STROKES = {"đ": "d", "ł": "l", "ø": "o", "ħ": "h", "ŧ": "t", "œ": "oe", "æ": "ae", "ß": "ss"}
-# Persian and Urdu keyboards give these for the Arabic letters.
+# Persian and Urdu keyboards produce these instead of the Arabic letters.
 _SAME_LETTER = str.maketrans("کیى", "كيي")
 _HIRAGANA = {code: code - 0x60 for code in (*range(0x30A1, 0x30F7), 0x30FD, 0x30FE)}
 _CYRILLIC = re.compile("[\u0400-\u052f]")
 _GREEK = re.compile("[\u0370-\u03ff]")
-# й ў ї are letters, not и у і with an accent.
+# й, ў and ї are letters of their own, not и, у and і with an accent.
 _CYRILLIC_LETTERS = {("и", "\u0306"), ("у", "\u0306"), ("і", "\u0308")}
 
 _ACCENTED_SCRIPTS = _scripts("Latin", "Greek", "Cyrillic", "Arabic", "Hebrew")
@@ -64,13 +64,13 @@ _MARKED_SCRIPTS = _scripts(
 
 
 def is_mark(char: str) -> bool:
-    """Whether it makes another letter of what it follows."""
+    """Whether it is a mark, which changes the letter before it."""
     return unicodedata.category(char)[0] == "M" or char in _HALF_WIDTH_VOICING
 
 
 @lru_cache(maxsize=1 << 14)
 def goes_on(char: str) -> bool:
-    """Whether it may go on with a letter: a mark, a vowel or final of Hangul, or what is read as nothing."""
+    """Whether it may continue a letter: a mark, a Hangul vowel or final consonant, or an ignored character."""
     return is_mark(char) or bool(is_ignorable(char)) or "\u1161" <= char <= "\u1175" or "\u11a8" <= char <= "\u11c2"
 
 
@@ -83,7 +83,7 @@ _OPEN = {
 
 
 class _OpenLetters(dict[str, bool]):
-    """Whether the next character may make another letter of this one, and so decides how it is read."""
+    """Whether a letter is open: the next character may still change how it is read. Keyed by character."""
 
     def __init__(self, *, accents: bool) -> None:
         self._accents = accents
@@ -94,7 +94,7 @@ class _OpenLetters(dict[str, bool]):
         return found
 
     def _is_open(self, char: str) -> bool:
-        syllable = "\uac00" <= char <= "\ud7a3" and (ord(char) - 0xAC00) % 28 == 0  # without a final
+        syllable = "\uac00" <= char <= "\ud7a3" and (ord(char) - 0xAC00) % 28 == 0  # without a final consonant
         return syllable or bool(_OPEN[self._accents].match(char)) or is_mark(char)
 
 
@@ -103,7 +103,7 @@ OPEN_LETTERS = {accents: _OpenLetters(accents=accents) for accents in (False, Tr
 
 @lru_cache(maxsize=1 << 16)
 def fold_letter(letter: str, *, accents: bool = False) -> str:
-    """The symbols of one letter: a character and the marks on it. None, one or more."""
+    """The symbols of one letter (a character and its marks): none, one or several."""
     if len(letter) == 1 and letter < "\x80":
         return letter.lower()
     out = ""
@@ -123,15 +123,15 @@ def _counts(mark: str, before: str, *, accents: bool) -> bool:
         return True
     written_without = (
         (mark == "\u0308" and base == "е")  # ё
-        or (mark == "\u0301" and bool(_GREEK.match(base)))  # capitals have no tonos
-        or (mark == "\u0307" and base == "i")  # the capital of Turkish i
+        or (mark == "\u0301" and bool(_GREEK.match(base)))  # Greek capitals are written without tonos
+        or (mark == "\u0307" and base == "i")  # from the Turkish capital İ
     )
     return accents and not written_without
 
 
 @lru_cache(maxsize=1 << 16)
 def _fold_char(char: str, *, accents: bool) -> str:
-    """A character decomposed: its compatibility form in small letters, marks and all."""
+    """The compatibility decomposition of a character, in lower case, with its marks."""
     if is_ignorable(char):
         return ""
     lower = char.lower()
@@ -150,7 +150,7 @@ def _fold_part(char: str) -> str:
 
 
 def letters(text: str, *, accents: bool) -> list[str]:
-    """A text cut into letters."""
+    """Splits a text into letters."""
     cut: list[str] = []
     is_open = OPEN_LETTERS[accents]
     for char in text:
@@ -162,24 +162,24 @@ def letters(text: str, *, accents: bool) -> list[str]:
 
 
 def fold(text: str, *, accents: bool = False) -> str:
-    """A text as symbols."""
+    """The symbols of a text."""
     if text.isascii():
         return text.lower()
     return "".join(fold_letter(letter, accents=accents) for letter in letters(text, accents=accents))
 
 
 def has_accents(text: str) -> bool:
-    """Whether a pattern is written with accents, so that they count."""
+    """Whether a pattern is written with accents, which then count."""
     return not text.isascii() and fold(text) != fold(text, accents=True)
 
 
 ODD = "\uffff"
-"""Stands for a character that is not one symbol whatever it stands beside. A noncharacter: no text should hold it, and
-if one does it is looked at one by one like those."""
+"""Marks a character that is not one symbol in every context. It is a noncharacter that no text should contain; if one
+does, the text takes the slow path, as it does for those characters."""
 
 
 class FoldingTable(dict[int, str]):
-    """For str.translate: the symbol of each character that is one, worked out when it is first met."""
+    """A table for str.translate: the symbol of each character, or ODD. Entries are computed on first use."""
 
     def __init__(self, *, accents: bool) -> None:
         self._accents = accents
@@ -199,25 +199,25 @@ TABLES = {accents: FoldingTable(accents=accents) for accents in (False, True)}
 
 @lru_cache(maxsize=1 << 12)
 def is_word_char(char: str) -> bool:
-    """Whether it joins with its like to a word. Chinese has no spaces, so from U+2E80 on nothing does."""
+    """Whether it is part of words. Nothing from U+2E80 on is, since Chinese is written without spaces."""
     return char < "\u2e80" and (char.isalnum() or char == "_" or unicodedata.category(char)[0] == "M")
 
 
 @lru_cache(maxsize=1 << 12)
 def forms_of(char: str, *, accents: bool) -> tuple[str, ...]:
-    """The symbols that an open letter of one character, which folds to one, may become: it, and it with marks on it."""
+    """The symbols that an open letter may become, alone or with marks. It is one character that folds to one symbol."""
     symbol = fold_letter(char, accents=accents)
     made = {fold_letter(char + mark, accents=accents) for mark in _compositions().get(symbol, ())}
     forms = {symbol, *(each for each in made if len(each) == 1)}
     if accents or "\u1100" <= symbol <= "\u1112":
-        # Two marks: the second goes on a form that the first made. So does the final of a Hangul syllable.
+        # The second of two marks, or the final of a Hangul syllable, is added to a form that the first one made.
         forms |= {form for each in tuple(forms) for form in _twice(each)}
     return tuple(sorted(forms))
 
 
 @lru_cache(maxsize=1 << 12)
 def forms_of_letter(letter: str, *, accents: bool) -> tuple[str, ...]:
-    """What an open letter may become, each as its symbols; empty where it is none."""
+    """What an open letter may become, each form as its symbols. A form may be empty."""
     symbols = fold_letter(letter, accents=accents)
     base = fold_letter(letter[0], accents=accents)
     forms = {symbols, *_with_last_forms(symbols, accents=accents)}
@@ -238,7 +238,7 @@ def _twice(symbol: str) -> set[str]:
 
 @lru_cache(maxsize=1)
 def _compositions() -> dict[str, tuple[str, ...]]:
-    """Of each character the marks (and jamo) that make one character with it."""
+    """For each character, the marks (and jamo) that compose with it to one character."""
     found: dict[str, set[str]] = {}
     for code in range(0xC0, 0x30000):
         parts = unicodedata.decomposition(chr(code))

@@ -3,14 +3,14 @@
 An engine runs a plan on one text. Nearly always it only runs its automata over the new text and finds no match. If
 there is one, it examines its window: the undecided text, and the text before it that may still matter.
 
-What counts, for a whole text:
+These rules determine which matches count in a complete text:
 
-* A match that lies wholly inside an allowance does not count; an allowance consumes nothing.
-* The block match that is known first ends the text with it, even inside another match. (It is known when its last
-  letter is; a whole word, or one that looks ahead, by the symbol after it. Of blocks that are known at once the
-  leftmost counts, then the longest.)
-* Of the others those count that begin before the block and have ended with it: leftmost, then longest, then of the
-  least rank, one after the other.
+* A match entirely inside an allowance (a match of an allow rule) does not count. It consumes no text.
+* The block match that is known first ends the text, even inside another match. (A match is known once its last letter
+  is decided; with whole words or lookahead, once the symbol after it is decided. If several block matches become known
+  at the same time, the leftmost counts, then the longest.)
+* Other matches count if they begin before the block and end no later than it. They are chosen one after another:
+  leftmost, then longest, then lowest rank.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from streaming.moderation.window import NONE, SWALLOWED, Decided, Window
 
 
 class _Allowances:
-    """Where matches do not count; from ``live`` on that is not known yet."""
+    """The spans in which matches do not count. From ``live`` on they are not known yet."""
 
     def __init__(self, spans: Iterable[tuple[int, int]], live: int) -> None:
         spans = sorted(spans)
@@ -63,11 +63,11 @@ class _Allowances:
 
 class _FromLeft(Protocol):
     def first(self, least: int) -> Match | None:
-        """The match that begins at ``least`` or after: leftmost, then longest. ``least`` only grows."""
+        """The leftmost, then longest match that begins at or after ``least``, which must never decrease."""
 
 
 class _Rest(NamedTuple):
-    """A match that was longer than one may be: what it goes on as, in which spelling."""
+    """The rest of a match that was cut at ``max_span``: the state from which it continues, and its spelling."""
 
     state: State
     spelling: Spelling
@@ -82,7 +82,7 @@ class _Scanners(NamedTuple):
 
 
 _NEVER = 1 << 62
-"""After every character."""
+"""An offset after every character."""
 
 
 class Engine:
@@ -93,13 +93,13 @@ class Engine:
         self._window = window = Window(plan.keys(medium), medium)
         self._rendering = Rendering(window, mask)
         self._shown = 0  # how much of the window is decided
-        self._block_from = 0  # where in the window a block that is not decided could begin
+        self._block_from = 0  # where in the window an undecided block match could begin
         self._apart = _Scanners(
             _scanners(plan.replacing, window, (LongestWords, RegexScanner, RescanningScanner)),
             _scanners(plan.blocking, window, (AllWords, RegexScanner, RescanningScanner)),
             _scanners(plan.exempting, window, (ReachOfWords, ReachOfRegexes, ReachOfLooseWords)),
         )
-        # Of the scanners of one automaton the first leads: while the readings agree the others follow it.
+        # The first scanner of each automaton leads: while the readings agree, the others follow it.
         leaders: dict[int, Scanner] = {}
         self._followers: list[tuple[Any, Any]] = []
         for scanner in (*self._apart.replacing, *self._apart.blocking, *self._apart.exempting):
@@ -113,9 +113,9 @@ class Engine:
         for scanner in self._leaders:
             scanner.spelling = scanner.own.leader
         self._rest: _Rest | None = None
-        self._last: tuple[int, int] | None = None  # where a block ends the text, and how much has come by then
-        self._is_idle = not plan.exempting  # nothing is held, met or begun
-        self._swallows = False  # what belongs to the match that was shown last goes with it
+        self._last: tuple[int, int] | None = None  # where a block ends the text, and how much text had arrived
+        self._is_idle = not plan.exempting  # nothing is held, matched or begun
+        self._swallows = False  # ignored characters after the last match are removed with it
         self.blocked = False
 
     @property
@@ -142,7 +142,7 @@ class Engine:
         return decided
 
     def passes(self, text: str) -> bool:
-        """Whether nothing is held and a text contains no match or beginning of one, as most do; then it passes."""
+        """Passes a text on, and returns True, if nothing is held and it has neither a match nor the start of one."""
         window = self._window
         if not self._is_idle or not text or not window.may_pass(text):
             return False
@@ -198,7 +198,7 @@ class Engine:
         start = added = after = None
         for scanner in self._watching:
             spelling = scanner.spelling
-            # Readings that agree lead from one state to one: nearly always all of them do.
+            # Scanners with the same state and the same new symbols reach the same state, which is computed only once.
             if scanner.state is not start or spelling.added != added:
                 start, added = scanner.state, spelling.added
                 after = reduce(getitem, added, start)
@@ -215,7 +215,7 @@ class Engine:
         return before + window.take_all()
 
     def finish(self) -> list[Decided]:
-        """Decides the rest of the text, which has ended."""
+        """Decides the rest of the text. Called when the text has ended."""
         if not self._window.raw:
             return []
         size = len(self._window.raw)
@@ -233,15 +233,15 @@ class Engine:
         return decided
 
     def _undecided_from(self) -> int:
-        """From where on it matters how the text is read, and that is not decided."""
+        """The offset from which on the reading of the text is undecided and could matter."""
         start = self._window.sign_from(self._plan.could_begin)
-        if self._rest:  # it goes on, or it does not
+        if self._rest:  # it may continue
             spelling = self._rest.spelling
             start = min(start, max(spelling.size - spelling.undecided, 0))
         return start
 
     def _release(self) -> list[Decided]:
-        """Decides text without a match: only the beginnings of possible matches are held."""
+        """Decides text without a match: only what could be the start of a match is held."""
         block = self._undecided_from()
         for scanner in self._blocking:
             if scanner.state.may_grow or scanner.goes_on_with_open():
@@ -256,7 +256,7 @@ class Engine:
         return decided
 
     def _show(self, end: int, decided: list[Decided]) -> None:
-        """Decides that no match is in the text up to ``end``."""
+        """Decides that there is no match in the text up to ``end``."""
         if end > self._shown and self._swallows:
             self._swallow(end, decided)
         if end > self._shown:
@@ -265,7 +265,7 @@ class Engine:
             self._shown = end
 
     def _swallow(self, end: int, decided: list[Decided]) -> None:
-        """Ignored characters that belong to a match are removed with it."""
+        """Removes ignored characters that belong to the match before them."""
         offset = self._window.offset
         run = ATTACHED.match(self._window.raw, self._shown, end)
         if run:
@@ -297,9 +297,9 @@ class Engine:
             self._go_on(decided)
 
     def _go_on(self, decided: list[Decided]) -> None:
-        """Acts on what a match that was cut would have had besides."""
+        """Applies the rule to the continuation of a match that was cut at ``max_span``."""
         rest, window = self._rest, self._window
-        assert rest  # noqa: S101 (its callers look)
+        assert rest  # noqa: S101 (the callers check it)
         state, spelling, regexes, rank = rest
         alive = True
         size = len(spelling.chars)
@@ -325,7 +325,7 @@ class Engine:
         window = self._window
         keep = min(block_from, self._shown)
         if self._exempting:
-            # An allowance around a match that is not decided may have begun that much earlier.
+            # An allowance around an undecided match may have begun up to max_span symbols earlier.
             span = self._plan.max_span
             for spelling in window.active:
                 keep = min(keep, spelling.begin(max(spelling.index(keep) - span, 0)))
@@ -361,7 +361,7 @@ class Engine:
         return decided
 
     def _end_with(self, known_block: tuple[int, Match], allowed: _Allowances) -> list[Decided]:
-        """The end of the text: what counts before the block, and the block."""
+        """Decides the end of the text: the matches that count before the block, and the block itself."""
         known, block = known_block
         self._last = -block.minus_end, known
         window, decided = self._window, list[Decided]()
@@ -375,7 +375,7 @@ class Engine:
         return decided
 
     def _found_up_to(self, end: int, known: int) -> list[Found]:
-        """The matches in the text that is not decided, if it ends there; of what is known when so much has come."""
+        """The matches in the undecided text up to ``end``, as far as the first ``known`` characters decide them."""
         raw, found = self._window.raw, []
         for scanner in self._replacing:
             spelling = scanner.spelling
@@ -398,7 +398,7 @@ class Engine:
         return _Allowances(spans, min(live, self._undecided_from()))
 
     def _first_block(self, allowed: _Allowances, *, final: bool) -> tuple[int, Match] | None:
-        """The block match that is known first, of those no allowance covers, and when that is."""
+        """The block match that is known first, unless an allowance covers it, and how much text makes it known."""
         window, start = self._window, self._block_from
         best: tuple[int, Match] | None = None
         for scanner in self._blocking:
@@ -423,9 +423,9 @@ class Engine:
         allowed: _Allowances,
         decided: list[Decided],
     ) -> int:
-        """Decides the matches that begin before ``bound`` as far as they are certain; from where on they are not.
+        """Decides the certain matches that begin before ``bound``. Returns the offset from which on none is certain.
 
-        None counts that ends after a block. ``live`` is where matches could begin that are not complete.
+        A match that ends after the block does not count. ``live`` has the possible starts of incomplete matches.
         """
         least, hold = self._shown, 0
         while True:
@@ -435,7 +435,7 @@ class Engine:
                 if first is not None and (match is None or first < match):
                     match = first
             if match is None or match.start >= hold:
-                # It only grows with what is decided, so it is asked for when it matters.
+                # It only grows as more is decided, so it is computed only when needed.
                 hold = min((each.first(self._shown) for each in live), default=bound)
                 hold = min(hold, bound)
                 if match is None or match.start >= hold:

@@ -1,4 +1,4 @@
-"""Messages about rules. They are English; the code that shows one may translate its template before filling it in."""
+"""Messages about rules, in English. Code that displays one may translate its template before filling it in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 def gettext_noop(template: str) -> str:
-    """Marks a template for translation. This package itself only uses English."""
+    """Marks a template for translation. This package itself uses only English."""
     return template
 
 

@@ -31,8 +31,8 @@ class Text(NamedTuple):
 class Hit:
     """A match that counted: characters ``start`` to ``end`` of all the text that was fed.
 
-    If the rule's action is block it is the end: what follows is not shown, and ``rule.replacement`` is the notice to
-    the reader.
+    If the rule's action is block, the hit ends the text: nothing after it is shown, and ``rule.replacement`` is the
+    notice to the reader.
     """
 
     rule: Rule
@@ -44,7 +44,7 @@ Outcome = Text | Hit
 
 
 def check_mask(mask: str) -> None:
-    """Raises ValueError, with the reason, if this cannot be a mask."""
+    """Raises ValueError with the reason if ``mask`` is not a valid mask."""
     if len(mask) != 1:
         raise ValueError("the mask is one character")
     if mask.isascii() or mask.isalnum() or mask.isspace() or unicodedata.category(mask)[0] in "CM":
@@ -52,14 +52,14 @@ def check_mask(mask: str) -> None:
 
 
 _STEP = 1 << 16
-"""From one rank to the next: room for rules that are added later."""
+"""The distance between ranks, which leaves room for rules that are added later."""
 
 
 class RuleSet:
-    """Rules compiled once, for all streams. RuleError names the rule that is wrong.
+    """Rules compiled once, for all streams. Raises RuleError, which names the rule, if a rule is invalid.
 
-    ``warnings`` has (rule, remark) of what works otherwise than its author may think. ``max_span`` is the longest
-    match there is, in symbols; at most 4,096. ``mask`` stands for each character of what is masked.
+    ``warnings`` has a (rule, remark) for each rule that may behave differently than its author expects. ``max_span``
+    is the length limit of a match, in symbols, at most 4,096. ``mask`` replaces each masked character.
     """
 
     def __init__(self, rules: Iterable[Rule], max_span: int = MAX_SPAN, mask: str = MASK) -> None:
@@ -67,7 +67,7 @@ class RuleSet:
             raise ValueError(f"max_span is {max_span}; it may be 1 to {MAX_SPAN:,}")
         check_mask(mask)
         self.mask = mask
-        # The least rank counts: the highest priority, then the oldest.
+        # The lowest rank counts: the highest priority, then the first in order.
         self.rules = tuple(sorted(rules, key=lambda rule: -rule.priority))
         self.max_span = max_span
         ranked = zip(range(_STEP, (len(self.rules) + 1) * _STEP, _STEP), self.rules, strict=True)
@@ -75,16 +75,16 @@ class RuleSet:
         self.warnings: list[tuple[Rule, Remark]] = [
             (each.rule, each.warning) for _, each in compiled if each.warning is not None
         ]
-        # A flag holds nothing back and changes nothing, so flags have a plan of their own.
+        # Flag rules neither hold back nor change text, so they have a separate plan.
         flags = [each for each in compiled if each[1].rule.action in ("flag", "allow")]
         self.plan = Plan([each for each in compiled if each[1].rule.action != "flag"], max_span)
         self.flag_plan = Plan(flags, max_span) if any(each[1].rule.action == "flag" for each in flags) else None
 
     def extended(self, added: Iterable[Rule], removed: Iterable[int | str] = ()) -> RuleSet:
-        """This rule set with more rules, and without those of some ids: made in no time, however many rules there are.
+        """This rule set with rules added, and rules removed by id. It is fast, however many rules there are.
 
-        For the while until all of them are compiled together. It is as that will be, but for this: a rule that has the
-        word of a removed one too counts only then.
+        Use it until all rules have been compiled together. The result is the same with one exception: a rule with the
+        same word as a removed rule takes effect only after that.
         """
         gone = {*removed, *(rule.id for rule in added)}
         ranks = {rule.id: place * _STEP for place, rule in enumerate(self.rules, 1) if rule.id in gone}
@@ -124,7 +124,7 @@ class Moderator:
 
     @property
     def held(self) -> int:
-        """Characters that are not decided yet."""
+        """The number of undecided characters."""
         return self._engine.held
 
     def feed(self, text: str) -> list[Outcome]:
@@ -174,7 +174,7 @@ class Moderator:
         return outcomes
 
     def _flagged(self, last: list[Decided]) -> list[Outcome]:
-        """The flags in the rest of the text."""
+        """The hits of flag rules in the rest of the text."""
         if not self._flags:
             return []
         hits = [hit for each in last for hit in self._hits(self._flags.feed(each.text))]
@@ -189,7 +189,7 @@ class Moderator:
 
 
 def _passed(pieces: list[str], ends: list[int], decided: Decided) -> list[list[Outcome]]:
-    """The outcomes of pieces without a match, of which the last characters may be held."""
+    """The outcomes of pieces without a match, whose last characters may be held."""
     whole = bisect_right(ends, decided.end)
     groups: list[list[Outcome]] = [[Text(piece)] if piece else [] for piece in pieces[:whole]]
     for piece, end in zip(pieces[whole:], ends[whole:], strict=True):
@@ -199,7 +199,7 @@ def _passed(pieces: list[str], ends: list[int], decided: Decided) -> list[list[O
 
 
 def _by_piece(decided: list[Decided], ends: list[int]) -> list[list[Decided]]:
-    """The decided text, cut at the ends of the pieces."""
+    """The decided text, split at the ends of the pieces."""
     groups: list[list[Decided]] = [[] for _ in ends]
     piece = 0
     for each in decided:

@@ -1,8 +1,8 @@
-r"""Regular expressions as moderators write them: RE2's language without what a stream cannot have.
+r"""Parses the regular expressions of rules: RE2's syntax, without what is impossible in a stream.
 
-Sources: RE2's syntax (github.com/google/re2/wiki/Syntax), and UTS #18 for scripts and properties. Besides there is
-look-around of one character, and ``\u0041`` and ``\u{41}``. The longest match counts, so that laziness matters only to
-which part of a match a group is.
+Sources: RE2's syntax (github.com/google/re2/wiki/Syntax), and UTS #18 for scripts and properties. In addition, there
+are look-around of one character, ``\u0041`` and ``\u{41}``. The longest match counts, so laziness affects only which
+part of a match a group captures.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from streaming.moderation.nodes import Alt, Chars, Look, Node, Repeat, Seq, coun
 
 MAX_REPEAT = 4096
 MAX_POSITIONS = 20_000
-"""Sets of symbols in a pattern with its repetitions written out."""
+"""The most sets of symbols in a pattern with its repetitions written out."""
 MAX_ARROWS = 50_000
-"""Ways from one of these to the next; of ``(?:a?){n}`` there are n²/2. A character of a text may cost each of them."""
+"""The most transitions between these sets; ``(?:a?){n}`` has n²/2. One character of text may visit all of them."""
 MAX_DEPTH = 100
 
 
 class PatternError(ValueError):
-    """What is wrong with a regular expression, and where: ``at`` counts characters from 1."""
+    """An invalid regular expression: what is wrong, and where. ``at`` counts characters from 1."""
 
     def __init__(self, template: str, **params: object) -> None:
         super().__init__(template % params)
@@ -43,9 +43,9 @@ class PatternError(ValueError):
 
 
 def parse(pattern: str, *, exact: bool = False, group: bool = False) -> tuple[Node, bool]:
-    """The pattern as a tree over symbols, and whether accents count in it.
+    """Returns the pattern as a tree over symbols, and whether accents count in it.
 
-    ``exact`` is for text as it is written; ``group`` marks the first group. PatternError says what it may not hold.
+    ``exact`` compares text as it is written; ``group`` marks the first group. Raises PatternError if it is invalid.
     """
     parser = _Parser(pattern, exact=exact, accents=False, group=group)
     node = parser.parse()
@@ -85,7 +85,7 @@ _OCTAL = re.compile(r"0[0-7]{0,2}|[1-7][0-7]{1,2}")
 
 
 class _Flags:
-    """What (?ims) and the like say."""
+    """The flags that are set by (?ims) and the like."""
 
     def __init__(self) -> None:
         self.any_case = self.many_lines = self.dot_all = self.swaps_lazy = False
@@ -132,13 +132,13 @@ class _Parser:
         return self._pattern[self._at - 1]
 
     def _match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """What comes next, taken, if it is that."""
+        """Consumes and returns a match at the current position, if there is one."""
         if found := pattern.match(self._pattern, self._at):
             self._at = found.end()
         return found
 
     def _take_letter(self, first: str) -> str:
-        """A character with the marks that follow it: they are one letter."""
+        """Takes the marks that follow a character: together they are one letter."""
         letter = first
         while not self._exact and (char := self._peek()) > "\x7f" and goes_on(char):
             letter += self._take()
@@ -192,7 +192,7 @@ class _Parser:
             return Seq(tuple(Chars(of_chars(cases_of(c) if self._flags.any_case else c)) for c in text))
         self.saw_accents |= has_accents(text)
         symbols = fold(text, accents=self._accents)
-        # A rule's dotless i also finds I and i.
+        # A dotless i in a rule also matches I and i.
         return Seq(tuple(Chars(of_chars("iı" if symbol == "ı" else symbol)) for symbol in symbols))
 
     # Groups
@@ -272,7 +272,7 @@ class _Parser:
         return Look(ranges, ahead=ahead, edge=edge)
 
     def _one_symbol(self, node: Node, at: int, *, ahead: bool) -> tuple[Ranges, bool]:
-        """What look-around looks for: one symbol of a set, or the edge of the text."""
+        """The condition of a look-around: a set of symbols, and whether the edge of the text also satisfies it."""
         match node:
             case Chars(ranges):
                 return ranges, False
@@ -323,7 +323,7 @@ class _Parser:
     def _count(self) -> tuple[int, int | None]:
         at = self._at
         count = self._match(_COUNT)
-        assert count  # noqa: S101 (it was looked at before)
+        assert count  # noqa: S101 (the caller has matched it)
         least = int(count[1])
         most = least if not count[2] else int(count[3]) if count[3] else None
         if most is not None and most < least:
@@ -346,7 +346,7 @@ class _Parser:
             end = self._pattern.find("\\E", self._at)
             text = self._pattern[self._at + 1 : end if end >= 0 else None]
             self._at = end + 2 if end >= 0 else len(self._pattern)
-            # A repetition after a quotation is of its last character.
+            # A repetition after \Q...\E applies to the last character.
             last = self._repeated(self._literal(text[-1:]), at)
             return Seq((self._literal(text[:-1]), last))
         if self._peek() in "AzZ":
@@ -367,7 +367,7 @@ class _Parser:
         return Alt((Seq((word_before, word_after)), Seq((other_before, other_after))))
 
     def _class_escape(self, at: int) -> Ranges | None:
-        """The set of an escape like \\d, if it is one."""
+        """The set of a class escape such as \\d; None if it is another escape."""
         char = self._peek()
         if char and char in "dDsSwW":
             self._take()
@@ -390,7 +390,7 @@ class _Parser:
                 at,
                 name=name,
             )
-        if name != "Extended_Pictographic":  # what is a letter once it is folded, as ℹ, is no picture
+        if name != "Extended_Pictographic":  # a sign that folds to a letter, such as ℹ, does not count as a picture
             ranges = self._as_text(ranges, is_property=True)
         return complement(ranges) if (char == "P") != bool(found[1]) else ranges
 
@@ -429,11 +429,11 @@ class _Parser:
     # Classes
 
     def _class(self, at: int) -> Node:
-        """The set in brackets. A negation comes after the folding: [^A] is neither A nor a."""
+        """A bracketed set. It is folded before it is negated: [^A] matches neither A nor a."""
         negated = self._peek() == "^"
         if negated:
             self._take()
-        members: list[tuple[Ranges, bool]] = []  # a set, and whether it is as text has it already
+        members: list[tuple[Ranges, bool]] = []  # a set, and whether it is folded already
         first = True
         while first or self._peek() != "]":
             if not self._peek():
@@ -448,7 +448,7 @@ class _Parser:
         return self._with_long_symbols(ranges, written, at)
 
     def _with_long_symbols(self, ranges: Ranges, written: Ranges, at: int) -> Node:
-        """A set some of whose members are several symbols."""
+        """A set, some members of which may fold to several symbols."""
         if self._exact:
             return Chars(ranges)
         long = [word(symbols) for symbols in long_symbols(written, accents=self._accents)]
@@ -482,7 +482,7 @@ class _Parser:
         return (of_chars(fold(char, accents=self._accents)), True) if len(char) > 1 else (of_chars(char), False)
 
     def _class_letter(self, char: str) -> str:
-        """A character with the marks that follow it, where they make one symbol; else they are members themselves."""
+        """A character with the marks after it, if they fold to one symbol; otherwise each is a member of its own."""
         at = self._at
         letter = self._take_letter(char)
         if len(letter) > 1 and len(fold(letter, accents=True)) == 1:
@@ -491,7 +491,7 @@ class _Parser:
         return char
 
     def _class_char(self, at: int) -> str:
-        if self._peek() == "b":  # within brackets it is the backspace of old
+        if self._peek() == "b":  # within brackets, \b traditionally means backspace
             raise self._wrong(gettext_noop("At character %(at)s: \\%(sign)s is not known."), at, sign="b")
         return self._char_escape(at)
 
@@ -508,7 +508,7 @@ class _Parser:
         return ord(first), ord(last)
 
     def _as_text(self, ranges: Ranges, *, is_property: bool = False) -> Ranges:
-        """A set as the text has it that it is compared with."""
+        """Converts a set to the form in which text is compared with it."""
         if not self._exact:
             ranges = folded(ranges, accents=self._accents, is_property=is_property)
             return normal((*ranges, *of_chars("i"))) if any(a <= 0x131 <= b < a + 2 for a, b in ranges) else ranges

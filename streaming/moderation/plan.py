@@ -1,4 +1,4 @@
-"""Compiles rules into the automata that an engine runs: once, for all texts."""
+"""Compiles rules, once for all texts, into the automata that an engine runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_KNOWN = 1 << 12
 
 
 class Plan:
-    """Rules with their ranks, as machines. Immutable but for what the automata learn."""
+    """Rules with their ranks, compiled to machines. Immutable, except for the caches of the automata."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Plan:
         base: Plan | None = None,
         removed: frozenset[int] = frozenset(),
     ) -> None:
-        """``base`` is a plan that these rules are added to; what it has of the ``removed`` ranks does not count."""
+        """``base`` is a plan to which these rules are added. Its rules with ``removed`` ranks are ignored."""
         rules = list(rules)
         self.max_span = max_span
         self.removed = removed
@@ -38,12 +38,12 @@ class Plan:
         self.replacing = _machines([r for r in rules if r[1].rule.action not in ("block", "allow")], max_span)
         self.blocking = _machines([r for r in rules if r[1].rule.action == "block"], max_span)
         self.exempting = _machines([r for r in rules if r[1].rule.action == "allow"], max_span)
-        self.base = base  # kept: this plan uses its automata
+        self.base = base  # keeps a reference, since this plan uses its automata
         if base:
             self.replacing = (*base.replacing, *self.replacing)
             self.blocking = (*base.blocking, *self.blocking)
             self.exempting = (*base.exempting, *self.exempting)
-        self.regexes: dict[int, Regexes] = {}  # of each rank that acts on a match
+        self.regexes: dict[int, Regexes] = {}  # by the rank of each replacing rule
         for machine in self.replacing:
             if isinstance(machine.automaton, Regexes):
                 self.regexes |= dict.fromkeys(machine.automaton.ranks, machine.automaton)
@@ -58,12 +58,12 @@ class Plan:
         return [machine.automaton for machine in self.machines]
 
     def keys(self, medium: Medium) -> list[Key]:
-        """The readings that its rules are compared with, the fullest first."""
+        """The readings with which its rules are compared, the fullest first."""
         keys = {key for machine in self.machines for key in readings_of(machine, medium)}
         return sorted(keys, key=lambda key: (KINDS.index(key.kind), key))
 
     def could_begin(self, begun: str, before: str) -> bool:
-        """Whether a pattern could begin within a sign of which this much has come, after this symbol."""
+        """Whether a pattern could begin in a sign that starts with ``begun`` and follows the symbol ``before``."""
         key = begun, before != "" and is_word_char(before)
         found = self._could_begin.get(key)
         if found is None:
@@ -74,7 +74,7 @@ class Plan:
 
 
 def _machines(rules: list[tuple[int, Compiled]], max_span: int) -> tuple[Machine, ...]:
-    """One automaton for all rules that are compared alike."""
+    """Builds one automaton for all rules that are compared in the same way."""
     alike: dict[tuple[str, bool, bool, bool, str, str], list[tuple[int, Compiled]]] = {}
     for rank, compiled in rules:
         rule, accents = compiled.rule, compiled.accents
@@ -98,7 +98,7 @@ def _machines(rules: list[tuple[int, Compiled]], max_span: int) -> tuple[Machine
 
 
 def readings_of(machine: Machine, medium: Medium) -> list[Key]:
-    """The readings that a machine's rules are compared with."""
+    """The readings with which a machine's rules are compared."""
     if machine.exact:
         return [Key("raw")]
     return [Key(kind, machine.accents, machine.spaces) for kind in kinds_of(medium)]
@@ -118,14 +118,14 @@ def _could_begin(machine: Machine, begun: str, before: str) -> bool:
 
 
 def _begins_apart(automaton: Automaton) -> bool:
-    """Whether a match may begin with a symbol that is none of a word."""
+    """Whether a match may begin with a symbol that is not part of a word."""
     if isinstance(automaton, Literals):
         return any(not is_word_char(symbol) for symbol in automaton.start)
     return True
 
 
 def _first_symbols(begun: str, before: str, decoded: frozenset[str], *, accents: bool) -> Iterator[tuple[str, str]]:
-    """The symbols with which a match could begin there, each with the one before it."""
+    """The symbols with which a match could begin in the sign, each with the symbol before it."""
     for char in decoded:
         for symbol in _forms(char, accents=accents):
             yield symbol, before
@@ -136,7 +136,7 @@ def _first_symbols(begun: str, before: str, decoded: frozenset[str], *, accents:
 
 
 def _forms(char: str, *, accents: bool) -> tuple[str, ...]:
-    """The symbols that a character may come to begin with."""
+    """The first symbols that a character may get, alone or with marks."""
     symbols = fold_letter(char, accents=accents)
     if len(symbols) == 1 and OPEN_LETTERS[accents][char]:
         return forms_of(char, accents=accents)

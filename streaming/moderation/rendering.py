@@ -1,7 +1,7 @@
-"""Renders what is shown in place of a match.
+"""Renders the text that is shown in place of a match.
 
-Ignored characters within it stay, so that emphasis remains balanced. A stretch of text that is read as one unit becomes
-one mask. JSON stays valid JSON.
+Ignored characters inside a match are kept, so that emphasis stays balanced. Text that is read as one unit becomes one
+mask character. JSON stays valid JSON.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _WHITE = re.compile(r"\s+")
 
 
 class Rendering:
-    """What the actions of rules make of text. ``mask`` is one character that is no syntax anywhere."""
+    """Applies the actions of rules to text. ``mask`` is one character that is not syntax in any medium."""
 
     def __init__(self, window: Window, mask: str) -> None:
         self._window = window
         self._mask = mask
 
     def shown(self, rule: Rule, match: Match, *, is_rest: bool = False) -> str:
-        """What is shown of a match; of its rest, if it was shown in part, no replacement a second time."""
+        """The text shown in place of a match. For the rest of a cut match, the replacement is not repeated."""
         text = rule.replacement if rule.action == "replace" and not is_rest else ""
         if self._window.json:
             return self._shown_in_json(rule, match, text, is_rest=is_rest)
@@ -51,7 +51,7 @@ class Rendering:
         return "" if spelling.is_one_to_one else "".join(gap for gap, _, _ in self._stretches(match))
 
     def _stretches(self, match: Match) -> list[tuple[str, str, str]]:
-        """Each stretch of a match that is read at once: what before it is read as nothing, itself, its first symbol."""
+        """The units of a match that are read as a whole: (ignored text kept before it, its text, its first symbol)."""
         raw, spelling = self._window.raw, self._window.spellings[match.spelling]
         stretches = []
         at, before = match.start, ""
@@ -65,7 +65,7 @@ class Rendering:
         return stretches
 
     def _gap(self, text: str, before: str) -> str:
-        """What stays of what is read as nothing: not what belongs to the character before it."""
+        """The part of ignored text that is kept: all but what belongs to the character before it."""
         if before == " ":
             run = (_LINE_BEGINNING if self._window.medium == "markdown" else _WHITE).match(text)
         else:
@@ -92,7 +92,7 @@ class Rendering:
         return "".join(shown)
 
     def _outside(self, text: str) -> str:
-        """What a masked character is outside strings: a number stays one, and an object an object."""
+        """The mask of a character outside JSON strings. Numbers stay numbers, and structure is kept."""
         return text if _STRUCTURE.match(text) else "0" if text.isdecimal() else self._mask
 
 
@@ -100,5 +100,5 @@ _STRUCTURE = re.compile(r"[\s{}\[\]:,]")
 
 
 def takes_along(spelling: Spelling) -> bool:
-    """Whether what is read as nothing after a match goes with it."""
+    """Whether ignored characters after a match are removed with it."""
     return not spelling.is_raw

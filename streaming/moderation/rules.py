@@ -25,22 +25,22 @@ COMPARES: tuple[Compare, ...] = get_args(Compare)
 OVERFLOWS: tuple[Overflow, ...] = get_args(Overflow)
 
 MAX_SPAN = 4096
-"""Symbols: a longer match does not exist, unless the rule set says otherwise."""
+"""The length limit of a match, in symbols, unless the rule set has a lower one."""
 
 MAX_DOTLESS = 4
-"""Of so many dotless i in a word each may also be an i."""
+"""Only the first so many dotless i in a word also match i."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule. ``id`` identifies it to the code that created it.
 
-    ``replacement`` is what a replace rule shows, and the notice that a block rule ends the stream with. Of rules that
-    match the same text the one with the higher ``priority`` counts, then the one that stands first in its rule set.
-    ``compare`` is how text is compared with it: as written (``exact``), folded and read through its medium
-    (``normal``), or letters that look alike and signs between them too (``loose``). ``group`` 1 acts on the first group
-    of a regular expression only. ``check`` is what a match must be besides. ``overflow`` is whether what has not
-    matched when it is as long as a match may be counts as one.
+    ``replacement`` is the text that a replace rule shows, or the notice with which a block rule ends the stream. If
+    several rules match the same text, the one with the highest ``priority`` counts, then the first in the rule set.
+    ``compare`` is how text is compared: as written (``exact``), folded and with its medium's syntax resolved
+    (``normal``), or also with look-alike letters and separators (``loose``). ``group`` 1 restricts the action to the
+    first group of a regular expression. ``check`` names an additional check of each match. ``overflow`` is whether an
+    incomplete match that reaches the length limit counts as a match.
     """
 
     id: int | str
@@ -69,28 +69,28 @@ class RuleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A rule as the automata take it: words, or else a pattern."""
+    """A rule in the form that automata are built from: words, or a pattern."""
 
     rule: Rule
     words: tuple[str, ...] = ()
     node: Node | None = None
     accents: bool = False
     warning: Remark | None = None
-    """Warnings about behaviour that the rule's author may not expect."""
+    """A warning about behaviour that the rule's author may not expect."""
 
     @property
     def has_spaces(self) -> bool:
-        """Whether a run of white space is one space to it."""
+        """Whether the rule treats a run of white space as one space."""
         return self.rule.compare == "normal" and any(" " in word for word in self.words)
 
     @property
     def shortest(self) -> int:
-        """Symbols of the shortest text it can match."""
+        """The number of symbols in the shortest possible match."""
         return min(map(len, self.words)) if self.words else nodes.min_length(self.node) if self.node else 0
 
     @property
     def longest(self) -> int | None:
-        """Symbols of the longest text it could match; None if only the longest match there is bounds it."""
+        """The number of symbols in the longest possible match; None if only ``max_span`` limits it."""
         if self.rule.compare == "loose":
             return None
         return max(map(len, self.words)) if self.words else nodes.max_length(self.node) if self.node else 0
@@ -161,7 +161,7 @@ def _compile_literal(rule: Rule, max_span: int) -> Compiled:
 
 
 def _with_dots(word: str) -> tuple[str, ...]:
-    """A word, and those that it is with a dot on each dotless i: ``ı`` also finds I and i."""
+    """A word, and its variants with an i in place of each dotless i, since ``ı`` also matches I and i."""
     if "ı" not in word:
         return (word,)
     first, *parts = word.split("ı", MAX_DOTLESS)

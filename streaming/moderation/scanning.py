@@ -25,7 +25,7 @@ Automaton = Literals | Regexes | LooseWords
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Machine:
-    """One automaton, and which spellings of the text it reads: the raw one, or those that its rules need."""
+    """An automaton, and which spellings of the text it reads: the raw one, or those that its rules need."""
 
     automaton: Automaton
     exact: bool
@@ -34,7 +34,7 @@ class Machine:
 
 
 class Found:
-    """The matches of one automaton in a part of a window, searched again, from left to right."""
+    """Searches a part of a window again for the matches of one automaton, from left to right."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Found:
         self._matches: LiteralMatches | RegexMatches | LooseMatches = automaton.matches(text, before, final=final)
         self._least = 0
         self._next: Match | None = None
-        # Where a spelling is not one to one several matches may be of the same characters: the least comes first.
+        # If a spelling is not one to one, several matches may cover the same characters: the lowest comes first.
         self._candidates = (
             self._longest_of_each() if spelling.is_one_to_one and not removed else iter(sorted(self.all()))
         )
@@ -66,7 +66,7 @@ class Found:
                     yield self._match(start, ending)
 
     def first(self, least: int) -> Match | None:
-        """The leftmost and then longest that begins at ``least`` or after; ``least`` only grows."""
+        """The leftmost, then longest match that begins at or after ``least``, which must never decrease."""
         if self._next is None or self._next.start < least:
             self._least = least
             self._next = next((match for match in self._candidates if match.start >= least), None)
@@ -85,23 +85,23 @@ class Found:
 
 
 class Live:
-    """Where in a window matches could begin that are not complete. Each is looked at when it is asked for."""
+    """The possible starts of incomplete matches in a window, computed lazily."""
 
     def __init__(self, window: Window, spelling: Spelling, starts: Iterator[int]) -> None:
         self._window = window
         self._spelling = spelling
-        self._starts = starts  # ascending, as they are spelled
+        self._starts = starts  # ascending, as indexes of symbols
         self._next = -1
 
     def first(self, least: int) -> int:
-        """The first that is ``least`` or more, or else the window's end; ``least`` only grows."""
+        """The first start at or after ``least``, or else the window's end. ``least`` must never decrease."""
         while self._next < least:
             start = next(self._starts, None)
             if start is None:
                 self._next = len(self._window.raw)
                 break
             self._next = self._spelling.begin(start)
-            if start > len(self._spelling.chars):  # within the letter that is not decided
+            if start > len(self._spelling.chars):  # within the undecided letter
                 self._next = max(self._next, least)
         return self._next
 
@@ -128,14 +128,14 @@ class Scanner(ABC):
 
     @abstractmethod
     def feed(self, state: Any) -> bool:
-        """Goes on to the state after what was added to its spelling. Whether a match was met, or may have been."""
+        """Moves to ``state``, which follows the symbols just added. Returns whether there is or may be a match."""
 
     @abstractmethod
     def follow(self, other: Any) -> None:
         """Copies the state of another scanner of the same automaton, in another spelling."""
 
     def goes_on_with_open(self) -> bool:
-        """Whether a match could go on with, begin with or end with the letter that is not decided."""
+        """Whether a match could continue, begin or end with the undecided letter."""
         letter = self.spelling.open
         if not letter or self.state.is_hit:
             return letter != ""
@@ -157,7 +157,7 @@ class Scanner(ABC):
         return reading.letters.forms if reading else ()
 
     def live(self, start: int) -> Live:
-        """Where from ``start`` on matches could begin that are not complete."""
+        """The possible starts of incomplete matches, from ``start`` on."""
         if not self.spelling.open:
             return Live(self._window, self.spelling, self._open_starts(start, "", or_final=False))
         starts = set(self._waiting_starts(start))
@@ -170,10 +170,10 @@ class Scanner(ABC):
 
     @abstractmethod
     def _open_starts(self, start: int, more: str, *, or_final: bool) -> Iterator[int]:
-        """Where matches could begin that are not complete after the spelling and these symbols, as they are spelled."""
+        """The possible starts, as symbol indexes, of matches still incomplete after the spelling plus ``more``."""
 
     def _waiting_starts(self, start: int) -> Iterable[int]:
-        """Where matches begin that are complete, if what follows lets them be, and it has not come."""
+        """The starts of matches that are complete if the next symbol, which has not arrived yet, permits it."""
         spelling = self.spelling
         waits = isinstance(self.automaton, LooseWords) or self.automaton.edges.waits(spelling.chars[-1:] or " ")
         if not spelling.chars or not waits:
@@ -196,21 +196,21 @@ class Scanner(ABC):
 _MAX_KNOWN = 256
 
 FAR = 32
-"""Symbols: a match that began farther back is followed step by step instead of being searched again."""
+"""In symbols. A match that began farther back is followed step by step instead of being searched for again."""
 
 
 @dataclass(slots=True)
 class _Beginning:
-    """The earliest beginning of a match that is not complete, and what it has come to."""
+    """The earliest start of an incomplete match, and the state that it has reached."""
 
     spelling: Spelling
-    at: int  # symbols of the text before it
+    at: int  # the number of symbols of the text before it
     state: State
-    read: int  # symbols of the text that it has read
+    read: int  # the number of symbols of the text read so far
 
 
 class RescanningScanner(Scanner):
-    """Regular expressions or loose words in one text. Matches have any shape, so the text is scanned again for them."""
+    """Finds regular expressions or loose words in one text. After a hit, the text is searched again for the matches."""
 
     @property
     def has_met(self) -> bool:
@@ -240,7 +240,7 @@ class RescanningScanner(Scanner):
 
 
 class RegexScanner(RescanningScanner):
-    """Regular expressions in one text."""
+    """Finds regular expressions in one text."""
 
     automaton: Regexes
 
@@ -283,7 +283,7 @@ class RegexScanner(RescanningScanner):
         return (at for at in starts if regexes.is_live(text, at, before, or_final=or_final, is_open=is_open))
 
     def _followed(self, least: int, more: str, *, or_final: bool) -> int | None:
-        """Where the earliest beginning is, if it can still go on: then it is the earliest there is."""
+        """The remembered earliest start if its match can still continue, since it is then still the earliest."""
         spelling, regexes, earliest = self.spelling, self.automaton, self._earliest
         self._earliest = None
         size, dropped = len(spelling.chars), spelling.dropped
@@ -306,14 +306,14 @@ class RegexScanner(RescanningScanner):
 
 
 class LiteralScanner(Scanner):
-    """Words in one text. Each occurrence is reported once, at its end."""
+    """Finds words in one text. Each occurrence is reported once, at its end."""
 
     automaton: Literals
     state: Node
 
     def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
         super().__init__(automaton, window, spelling)
-        # What was met counts from the beginning of the text. Pending are those that what follows may undo.
+        # Offsets of matches count from the start of the text. The next symbol may still rule out the pending ones.
         self._found: list[Match] = []
         self._pending: list[Match] = []
 
@@ -333,7 +333,7 @@ class LiteralScanner(Scanner):
 
     @abstractmethod
     def _record(self, match: Match) -> None:
-        """Remembers a match; of those to come none ends earlier."""
+        """Stores a match. Matches arrive in order of their ends."""
 
     def _read(self, text: str) -> None:
         literals, chars = self.automaton, self.spelling.chars
@@ -360,7 +360,7 @@ class LiteralScanner(Scanner):
             return
         spelling, offset, edges = self.spelling, self._window.offset, self.automaton.edges
         chars = spelling.chars
-        # What begins before the window was let go, since no whole word may begin there.
+        # A start before the window was dropped already, since no whole word may begin there.
         if start < 0 or not self.automaton.may_begin(chars, start, spelling.before):
             return
         match = Match(offset + spelling.begin(start), -offset - spelling.end(end), rank, spelling.number)
@@ -400,7 +400,7 @@ class LongestWords(LiteralScanner):
         return self
 
     def first(self, least: int) -> Match | None:
-        """The leftmost and then longest that begins at ``least`` or after."""
+        """The leftmost, then longest word that begins at or after ``least``."""
         at = bisect_left(self._found, (least + self._window.offset,))
         return self._in_window(self._found[at]) if at < len(self._found) else None
 
@@ -421,7 +421,7 @@ class ReachOfWords(LiteralScanner):
     def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
         super().__init__(automaton, window, spelling)
         self._reach: dict[int, int] = {}
-        self._done = 0  # symbols of the text that were read
+        self._done = 0  # the number of symbols of the text read so far
 
     def follow(self, other: LiteralScanner) -> None:
         self._reach, self._done = {}, -1  # it scans the window again
@@ -441,17 +441,17 @@ class ReachOfWords(LiteralScanner):
 class ReachOfRegexes(RegexScanner):
     """Keeps how far the matches that begin at each character reach. It reads the text only on request.
 
-    A thread is a beginning on its way to an end. Threads that are in the same state have the same future, so they go
-    on as one; of those that end together only the first beginning matters.
+    A thread is a match in progress. Threads in the same state have the same future, so they are merged; of matches
+    that end together, only the earliest start matters.
     """
 
     def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
         super().__init__(automaton, window, spelling)
         self._reach: dict[int, int] = {}
-        self._done = 0  # symbols of the text that were read
-        # By the state's positions. Of each start, ascending: the symbols before it, and which character it comes from.
+        self._done = 0  # the number of symbols of the text read so far
+        # Keyed by the state's positions. Each start, ascending, is (the number of symbols before it, its character).
         self._threads: dict[int, tuple[State, list[tuple[int, int]]]] = {}
-        self._pending: dict[int, int] = {}  # ends of whole words, if the next symbol is none of the word
+        self._pending: dict[int, int] = {}  # ends that count if the next symbol does not continue the word
 
     def follow(self, other: RescanningScanner) -> None:
         self._reach, self._done = {}, -1
@@ -481,7 +481,7 @@ class ReachOfRegexes(RegexScanner):
         self._end_threads(symbol, spelling.dropped + at + 1, offset + spelling.end(at + 1))
 
     def _end_threads_before(self, last: str, following: str, end: int) -> None:
-        """Those that end with the last symbol, now that the one that follows is known."""
+        """Ends the threads that end before the symbol ``following``, which is known now."""
         regexes = self.automaton
         if not regexes.edges.may_end_between(last, following):
             self._pending = {}
@@ -513,7 +513,7 @@ class ReachOfRegexes(RegexScanner):
 
 
 class ReachOfLooseWords(RescanningScanner):
-    """How far the matches of loose allow rules reach. They are searched for again each time."""
+    """Computes how far the matches of allow rules reach, by searching for them again each time."""
 
     def reach(self) -> Iterable[tuple[int, int]]:
         return ((match.start, -match.minus_end) for match in self.found(0).all())

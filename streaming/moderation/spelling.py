@@ -13,9 +13,9 @@ from streaming.moderation.readings.spaces import Read
 
 
 class Match(NamedTuple):
-    """A match, in characters of its window. The least of several is the one that counts.
+    """A match, as character offsets in its window. Of several matches, the one that compares lowest counts.
 
-    ``looks`` is whether the symbol after it had to be known.
+    ``looks`` tells whether the symbol after the match had to be known.
     """
 
     start: int
@@ -26,20 +26,20 @@ class Match(NamedTuple):
 
 
 class Spelling:
-    """Symbols, and where each comes from. ``starts`` and ``ends`` are None while each is the character at its place."""
+    """Symbols and their spans in the window. ``starts`` and ``ends`` are None while symbol i is character i."""
 
     def __init__(self, number: int, key: Key) -> None:
         self.number = number
         self.key = key
         self.is_raw = key.kind == "raw"
         self.reading = None if self.is_raw else Reading(key)
-        self.size = 0  # characters of the window
+        self.size = 0  # the number of characters in the window
         self.chars = ""
         self.starts: list[int] | None = None
         self.ends: list[int] | None = None
         self.before = ""  # the symbol before these
-        self.dropped = 0  # symbols before these
-        self.added = ""  # the symbols that came last
+        self.dropped = 0  # the number of symbols before these
+        self.added = ""  # the symbols added last
         self.open = ""  # the last letter, while a mark could follow it
         self.leader = self
         self._last_read = Read("")
@@ -48,17 +48,17 @@ class Spelling:
 
     @property
     def undecided(self) -> int:
-        """Characters at the end whose reading is not decided."""
+        """The number of characters at the end whose reading is undecided."""
         return self.reading.undecided if self.reading else 0
 
     @property
     def pending(self) -> str:
-        """The end of the text, while it is undecided whether it is a sign."""
+        """The end of the text that could still become a sign."""
         return self.reading.medium.pending if self.reading else ""
 
     @property
     def last(self) -> str:
-        """The last symbol; empty at the beginning of the text."""
+        """The last symbol; empty at the start of the text."""
         return self.chars[-1:] or self.before
 
     @property
@@ -66,7 +66,7 @@ class Spelling:
         return self.starts is None
 
     def read(self, text: str, *, final: bool = False) -> None:
-        """Reads on, whatever signs the text has."""
+        """Reads more text, which may contain signs."""
         if self.reading:
             self._last_read = self.reading.feed(text, final=final)
             self._add(self._last_read, len(text))
@@ -75,18 +75,18 @@ class Spelling:
             self._add(Read(text), len(text))
 
     def is_where(self, other: Spelling) -> bool:
-        """Whether it reads what follows as another does, if that has no signs that only one of them knows."""
+        """Whether both read what follows alike, provided it has no signs that only one of them knows."""
         return self.reading is not None and other.reading is not None and self.reading.is_where(other.reading)
 
     def read_like(self, other: Spelling, length: int) -> None:
-        """Reads on as another has just done."""
+        """Adds what another spelling has just read."""
         self._add(other._last_read, length)
         self.open = other.open
         if self.reading and other.reading:
             self.reading.follow(other.reading)
 
     def read_written(self, text: str) -> None:
-        """Reads on in a text without signs."""
+        """Reads more text, which contains no signs."""
         if self.reading is None:
             self._add(Read(text), len(text))
         elif not self._read_simply(self.reading, text):
@@ -94,9 +94,9 @@ class Spelling:
             self.open = self.reading.letters.open
 
     def simple_symbols(self, text: str) -> str | None:
-        """The symbols of a text without signs of which each character is one, and the last one decided; else None.
+        """The symbols of a text without signs, if each character is one symbol and the last is decided; otherwise None.
 
-        It asks for nothing to be open or undecided, and remembers nothing: see ``passed``.
+        Requires that nothing is open or undecided. It changes no state: see ``passed``.
         """
         if self.is_raw:
             return text
@@ -110,7 +110,7 @@ class Spelling:
         return None if ODD in symbols or not is_normalized("NFC", text) else symbols
 
     def passed(self, last: str) -> None:
-        """What was added is let go at once, while nothing is held; ``last`` is the text's last character."""
+        """Accounts for ``added``, which was passed on at once; ``last`` is the last character of the text."""
         symbols = self.added
         self.before = symbols[-1]
         self.dropped += len(symbols)
@@ -120,7 +120,7 @@ class Spelling:
                 self.reading.symbols.passed(symbols[-1])
 
     def _read_simply(self, reading: Reading, text: str) -> bool:
-        """Reads a text of which each character is one symbol, as nearly all texts are. Whether it is such a one."""
+        """Reads a text if each character is one symbol, as in nearly all texts. Otherwise returns False."""
         opened, last = self.open, text[-1]
         if opened:
             if len(opened) > 1 or goes_on(text[0]):
@@ -148,7 +148,7 @@ class Spelling:
         return True
 
     def _add_each(self, symbols: str, length: int, undecided: int) -> None:
-        """Adds symbols of one character each, of which some were not decided before."""
+        """Adds symbols of one character each; the first ``undecided`` characters were fed earlier."""
         first = self.size - undecided
         self.size += length
         self.added = symbols
@@ -178,7 +178,7 @@ class Spelling:
             return
         first = base + (starts[0] if starts else first)
         if first < 0:
-            # What was let go before it was decided cannot be part of a match any more.
+            # Text that was dropped before it was decided can no longer be part of a match.
             gone = bisect_left(starts, -base) if starts else min(-first, len(symbols))
             self.before = symbols[gone - 1]
             self.dropped += gone
@@ -199,7 +199,7 @@ class Spelling:
             self.ends += [base + at for at in ends]
 
     def follow(self) -> None:
-        """Goes on where the leader is."""
+        """Copies the leader's state."""
         leader = self.leader
         self.size, self.chars, self.before, self.dropped = leader.size, leader.chars, leader.before, leader.dropped
         self.starts = None if leader.starts is None else leader.starts[:]
@@ -209,7 +209,7 @@ class Spelling:
             self.reading.follow(leader.reading)
 
     def agrees(self) -> bool:
-        """Whether nothing tells it from the leader's any more."""
+        """Whether it is the same as the leader's spelling again."""
         mine, leader = self.reading, self.leader.reading
         return (
             self.chars == self.leader.chars
@@ -222,7 +222,7 @@ class Spelling:
         )
 
     def drop(self, count: int) -> None:
-        """Forgets what comes from the first characters of the window."""
+        """Drops the symbols that come from the first ``count`` characters of the window."""
         self.size -= count
         index = self.index(count)
         if index:
@@ -245,41 +245,41 @@ class Spelling:
         self.size = 0
 
     def index(self, at: int) -> int:
-        """The first symbol that comes from there or after."""
+        """The index of the first symbol that begins at or after character ``at``."""
         return min(at, len(self.chars)) if self.starts is None else bisect_left(self.starts, at)
 
     def index_of_end(self, at: int) -> int:
-        """How many symbols end there or before."""
+        """The number of symbols that end at or before character ``at``."""
         return min(at, len(self.chars)) if self.ends is None else bisect_left(self.ends, at + 1)
 
     def begin(self, index: int) -> int:
-        """Where a symbol comes from; the one that is to come, from what is not decided."""
+        """The character at which a symbol begins; for the next symbol, the start of the undecided text."""
         if index >= len(self.chars):
             return max(self.size - self.undecided, 0)
         return index if self.starts is None else self.starts[index]
 
     def end(self, index: int) -> int:
-        """Where the symbol before ``index`` ends."""
+        """The character at which the symbol before ``index`` ends."""
         return index if self.ends is None else self.ends[index - 1]
 
     def symbol_before(self, index: int) -> str:
         return self.chars[index - 1] if index else self.before
 
     def known_at(self, match: Match, edges: Edges, raw: str) -> int:
-        """How much of the window has to be there for a match to be known."""
+        """How many characters of the window are needed for a match to be known."""
         after = self.index_of_end(-match.minus_end)
         needs_next = match.looks or edges.waits(self.chars[after - 1])
         return self._decided_at(after + needs_next, raw)
 
     def end_of_known(self, end: int, known: int, raw: str) -> int:
-        """Where the last symbol ends that does so there or before, and is decided when so much has come."""
+        """The end of the last symbol that ends by ``end`` and is decided by the first ``known`` characters."""
         count = self.index_of_end(end)
         while count and self._decided_at(count, raw) > known:
             count -= 1
         return self.end(count) if count else 0
 
     def _decided_at(self, count: int, raw: str) -> int:
-        """How much of the window has to be there for the first ``count`` symbols to be decided."""
+        """How many characters of the window are needed to decide the first ``count`` symbols."""
         if count > len(self.chars):
             return len(raw) + 1
         if self.is_raw or self.reading is None:
@@ -288,11 +288,11 @@ class Spelling:
         own.feed(raw[self.begin(count - 1) : self.end(count)])
         if not own.letters.open:
             return self._read_at(count - 1, raw)
-        # An open letter is decided by the next one that has come.
+        # An open letter is decided by the letter after it, if that has arrived.
         return self._read_at(count, raw) if count < len(self.chars) else len(raw) + 1
 
     def _read_at(self, index: int, raw: str) -> int:
-        """How much has to be there for a symbol's sign to be read."""
+        """How many characters of the window are needed to read the sign of a symbol."""
         start, end = self.begin(index), self.end(index + 1)
         if end - start > 1 or self.reading is None:
             return end

@@ -13,10 +13,10 @@ from streaming.moderation.spelling import Spelling
 
 
 class Decided(NamedTuple):
-    """Text that is decided, what is shown of it, and the rank of the rule that matched it.
+    """Decided text, what is shown in its place, and the rank of the rule that matched it.
 
-    The rank is NONE if no rule did, and SWALLOWED if it goes with the match before it. ``is_rest`` is whether it is the
-    rest of that match, which was longer than a match may be.
+    The rank is NONE if no rule matched, and SWALLOWED if the text is removed with the match before it. ``is_rest``
+    tells whether it is the rest of that match, which was cut at ``max_span``.
     """
 
     text: str
@@ -29,7 +29,7 @@ class Decided(NamedTuple):
 
 NONE, SWALLOWED = -1, -2
 
-# After a line break, quote markers are none of the text to what has spaces in it.
+# Readings that merge white space ignore quote markers after a line break.
 _QUOTE = re.compile(r"\n\s*>")
 _LINK_TAG_OR_FORMULA = re.compile(r"[\[\]<!$]|(?:\\|\A)[()]")
 _JSON_SIGN = READERS["json"].grammar.may_begin
@@ -39,12 +39,12 @@ _QUOTE_FIRST = re.compile(r"\s*>")
 class Window:
     """The raw text, and its spellings.
 
-    While all readings of Markdown agree only one of them is kept: the others follow it. They part where a piece of the
-    text has signs, which they read differently, and join again when they agree on all that still matters.
+    While all readings of Markdown agree, only one is kept up to date, and the others follow it. They fork when a piece
+    of the text has signs, which they read differently, and join again when they agree on everything that still matters.
     """
 
     def __init__(self, keys: Iterable[Key], medium: Medium) -> None:
-        self.offset = 0  # characters of the text before it
+        self.offset = 0  # the number of characters of the text before the window
         self.raw = ""
         self.medium: Medium = medium
         self.json = JsonStrings() if medium == "json" else None
@@ -92,7 +92,7 @@ class Window:
         self.raw += text
 
     def _read_apart(self, text: str) -> None:
-        """Each reading reads for itself; without links, tags and formulas the flat one reads as the deep one does."""
+        """Feeds each reading separately. Without links, tags or formulas, the flat reading equals the deep one."""
         alike: dict[int, Spelling] = {}
         if not _LINK_TAG_OR_FORMULA.search(text):
             alike = {deep.number: flat for deep, flat in self._pairs if flat.is_where(deep)}
@@ -115,13 +115,13 @@ class Window:
         return bool(_QUOTE.search(text) or (after_line_break and _QUOTE_FIRST.match(text)))
 
     def may_pass(self, text: str) -> bool:
-        """Whether a text has no signs, so that all readings of it are alike; not asked while they are apart."""
+        """Whether a text has no signs, so that all readings of it agree. Not called while they are forked."""
         if self._may_fork:
             return not self._has_signs(text)
         return self.json is None or not _JSON_SIGN.search(text)
 
     def passed(self, text: str) -> None:
-        """A text without a match came and is let go at once, while nothing is held."""
+        """Accounts for a text without a match that was passed on at once, while nothing was held."""
         last = text[-1]
         for each in self.active:
             each.passed(last)
@@ -130,7 +130,7 @@ class Window:
         self.offset += len(text)
 
     def agree(self) -> bool:
-        """Whether all readings agree on what still matters, so that they may join."""
+        """Whether all readings agree on everything that still matters, so that they may join."""
         return all(each.reading is None or each.reading.medium.is_neutral for each in self._read) and all(
             each.agrees() for each in self._followers
         )
@@ -140,25 +140,25 @@ class Window:
         self.active = self._together
 
     def finish(self) -> None:
-        """What is undecided is what it looks like."""
+        """Ends the text: an incomplete sign is read as literal text."""
         for each in self.active:
             each.read("", final=True)
 
     @property
     def has_pending_signs(self) -> bool:
-        """Whether the end of the text may be a sign, of which it is not decided."""
+        """Whether the text ends with what could be the beginning of a sign."""
         if not self.is_forked and self._may_fork:
             return False
         return any(each.pending for each in self.active)
 
     def sign_from(self, could_begin: Callable[[str, str], bool]) -> int:
-        """From where on the text may be a sign with which a pattern begins; its end if there is none such."""
+        """The offset of an incomplete sign with which a pattern could begin; the end of the window if there is none."""
         size = 0
         for each in self.active:
             pending = each.pending
             if len(pending) > size and could_begin(pending, each.open[:1] or each.last):
                 size = len(pending)
-        return max(len(self.raw) - size, 0)  # what is pending may have begun in what was let go
+        return max(len(self.raw) - size, 0)  # a pending sign may have begun before the window
 
     def drop(self, count: int) -> None:
         if not count:
@@ -171,7 +171,7 @@ class Window:
             each.drop(count)
 
     def take_all(self) -> list[Decided]:
-        """All of it as text without a match, and forgets it."""
+        """Returns the whole window as text without a match, and empties it."""
         text, start = self.raw, self.offset
         if not text:
             return []

@@ -1,8 +1,8 @@
-"""Readings: raw text in, in pieces; symbols out, each with the raw span that it comes from.
+"""Readings convert raw text, which arrives in pieces, to symbols with the raw spans that they come from.
 
-A reading is a pure incremental transducer. Its result does not depend on the cut, and it keeps the end of what came
-only while that is undecided. It is made of three, one behind the other: a medium (what the signs of Markdown or JSON
-stand for), letters (what is on a letter, and what it folds to), and spaces (a run of white space is one).
+A reading is a pure incremental transducer. Its result does not depend on how the text is cut, and it keeps the end of
+the text only while that is undecided. It has three stages: a medium (decodes the signs of Markdown or JSON), letters
+(joins characters with their marks and folds them), and spaces (merges runs of white space).
 """
 
 from streaming.moderation.readings.keys import MEDIA, Key, Medium, kinds_of

@@ -1,4 +1,4 @@
-"""JSON (RFC 8259): arguments of tools, and answers that were asked for in JSON."""
+"""JSON (RFC 8259): tool call arguments, and answers requested in JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 class JsonReader(MediumReader):
-    r"""Escapes as what they stand for, percent codes too. Outside strings a ``\`` is no JSON, so it does not matter."""
+    r"""Decodes escapes and percent codes. It need not track strings: outside them, ``\`` is not valid JSON anyway."""
 
     grammar = grammar(r"[\\%]", rf'(?P<json>\\["\\/bfnrt])|{CODES}', CODES_SO_FAR)
 
@@ -28,7 +28,7 @@ _QUOTES_AND_ESCAPES = re.compile(r'"|\\.?', re.DOTALL)
 
 
 class JsonStrings:
-    """Tracks whether a position in a JSON text is within a string. ``passed`` gets text that is let go."""
+    """Tracks whether a position in a JSON text is inside a string. ``passed`` receives text that leaves the window."""
 
     def __init__(self) -> None:
         self._is_inside = False
@@ -38,7 +38,7 @@ class JsonStrings:
         self._is_inside, self._is_escaped = self._after(text)
 
     def is_inside(self, text: str) -> bool:
-        """Whether the position after this text, which follows the passed text, is within a string."""
+        """Whether the position after this text, which follows the passed text, is inside a string."""
         return self._after(text)[0]
 
     def _after(self, text: str) -> tuple[bool, bool]:

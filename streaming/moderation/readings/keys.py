@@ -1,4 +1,4 @@
-"""The keys of all readings."""
+"""The keys that identify readings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Kind = Literal["deep", "flat", "json", "written", "raw"]
 
 MEDIA: tuple[Medium, ...] = get_args(Medium)
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""The fullest reading first: of two matches that are alike that of the fuller one counts."""
+"""The fullest reading first: of two equal matches, the one in the fuller reading counts."""
 
 _OF_MEDIUM: dict[Medium, tuple[Kind, ...]] = {
     "markdown": ("deep", "flat", "written"),
@@ -21,12 +21,12 @@ _OF_MEDIUM: dict[Medium, tuple[Kind, ...]] = {
 
 
 def kinds_of(medium: Medium) -> tuple[Kind, ...]:
-    """The readings in which a rule that is not exact is compared."""
+    """The kinds of reading in which rules that are not exact are compared."""
     return _OF_MEDIUM[medium]
 
 
 class Key(NamedTuple):
-    """A reading: how deep, whether accents count, and whether a run of white space is one space."""
+    """Identifies a reading: its kind, whether accents count, and whether a run of white space is one space."""
 
     kind: Kind
     accents: bool = False

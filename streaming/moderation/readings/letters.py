@@ -1,4 +1,4 @@
-"""Letters: characters with the marks on them, as symbols. The last letter is open while a mark could follow it."""
+"""Joins characters with their marks to letters, and folds these. The last letter is open while a mark could follow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Span = tuple[int, int]
 
 
 class Letters:
-    """Takes characters with their spans, hands symbols on."""
+    """Receives characters with their spans, and passes symbols on."""
 
     def __init__(self, symbols: Symbols, *, accents: bool) -> None:
         self._symbols = symbols
@@ -30,9 +30,9 @@ class Letters:
         self._is_open = OPEN_LETTERS[accents]
         self._table = TABLES[accents]
         self.open = ""
-        """The letter that is not decided."""
+        """The undecided letter."""
         self.spans: list[Span] = []
-        """Where each of its characters comes from."""
+        """The spans of its characters."""
 
     @property
     def spaces(self) -> bool:
@@ -51,16 +51,16 @@ class Letters:
         self.open, self.spans = other.open, other.spans[:]
 
     def keep_open(self, char: str) -> None:
-        """The last character is open, and nothing else; none is, if it is empty."""
+        """Makes the last character the open letter; an empty string means that no letter is open."""
         self.open, self.spans = char, [(-1, 0)] if char else []
 
     def moved(self, count: int) -> None:
-        """Spans count from the beginning of the text that comes, which is so much farther."""
+        """Makes spans relative to the next text, which begins ``count`` characters later."""
         if self.spans:
             self.spans = [(start - count, end - count) for start, end in self.spans]
 
     def as_written(self, text: str, start: int) -> None:
-        """Characters that stand for themselves."""
+        """Receives characters that stand for themselves."""
         if self.open:
             done = self._go_on(text, start)
             if done == len(text):
@@ -75,7 +75,7 @@ class Letters:
             self.spans = [(start + at, start + at + 1) for at in range(size, len(text))]
 
     def stands_for(self, chars: str, start: int, end: int) -> None:
-        """Characters that something else stands for."""
+        """Receives characters that were decoded from a sign at this span."""
         for char in chars:
             if self.open and goes_on(char) and len(self.open) < MAX_LETTER_CHARS:
                 self.open += char
@@ -88,13 +88,13 @@ class Letters:
                 self._symbols.add(fold_letter(char, accents=self._accents), start, end)
 
     def close(self) -> None:
-        """Decides the open letter: what follows is none of it."""
+        """Decides the open letter: nothing that follows is part of it."""
         if self.open:
             self._add_letter(self.open, self.spans)
             self.open, self.spans = "", []
 
     def _go_on(self, text: str, start: int) -> int:
-        """How many characters of a text go on with the open letter."""
+        """Adds the first characters of a text that continue the open letter. Returns how many."""
         size = 0
         while size < len(text) and goes_on(text[size]) and len(self.open) < MAX_LETTER_CHARS:
             self.open += text[size]
@@ -103,7 +103,7 @@ class Letters:
         return size
 
     def _open_end(self, text: str) -> str:
-        """The end of a text, which begins a letter, that is a letter not yet decided."""
+        """The undecided letter at the end of a text; empty if there is none. The text must start with a new letter."""
         last = text[-1]
         if not goes_on(last):
             return last if self._is_open[last] else ""
@@ -114,7 +114,7 @@ class Letters:
         return letter if self._is_open[letter[0]] and len(letter) < MAX_LETTER_CHARS else ""
 
     def _close_all(self, text: str, start: int) -> None:
-        """Letters that are all decided: nearly always each is one character, and one symbol."""
+        """Adds letters that are all decided. Nearly always, each is one character and one symbol."""
         if text.isascii():
             self._symbols.add_each(text.lower(), start)
             return
@@ -136,7 +136,7 @@ class Letters:
             self._symbols.add(symbol, start, end)
 
     def _spans_of(self, letter: str, spans: Sequence[Span]) -> list[Span]:
-        """Where each symbol of a letter comes from: a vowel sign from its own place, an accent from its letter's."""
+        """The span of each symbol of a letter. A vowel sign has its own span; an accent extends its letter's."""
         found: list[Span] = []
         before = ""
         for size, (char, (start, end)) in enumerate(zip(letter, spans, strict=True), 1):

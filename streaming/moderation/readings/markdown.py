@@ -1,7 +1,7 @@
-"""Markdown (CommonMark 0.31) as a person sees it who reads the page that is made of it.
+"""Markdown (CommonMark 0.31), read as a person sees the rendered page.
 
-It reads more than a renderer would: what only looks like syntax is none here either, since a word that everyone reads
-is to be found. To read less would be a leak.
+When in doubt, text is read rather than skipped, since every word that readers can see must be found: skipping visible
+text would be a leak.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from streaming.moderation.readings.media import Grammar, MediumReader, grammar
 from streaming.moderation.readings.signs import CODES, CODES_SO_FAR, REFERENCE, REFERENCE_SO_FAR, decoded
 
 MAX_SYNTAX_CHARS = 1024
-"""Characters of a destination, a label, a tag or a comment: what is longer is read as text from there on."""
+"""The most characters of a destination, label, tag or comment. What goes beyond this is read as text."""
 
 _EMPHASIS = r"(?P<nothing>[*~`]+)|(?P<underscores>_{1,32})"
 _ESCAPE = r"(?P<escape>\\[!-/:-@\[-`{-~])"
@@ -33,12 +33,12 @@ _WITHIN = {
 
 
 class FlatReader(MediumReader):
-    """Emphasis as nothing, escapes as what they stand for. Destinations, tags and comments are text."""
+    """Ignores emphasis and decodes escapes. Destinations, tags and comments are read as text."""
 
     grammar: Grammar = grammar(r"[*~`_\\&%]", _FLAT, _FLAT_SO_FAR)
 
     def _is_decided(self, data: str, at: int) -> bool:
-        # Where no word ends before them, underscores are emphasis whatever follows (§6.2).
+        # Underscores that do not follow a word are emphasis whatever comes next (§6.2).
         return data[at] == "_" and not self.previous.isalnum()
 
     def _line_beginning(self, data: str, at: int) -> int:
@@ -61,7 +61,7 @@ class FlatReader(MediumReader):
 
 
 class _LinkEnd:
-    """What may stand between a link's ``](`` and its ``)``: an address and a title (CommonMark 0.31 §6.3)."""
+    """Parses what is between a link's ``](`` and its ``)``: an address and a title (CommonMark 0.31 §6.3)."""
 
     def __init__(self) -> None:
         self.is_closed = False
@@ -71,11 +71,11 @@ class _LinkEnd:
         self._is_escaped = self._is_line_empty = False
 
     def passes(self, text: str) -> bool:
-        """Takes characters that are no white space and no syntax."""
+        """Takes characters of which only the first and last need to be examined. Returns whether they are allowed."""
         return all(map(self.take, text[:1])) and (len(text) == 1 or self.take(text[-1]))
 
     def take(self, char: str) -> bool:
-        """Whether the character may stand there. If none may, it is no link."""
+        """Takes a character. Returns whether it is allowed here; if not, this is not a link."""
         if char == "\n" and self._is_line_empty:
             return False
         self._is_line_empty = char == "\n" or (self._is_line_empty and (char.isspace() or char == ">"))
@@ -124,7 +124,7 @@ class _LinkEnd:
 
 
 class DeepReader(FlatReader):
-    """Also links and images as their text, tags, comments and the marks around formulas as nothing."""
+    """Also reads links and images as their text, and ignores tags, comments and formula delimiters."""
 
     grammar = grammar(
         r"[*~`_\\&%\[\]<]|!(?:\[|\Z)|\$(?:\$|\Z)",
@@ -163,7 +163,7 @@ class DeepReader(FlatReader):
             super()._read_sign(sign, data, base)
 
     def _skip(self, data: str, at: int) -> int:
-        """Goes past what is within a destination, a label, a tag or a comment; stays if it was none after all."""
+        """Skips the inside of a destination, label, tag or comment. Returns ``at`` if it turns out not to be one."""
         if self._within == "tag" and data[at] == "<":
             self._within = ""  # the tag begins here
             return at
@@ -182,12 +182,12 @@ class DeepReader(FlatReader):
         return end
 
     def _ends_with(self, char: str) -> bool:
-        """Whether the character ends it; empty: some that do not matter."""
+        """Whether the character ends the construct. An empty string stands for characters that cannot."""
         match self._within:
             case "label":
                 is_escaped, self._depth = self._depth == 0, int(char != "\\")
                 return char in ("[", "]", "\n") and not is_escaped
-            case "comment":  # two dashes at least, then >
+            case "comment":  # at least two dashes, then >
                 dashes, self._depth = self._depth, min(self._depth + 1, 3) if char == "-" else 1
                 return char == ">" and dashes == 3
         return char == ">"

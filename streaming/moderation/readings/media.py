@@ -1,7 +1,7 @@
-"""What a medium's grammar is, and the transducer that all of them share.
+"""The grammar of a medium, and the transducer that all media share.
 
-A sign is a piece of syntax: it is read as the character that it stands for, or as nothing. Between signs text is as it
-is written. A medium hands both on to the letters behind it, and keeps what could still become a sign.
+A sign is a piece of syntax: it is read as the character that it stands for, or ignored. Text between signs is read as
+written. A medium passes both on to its letters, and keeps back what could still become a sign.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from streaming.moderation.readings.letters import Letters
 
 
 class Grammar(NamedTuple):
-    """``may_begin`` finds where a sign may begin; ``sign`` is one, its group tells which; ``so_far`` may become one."""
+    """``may_begin`` finds possible starts of signs, ``sign`` matches one, ``so_far`` an incomplete one.
+
+    The name of the group that matched in ``sign`` is the sign's kind.
+    """
 
     may_begin: re.Pattern[str]
     sign: re.Pattern[str]
@@ -25,35 +28,35 @@ def grammar(may_begin: str, sign: str, so_far: str) -> Grammar:
 
 
 class MediumReader:
-    """Text as it is written. Others know signs besides."""
+    """Reads text as written. Subclasses also decode signs."""
 
     grammar = grammar("(?!)", "(?!)", "(?!)")
 
     def __init__(self, letters: Letters) -> None:
         self.letters = letters
         self.pending = ""
-        """The end of what came, while it is undecided whether it is a sign."""
+        """The end of the text that could still become a sign."""
         self.previous = ""
-        """The character before, as it is written."""
+        """The previous character, as written."""
 
     is_within = False
-    """Whether it is within something that it goes past."""
+    """Whether it is inside syntax that it skips, such as a tag."""
 
     @property
     def is_neutral(self) -> bool:
-        """Whether nothing that came matters to how what follows is read, but for ``previous``."""
+        """Whether the text so far does not affect how further text is read, except through ``previous``."""
         return not self.pending
 
     def is_written(self, text: str) -> bool:
-        """Whether it reads the text as it is written."""
+        """Whether it reads this text as written."""
         return self.is_neutral and not self.grammar.may_begin.search(text)
 
     def follow(self, other: MediumReader) -> None:
-        """Goes on where another is."""
+        """Copies the state of another reader."""
         self.pending, self.previous = other.pending, other.previous
 
     def agrees(self, other: MediumReader) -> bool:
-        """Whether nothing that came makes them read what follows differently."""
+        """Whether nothing read so far makes the two read what follows differently."""
         return (
             not self.is_within
             and not other.is_within
@@ -62,7 +65,7 @@ class MediumReader:
         )
 
     def feed(self, text: str, *, final: bool) -> None:
-        """Spans count from the beginning of the text; what was pending is before it."""
+        """Reads a piece of text. Spans are relative to its start, so those of pending text are negative."""
         data, base = self.pending + text, -len(self.pending)
         at, size = 0, len(data)
         while at < size:
@@ -74,7 +77,7 @@ class MediumReader:
         self.pending = data[at:]
 
     def _step(self, data: str, at: int, base: int, *, final: bool) -> int:
-        """Reads on from ``at``; returns how far, which is ``at`` if that is undecided."""
+        """Reads on from ``at``. Returns the new offset, which is ``at`` if the text there is undecided."""
         limit = len(data)
         if self.letters.is_after_line_break:
             if (skipped := self._line_beginning(data, at)) > at:
@@ -83,7 +86,7 @@ class MediumReader:
         found = self.grammar.may_begin.search(data, at)
         stop = min(found.start(), limit) if found else limit
         if self.letters.spaces and (line := data.find("\n", at, stop)) >= 0:
-            stop = line + 1  # what a line begins with may be none of the text
+            stop = line + 1  # the start of a line may be a quote marker
         if stop > at:
             self.as_written(data[at:stop], base + at)
             return stop
@@ -104,7 +107,7 @@ class MediumReader:
         self.letters.stands_for(chars, start, end)
 
     def known_after(self, text: str) -> int:
-        """How many of the characters of a text decide how the first one is read."""
+        """How many characters of a text are needed to decide how the first one is read."""
         size = 1
         while size < len(text) and self.grammar.so_far.match(text[:size]):
             size += 1

@@ -1,4 +1,4 @@
-"""Text as it is written: labels, names and titles; in Markdown, for rules that are written with its signs."""
+"""Text read as written: labels, names and titles, and Markdown for rules whose patterns contain its signs."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from streaming.moderation.readings.media import MediumReader
 
 
 class PlainReader(MediumReader):
-    """No sign stands for anything but itself."""
+    """Decodes no signs: every character stands for itself."""

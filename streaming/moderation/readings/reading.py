@@ -1,4 +1,4 @@
-"""One reading of a text: medium, letters and spaces, one behind the other."""
+"""One reading of a text: a pipeline of medium, letters and spaces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READERS: dict[Kind, type[MediumReader]] = {
 
 
 class Reading:
-    """Text in, in pieces; symbols out, each with the span that it comes from."""
+    """Converts text, which arrives in pieces, to symbols with the spans that they come from."""
 
     def __init__(self, key: Key) -> None:
         self.key = key
@@ -31,13 +31,13 @@ class Reading:
 
     @property
     def undecided(self) -> int:
-        """How many of the last characters are not decided."""
+        """The number of undecided characters at the end."""
         spans = self.letters.spans
         begin = spans[0][0] if spans else 0
         return max(len(self.medium.pending), -begin)
 
     def feed(self, text: str, *, final: bool = False) -> Read:
-        """What is decided; spans count from the beginning of this text."""
+        """Returns the symbols that are now decided. Spans are relative to the start of this text."""
         self.medium.feed(text, final=final)
         if final:
             self.letters.close()
@@ -45,23 +45,23 @@ class Reading:
         return self.symbols.take()
 
     def feed_written(self, text: str) -> Read:
-        """The same of a text without signs."""
+        """The same as ``feed``, for a text without signs."""
         self.medium.as_written(text, 0)
         self.letters.moved(len(text))
         return self.symbols.take()
 
     def follow(self, other: Reading) -> None:
-        """Goes on where another is."""
+        """Copies the state of another reading."""
         self.medium.follow(other.medium)
         self.letters.follow(other.letters)
         self.symbols.follow(other.symbols)
 
     def agrees(self, other: Reading) -> bool:
-        """Whether both read whatever follows alike, but for the signs that one knows and the other does not."""
+        """Whether both read all further text alike, except for signs that only one of them knows."""
         return self.medium.is_neutral and other.medium.is_neutral and self.is_where(other)
 
     def is_where(self, other: Reading) -> bool:
-        """Whether it stands where another does: nothing that came makes them read what follows differently."""
+        """Whether both are in the same state: nothing read so far makes them read what follows differently."""
         mine, others = self.letters, other.letters
         return (
             self.medium.agrees(other.medium)

@@ -1,4 +1,4 @@
-"""What stands for one character: escapes, percent codes and character references.
+"""Signs that stand for one character: escapes, percent codes and character references.
 
 Sources: CommonMark 0.31 §2.4 (backslash escapes) and §2.5 (references; HTML §13.5), RFC 8259 §7 (JSON), RFC 3986 §2.1
 (percent-encoding).
@@ -12,7 +12,7 @@ from functools import lru_cache
 from html.entities import html5
 
 _HEX = "[0-9a-fA-F]"
-_TRAIL = f"%[89abAB]{_HEX}"  # of a character of several bytes in UTF-8
+_TRAIL = f"%[89abAB]{_HEX}"  # a continuation byte in UTF-8
 
 SURROGATES = rf"\\u[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}"
 CODE_UNIT = rf"\\u{_HEX}{{4}}"
@@ -30,7 +30,7 @@ REFERENCE_SO_FAR = rf"&(?:#[0-9]{{0,7}}|#[xX]{_HEX}{{0,6}}|[A-Za-z][A-Za-z0-9]{{
 
 
 def decoded(kind: str, text: str) -> str | None:
-    """What a sign of this kind stands for; None if it is only what it looks like."""
+    """The text that a sign of this kind stands for; None if the sign is literal text."""
     match kind:
         case "escape":
             return text[1]
@@ -64,12 +64,12 @@ def _referred(name: str) -> str | None:
 
 
 FEW = 300
-"""Code points that it is worth looking at one by one."""
+"""The largest range of code points that is examined one by one."""
 
 
 @lru_cache(maxsize=4096)
 def could_stand_for(begun: str) -> frozenset[str] | None:
-    """The characters that a sign may come to stand for of which this much has come; None if they are too many."""
+    """The characters that a sign starting with ``begun`` may stand for; None if there are too many."""
     if begun[0] == "&" and begun[1:2].isalpha():
         return frozenset(chars[0] for name, chars in html5.items() if name[-1] == ";" and name.startswith(begun[1:]))
     ranges = list(_ranges(begun))
@@ -87,7 +87,7 @@ def _ranges(begun: str) -> Iterator[tuple[int, int]]:
         yield _with_more(byte[1], 2)
     elif code := re.fullmatch("%([0-7])", begun):
         yield _with_more(code[1], 2)
-    elif begun[0] not in "_<]!$":  # these are themselves, or nothing
+    elif begun[0] not in "_<]!$":  # these are literal or ignored
         yield 0, 0x10FFFF
 
 

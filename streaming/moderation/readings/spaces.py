@@ -1,4 +1,4 @@
-"""Symbols as they come out of a reading; where that is wanted, a run of white space as one space."""
+"""Collects the symbols of a reading. On request, a run of white space becomes one space."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _UNEVEN = re.compile(r"\s\s|[^\S ]")
 
 
 class Read(NamedTuple):
-    """What was read: symbols, and where each begins and ends.
+    """The symbols that were read, and where each begins and ends.
 
-    ``starts`` and ``ends`` are None if each symbol is one character, from ``first`` on without a gap.
+    ``starts`` and ``ends`` are None if each symbol is one character, contiguous from ``first`` on.
     """
 
     symbols: str
@@ -21,27 +21,27 @@ class Read(NamedTuple):
 
 
 class Symbols:
-    """What a reading has read since it was last asked."""
+    """The symbols read since the last call of ``take``."""
 
     def __init__(self, *, spaces: bool) -> None:
         self.spaces = spaces
         self.after_space = self.after_line_break = False
-        # Symbols of one character each have a negative end.
+        # The end _EACH marks a run of symbols of one character each.
         self._out: list[tuple[str, int, int]] = []
 
     def follow(self, other: Symbols) -> None:
         self.after_space, self.after_line_break = other.after_space, other.after_line_break
 
     def is_even(self, text: str) -> bool:
-        """Whether white space in it is single spaces, as it would come out."""
+        """Whether merging white space would leave this text unchanged."""
         return not (self.after_space and text[0].isspace()) and not _UNEVEN.search(text)
 
     def passed(self, symbol: str) -> None:
-        """What came out last did so without being added here."""
+        """Accounts for symbols that were output without being added here; ``symbol`` is the last of them."""
         self.after_space, self.after_line_break = symbol == " ", False
 
     def add_each(self, symbols: str, start: int) -> None:
-        """Symbols of one character each."""
+        """Adds symbols of one character each."""
         if self.spaces:
             if (self.after_space and symbols[0].isspace()) or _UNEVEN.search(symbols):
                 for at, symbol in enumerate(symbols, start):
@@ -51,7 +51,7 @@ class Symbols:
         self._out.append((symbols, start, _EACH))
 
     def add(self, symbols: str, start: int, end: int) -> None:
-        """The symbols of one stretch of text."""
+        """Adds symbols that all come from the same span."""
         for symbol in symbols:
             if self.spaces and symbol.isspace():
                 self.after_line_break |= symbol == "\n"
