@@ -523,7 +523,7 @@ class TestAnUpstream:
         eventually(lambda: service.other.left.is_set(), "the first has left")
 
         assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
-        assert "has 1 open streams already" in error_of(busy)["message"]
+        assert "already has 1 open streams" in error_of(busy)["message"]
         with service.client.chat.completions.create(**body) as stream:  # type: ignore[call-overload]
             assert next(iter(stream)).choices[0].delta.content == "a"
 
