@@ -24,7 +24,7 @@ from streaming import daphne_patches, registry, resumption, upstreams
 from streaming.gc_pauses import raise_threshold
 from streaming.middleware import load_inline
 from streaming.request_body import Receive, Scope, Send, limit_body
-from streaming.request_scope import request_scope
+from streaming.request_cleanup import request_scope
 from streaming.request_target import hide_queries_from_uvicorns_log
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]

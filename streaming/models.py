@@ -20,7 +20,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from streaming.moderation import ACTIONS, CHECKS, Remark, Rule, RuleError, compile_rule
-from streaming.moderation.checks import check_named
+from streaming.moderation.validators import check_named
 from streaming.rule_fields import LIMITS, RULE_FIELDS, SCOPE_FIELDS, Direction, RuleScope
 from streaming.visible_text import isolated
 

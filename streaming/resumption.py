@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
-from streaming import conf, registry, request_scope, sse
+from streaming import conf, registry, request_cleanup, sse
 from streaming.access import may_use_upstreams, require_caller
 from streaming.errors import BadRequest
 from streaming.formats import Failure, Writer
@@ -122,7 +122,7 @@ async def begin(
 async def _open_stream(request: HttpRequest, info: StreamInfo, start: Start, grace: float) -> LiveStream:
     opening = _OpeningStream(label_of(request), start, grace)
     log = await journal().open(info, opening.stop)
-    task = asyncio.get_running_loop().create_task(opening.run(log), context=request_scope.detached_context())
+    task = asyncio.get_running_loop().create_task(opening.run(log), context=request_cleanup.detached_context())
     try:
         # Shielded: if the client disconnects and retries, the upstream is still asked only once.
         live = await asyncio.shield(task)
@@ -174,7 +174,7 @@ def _discard_or_close(log: StreamLog, opening: asyncio.Task[LiveStream]) -> None
 
 
 def _respond(request: HttpRequest, stream: LiveStream | JoinedStream, identity: str) -> EventStreamResponse:
-    request_scope.close_at_end(stream.close)  # a client that has left must not slow down the others
+    request_cleanup.close_at_end(stream.close)  # a client that has left must not slow down the others
     response = EventStreamResponse(request, stream)
     response["Content-Location"] = reverse("streams", args=[identity])
     return registry.watch(response)

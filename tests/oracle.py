@@ -18,7 +18,6 @@ from typing import NamedTuple
 import regex
 
 from streaming.moderation import Medium, Rule
-from streaming.moderation.checks import check_named
 from streaming.moderation.folding import (
     ACCENTS,
     ATTACHED,
@@ -31,8 +30,9 @@ from streaming.moderation.folding import (
     is_mark,
     is_word_char,
 )
-from streaming.moderation.loose import is_letter, is_separator, letters_of
-from streaming.moderation.readings.signs import CODES_SO_FAR, REFERENCE_SO_FAR
+from streaming.moderation.loose_words import is_letter, is_separator, letters_of
+from streaming.moderation.readings.escapes import CODES_SO_FAR, REFERENCE_SO_FAR
+from streaming.moderation.validators import check_named
 
 SPAN = 4
 """Symbols of the longest match in these tests."""

@@ -17,8 +17,8 @@ from streaming import formats, guardrails
 from streaming.answer import AnswerModeration, clean
 from streaming.errors import PromptBlocked, PromptTooDeep
 from streaming.formats import OpenAIReader, OpenAIRelay, OpenAIWriter
+from streaming.formats.chunk_templates import ChunkTemplateCache
 from streaming.formats.errors import ErrorFacts, read_error_body
-from streaming.formats.templates import ChunkTemplateCache
 from streaming.hit_context import HitContext
 from streaming.moderation import Rule, RuleSet
 from streaming.relay import EventReader, Relay

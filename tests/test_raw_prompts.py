@@ -15,7 +15,7 @@ from streaming.errors import PromptBlocked
 from streaming.guardrails import moderate_prompt
 from streaming.moderation import Rule, RuleSet
 from streaming.upstreams import BadPrompt, UnreadablePrompt
-from streaming.upstreams.prompts import moderated_body, moderated_query
+from streaming.upstreams.relayed_prompts import moderated_body, moderated_query
 
 RULES = RuleSet([Rule(1, "darn"), Rule(2, "so long", action="block")])
 

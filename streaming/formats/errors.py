@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from streaming.formats.fields import is_field, is_name
+from streaming.formats.text_fields import is_field, is_name
 
 MAX_MESSAGE_CHARS = 500
 MAX_FACTS_CHARS = 4096

@@ -12,7 +12,8 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from streaming.formats.fields import (
+from streaming.formats.parts import Delta, FormatError, PathStep, TextPart, TextRef
+from streaming.formats.text_fields import (
     GROWING,
     MADE_BY_MODELS,
     NAMES,
@@ -23,7 +24,6 @@ from streaming.formats.fields import (
     passes_in_answer,
     passes_in_prompt,
 )
-from streaming.formats.parts import Delta, FormatError, PathStep, TextPart, TextRef
 
 OF_NO_CHOICE = -1
 """The choice number of a text that is outside the choices."""

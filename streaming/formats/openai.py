@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from streaming.formats.chunk_templates import HEAD, ChunkTemplateCache, framed, says_nothing
 from streaming.formats.dialects import ToolCallNumbers, choices_of, make_delta
 from streaming.formats.errors import (
     NO_CREDENTIALS,
@@ -33,7 +34,6 @@ from streaming.formats.parts import (
     TextPart,
     TextRef,
 )
-from streaming.formats.templates import HEAD, ChunkTemplateCache, framed, says_nothing
 from streaming.sse import Message
 
 DONE = "[DONE]"

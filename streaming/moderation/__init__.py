@@ -1,10 +1,9 @@
 """Exact moderation of a text that arrives in pieces. Pure: no clock, no Django, no event loop."""
 
-from streaming.moderation.checks import CHECKS
 from streaming.moderation.explaining import Explanation, explain
-from streaming.moderation.messages import Remark
 from streaming.moderation.moderator import MASK, Hit, Moderator, Outcome, RuleSet, Text, check_mask
 from streaming.moderation.readings import MEDIA, Medium
+from streaming.moderation.rule_messages import Remark
 from streaming.moderation.rules import (
     ACTIONS,
     COMPARES,
@@ -19,6 +18,7 @@ from streaming.moderation.rules import (
     RuleError,
     compile_rule,
 )
+from streaming.moderation.validators import CHECKS
 
 __all__ = [
     "ACTIONS",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from streaming.moderation.messages import Remark, gettext_noop
 from streaming.moderation.moderator import Hit, Moderator, RuleSet
 from streaming.moderation.readings import Key, Medium, kinds_of
 from streaming.moderation.readings.reading import Reading
+from streaming.moderation.rule_messages import Remark, gettext_noop
 from streaming.moderation.rules import Rule
 
 

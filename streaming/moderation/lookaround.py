@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from streaming.moderation.char_sets import Ranges, common, complement
-from streaming.moderation.nodes import Alt, Chars, Look, Node, Repeat, Seq
+from streaming.moderation.regex_nodes import Alt, Chars, Look, Node, Repeat, Seq
 
 Condition = tuple[Ranges, bool]
 """A set of symbols, and whether the edge of the text also satisfies the condition."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
-from streaming.moderation.matching import Engine
-from streaming.moderation.messages import Remark
+from streaming.moderation.match_engine import Engine
 from streaming.moderation.plan import Plan
 from streaming.moderation.readings import MEDIA, Medium
+from streaming.moderation.rule_messages import Remark
 from streaming.moderation.rules import MAX_SPAN, Rule, compile_rule
 from streaming.moderation.window import NONE, Decided
 

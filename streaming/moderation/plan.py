@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 
-from streaming.moderation.checks import check_named
 from streaming.moderation.edges import Edges
 from streaming.moderation.folding import OPEN_LETTERS, fold, fold_letter, forms_of, is_word_char
-from streaming.moderation.literals import Literals
-from streaming.moderation.loose import LooseWords
+from streaming.moderation.loose_words import LooseWords
 from streaming.moderation.readings import Key, Medium, could_stand_for, kinds_of
-from streaming.moderation.readings.keys import KINDS
-from streaming.moderation.regexes import Regexes
+from streaming.moderation.readings.kinds import KINDS
+from streaming.moderation.regex_automaton import Regexes
 from streaming.moderation.rules import Compiled, Rule
 from streaming.moderation.scanning import Automaton, Machine
+from streaming.moderation.validators import check_named
+from streaming.moderation.word_automaton import Literals
 
 _MAX_KNOWN = 1 << 12
 

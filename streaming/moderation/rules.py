@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal, get_args
 
-from streaming.moderation import nodes, patterns
-from streaming.moderation.checks import CHECKS, check_named
+from streaming.moderation import regex_nodes, regex_syntax
 from streaming.moderation.folding import fold, has_accents
-from streaming.moderation.loose import loose_word
-from streaming.moderation.messages import Remark, gettext_noop
-from streaming.moderation.nodes import Node
-from streaming.moderation.patterns import PatternError
+from streaming.moderation.loose_words import loose_word
+from streaming.moderation.regex_nodes import Node
+from streaming.moderation.regex_syntax import PatternError
+from streaming.moderation.rule_messages import Remark, gettext_noop
+from streaming.moderation.validators import CHECKS, check_named
 
 Kind = Literal["literal", "regex"]
 Action = Literal["mask", "replace", "drop", "block", "flag", "allow"]
@@ -86,14 +86,14 @@ class Compiled:
     @property
     def shortest(self) -> int:
         """The number of symbols in the shortest possible match."""
-        return min(map(len, self.words)) if self.words else nodes.min_length(self.node) if self.node else 0
+        return min(map(len, self.words)) if self.words else regex_nodes.min_length(self.node) if self.node else 0
 
     @property
     def longest(self) -> int | None:
         """The number of symbols in the longest possible match; None if only ``max_span`` limits it."""
         if self.rule.compare == "loose":
             return None
-        return max(map(len, self.words)) if self.words else nodes.max_length(self.node) if self.node else 0
+        return max(map(len, self.words)) if self.words else regex_nodes.max_length(self.node) if self.node else 0
 
 
 def compile_rule(rule: Rule, max_span: int = MAX_SPAN) -> Compiled:
@@ -173,10 +173,10 @@ def _with_dots(word: str) -> tuple[str, ...]:
 
 def _compile_regex(rule: Rule, max_span: int) -> Compiled:
     try:
-        node, accents = patterns.parse(rule.pattern, exact=rule.compare == "exact", group=rule.group == 1)
+        node, accents = regex_syntax.parse(rule.pattern, exact=rule.compare == "exact", group=rule.group == 1)
     except PatternError as error:
         raise RuleError(rule, error.remark.template, **error.remark.params) from error
-    shortest, longest = nodes.min_length(node), nodes.max_length(node)
+    shortest, longest = regex_nodes.min_length(node), regex_nodes.max_length(node)
     if longest == 0:
         raise RuleError(rule, gettext_noop("It matches nothing but the empty text."))
     if shortest == 0:
@@ -184,7 +184,7 @@ def _compile_regex(rule: Rule, max_span: int) -> Compiled:
             rule,
             gettext_noop("It matches the empty text, which is everywhere; let it need one character at least."),
         )
-    if nodes.begins_with_gap(node):
+    if regex_nodes.begins_with_gap(node):
         raise RuleError(
             rule,
             gettext_noop(

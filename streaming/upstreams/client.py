@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from django.http import HttpRequest
 
-from streaming import conf, request_scope
+from streaming import conf, request_cleanup
 from streaming.formats.assembly import completion_from_events, is_undecided, looks_like_events, looks_like_json
 from streaming.formats.errors import without_secrets
 from streaming.upstream_settings import UpstreamConfig, read_config
@@ -32,12 +32,12 @@ from streaming.upstreams.errors import (
 )
 from streaming.upstreams.event_body import EventBody
 from streaming.upstreams.headers import forwarded_headers, relayed_headers, without_challenge
-from streaming.upstreams.locations import with_public_locations
-from streaming.upstreams.prompts import moderated_body, moderated_query
-from streaming.upstreams.refusals import not_what_was_asked, refusal
+from streaming.upstreams.location_headers import with_public_locations
+from streaming.upstreams.relayed_prompts import moderated_body, moderated_query
 from streaming.upstreams.request import Header, UpstreamRequest
 from streaming.upstreams.response import UpstreamResponse
 from streaming.upstreams.sending import send
+from streaming.upstreams.upstream_refusals import not_what_was_asked, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ async def _open_stream(request: UpstreamRequest, guardrail: Guardrail) -> Upstre
     """The stream once its head has arrived, or after ``head`` seconds, so that the client gets a response by then."""
     upstream, head = request.upstream, request.upstream.timeouts.head
     # The pending body closes what the task opens; and the request closes the pending body.
-    opening = asyncio.create_task(_open(request, guardrail), context=request_scope.detached_context())
+    opening = asyncio.create_task(_open(request, guardrail), context=request_cleanup.detached_context())
     pending = PendingBody(opening)
     try:
         await asyncio.wait({opening}, timeout=None if request.timeout == head else head)
@@ -165,7 +165,7 @@ def _take_over(opening: asyncio.Task[UpstreamResponse], pending: PendingBody) ->
     """The response that arrived in time. From now on the request itself closes it."""
     pending.detach()
     answer = opening.result()
-    request_scope.close_at_end(answer.body.close)
+    request_cleanup.close_at_end(answer.body.close)
     return answer
 
 
@@ -214,7 +214,7 @@ class PendingBody:
 
     def __init__(self, opening: asyncio.Task[UpstreamResponse]) -> None:
         self._opening = opening
-        request_scope.close_at_end(self.close)
+        request_cleanup.close_at_end(self.close)
 
     async def read(self) -> bytes:
         # Shielded: a read that is cancelled for a heartbeat must not cancel the request.
@@ -227,7 +227,7 @@ class PendingBody:
         self._opening.add_done_callback(partial(_close_response, linger=linger))
 
     def detach(self) -> None:
-        request_scope.release(self.close)
+        request_cleanup.release(self.close)
 
 
 def _close_response(opening: asyncio.Task[UpstreamResponse], linger: bool) -> None:

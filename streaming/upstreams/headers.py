@@ -15,9 +15,9 @@ from django.http import HttpRequest
 
 from streaming.forwarded import forwarded
 from streaming.upstream_settings import UpstreamConfig
+from streaming.upstreams.body_length import announced_length
 from streaming.upstreams.builtin import SIGNATURE_HEADER
 from streaming.upstreams.errors import BadPrompt
-from streaming.upstreams.framing import announced_length
 from streaming.upstreams.request import Header
 
 HOP_BY_HOP = frozenset(

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from streaming import request_scope
+from streaming import request_cleanup
 from streaming.upstream_settings import UpstreamConfig
 from streaming.upstreams.aiohttp_transport import READ_ERRORS, RawResponse
 from streaming.upstreams.errors import Broken, Silent
@@ -67,7 +67,7 @@ class UpstreamResponse:
 
     def detach(self) -> None:
         """The end of the current request no longer closes the connection: the caller does."""
-        request_scope.release(self.body.close)
+        request_cleanup.release(self.body.close)
         self.body.detach()
 
 
@@ -89,7 +89,7 @@ class ResponseBody:
         self._end = _later(self._loop.time(), upstream.timeouts.total)
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
-        request_scope.close_at_end(self.close)
+        request_cleanup.close_at_end(self.close)
         self._check_limits()
 
     async def read_first(self) -> None:
@@ -118,7 +118,7 @@ class ResponseBody:
             return
         self._is_closed = True
         self._on_close()
-        request_scope.release(self.close)
+        request_cleanup.release(self.close)
         if self._timer:
             self._timer.cancel()
         if linger and not self._content.at_eof():
@@ -127,7 +127,7 @@ class ResponseBody:
             self._response.close()
 
     def detach(self) -> None:
-        request_scope.release(self.close)
+        request_cleanup.release(self.close)
 
     def _rest_before(self, error: Exception) -> bytes:
         """The bytes before the connection broke; the next call raises the error."""

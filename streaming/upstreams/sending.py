@@ -13,11 +13,11 @@ from functools import lru_cache
 
 import httpx
 
-from streaming import request_scope
+from streaming import request_cleanup
 from streaming.upstream_settings import UpstreamConfig
 from streaming.upstreams.aiohttp_transport import HeaderLimitError, causes, raw
+from streaming.upstreams.body_length import WrongLengthError, framed
 from streaming.upstreams.errors import BadPrompt, Busy, Silent, Unreachable, UpstreamError
-from streaming.upstreams.framing import WrongLengthError, framed
 from streaming.upstreams.http_clients import client_of
 from streaming.upstreams.proxies import UnusableProxyError
 from streaming.upstreams.request import UpstreamRequest
@@ -58,14 +58,14 @@ class ConcurrencySlot:
             raise Busy(upstream.name, f"already has {upstream.concurrency} open streams, its limit")
         self._name: str | None = upstream.name
         _open[upstream.name] += 1
-        request_scope.close_at_end(self.release)
+        request_cleanup.close_at_end(self.release)
 
     def release(self) -> None:
         """May be called more than once."""
         if self._name is not None:
             _open[self._name] -= 1
             self._name = None
-            request_scope.release(self.release)
+            request_cleanup.release(self.release)
 
 
 async def _head(request: UpstreamRequest) -> httpx.Response:

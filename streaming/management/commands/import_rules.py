@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management import CommandError
 
 from streaming import rule_files, rule_imports
-from streaming.management.commands._plain import PlainCommand
+from streaming.management.commands._plain_errors import PlainCommand
 from streaming.models import RuleImport
 from streaming.moderation import ACTIONS
 

@@ -17,7 +17,7 @@ from django.core.management import CommandError
 from django.utils import timezone
 
 from streaming import rule_files
-from streaming.management.commands._plain import PlainCommand
+from streaming.management.commands._plain_errors import PlainCommand
 from streaming.models import ModerationRule
 from streaming.moderation import MEDIA, Hit, Medium, Moderator, Outcome, Rule, RuleError, RuleSet, Text, explain
 

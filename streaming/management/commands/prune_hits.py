@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management import CommandError
 from django.utils import timezone
 
-from streaming.management.commands._plain import PlainCommand
+from streaming.management.commands._plain_errors import PlainCommand
 from streaming.models import LostHits, ModerationHit
 
 BATCH = 5_000

@@ -5,8 +5,8 @@ the text only while that is undecided. It has three stages: a medium (decodes th
 (joins characters with their marks and folds them), and spaces (merges runs of white space).
 """
 
-from streaming.moderation.readings.keys import MEDIA, Key, Medium, kinds_of
+from streaming.moderation.readings.escapes import could_stand_for
+from streaming.moderation.readings.kinds import MEDIA, Key, Medium, kinds_of
 from streaming.moderation.readings.reading import Reading
-from streaming.moderation.readings.signs import could_stand_for
 
 __all__ = ["MEDIA", "Key", "Medium", "Reading", "could_stand_for", "kinds_of"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from streaming.moderation.readings.media import MediumReader, grammar
-from streaming.moderation.readings.signs import CODES, CODES_SO_FAR, decoded
+from streaming.moderation.readings.escapes import CODES, CODES_SO_FAR, decoded
+from streaming.moderation.readings.medium_reader import MediumReader, grammar
 
 _CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
+from streaming.moderation.readings.escapes import CODES, CODES_SO_FAR, REFERENCE, REFERENCE_SO_FAR, decoded
 from streaming.moderation.readings.letters import Letters
-from streaming.moderation.readings.media import Grammar, MediumReader, grammar
-from streaming.moderation.readings.signs import CODES, CODES_SO_FAR, REFERENCE, REFERENCE_SO_FAR, decoded
+from streaming.moderation.readings.medium_reader import Grammar, MediumReader, grammar
 
 MAX_SYNTAX_CHARS = 1024
 """The most characters of a destination, label, tag or comment. What goes beyond this is read as text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streaming.moderation.readings.media import MediumReader
+from streaming.moderation.readings.medium_reader import MediumReader
 
 
 class PlainReader(MediumReader):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from streaming.moderation.folding import TABLES
 from streaming.moderation.readings.json import JsonReader
-from streaming.moderation.readings.keys import Key, Kind
+from streaming.moderation.readings.kinds import Key, Kind
 from streaming.moderation.readings.letters import Letters
 from streaming.moderation.readings.markdown import DeepReader, FlatReader
-from streaming.moderation.readings.media import MediumReader
+from streaming.moderation.readings.medium_reader import MediumReader
 from streaming.moderation.readings.plain import PlainReader
 from streaming.moderation.readings.spaces import Read, Symbols
 

@@ -1,7 +1,7 @@
 // Turns the messages of one answer into calls to the chat panel.
 
 import { ThoughtSplitter } from "./thoughts.js";
-import { parseObject, word } from "./words.js";
+import { parseObject, word } from "./page-texts.js";
 
 /** @typedef {import("./sse.js").Message} Message */
 

@@ -4,11 +4,11 @@ import { copy } from "./clipboard.js";
 import { Code } from "./code.js";
 import { asMarkdown, messagesOf, ConversationStorage } from "./conversation.js";
 import { Meter } from "./meter.js";
-import { Panel } from "./panels.js";
+import { Panel } from "./ping-and-fetch-panels.js";
 import { Scroll } from "./scroll.js";
 import { Turn } from "./turn.js";
 import { ClassicTypewriter, Typewriter } from "./typewriter.js";
-import { word } from "./words.js";
+import { word } from "./page-texts.js";
 
 /** @typedef {import("./turn.js").End} End */
 /** @typedef {import("./conversation.js").Question} Question */

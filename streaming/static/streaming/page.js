@@ -3,8 +3,8 @@
 import { AnswerReader } from "./answer-reader.js";
 import { ChatPanel } from "./chat.js";
 import { CutError, fetchEvents, RefusedError } from "./event-source.js";
-import { FetchPanel, PingPanel } from "./panels.js";
-import { parseObject, word } from "./words.js";
+import { FetchPanel, PingPanel } from "./ping-and-fetch-panels.js";
+import { parseObject, word } from "./page-texts.js";
 
 /** @typedef {import("./sse.js").Message} Message */
 

@@ -1,8 +1,8 @@
 // One question and its answer.
 
 import { MarkdownView } from "./markdown/view.js";
-import { Part } from "./panels.js";
-import { word } from "./words.js";
+import { Part } from "./ping-and-fetch-panels.js";
+import { word } from "./page-texts.js";
 
 /** @typedef {"done" | "length" | "stopped" | "blocked" | "failed" | "drained"} End */
 /** @typedef {import("./conversation.js").Question} Question */

@@ -6,7 +6,7 @@ import { emphasizeBesideCJK } from "./emphasis.js";
 import { readFormulaLines } from "./math.js";
 import { heal } from "./heal.js";
 import { isHarmless, linkBareAddresses } from "./links.js";
-import { markParagraphs } from "./paragraphs.js";
+import { markParagraphs } from "./special-paragraphs.js";
 
 export { isHarmless };
 

@@ -3,8 +3,8 @@
 
 import { CJK } from "./emphasis.js";
 import { isInFormula, readFormula } from "./math.js";
-import { readNoteReference } from "./notes.js";
-import { readTag } from "./tags.js";
+import { readNoteReference } from "./footnotes.js";
+import { readTag } from "./inline-tags.js";
 
 /** @typedef {import("./dialect.js").Markdown} Markdown */
 /** @typedef {import("./dialect.js").Env} Env */

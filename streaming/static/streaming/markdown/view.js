@@ -1,12 +1,12 @@
 // Shows growing Markdown text: final parts are rendered once, the open tail on each flush.
 
-import { Blocks, fits, inContext } from "./blocks.js";
+import { Blocks, fits, inContext } from "./final-parts.js";
 import { createMarkdown } from "./dialect.js";
 import { presentable } from "./heal.js";
 import { CURSOR, patch } from "./patch.js";
 
-/** @typedef {import("./blocks.js").Part} Part */
-/** @typedef {import("./blocks.js").References} References */
+/** @typedef {import("./final-parts.js").Part} Part */
+/** @typedef {import("./final-parts.js").References} References */
 /** @typedef {import("./dialect.js").Env & { references: References }} Env */
 /** @typedef {import("./patch.js").Place} Place */
 

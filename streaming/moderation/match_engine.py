@@ -23,12 +23,12 @@ from operator import getitem
 from typing import Any, NamedTuple, Protocol
 
 from streaming.moderation.folding import ATTACHED
-from streaming.moderation.literals import Literals
-from streaming.moderation.loose import LooseWords
+from streaming.moderation.loose_words import LooseWords
+from streaming.moderation.masking import Rendering, takes_along
 from streaming.moderation.plan import Plan, readings_of
+from streaming.moderation.read_text import Match, Spelling
 from streaming.moderation.readings import Medium
-from streaming.moderation.regexes import Regexes, State
-from streaming.moderation.rendering import Rendering, takes_along
+from streaming.moderation.regex_automaton import Regexes, State
 from streaming.moderation.scanning import (
     AllWords,
     Found,
@@ -43,8 +43,8 @@ from streaming.moderation.scanning import (
     RescanningScanner,
     Scanner,
 )
-from streaming.moderation.spelling import Match, Spelling
 from streaming.moderation.window import NONE, SWALLOWED, Decided, Window
+from streaming.moderation.word_automaton import Literals
 
 
 class _Allowances:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from streaming.moderation.char_sets import Ranges
 from streaming.moderation.lookaround import Layout, lay_out
-from streaming.moderation.nodes import Alt, Chars, Look, Node, Repeat, Seq, has_group, has_look, max_length
+from streaming.moderation.regex_nodes import Alt, Chars, Look, Node, Repeat, Seq, has_group, has_look, max_length
 
 _MAX_REACH = 1 << 16
 

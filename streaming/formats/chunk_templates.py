@@ -13,9 +13,9 @@ from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, NamedTuple
 
 from streaming.formats.extraction import PIECE_CHARS
-from streaming.formats.fields import is_token
 from streaming.formats.json_text import is_encodable, read_object
 from streaming.formats.parts import Delta, FormatError, Frame, Part, RawChunk, TextRef
+from streaming.formats.text_fields import is_token
 
 HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier", "provider", "obfuscation")
 """The fields that all chunks of a stream share."""

@@ -23,8 +23,8 @@ from streaming.moderation.char_sets import (
     unicode_class,
 )
 from streaming.moderation.folding import fold, goes_on, has_accents, is_ignorable
-from streaming.moderation.messages import Remark, gettext_noop
-from streaming.moderation.nodes import Alt, Chars, Look, Node, Repeat, Seq, count_arrows, count_positions, word
+from streaming.moderation.regex_nodes import Alt, Chars, Look, Node, Repeat, Seq, count_arrows, count_positions, word
+from streaming.moderation.rule_messages import Remark, gettext_noop
 
 MAX_REPEAT = 4096
 MAX_POSITIONS = 20_000

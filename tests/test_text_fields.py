@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streaming.formats.dialects import finish_reason_of, number_of
-from streaming.formats.fields import passes_in_answer, passes_in_prompt
+from streaming.formats.text_fields import passes_in_answer, passes_in_prompt
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 

@@ -14,8 +14,8 @@ from django.test import AsyncRequestFactory
 from django.urls import path
 from django.utils.decorators import async_only_middleware
 
-from streaming import request_scope, upstreams
-from streaming.request_scope import RequestScope
+from streaming import request_cleanup, upstreams
+from streaming.request_cleanup import RequestScope
 from streaming.responses import RelayResponse
 from streaming.upstreams import sending
 from tests.conftest import DEADLINE, Connection, ScriptedUpstream
@@ -72,7 +72,7 @@ class TestAScope:
         assert "failed to close" in log_text()
 
     def test_does_not_exist_outside_a_request(self) -> None:
-        request_scope.close_at_end(lambda: pytest.fail("nobody closes it"))
+        request_cleanup.close_at_end(lambda: pytest.fail("nobody closes it"))
 
 
 @async_only_middleware
@@ -150,7 +150,7 @@ async def test_an_upstream_is_closed_whatever_a_middleware_does_with_the_respons
         "http_version": "1.1",
     }
     async with asyncio.timeout(DEADLINE):
-        with request_scope.request_scope():
+        with request_cleanup.request_scope():
             await ASGIHandler()(scope, receive, send)
 
     assert sending._open["default"] == 0

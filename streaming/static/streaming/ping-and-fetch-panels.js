@@ -1,7 +1,7 @@
 // The ping and fetch panels and their base classes. They do no network access. The chat panel is in chat.js.
 
 import { Scroll } from "./scroll.js";
-import { word } from "./words.js";
+import { word } from "./page-texts.js";
 
 /** @typedef {import("./sse.js").Message} Message */
 

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
 from operator import getitem
 
-from streaming.moderation.checks import Check
 from streaming.moderation.edges import Edges, Ending
-from streaming.moderation.nodes import Node
-from streaming.moderation.positions import Positions
+from streaming.moderation.glushkov import Positions
+from streaming.moderation.regex_nodes import Node
+from streaming.moderation.validators import Check
 
 _MAX_STATES = 4096
 _MAX_TRANSITIONS = 1 << 16

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import pytest
 
-from streaming.upstreams.framing import WrongLengthError, announced_length, exactly, framed
+from streaming.upstreams.body_length import WrongLengthError, announced_length, exactly, framed
 from tests.conftest import DEADLINE, Site, eventually, read_until
 
 SERVERS = {

@@ -10,9 +10,9 @@ import json
 import re
 
 from streaming.moderation.folding import ATTACHED
-from streaming.moderation.loose import is_letter
+from streaming.moderation.loose_words import is_letter
+from streaming.moderation.read_text import Match, Spelling
 from streaming.moderation.rules import Rule
-from streaming.moderation.spelling import Match, Spelling
 from streaming.moderation.window import Window
 
 _LINE_BEGINNING = re.compile(r"[\s>]+")
