@@ -162,9 +162,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
-LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "page"
-LOGOUT_REDIRECT_URL = "page"
+LOGIN_URL = "streaming:login"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "streaming:page"
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]

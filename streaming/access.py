@@ -10,11 +10,12 @@ from http import HTTPStatus
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
+from django.conf import global_settings, settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
-from django.urls import reverse
+from django.shortcuts import resolve_url
+from django.urls import Resolver404, resolve, reverse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
@@ -136,12 +137,27 @@ def _act_for(request: HttpRequest, key: ApiKey) -> None:
 
 
 def _unauthorized(*, had_key: bool) -> Denied:
-    login = reverse(settings.LOGIN_URL)
+    login = login_path()
     detail = "this API key is unknown or was revoked" if had_key else f"log in at {login}, or send an API key"
     bearer = 'Bearer realm="streams"' + (', error="invalid_token"' if had_key else "")
     challenge = f'{bearer}, Cookie realm="streams", form-action="{login}"'
     code = "invalid_api_key" if had_key else None
     return Denied(HTTPStatus.UNAUTHORIZED, detail, login=login, code=code, headers={"WWW-Authenticate": challenge})
+
+
+def login_path() -> str:
+    """Where users log in: the project's LOGIN_URL, or this app's own page if the project has set none."""
+    if settings.LOGIN_URL != global_settings.LOGIN_URL:
+        return resolve_url(settings.LOGIN_URL)
+    return settings.LOGIN_URL if _is_served(settings.LOGIN_URL) else reverse("streaming:login")
+
+
+def _is_served(path: str) -> bool:
+    try:
+        resolve(path)
+    except Resolver404:
+        return False
+    return True
 
 
 async def _limit_anonymous_body(request: HttpRequest) -> None:

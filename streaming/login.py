@@ -18,7 +18,7 @@ from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, resolve_url
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.encoding import force_str
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
@@ -100,7 +100,8 @@ _tokens = _OneTimeTokens()
 
 def one_time_path(user: Any) -> str:
     """The path of a link that logs this user in once, within PASSWORD_RESET_TIMEOUT."""
-    return reverse("login-once", args=[urlsafe_base64_encode(str(user.pk).encode()), _tokens.make_token(user)])
+    encoded = urlsafe_base64_encode(str(user.pk).encode())
+    return reverse("streaming:login-once", args=[encoded, _tokens.make_token(user)])
 
 
 @never_cache
@@ -111,7 +112,7 @@ def login_once(request: HttpRequest, user: str, token: str) -> HttpResponseBase:
     if found is None or not found.is_active or not _tokens.check_token(found, token):
         return LoginView.as_view(template_name="streaming/login.html", extra_context={"link_is_stale": True})(request)
     login(request, found, backend="django.contrib.auth.backends.ModelBackend")
-    return redirect(resolve_url("page"))
+    return redirect("streaming:page")
 
 
 def _find_user(encoded: str) -> Any:

@@ -153,7 +153,7 @@ class HealthHostMiddleware(InlineMiddleware):
 def _health_path() -> str | None:
     """Without the script prefix; None if the project does not serve ``/healthz``."""
     try:
-        path = reverse("healthz", urlconf=settings.ROOT_URLCONF)
+        path = reverse("streaming:healthz", urlconf=settings.ROOT_URLCONF)
     except NoReverseMatch:
         return None
     return path.removeprefix(get_script_prefix()[:-1])

@@ -176,7 +176,7 @@ def _discard_or_close(log: StreamLog, opening: asyncio.Task[LiveStream]) -> None
 def _respond(request: HttpRequest, stream: LiveStream | JoinedStream, identity: str) -> EventStreamResponse:
     request_cleanup.close_at_end(stream.close)  # a client that has left must not slow down the others
     response = EventStreamResponse(request, stream)
-    response["Content-Location"] = reverse("streams", args=[identity])
+    response["Content-Location"] = reverse("streaming:streams", args=[identity])
     return registry.watch(response)
 
 

@@ -1,12 +1,16 @@
 """The addresses."""
 
 from django.contrib.auth.views import LoginView, LogoutView
-from django.urls import path, re_path
+from django.urls import path, re_path, reverse_lazy
 
 from streaming import api, views
 from streaming.login import ThrottledLoginForm, login_once
 
-log_in = LoginView.as_view(template_name="streaming/login.html", authentication_form=ThrottledLoginForm)
+# The settings LOGIN_REDIRECT_URL and LOGOUT_REDIRECT_URL belong to the project around this app.
+PAGE = reverse_lazy("streaming:page")
+log_in = LoginView.as_view(template_name="streaming/login.html", authentication_form=ThrottledLoginForm, next_page=PAGE)
+
+app_name = "streaming"
 
 urlpatterns = [
     path("", views.page, name="page"),
@@ -23,11 +27,7 @@ urlpatterns = [
     path("v1/models", api.list_models, name="models"),
     path("v1/models/<path:name>", api.retrieve_model, name="model"),
     re_path(r"\Av1(?:/.*)?\Z", api.not_found),
-    path(
-        "login/",
-        log_in,
-        name="login",
-    ),
+    path("login/", log_in, name="login"),
     path("login/once/<str:user>/<str:token>", login_once, name="login-once"),
-    path("logout/", LogoutView.as_view(), name="logout"),
+    path("logout/", LogoutView.as_view(next_page=PAGE), name="logout"),
 ]

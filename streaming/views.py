@@ -14,7 +14,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
 from streaming import conf, formats, guardrails, health, registry, resumption, sources, upstream_settings, upstreams
-from streaming.access import guarded, refuse_to_be_run
+from streaming.access import guarded, login_path, refuse_to_be_run
 from streaming.live_stream import LiveStream
 from streaming.relay import EncodedRelay, EventReader, Relay, TextChunks
 from streaming.requests import BODY_IN_SCOPE, raw_path_after, read_body, read_playback, streaming_body
@@ -40,6 +40,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "documents": documents,
         "upstreams": [(each, locked and not upstreams.is_builtin(each.name)) for each in upstream_settings.choices()],
         "proxy_is_open": is_open,
+        "login": login_path(),
         "max_body_bytes": conf.max_body_bytes() if request.user.is_authenticated else conf.OPEN_BODY_BYTES,
     }
     response = render(request, "streaming/index.html", context)

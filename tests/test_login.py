@@ -140,6 +140,21 @@ class TestThePage:
         assert re.search(r'<option value="llm"[^>]*>llm \(需登录\)</option>', chinese)
         assert 'href="/login/?next=/"' in page
 
+    @pytest.mark.parametrize(
+        ("login_url", "path"),
+        [
+            ("/accounts/login/", "/login/"),  # Django's default, which nothing serves here
+            ("admin:login", "/admin/login/"),
+            ("/sign-in", "/sign-in"),
+            ("https://sso.example/", "https://sso.example/"),
+        ],
+    )
+    def test_links_to_the_login_of_the_project_if_it_has_one(self, settings: Any, login_url: str, path: str) -> None:
+        settings.STREAMING_ACCESS, settings.STREAMING_UPSTREAMS = "login", self.UPSTREAMS
+        settings.LOGIN_URL = login_url
+
+        assert f'href="{path}?next=/"' in Client().get("/").content.decode()
+
     def test_has_no_such_link_for_a_user_who_is_logged_in(self, settings: Any, moderator: Client) -> None:
         settings.STREAMING_ACCESS, settings.STREAMING_UPSTREAMS = "login", self.UPSTREAMS
 

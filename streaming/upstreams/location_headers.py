@@ -37,7 +37,7 @@ def _public(upstream: UpstreamConfig, target: str, location: str) -> str:
     below = resolved.path.removeprefix(prefix)
     if not resolved.path.startswith(prefix) or (below and not below.startswith("/")) or ".." in below.split("/"):
         return location
-    path = f"{reverse('proxy')}/{quote(upstream.name, safe='')}{below}"
+    path = f"{reverse('streaming:proxy')}/{quote(upstream.name, safe='')}{below}"
     return urlunsplit(("", "", path, resolved.query, resolved.fragment))
 
 
