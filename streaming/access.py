@@ -20,9 +20,9 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
 from streaming import api_keys, conf, upstreams
+from streaming.caller import caller_of
 from streaming.errors import Denied
 from streaming.formats import FormatError
-from streaming.models import ApiKey
 from streaming.problems import EXPECTED, Problem, Renderer, problem_json, problem_of
 from streaming.requests import BODY_IN_SCOPE, body_refusal, collect_body
 from streaming.responses import label_of
@@ -109,14 +109,10 @@ async def require_caller(request: HttpRequest) -> None:
     """Denied unless a logged-in user or a valid API key made the request, or STREAMING_ACCESS is ``public``."""
     if conf.access() == "public":
         return
-    secret = api_keys.key_in(request)
-    if secret and (key := await api_keys.find(secret)):
-        _act_for(request, key)
-        return
-    user = await request.auser()
-    if not user.is_active:  # AnonymousUser is not
-        raise _unauthorized(had_key=bool(secret))
-    if request.method not in SAFE_METHODS and not has_csrf_token(request):
+    caller = await caller_of(request)
+    if not caller.is_known:
+        raise _unauthorized(had_key=bool(api_keys.key_in(request)))
+    if caller.api_key is None and request.method not in SAFE_METHODS and not has_csrf_token(request):
         raise Denied(HTTPStatus.FORBIDDEN, "the X-CSRFToken header is missing or wrong: reload the page")
 
 
@@ -127,13 +123,6 @@ async def may_use_upstreams(request: HttpRequest) -> bool:
     except Denied:
         return False
     return True
-
-
-def _act_for(request: HttpRequest, key: ApiKey) -> None:
-    async def owner() -> Any:
-        return key.owner
-
-    request.auser = owner
 
 
 def _unauthorized(*, had_key: bool) -> Denied:

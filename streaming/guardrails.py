@@ -13,6 +13,7 @@ from django.http import HttpRequest
 
 from streaming import answer, formats, hit_log, rulebook
 from streaming.answer import PAUSE, AnswerModeration
+from streaming.caller import caller_of
 from streaming.errors import PromptBlocked, PromptTooDeep
 from streaming.formats import Delta, Notice, Part, StreamEnd, TextPart
 from streaming.hit_context import HitHandler
@@ -51,7 +52,7 @@ class Guardrail:
 
 async def begin(request: HttpRequest, upstream: str, stream: str | None = None) -> Guardrail:
     """The guardrail of a stream of this upstream, under an id of its own unless it has one."""
-    stream, who = stream or formats.new_stream_id(), await hit_log.username_of(request)
+    stream, who = stream or formats.new_stream_id(), (await caller_of(request)).username
 
     async def of(direction: Direction) -> tuple[RuleSet, HitHandler]:
         snapshot = await rulebook.current(upstream, direction)

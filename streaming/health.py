@@ -11,7 +11,8 @@ from typing import Any
 from django.db import DatabaseError, connections
 from django.http import HttpRequest
 
-from streaming import api_keys, hit_log, registry, resumption, rulebook
+from streaming import hit_log, registry, resumption, rulebook
+from streaming.caller import caller_of
 from streaming.models import ModerationRule
 from streaming.moderation import RuleError
 
@@ -91,8 +92,7 @@ async def is_for_staff(request: HttpRequest) -> bool:
     """Whether the request may see the details: it comes from logged-in staff, or with an API key of theirs."""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            key = await api_keys.find(api_keys.key_in(request))
-            user = key.owner if key else await request.auser()
+            user = (await caller_of(request)).user
     except (DatabaseError, TimeoutError):
         return False
     return bool(user.is_active and user.is_staff)

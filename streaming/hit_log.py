@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -37,12 +36,6 @@ class _Hit:
     when: datetime
     stream: StreamInfo
     context: HitContext
-
-
-async def username_of(request: HttpRequest) -> str:
-    """The user's name; empty if nobody is logged in."""
-    user = await request.auser()
-    return user.get_username() if user.is_authenticated else ""
 
 
 def _write(hits: Sequence[_Hit], lost: int) -> None:

@@ -18,7 +18,8 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from streaming import conf, registry, request_cleanup, sse
-from streaming.access import may_use_upstreams, require_caller
+from streaming.access import require_caller
+from streaming.caller import caller_of
 from streaming.errors import BadRequest
 from streaming.formats import Failure, Writer
 from streaming.journal import (
@@ -99,7 +100,7 @@ async def begin(
     if request.method == "HEAD":
         return EventStreamResponse(request, LiveStream(*await start(), label=label_of(request)))  # never starts
     key = _idempotency_key(request)
-    owner = await owner_of(request)
+    owner = (await caller_of(request)).subject  # empty for nobody: then the id alone grants access
     info = StreamInfo(
         stream,
         owner,
@@ -250,19 +251,11 @@ async def stop(request: HttpRequest, stream: str) -> HttpResponse:
 
 
 async def find(request: HttpRequest, stream: str) -> StreamState:
-    """The stream's state. UnknownStream also if it belongs to another user."""
+    """The stream's state. UnknownStream also if it belongs to another user or API key."""
     state = await journal().find(stream)
-    if state.info.owner:
-        await may_use_upstreams(request)  # sets the user by the API key
-        if state.info.owner != await owner_of(request):
-            raise UnknownStream("there is no such stream, or it has expired")
+    if state.info.owner and state.info.owner != (await caller_of(request)).subject:
+        raise UnknownStream("there is no such stream, or it has expired")
     return state
-
-
-async def owner_of(request: HttpRequest) -> str:
-    """The owner of streams that this request begins. Empty for anonymous users: then the id alone grants access."""
-    user: Any = await request.auser()
-    return f"user:{user.pk}" if user.is_authenticated else ""
 
 
 _NUMBER = re.compile(r"-1|[0-9]{1,18}")

@@ -9,8 +9,9 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, AsyncRequestFactory
 
-from streaming import api_keys, hit_log, upstreams
-from streaming.access import guarded, require_caller
+from streaming import api_keys, upstreams
+from streaming.access import guarded
+from streaming.caller import caller_of
 from streaming.models import ApiKey, hash_of_secret
 
 LET_IN = 404
@@ -216,12 +217,12 @@ class TestAnApiKey:
         assert len(secret) > 45
 
     async def test_is_recorded_in_hits_as_its_owner(self) -> None:
-        _, secret = await make_key()
+        key, secret = await make_key()
         request = AsyncRequestFactory().get("/", headers={"Authorization": f"Bearer {secret}"})
 
-        await require_caller(request)
+        caller = await caller_of(request)
 
-        assert await hit_log.username_of(request) == "owner"
+        assert (caller.username, caller.subject) == ("owner", f"key:{key.pk}")
 
     async def test_is_not_sent_to_the_upstream(self) -> None:
         _, secret = await make_key()
