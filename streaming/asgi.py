@@ -25,7 +25,7 @@ from streaming.gc_pauses import raise_threshold
 from streaming.middleware import load_inline
 from streaming.request_body import Receive, Scope, Send, limit_body
 from streaming.request_cleanup import request_scope
-from streaming.request_target import hide_queries_from_uvicorns_log
+from streaming.request_target import hide_secrets_in_logs
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -77,7 +77,7 @@ def wrap(django_application: ASGIHandler) -> Application:
 
 def _prepare_process() -> None:
     daphne_patches.install()
-    hide_queries_from_uvicorns_log()
+    hide_secrets_in_logs()
     # Both take a thread hop at the start of each request for nothing: connections are closed when a request ends, and
     # queries are recorded only where DEBUG is on.
     request_started.disconnect(close_old_connections)

@@ -9,7 +9,7 @@
 * ``abort`` breaks the connection of a response that cannot be finished, so that the client can tell it is incomplete.
 * An exception after the response has begun breaks the connection too. Daphne's own handler would raise in its
   housekeeping task, which stops that task for good.
-* The header Daphne-Root-Path is ignored, and the access log has no query strings.
+* The header Daphne-Root-Path is ignored. The access log has no query strings, and stream ids are shortened in it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from twisted.web import http
 from zope.interface import implementer
 
 from streaming import conf
+from streaming.log_lines import shorten_ids
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -367,6 +368,6 @@ def _send(original: Any) -> Any:
 def _log_action(original: Any) -> Any:
     def log_action(self: Any, protocol: str, action: str, details: dict[str, Any]) -> None:
         path = str(details.get("path", "")).partition("?")[0]
-        original(self, protocol, action, {**details, "path": path})
+        original(self, protocol, action, {**details, "path": shorten_ids(path)})
 
     return log_action

@@ -1,9 +1,20 @@
-"""Log records on one line each: control characters from untrusted input are escaped (log injection, CWE-117)."""
+"""Log records on one line each: control characters from untrusted input are escaped (log injection, CWE-117).
+
+Stream ids are shortened: the id of an anonymous stream grants access to it.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
+
+_STREAM_ID = re.compile(r"([0-9a-f]{8})[0-9a-f]{24}")
+
+
+def shorten_ids(text: str) -> str:
+    """Keeps the first 8 of the 32 hexadecimal digits of every stream id."""
+    return _STREAM_ID.sub(r"\1...", text)
 
 
 class LineFormatter(logging.Formatter):

@@ -1,4 +1,4 @@
-"""Request targets: absolute ones become paths (RFC 9112, section 3.2.2), and queries stay out of logs."""
+"""Request targets: absolute ones become paths (RFC 9112, section 3.2.2); secrets in them stay out of logs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from streaming.errors import BadRequest
+from streaming.log_lines import shorten_ids
 
 ABSOLUTE = re.compile(rb"(?i:(https?))://([^/?#]*)([^?#]*)")
 
@@ -40,12 +41,19 @@ def _without_port(host: bytes, scheme: bytes) -> bytes:
     return host.strip().lower().removesuffix(b":443" if scheme == b"https" else b":80").removesuffix(b":")
 
 
-def hide_queries_from_uvicorns_log() -> None:
-    """Removes queries from uvicorn's access log: they may contain prompts and keys."""
-    logging.getLogger("uvicorn.access").addFilter(_without_query)
+def hide_secrets_in_logs() -> None:
+    """Removes queries, which may contain prompts and keys, and shortens stream ids in what others log about requests:
+    uvicorn in its access log, and Django in its warnings about 4xx responses."""
+    for name in ("uvicorn.access", "django.request"):
+        logging.getLogger(name).addFilter(_without_secrets)
 
 
-def _without_query(record: logging.LogRecord) -> bool:
+def loggable(target: str) -> str:
+    """A request's target without its query, and with shortened stream ids."""
+    return shorten_ids(target.partition("?")[0])
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
     if isinstance(record.args, tuple):
-        record.args = tuple(re.sub(r"\?.*", "", arg) if isinstance(arg, str) else arg for arg in record.args)
+        record.args = tuple(loggable(arg) if isinstance(arg, str) else arg for arg in record.args)
     return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Iterable
 from typing import Protocol
@@ -16,6 +15,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from streaming import upstreams
 from streaming.interruptible_wait import Interrupted, InterruptibleWait
+from streaming.log_lines import shorten_ids
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +56,7 @@ class Closable(Protocol):
 
 def label_of(request: HttpRequest) -> str:
     """A stream's name in the log. Its id is shortened, since the id of an anonymous stream grants access to it."""
-    path = _STREAM_ID.sub(r"\1...", quote(request.path))
-    return f"{request.method} {path}"
-
-
-_STREAM_ID = re.compile(r"([0-9a-f]{8})[0-9a-f]{24}")
+    return f"{request.method} {shorten_ids(quote(request.path))}"
 
 
 class _StreamingResponse(StreamingHttpResponse):

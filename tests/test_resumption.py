@@ -463,9 +463,32 @@ class TestPermissionToReconnect:
 
         assert ask(site, "GET", reading.address).status_code == 200
         assert ask(site, "GET", reading.address, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
-        ours = [line for line in site.log.splitlines() if " INFO streaming." in line]
-        assert [line for line in ours if "GET /streams/" in line]
-        assert not [line for line in ours if reading.address in line]
+
+
+UVICORN = ["-m", "uvicorn", "--port", "{port}", "ssesite.asgi:application"]
+
+
+@pytest.mark.parametrize("command", [None, UVICORN, ["manage.py", "runserver", "--noreload", "{port}"]])
+def test_no_log_has_a_whole_stream_id(make_site: Callable[..., Site], command: list[str] | None) -> None:
+    """Neither the app's own, nor the server's access log, nor Django's warnings."""
+    site = make_site(command)
+    address = Reading(site, "GET", "/stream?interval=0&step=10000").whole().address
+    stream = address.rpartition("/")[2]
+
+    assert ask(site, "GET", address).status_code == 200
+    assert ask(site, "HEAD", address).status_code == 200
+    assert ask(site, "DELETE", address).status_code == 202
+    assert ask(site, "POST", address).status_code == 405
+    assert ask(site, "GET", f"{address}?after=x").status_code == 400
+    assert ask(site, "GET", f"{address}/{stream}").status_code == 404
+    assert ask(site, "GET", "/stream", headers={"Last-Event-ID": f"{stream}:9999"}).status_code == 204
+
+    def lines() -> list[str]:
+        return [line for line in site.log.splitlines() if f"/streams/{stream[:8]}..." in line]
+
+    eventually(lambda: len(lines()) > 6, "the server, Django and the app log it")
+    assert any("Not Found: /streams/" in line for line in lines())
+    assert stream[8:] not in site.log
 
 
 def test_sigterm_sends_clients_a_final_message_and_ends_streams_without_clients(
