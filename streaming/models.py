@@ -1,4 +1,7 @@
-"""The rules, imports, hits and API keys in the database. The rules leave it as plain values (``ScopedRule``)."""
+"""The rules, their lists, imports, hits and API keys in the database.
+
+The rules leave it as plain values (``ScopedRule``).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from django.conf import settings
@@ -13,6 +17,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 from django.db.models.signals import pre_save
 from django.dispatch import Signal, receiver
 from django.utils import timezone
@@ -21,7 +26,7 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming.moderation import ACTIONS, CHECKS, Remark, Rule, RuleError, compile_rule
 from streaming.moderation.validators import check_named
-from streaming.rule_fields import LIMITS, RULE_FIELDS, SCOPE_FIELDS, Direction, RuleScope
+from streaming.rule_fields import IDENTITY_FIELDS, LIMITS, RULE_FIELDS, SCOPE_FIELDS, Direction, RuleScope
 from streaming.visible_text import isolated
 
 
@@ -64,27 +69,149 @@ class ScopedRule(NamedTuple):
     scope: RuleScope
 
 
-class ModerationRuleQuerySet(models.QuerySet["ModerationRule"]):
+class Scope(models.TextChoices):
+    BOTH = "both", _("prompts and answers")
+    PROMPTS = "prompts", _("prompts")
+    ANSWERS = "answers", _("answers")
+
+
+class _EditionQuerySet(models.QuerySet[Any]):
+    """Every change through it increases the edition."""
+
+    def update(self, **fields: Any) -> int:
+        """Like Django's, and also sets ``changed``."""
+        with transaction.atomic(using=self.db):
+            Edition.bump()
+            return super().update(**{"changed": timezone.now(), **fields})
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        with transaction.atomic(using=self.db):
+            Edition.bump()
+            return super().delete()
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+
+class RuleListQuerySet(_EditionQuerySet):
+    def scopes(self) -> dict[int, RuleScope]:
+        """The scope of each enabled list, by primary key."""
+        rows = self.filter(enabled=True).values_list("pk", *SCOPE_FIELDS)
+        return {pk: _scope(scope) for pk, *scope in rows}
+
+    def bulk_create(self, objs: Iterable[RuleList], *args: Any, **kwargs: Any) -> list[RuleList]:
+        with transaction.atomic(using=self.db):
+            Edition.bump()
+            return super().bulk_create(objs, *args, **kwargs)
+
+
+class RuleList(models.Model):
+    """Rules under one name that are switched, scoped and replaced together. A rule is in one list or in none."""
+
+    class Source(models.TextChoices):
+        HAND = "hand", _("made by hand")
+        IMPORT = "import", _("import")
+        PACK = "pack", _("pack")
+
+    name = models.CharField(_("name"), max_length=LIMITS["rule_list"], unique=True)
+    source = models.CharField(_("source"), max_length=10, choices=Source.choices, default=Source.HAND, editable=False)
+    pack = models.CharField(max_length=50, blank=True, editable=False)
+    """The name of the pack in ``rule_packs`` that the rules come from; empty for other lists."""
+    enabled = models.BooleanField(
+        _("enabled"), default=True, help_text=_("While a list is not enabled, none of its rules applies.")
+    )
+    upstreams = models.JSONField(
+        _("upstreams"), default=list, blank=True, help_text=_("If none is chosen, the list applies to all.")
+    )
+    applies_to = models.CharField(_("applies to"), max_length=10, choices=Scope.choices, default=Scope.BOTH)
+    valid_from = models.DateTimeField(
+        _("valid from"), null=True, blank=True, help_text=_("Leave empty to start immediately.")
+    )
+    valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("Leave empty for no end."))
+    note = models.TextField(_("note"), blank=True, help_text=_("For moderators only."))
+    changed = models.DateTimeField(_("changed"), auto_now=True, db_index=True)
+
+    objects = RuleListQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("rule list")
+        verbose_name_plural = _("rule lists")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return isolated(self.name)
+
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **more: Any) -> None:
+        """Like Django's. With ``update_fields``, ``changed`` is written too."""
+        with transaction.atomic(using=more.get("using")):
+            Edition.bump()
+            super().save(*args, update_fields=update_fields and {*update_fields, "changed"}, **more)
+
+    def delete(self, *args: Any, **more: Any) -> tuple[int, dict[str, int]]:
+        """Deletes its rules too."""
+        with transaction.atomic(using=more.get("using")):
+            Edition.bump()
+            return super().delete(*args, **more)
+
+    def clean(self) -> None:
+        _check_scope(self)
+
+
+def _check_scope(scoped: RuleList | ModerationRule) -> None:
+    if scoped.valid_from and scoped.valid_until and scoped.valid_until <= scoped.valid_from:
+        raise ValidationError({"valid_until": _("“Valid until” has to be later than “valid from”.")})
+    if not isinstance(scoped.upstreams, list) or not all(isinstance(name, str) for name in scoped.upstreams):
+        raise ValidationError({"upstreams": _("Enter a list of names.")})
+
+
+def _scope(values: Iterable[Any]) -> RuleScope:
+    upstreams, *more = values
+    return RuleScope(frozenset(upstreams or ()), *more)
+
+
+_ROW_FIELDS = ("pk", "rule_list", *RULE_FIELDS, *SCOPE_FIELDS)
+
+
+def _scoped(row: Iterable[Any]) -> tuple[int | None, ScopedRule]:
+    """The list of a rule, and the rule with the scope of its own, from the values of _ROW_FIELDS."""
+    pk, rule_list, *values = row
+    return rule_list, ScopedRule(Rule(pk, *values[: -len(SCOPE_FIELDS)]), _scope(values[-len(SCOPE_FIELDS) :]))
+
+
+class ModerationRuleQuerySet(_EditionQuerySet):
     def last_expired(self, now: datetime) -> datetime | None:
         """The latest ``valid_until`` of the enabled rules that have expired."""
         expired = self.filter(valid_until__lte=now, enabled=True).aggregate(last=models.Max("valid_until"))
         return cast("datetime | None", expired["last"])
 
     def scoped_rules(self, now: datetime | None = None) -> Iterator[ScopedRule]:
-        """The enabled rules as values, oldest first. Includes rules that start later, excludes expired ones."""
+        """The enabled rules of enabled lists as values, oldest first. Their scope is also that of their list.
+
+        Includes rules that start later, excludes expired ones.
+        """
+        lists = RuleList.objects.scopes()
         rows = self.filter(Q(valid_until=None) | Q(valid_until__gt=now or timezone.now()), enabled=True).order_by("pk")
         # As tuples: creating model instances of a hundred thousand rules would take seconds.
-        for row in rows.values_list("pk", *RULE_FIELDS, *SCOPE_FIELDS).iterator(chunk_size=2000):
-            rule, (upstreams, *more) = row[: -len(SCOPE_FIELDS)], row[-len(SCOPE_FIELDS) :]
-            yield ScopedRule(Rule(*rule), RuleScope(frozenset(upstreams or ()), *more))
+        for row in rows.values_list(*_ROW_FIELDS).iterator(chunk_size=2000):
+            rule_list, scoped = _scoped(row)
+            if rule_list is None:
+                yield scoped
+            elif (scope := _scope_in_list(scoped.scope, lists.get(rule_list))) is not None:
+                yield ScopedRule(scoped.rule, scope)
 
     def changed_since(self, moment: datetime, most: int) -> list[tuple[ScopedRule, bool]] | None:
-        """The rules that were added or changed since then, and whether each is enabled; None if they are too many."""
-        rows = self.filter(changed__gte=moment).values_list("pk", *RULE_FIELDS, *SCOPE_FIELDS, "enabled")[: most + 1]
+        """The rules that were added or changed since then, or whose list was; None if they are too many.
+
+        With each rule, whether it is enabled, and its list is.
+        """
+        lists = RuleList.objects.scopes()
+        changed_lists = list(RuleList.objects.filter(changed__gte=moment).values_list("pk", flat=True))
+        changed = self.filter(Q(changed__gte=moment) | Q(rule_list__in=changed_lists))
         found = []
-        for *row, enabled in rows:
-            rule, (upstreams, *more) = row[: -len(SCOPE_FIELDS)], row[-len(SCOPE_FIELDS) :]
-            found.append((ScopedRule(Rule(*rule), RuleScope(frozenset(upstreams or ()), *more)), enabled))
+        for *row, enabled in changed.values_list(*_ROW_FIELDS, "enabled")[: most + 1]:
+            rule_list, scoped = _scoped(row)
+            scope = scoped.scope if rule_list is None else _scope_in_list(scoped.scope, lists.get(rule_list))
+            found.append((ScopedRule(scoped.rule, scope or scoped.scope), enabled and scope is not None))
         return found if len(found) <= most else None
 
     def in_force(self, upstream: str | None = None, direction: Direction | None = None) -> list[Rule]:
@@ -98,10 +225,17 @@ class ModerationRuleQuerySet(models.QuerySet["ModerationRule"]):
         return Edition.objects.filter(pk=1).values_list("number", flat=True).first() or 0
 
     def update(self, **fields: Any) -> int:
-        """Like Django's, and also sets ``changed`` and increases the edition."""
+        """Like Django's, and also sets ``changed`` and ``fingerprint`` and increases the edition."""
+        if "fingerprint" in fields or not fields.keys() & set(IDENTITY_FIELDS):
+            return super().update(**fields)
         with transaction.atomic(using=self.db):
             Edition.bump()
-            return super().update(**{"changed": timezone.now(), **fields})
+            chosen = list(self.order_by().values_list("pk", flat=True))
+            for at in range(0, len(chosen), _UPDATED_AT_ONCE):
+                part = ModerationRule.objects.using(self.db).filter(pk__in=chosen[at : at + _UPDATED_AT_ONCE])
+                models.QuerySet.update(part, **{"changed": timezone.now(), **fields})
+                part.bulk_update(part, [])
+            return len(chosen)
 
     def bulk_create(self, objs: Iterable[ModerationRule], *args: Any, **kwargs: Any) -> list[ModerationRule]:
         rules = list(objs)
@@ -117,13 +251,14 @@ class ModerationRuleQuerySet(models.QuerySet["ModerationRule"]):
             rule.fingerprint = rule.make_fingerprint()
         return super().bulk_update(rules, {*fields, "fingerprint"}, batch_size)
 
-    def delete(self) -> tuple[int, dict[str, int]]:
-        with transaction.atomic(using=self.db):
-            Edition.bump()
-            return super().delete()
 
-    delete.alters_data = True  # type: ignore[attr-defined]
-    delete.queryset_only = True  # type: ignore[attr-defined]
+_UPDATED_AT_ONCE = 500
+
+
+@lru_cache(maxsize=1024)
+def _scope_in_list(scope: RuleScope, list_scope: RuleScope | None) -> RuleScope | None:
+    """Where and when a rule of a list applies; None if the list is not enabled, or it never does. Most are alike."""
+    return scope.within(list_scope) if list_scope is not None else None
 
 
 def _validate_check(name: str) -> None:
@@ -158,10 +293,7 @@ class ModerationRule(models.Model):
         PASS = "pass", _("let it through")
         MATCH = "match", _("treat it as a match")
 
-    class Scope(models.TextChoices):
-        BOTH = "both", _("prompts and answers")
-        PROMPTS = "prompts", _("prompts")
-        ANSWERS = "answers", _("answers")
+    Scope = Scope
 
     pattern = models.TextField(
         _("pattern"),
@@ -233,6 +365,15 @@ class ModerationRule(models.Model):
     )
     valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("Leave empty for no end."))
     note = models.TextField(_("note"), blank=True, help_text=_("For moderators only."))
+    rule_list = models.ForeignKey(
+        RuleList,
+        models.CASCADE,
+        verbose_name=_("list"),
+        related_name="rules",
+        null=True,
+        blank=True,
+        help_text=_("The rules of a list are switched, scoped and replaced together."),
+    )
     changed = models.DateTimeField(_("changed"), auto_now=True, db_index=True)
     imported = models.ForeignKey(
         "RuleImport", models.SET_NULL, verbose_name=_("import"), related_name="rules", null=True, editable=False
@@ -248,9 +389,11 @@ class ModerationRule(models.Model):
         ordering = ["-changed", "-pk"]
         constraints = [
             models.UniqueConstraint(
-                fields=["fingerprint", "action"],
-                name="one_rule_for_a_pattern_kind_and_action",
-                violation_error_message=_("A rule with this pattern and action already exists."),
+                F("fingerprint"),
+                # Databases regard all NULLs as different.
+                Coalesce("rule_list", 0, output_field=models.BigIntegerField()),
+                name="one_rule_for_a_pattern_in_a_list",
+                violation_error_message=_("The list has a rule with this pattern and comparison already."),
             )
         ]
 
@@ -272,22 +415,20 @@ class ModerationRule(models.Model):
             return super().delete(*args, **more)
 
     def make_fingerprint(self) -> str:
-        return self.fingerprint_of(self.kind, self.pattern)
+        return self.fingerprint_of(self.kind, self.compare, self.pattern)
 
     @staticmethod
-    def fingerprint_of(kind: str, pattern: str) -> str:
-        return hashlib.sha256(f"{kind}\0{pattern}".encode("utf-8", "surrogatepass")).hexdigest()
+    def fingerprint_of(kind: str, compare: str, pattern: str) -> str:
+        """The hash of IDENTITY_FIELDS, by which a rule is found again in its list."""
+        return hashlib.sha256(f"{kind}\0{compare}\0{pattern}".encode("utf-8", "surrogatepass")).hexdigest()
 
     def validate_constraints(self, exclude: Iterable[str] | None = None) -> None:
-        """Like Django's, but never excludes the fingerprint: it is in no form, yet it has to be unique."""
+        """Like Django's, but never excludes the fingerprint and the list: they may be in no form, yet are unique."""
         self.fingerprint = self.make_fingerprint()
-        super().validate_constraints(set(exclude or ()) - {"fingerprint"})
+        super().validate_constraints(set(exclude or ()) - {"fingerprint", "rule_list"})
 
     def clean(self) -> None:
-        if self.valid_from and self.valid_until and self.valid_until <= self.valid_from:
-            raise ValidationError({"valid_until": _("“Valid until” has to be later than “valid from”.")})
-        if not isinstance(self.upstreams, list) or not all(isinstance(name, str) for name in self.upstreams):
-            raise ValidationError({"upstreams": _("Enter a list of names.")})
+        _check_scope(self)
         if self.pattern and self._is_complete():
             try:
                 compile_rule(self.as_value())
@@ -308,6 +449,7 @@ class ModerationRule(models.Model):
 
 
 @receiver(pre_save, sender=ModerationRule)
+@receiver(pre_save, sender=RuleList)
 def _bump_edition_on_loaddata(*, raw: bool, **_kwargs: Any) -> None:
     """``loaddata`` does not call ``save``."""
     if raw:

@@ -17,8 +17,8 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from streaming.models import NAMED_BY, Edition, ModerationRule, RuleImport, name_of
-from streaming.rule_files import COLUMNS, ParsedFile, Refusal, Row, read
+from streaming.models import NAMED_BY, Edition, ModerationRule, RuleImport, RuleList, name_of
+from streaming.rule_files import COLUMNS, ParsedFile, Refusal, Row, RowKey, read
 
 Progress = Callable[[int, int], None]
 """Called with the number of rules written so far and the total."""
@@ -80,16 +80,23 @@ def compare(parsed: ParsedFile) -> Comparison:
     return comparison
 
 
-def _existing_rules(rows: Iterable[Row]) -> dict[tuple[str, str, str], tuple[int, Row]]:
+def _existing_rules(rows: Iterable[Row]) -> dict[RowKey, tuple[int, Row]]:
     """The rules with the same keys as these rows: primary key and current values, by key."""
-    fingerprints = [ModerationRule.fingerprint_of(row.kind, row.pattern) for row in rows]
-    found = ModerationRule.objects.filter(fingerprint__in=fingerprints).values_list("pk", *COLUMNS)
+    found = ModerationRule.objects.filter(fingerprint__in=_fingerprints(rows)).values_list("pk", *_ROW_COLUMNS)
     existing = ((pk, _row(values)) for pk, *values in found)
     return {row.key: (pk, row) for pk, row in existing}
 
 
+def _fingerprints(rows: Iterable[Row]) -> list[str]:
+    return [ModerationRule.fingerprint_of(row.kind, row.compare, row.pattern) for row in rows]
+
+
+_ROW_COLUMNS = tuple("rule_list__name" if name == "rule_list" else name for name in COLUMNS)
+
+
 def _row(values: Sequence[Any]) -> Row:
-    return Row(**{**dict(zip(COLUMNS, values, strict=True)), "upstreams": tuple(values[COLUMNS.index("upstreams")])})
+    fields = dict(zip(COLUMNS, values, strict=True))
+    return Row(**{**fields, "upstreams": tuple(fields["upstreams"]), "rule_list": fields["rule_list"] or ""})
 
 
 def _differences(old: Row, new: Row, columns: Iterable[str]) -> dict[str, tuple[Any, Any]]:
@@ -132,12 +139,19 @@ class _ImportRun:
         self._progress = progress or (lambda done, total: None)
         self._done = 0
         self._now = timezone.now()
+        self._lists = _Lists()
 
     def add(self, rows: list[Row]) -> None:
-        prints = [ModerationRule.fingerprint_of(row.kind, row.pattern) for row in rows]
+        prints = _fingerprints(rows)
         more = {"imported_id": self._kept.pk, "changed": self._now}
         pairs = zip(rows, prints, strict=True)
-        _insert(ModerationRule, ({**_fields(row), "fingerprint": fingerprint, **more} for row, fingerprint in pairs))
+        _insert(
+            ModerationRule,
+            (
+                {**_fields(row), "rule_list_id": self._lists.pk_of(row.rule_list), "fingerprint": fingerprint, **more}
+                for row, fingerprint in pairs
+            ),
+        )
         if self._user_id is not None:
             # Filtered by import in Python: in SQL, SQLite would scan all rules of this import instead of the index.
             found = ModerationRule.objects.filter(fingerprint__in=prints).values_list("pk", "imported_id", *NAMED_BY)
@@ -167,6 +181,18 @@ class _ImportRun:
     def _log(self, flag: int, entries: list[tuple[int, str, dict[str, Any]]]) -> None:
         if self._user_id is not None:
             log(self._user_id, flag, [(pk, name, [part, {"import": self._kept.name}]) for pk, name, part in entries])
+
+
+class _Lists:
+    """The lists that rules are imported into; those that there are not yet are made."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = dict(RuleList.objects.values_list("name", "pk"))
+
+    def pk_of(self, name: str) -> int | None:
+        if name and name not in self._known:
+            self._known[name] = RuleList.objects.create(name=name, source=RuleList.Source.IMPORT).pk
+        return self._known[name] if name else None
 
 
 def names_of(rules: Any) -> list[tuple[int, str]]:
@@ -243,11 +269,13 @@ def change_message(differences: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
 def _as_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
+    if isinstance(value, RuleList):
+        return value.name
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
 def _fields(row: Row) -> dict[str, Any]:
-    fields = {name: getattr(row, name) for name in COLUMNS}
+    fields = {name: getattr(row, name) for name in COLUMNS if name != "rule_list"}
     return {**fields, "upstreams": list(row.upstreams)}
 
 
@@ -294,7 +322,7 @@ def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int |
 
 def export() -> Iterator[Row]:
     """All rules as rows, oldest first."""
-    found = ModerationRule.objects.order_by("pk").values_list(*COLUMNS)
+    found = ModerationRule.objects.order_by("pk").values_list(*_ROW_COLUMNS)
     return (_row(values) for values in found.iterator(chunk_size=2000))
 
 

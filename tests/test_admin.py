@@ -15,7 +15,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from streaming.models import LostHits, ModerationHit, ModerationRule
+from streaming.models import LostHits, ModerationHit, ModerationRule, RuleList
 from streaming.rule_files import COLUMNS
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_in_force_yet")]
@@ -109,13 +109,29 @@ def test_an_invalid_pattern_is_refused_under_its_field(moderator: Client, fields
     assert not rules.exists()
 
 
-def test_a_duplicate_of_pattern_and_action_is_refused(moderator: Client) -> None:
-    rules.create(pattern="darn")
+@pytest.mark.parametrize("name", ["", "words"])
+def test_a_second_rule_with_a_pattern_is_refused_in_a_list_whatever_its_action(moderator: Client, name: str) -> None:
+    rule_list = RuleList.objects.create(name=name) if name else None
+    rules.create(pattern="darn", rule_list=rule_list)
+    fields = {"pattern": "darn", "action": "block", "enabled": "on"}
 
-    response = moderator.post(ADD, {"pattern": "darn", "action": "mask", "enabled": "on"})
+    response = moderator.post(ADD, {**fields, "rule_list": rule_list.pk if rule_list else ""})
 
-    assert "A rule with this pattern and action already exists." in response.content.decode()
+    assert "The list has a rule with this pattern and comparison already." in response.content.decode()
     assert rules.count() == 1
+    other = RuleList.objects.create(name="others")
+    assert moderator.post(ADD, {**fields, "rule_list": other.pk}).status_code == 302
+
+
+def test_an_edit_of_the_list_of_a_rule_is_in_its_history_by_name(moderator: Client) -> None:
+    old, new = RuleList.objects.create(name="old <words>"), RuleList.objects.create(name="new words")
+    rule = rules.create(pattern="darn", rule_list=old)
+
+    moderator.post(f"{LIST}{rule.pk}/change/", {"pattern": "darn", "action": "mask", "rule_list": new.pk})
+
+    page = text_of(moderator.get(f"{LIST}{rule.pk}/history/"))
+    assert "old <words>" in page
+    assert "new words" in page
 
 
 def test_an_edit_is_saved_and_recorded_in_the_history(moderator: Client) -> None:
@@ -177,18 +193,8 @@ class TestTheList:
         assert rules.version() != before
         assert LogEntry.objects.get().object_id == str(one.pk)
 
-    def test_refuses_an_edit_that_duplicates_another_rule(self, moderator: Client) -> None:
-        mask, block = rules.create(pattern="darn"), rules.create(pattern="darn", action="block")
-
-        response = moderator.post(LIST, in_the_list(block, mask, action="mask"))
-
-        assert response.status_code == 200
-        assert "A rule with this pattern and action already exists." in response.content.decode()
-        block.refresh_from_db()
-        assert block.action == "block"
-
     def test_can_be_saved_without_changes(self, moderator: Client) -> None:
-        mask, block = rules.create(pattern="darn"), rules.create(pattern="darn", action="block")
+        mask, block = rules.create(pattern="darn"), rules.create(pattern="heck", action="block")
 
         assert moderator.post(LIST, in_the_list(mask, block)).status_code == 302
         assert not LogEntry.objects.exists()
@@ -334,6 +340,7 @@ def test_a_rule_can_have_a_scope_a_period_and_a_comparison(moderator: Client) ->
         "valid_from": datetime(2026, 1, 31, 18, tzinfo=UTC),
         "valid_until": None,
         "note": "n",
+        "rule_list": None,
     }
     assert "A match is cut at 4,096 characters." in text_of(response), "a warning is shown, and the rule is saved"
 

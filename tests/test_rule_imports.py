@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis.extra.django import TestCase
 
 from streaming import rule_imports
-from streaming.models import ModerationRule, RuleImport
+from streaming.models import ModerationRule, RuleImport, RuleList
 from streaming.rule_files import Row, find_problem, read, write_csv
 from streaming.rule_imports import AlreadyDone, carry_out, compare, export, save_preview, undo
 from tests.test_rule_files import ROWS
@@ -55,7 +55,45 @@ def test_an_existing_rule_keeps_fields_that_the_file_does_not_have() -> None:
 
     assert counts("darn") == {"added": 0, "changed": 0, "unchanged": 1, "refused": 0}
     assert counts("darn", category="d") == {"added": 0, "changed": 1, "unchanged": 0, "refused": 0}
-    assert counts("darn", action="block") == {"added": 1, "changed": 0, "unchanged": 0, "refused": 0}
+
+
+def test_a_rule_is_found_again_by_pattern_kind_and_comparison_whatever_its_action() -> None:
+    kept = rules.create(pattern="darn", action="mask", note="n")
+    rules.create(pattern="da+rn", kind="regex", action="block")
+    edited = "".join(write_csv(export())).replace("mask", "block")
+
+    assert counts(edited) == {"added": 0, "changed": 1, "unchanged": 1, "refused": 0}
+    bring(edited)
+
+    kept.refresh_from_db()
+    assert (rules.count(), kept.action, kept.note) == (2, "block", "n")
+    assert counts("darn", compare="loose")["added"] == 1
+    assert counts("darn", kind="regex")["added"] == 1
+
+
+def test_two_lines_that_differ_in_their_actions_are_the_same_rule() -> None:
+    found = compare(read(b"pattern,action\ndarn,mask\ndarn,block\n"))
+
+    assert [(row.pattern, row.action) for _, row in found.added] == [("darn", "mask")]
+    assert [(each.line, each.reason) for each in found.refused] == [
+        (3, "Line 2 has the same pattern with other values.")
+    ]
+
+
+class TestRulesOfAList:
+    def test_are_others_than_those_of_another_list(self) -> None:
+        rules.create(pattern="darn", action="block")
+        RuleList.objects.create(name="there")
+
+        bring("pattern,list\ndarn,there\ndarn,new\nheck,\n")
+
+        assert set(rules.values_list("pattern", "action", "rule_list__name", "rule_list__source")) == {
+            ("darn", "block", None, None),
+            ("darn", "mask", "there", "hand"),
+            ("darn", "mask", "new", "import"),
+            ("heck", "mask", None, None),
+        }
+        assert counts("".join(write_csv(export()))) == {"added": 0, "changed": 0, "unchanged": 4, "refused": 0}
 
 
 def test_an_import_is_carried_out_once() -> None:

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from streaming.admin import hits, keys, rules  # noqa: F401 (they register themselves)
+from streaming.admin import hits, keys, lists, rules  # noqa: F401 (they register themselves)
 from streaming.login import ThrottledAdminLoginForm
 
 admin.site.site_header = _("Streams")

@@ -1,4 +1,4 @@
-"""List filters for fields whose values are untrusted text."""
+"""List filters for fields whose values are untrusted text, and for the lists of rules."""
 
 from __future__ import annotations
 
@@ -16,3 +16,12 @@ class VisibleValuesFilter(admin.AllValuesFieldListFilter):
     def choices(self, changelist: Any) -> Iterator[Any]:
         for choice in super().choices(changelist):
             yield {**choice, "display": visible(str(choice["display"]))}
+
+
+class ListFilter(admin.RelatedFieldListFilter):
+    """Lists the rule lists, and the rules in none."""
+
+    include_empty_choice = True
+
+    def has_output(self) -> bool:
+        return bool(self.lookup_choices)

@@ -21,11 +21,11 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming import rule_imports, rulebook, sources
 from streaming.admin import trial
-from streaming.admin.filters import VisibleValuesFilter
+from streaming.admin.filters import ListFilter, VisibleValuesFilter
 from streaming.admin.forms import RuleForm, RuleListForm, display_value
 from streaming.admin.imports import ImportPages
 from streaming.admin.try_page import TryPage
-from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet, translated
+from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet, RuleList, translated
 from streaming.moderation import MAX_SPAN, RuleError, compile_rule
 from streaming.visible_text import isolated, visible
 
@@ -49,12 +49,26 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         "action",
         "kind",
         "applies_to",
+        ("rule_list", ListFilter),
         ("category", VisibleValuesFilter),
         ("imported", admin.RelatedOnlyFieldListFilter),
     )
     search_fields = ("pattern", "category", "note")
     fieldsets = (
-        (None, {"fields": ("pattern", ("kind", "action"), "replacement", "category", "enabled", "loaded_version")}),
+        (
+            None,
+            {
+                "fields": (
+                    "pattern",
+                    ("kind", "action"),
+                    "replacement",
+                    "category",
+                    "rule_list",
+                    "enabled",
+                    "loaded_version",
+                )
+            },
+        ),
         (_("How text is compared"), {"fields": ("compare", "whole_word", "priority")}),
         (_("Regular expressions"), {"fields": ("group", "match_check", "overflow")}),
         (_("Where and when it applies"), {"fields": ("upstreams", "applies_to", "valid_from", "valid_until")}),
@@ -155,7 +169,7 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         names = [name for name in form.changed_data if name in form.cleaned_data and name != "loaded_version"]
         for part in message:
             if "changed" in part:
-                pairs = {name: (form.initial.get(name), form.cleaned_data[name]) for name in names}
+                pairs = {name: (_initial(form, name), form.cleaned_data[name]) for name in names}
                 part["changed"]["values"] = rule_imports.change_message(pairs)["values"]
         return message
 
@@ -226,6 +240,12 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         for at in range(0, len(names), rule_imports.CHUNK):
             entries = [(pk, name, message) for pk, name in names[at : at + rule_imports.CHUNK]]
             rule_imports.log(request.user.pk or 0, flag, entries)
+
+
+def _initial(form: Any, name: str) -> Any:
+    """The value that a field of the form had; of a choice of a list, the list."""
+    value = form.initial.get(name)
+    return RuleList.objects.filter(pk=value).first() if name == "rule_list" and value else value
 
 
 _SELECTION_FIELDS = ("action", "select_across", "index", "_selected_action")

@@ -3,7 +3,7 @@
 from streaming.rule_files.csv import write_csv
 from streaming.rule_files.decoding import decode
 from streaming.rule_files.reading import MAX_BYTES, find_problem, read
-from streaming.rule_files.rows import COLUMNS, FileError, ParsedFile, Refusal, Row
+from streaming.rule_files.rows import COLUMNS, FileError, ParsedFile, Refusal, Row, RowKey
 
 __all__ = [
     "COLUMNS",
@@ -12,6 +12,7 @@ __all__ = [
     "ParsedFile",
     "Refusal",
     "Row",
+    "RowKey",
     "decode",
     "find_problem",
     "read",

@@ -31,7 +31,7 @@ def columns_of(text: str) -> list[str]:
     return names if "pattern" in names else []
 
 
-_FIELD_OF = {"check": "match_check"}
+_FIELD_OF = {"check": "match_check", "list": "rule_list"}
 _COLUMN_OF = {field: column for column, field in _FIELD_OF.items()}
 
 _OLD_COLUMNS = {"exact": "exact", "squeeze": "loose"}
@@ -152,6 +152,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "upstreams": _parse_names,
     "valid_from": _parse_moment,
     "valid_until": _parse_moment,
+    "rule_list": lambda cell: _without_escape(cell.strip()),
 }
 
 

@@ -12,7 +12,7 @@ from streaming.rule_fields import LIMITS
 from streaming.rule_files.automod import read_automod
 from streaming.rule_files.csv import columns_of, current_columns, read_csv
 from streaming.rule_files.decoding import decode
-from streaming.rule_files.rows import COLUMNS, FileError, ParsedFile, Refusal, Row, RowsAndRefusals
+from streaming.rule_files.rows import COLUMNS, FileError, ParsedFile, Refusal, Row, RowKey, RowsAndRefusals
 from streaming.rule_files.words import read_words
 
 MAX_BYTES = 20_000_000
@@ -45,7 +45,7 @@ def _megabytes(size: int) -> dict[str, int]:
 
 def _checked(parsed: ParsedFile, items: RowsAndRefusals) -> ParsedFile:
     """Sorts the items into valid rules and refusals; of duplicates the first is valid."""
-    lines: dict[tuple[str, str, str], tuple[int, Row]] = {}
+    lines: dict[RowKey, tuple[int, Row]] = {}
     for item in items:
         if isinstance(item, Refusal):
             parsed.refused.append(item)

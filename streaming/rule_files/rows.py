@@ -18,6 +18,9 @@ class FileError(ValueError):
         self.line = line
 
 
+RowKey = tuple[str, str, str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One rule of a file. Its fields are the CSV columns; only ``pattern`` is required."""
@@ -39,11 +42,13 @@ class Row:
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     note: str = ""
+    rule_list: str = ""
+    """The name of its list; empty for a rule in none."""
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """What identifies a rule: two rows with the same key are the same rule."""
-        return self.kind, self.pattern, self.action
+    def key(self) -> RowKey:
+        """What identifies a rule: two rows with the same key are the same rule, whatever their actions are."""
+        return self.rule_list, self.kind, self.compare, self.pattern
 
     def as_rule(self, rule_id: int | str) -> Rule:
         return Rule(rule_id, *(getattr(self, name) for name in RULE_FIELDS))

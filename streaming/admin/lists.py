@@ -1,0 +1,47 @@
+"""The pages of the rule lists: switch, scope and delete many rules as one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from streaming.admin.forms import UpstreamsField
+from streaming.models import RuleList
+
+if TYPE_CHECKING:
+    _Base = admin.ModelAdmin[RuleList]
+else:
+    _Base = admin.ModelAdmin  # takes no parameter at run time
+
+
+@admin.register(RuleList)
+class RuleListAdmin(_Base):
+    list_display = ("name", "source", "enabled", "number", "changed")
+    list_editable = ("enabled",)
+    search_fields = ("name", "note")
+    fieldsets = (
+        (None, {"fields": ("name", "enabled", "note")}),
+        (_("Where and when it applies"), {"fields": ("upstreams", "applies_to", "valid_from", "valid_until")}),
+    )
+
+    class Media:
+        css = {"all": ("streaming/admin/admin.css",)}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RuleList]:
+        return super().get_queryset(request).annotate(number_of_rules=Count("rules"))
+
+    @admin.display(description=_("rules"), ordering="number_of_rules")
+    def number(self, rule_list: Any) -> str:
+        address = f"{reverse('admin:streaming_moderationrule_changelist')}?rule_list__id__exact={rule_list.pk}"
+        return format_html('<a href="{}">{}</a>', address, rule_list.number_of_rules)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "upstreams":
+            return UpstreamsField(label=db_field.verbose_name, required=False, help_text=db_field.help_text)
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
