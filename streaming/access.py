@@ -1,4 +1,5 @@
-"""Access control for views: logins, API keys, cross-origin requests and CSRF. Errors become responses here, too."""
+"""Access control for views: logins, API keys, cross-origin requests and CSRF. The guard also answers
+the view's errors, with ``problems.py``."""
 
 from __future__ import annotations
 

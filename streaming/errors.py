@@ -1,4 +1,4 @@
-"""Why a request is refused: one class for each situation. ``problems.py`` turns them into an answer."""
+"""Why a request is refused: one class for each situation. ``problems.py`` turns them into responses."""
 
 from __future__ import annotations
 

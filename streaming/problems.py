@@ -1,4 +1,4 @@
-"""The one place that turns an error into an answer: an HTTP response, or the error event of a stream that has begun."""
+"""Turns errors into what the client gets: an HTTP response, or the error event of a stream that has begun."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every other path below ``/v1``."""
+"""``/v1/...`` paths that this site does not offer: a 404 in the shape of OpenAI's errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a match may begin and end: at word boundaries for whole-word rules, and never inside a letter."""
+"""Checks the edges of a match: word boundaries for whole-word rules, and never between a character and its marks."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import re
 
 from streaming.moderation.folding import ATTACHED
 from streaming.moderation.loose_words import is_letter
-from streaming.moderation.read_text import Match, Spelling
 from streaming.moderation.rules import Rule
+from streaming.moderation.spelling import Match, Spelling
 from streaming.moderation.window import Window
 
 _LINE_BEGINNING = re.compile(r"[\s>]+")

@@ -26,7 +26,6 @@ from streaming.moderation.folding import ATTACHED
 from streaming.moderation.loose_words import LooseWords
 from streaming.moderation.masking import Rendering, takes_along
 from streaming.moderation.plan import Plan, readings_of
-from streaming.moderation.read_text import Match, Spelling
 from streaming.moderation.readings import Medium
 from streaming.moderation.regex_automaton import Regexes, State
 from streaming.moderation.scanning import (
@@ -43,6 +42,7 @@ from streaming.moderation.scanning import (
     RescanningScanner,
     Scanner,
 )
+from streaming.moderation.spelling import Match, Spelling
 from streaming.moderation.window import NONE, SWALLOWED, Decided, Window
 from streaming.moderation.word_automaton import Literals
 

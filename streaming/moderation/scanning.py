@@ -15,8 +15,8 @@ from typing import Any
 
 from streaming.moderation.edges import Ending
 from streaming.moderation.loose_words import LooseMatches, LooseWords
-from streaming.moderation.read_text import Match, Spelling
 from streaming.moderation.regex_automaton import Regexes, RegexMatches, State
+from streaming.moderation.spelling import Match, Spelling
 from streaming.moderation.window import Window
 from streaming.moderation.word_automaton import LiteralMatches, Literals, Node
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from streaming.moderation.folding import is_mark
-from streaming.moderation.read_text import Spelling
 from streaming.moderation.readings import Key, Medium
 from streaming.moderation.readings.json import JsonStrings
 from streaming.moderation.readings.reading import READERS
+from streaming.moderation.spelling import Spelling
 
 
 class Decided(NamedTuple):

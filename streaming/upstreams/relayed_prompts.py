@@ -1,4 +1,4 @@
-"""What a client asks an upstream in the upstream's own format: the query and the body, moderated as they will be read.
+"""Moderates prompts in requests that are relayed to ``native`` and ``text`` upstreams: the query and the body.
 
 No one format is known here, so a request is read in every way that an upstream may read it: JSON, a form, a text. What
 the rules leave alone stays as it came, byte for byte. What cannot be read for sure is refused: an upstream might read

@@ -50,7 +50,7 @@ MUTANTS = [
     ("match_engine.py", "allowed.live <= match.start or", "False or"),
     ("match_engine.py", "-match.minus_end > -block.minus_end", "False"),
     ("match_engine.py", "self._swallows = takes_along(spelling)", "self._swallows = False"),
-    ("read_text.py", "needs_next = match.looks or edges.waits(self.chars[after - 1])", "needs_next = False"),
+    ("spelling.py", "needs_next = match.looks or edges.waits(self.chars[after - 1])", "needs_next = False"),
     ("moderator.py", "sorted(rules, key=lambda rule: -rule.priority)", "sorted(rules, key=lambda rule: rule.priority)"),
     ("moderator.py", "*self._flagged(decided), Hit", "Hit"),
     ("folding.py", "if (base, mark) in _CYRILLIC_LETTERS:", "if False:"),

@@ -1,4 +1,4 @@
-"""A spelling: the result of one reading, for the part of the text that still matters."""
+"""A spelling of the text: the symbols that one reading gave, with their spans, for the part that still matters."""
 
 from __future__ import annotations
 
