@@ -20,7 +20,7 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
-from streaming import api_keys, conf, upstreams
+from streaming import api_keys, conf, upstream_settings, upstreams
 from streaming.caller import caller_of
 from streaming.errors import Denied
 from streaming.formats import FormatError
@@ -115,6 +115,30 @@ async def require_caller(request: HttpRequest) -> None:
         raise _unauthorized(had_key=bool(api_keys.key_in(request)))
     if caller.api_key is None and request.method not in SAFE_METHODS and not has_csrf_token(request):
         raise Denied(HTTPStatus.FORBIDDEN, "the X-CSRFToken header is missing or wrong: reload the page")
+
+
+async def require_permission(request: HttpRequest, upstream: str, model: str | None = None) -> None:
+    """Denied if the request's API key is limited to other upstreams or models.
+
+    ``model`` is the upstream's own name of the model; None where nobody looks at it: a key that is limited to some
+    models then may not use the upstream at all.
+    """
+    key = (await caller_of(request)).api_key
+    if key is None or upstreams.is_builtin(upstream):
+        return
+    names = () if model is None or not key.allowed_models else upstream_settings.public_names(upstream, model)
+    if not key.may_use(upstream, names):
+        what = f"the upstream {upstream!r}" if model is None else f"the model {model[:100]!r}"
+        raise Denied(HTTPStatus.FORBIDDEN, f"this API key may not use {what}", code="model_not_allowed")
+
+
+async def has_permission(request: HttpRequest, upstream: str, model: str | None = None) -> bool:
+    """Whether ``require_permission`` would let this request pass."""
+    try:
+        await require_permission(request, upstream, model)
+    except Denied:
+        return False
+    return True
 
 
 async def may_use_upstreams(request: HttpRequest) -> bool:

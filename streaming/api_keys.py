@@ -1,18 +1,29 @@
-"""API keys: how requests carry them, and who owns them."""
+"""API keys: how requests carry them, and which of them are valid."""
 
 from __future__ import annotations
 
 import hmac
 import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.signals import post_delete, post_save
 from django.http import HttpRequest
+from django.utils import timezone
 
 from streaming.models import API_KEY_BEGINNING, ApiKey, hash_of_secret
+from streaming.write_behind import WriteBehind
 
 FRESH_SECONDS = 1.0
 """How long a looked-up key is cached. A revoked key is refused after this at the latest."""
 
 MAX_CACHED = 10_000
+
+USE_SECONDS = 60.0
+"""How often the use of a key is recorded, at most: ``last_used`` is exact to about a minute."""
 
 _cache: dict[str, tuple[float, ApiKey | None]] = {}
 """By the hash of the secret: when it was looked up, and the key found."""
@@ -27,18 +38,32 @@ def key_in(request: HttpRequest) -> str:
 
 
 async def find(secret: str) -> ApiKey | None:
-    """The key with this secret, and its owner. None if it does not exist or is disabled, or its owner is inactive."""
+    """The valid key with this secret, and its owner. None if there is none, it has expired, or its owner is inactive.
+
+    A key is valid at most FRESH_SECONDS longer than the database says, in every process.
+    """
     if not secret.startswith(API_KEY_BEGINNING):
         return None
     hashed, now = hash_of_secret(secret), time.monotonic()
     looked_up, key = _cache.get(hashed, (float("-inf"), None))
-    if now - looked_up < FRESH_SECONDS:
-        return key
-    key = await _look_up(secret, hashed)
-    if len(_cache) >= MAX_CACHED:
-        _cache.clear()
-    _cache[hashed] = now, key
+    if now - looked_up >= FRESH_SECONDS:
+        key = await _look_up(secret, hashed)
+        if len(_cache) >= MAX_CACHED:
+            _cache.clear()
+        _cache[hashed] = now, key
+    if key is None or not key.is_valid_at(timezone.now()):
+        return None
+    _last_used.note(key, now)
     return key
+
+
+def _forget(**_: Any) -> None:
+    """A key was changed in this process: all are looked up again when they are next used."""
+    _cache.clear()
+
+
+post_save.connect(_forget, sender=ApiKey)
+post_delete.connect(_forget, sender=ApiKey)
 
 
 async def _look_up(secret: str, hashed: str) -> ApiKey | None:
@@ -47,6 +72,34 @@ async def _look_up(secret: str, hashed: str) -> ApiKey | None:
         if hmac.compare_digest(key.hashed, hashed):
             return key
     return None
+
+
+class _LastUsed(WriteBehind[tuple[int, datetime]]):
+    """Writes when keys were last used, each at most once in USE_SECONDS, and never in a request's way."""
+
+    def __init__(self) -> None:
+        super().__init__("uses of API keys", _write, _probe)
+        self._noted_at: dict[int, float] = {}
+
+    def note(self, key: ApiKey, now: float) -> None:
+        if now - self._noted_at.get(key.pk, float("-inf")) >= USE_SECONDS:
+            self._noted_at[key.pk] = now
+            self.put((key.pk, timezone.now()))
+
+
+def _write(uses: Sequence[tuple[int, datetime]], lost: int) -> None:
+    with transaction.atomic():
+        for pk, when in uses:
+            earlier = Q(last_used=None) | Q(last_used__lt=when)
+            ApiKey.objects.filter(earlier, pk=pk).update(last_used=when)
+
+
+def _probe() -> None:
+    with transaction.atomic():
+        ApiKey.objects.filter(pk=0).update(last_used=None)
+
+
+_last_used = _LastUsed()
 
 
 def hide_from_upstreams(request: HttpRequest) -> None:
@@ -58,3 +111,8 @@ def hide_from_upstreams(request: HttpRequest) -> None:
 
 def _has_key(name: bytes, value: bytes) -> bool:
     return name.lower() in (b"authorization", b"x-api-key") and API_KEY_BEGINNING.encode() in value
+
+
+def state() -> dict[str, Any]:
+    """The figures of this process, for operators."""
+    return _last_used.state()

@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
@@ -572,14 +573,61 @@ class ApiKey(models.Model):
     enabled = models.BooleanField(
         _("enabled"), default=True, help_text=_("A key that is not enabled is refused within a second.")
     )
+    expires = models.DateTimeField(_("expires"), null=True, blank=True, help_text=_("Leave empty for no end."))
+    last_used = models.DateTimeField(_("last used"), null=True, editable=False)
+    allowed_upstreams = models.JSONField(
+        _("upstreams"), default=list, blank=True, help_text=_("If none is chosen, it may use all.")
+    )
+    allowed_models = models.JSONField(
+        _("models"),
+        default=list,
+        blank=True,
+        help_text=_("Names that clients ask for, one per line; gpt-* is any that begins so. Empty: it may use all."),
+    )
+    requests_per_minute = models.PositiveIntegerField(
+        _("requests a minute"),
+        null=True,
+        blank=True,
+        help_text=_("Leave empty for the site's limit. 0 means no limit."),
+    )
+    streams_at_once = models.PositiveIntegerField(
+        _("streams at once"), null=True, blank=True, help_text=_("Leave empty for the site's limit. 0 means no limit.")
+    )
+    tokens_per_day = models.PositiveBigIntegerField(
+        _("tokens a day"), null=True, blank=True, help_text=_("Leave empty for the site's limit. 0 means no limit.")
+    )
 
     class Meta:
         verbose_name = _("API key")
         verbose_name_plural = _("API keys")
         ordering = ["-created", "-pk"]
+        permissions = [("own_apikey", _("Can make API keys of their own, and see and revoke them"))]
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.prefix}…{self.last4})"
+        return f"{self.name} ({self.shown})"
+
+    @property
+    def shown(self) -> str:
+        """What may be seen of the key: its first and its last characters."""
+        return f"{self.prefix}…{self.last4}"
+
+    def clean(self) -> None:
+        for name in ("allowed_upstreams", "allowed_models"):
+            listed = getattr(self, name)
+            if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+                raise ValidationError({name: _("Enter a list of names.")})
+
+    def is_valid_at(self, now: datetime) -> bool:
+        return self.enabled and (self.expires is None or now < self.expires)
+
+    def may_use(self, upstream: str, models: Iterable[str]) -> bool:
+        """Whether it may use this upstream, for a model with one of these names."""
+        if self.allowed_upstreams and upstream not in self.allowed_upstreams:
+            return False
+        return not self.allowed_models or any(self._allows_model(model) for model in models)
+
+    def _allows_model(self, model: str) -> bool:
+        return any(fnmatchcase(model, pattern.replace("[", "[[]")) for pattern in self.allowed_models)
 
     @staticmethod
     def prefix_of(secret: str) -> str:

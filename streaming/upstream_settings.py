@@ -305,6 +305,13 @@ def models() -> dict[str, tuple[str, str]]:
     return found
 
 
+def public_names(upstream: str, model: str) -> list[str]:
+    """The names by which clients may ask for this model of this upstream."""
+    listed = [name for name, found in models().items() if found == (upstream, model)]
+    is_unlisted = not read_config(upstream, conf.upstreams()[upstream]).models  # it is asked for any model
+    return [*listed, f"{upstream}/{model}", *([model] if is_unlisted else [])]
+
+
 def find_model(model: str) -> tuple[str, str] | None:
     """The upstream that has this model, and the model's name there; None if there is none.
 

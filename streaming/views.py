@@ -14,7 +14,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
 from streaming import conf, formats, guardrails, health, registry, resumption, sources, upstream_settings, upstreams
-from streaming.access import guarded, login_path, refuse_to_be_run
+from streaming.access import guarded, login_path, refuse_to_be_run, require_permission
 from streaming.live_stream import LiveStream
 from streaming.relay import EncodedRelay, EventReader, Relay, TextChunks
 from streaming.requests import BODY_IN_SCOPE, raw_path_after, read_body, read_playback, streaming_body
@@ -92,6 +92,7 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
 async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseBase:
     if response := await resumption.answer_reconnect(request):
         return response
+    await require_permission(request, name, upstreams.model_of(name, read_body(request)))
     writer = formats.NativeWriter()
     guardrail = await guardrails.begin(request, name, writer.stream)
     writer.prompt_notices = guardrail.prompt_notices
@@ -126,5 +127,6 @@ async def healthz(request: HttpRequest) -> HttpResponseBase:
 @guarded("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", everyone=upstreams.is_builtin, arriving=True)
 async def proxy(request: HttpRequest, name: str = "default", path: str = "") -> HttpResponseBase:
     refuse_to_be_run(request)
+    await require_permission(request, name)
     upstream = await upstreams.relay(name, raw_path_after(request, path), request, streaming_body(request))
     return registry.watch(RelayResponse(request, upstream))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, AsyncRequestFactory
+from django.utils import timezone
 
 from streaming import api_keys, upstreams
 from streaming.access import guarded
@@ -54,8 +56,9 @@ def login(settings: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered() -> None:
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     api_keys._cache.clear()
+    monkeypatch.setattr(api_keys._last_used, "put", lambda _: None)  # no thread writes into the tests' database
 
 
 class TestBuiltInDocuments:
@@ -194,6 +197,39 @@ class TestAnApiKey:
 
         assert (await reader.get(INSIDE)).status_code == 401
 
+    async def test_that_expires_is_refused_from_that_moment_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        expires = timezone.now() + timedelta(hours=1)
+        _, secret = await make_key(expires=expires)
+        reader = client(headers={"Authorization": f"Bearer {secret}"})
+        assert (await reader.get(INSIDE)).status_code == LET_IN
+
+        monkeypatch.setattr(api_keys.timezone, "now", lambda: expires)
+
+        assert (await reader.get(INSIDE)).status_code == 401, "though it is still cached"
+
+    async def test_that_is_rotated_is_refused_and_the_new_one_accepted(self) -> None:
+        key, secret = await make_key()
+        assert (await client(headers={"x-api-key": secret}).get(INSIDE)).status_code == LET_IN
+
+        new = key.make_secret()
+        await key.asave()
+
+        assert (await client(headers={"x-api-key": secret}).get(INSIDE)).status_code == 401
+        assert (await client(headers={"x-api-key": new}).get(INSIDE)).status_code == LET_IN
+
+    async def test_owns_its_streams_apart_from_other_keys_of_its_owner(self) -> None:
+        key, secret = await make_key()
+        other = ApiKey(name="another program", owner=key.owner)
+        another_secret = other.make_secret()
+        await other.asave()
+        owner = client(headers={"x-api-key": secret})
+
+        address = (await owner.get("/stream?interval=0&document=poem"))["Content-Location"]
+
+        assert (await owner.head(address)).status_code == 200
+        assert (await client(headers={"x-api-key": another_secret}).head(address)).status_code == 404
+        assert (await client().head(address)).status_code == 404
+
     async def test_is_looked_up_at_most_once_a_second(self) -> None:
         _, secret = await make_key()
         reader = client(headers={"Authorization": f"Bearer {secret}"})
@@ -231,6 +267,101 @@ class TestAnApiKey:
         api_keys.hide_from_upstreams(request)
 
         assert secret not in str(request.scope["headers"])
+
+
+LIMITED = {
+    "llm": {"URL": "http://127.0.0.1:9/v1", "FORMAT": "openai", "MODELS": ["m", "gpt-1", "gpt-2"], "PROXY": True},
+    "other": {"URL": "http://127.0.0.1:9/v1", "FORMAT": "openai", "MODELS": ["m", "n"], "PROXY": True},
+    "site": {"URL": "http://127.0.0.1:9/stream"},
+}
+UNREACHABLE = 502
+"""The status if access is granted: nothing listens on the upstreams' port."""
+
+
+@pytest.mark.django_db(transaction=True)
+class TestAnApiKeyThatIsLimited:
+    @pytest.fixture(autouse=True)
+    def upstreams(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS = LIMITED
+
+    async def limited(self, **fields: Any) -> AsyncClient:
+        _, secret = await make_key(**fields)
+        return client(ELSEWHERE, {"Authorization": f"Bearer {secret}"})
+
+    async def chat(self, reader: AsyncClient, model: str) -> int:
+        fields = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+        response = await reader.post("/v1/chat/completions", fields, content_type="application/json")
+        return int(response.status_code)
+
+    async def transfer(self, reader: AsyncClient, upstream: str, **fields: str) -> int:
+        response = await reader.post(
+            f"/transfer/{upstream}", {"prompt": "hi", **fields}, content_type="application/json"
+        )
+        return int(response.status_code)
+
+    async def test_to_models_lists_and_uses_only_these(self) -> None:
+        reader = await self.limited(allowed_models=["gpt-*", "n"])
+
+        listed = (await reader.get("/v1/models")).json()["data"]
+
+        assert [each["id"] for each in listed] == ["simulated", "gpt-1", "gpt-2", "n"]
+        assert [await self.chat(reader, model) for model in ("gpt-2", "n")] == [UNREACHABLE] * 2
+        assert [await self.chat(reader, model) for model in ("m", "other/m", "llm/m")] == [403] * 3
+        assert [(await reader.get(f"/v1/models/{model}")).status_code for model in ("n", "m")] == [200, 403]
+
+    async def test_to_models_cannot_name_another_to_transfer(self) -> None:
+        reader = await self.limited(allowed_models=["n"])
+
+        assert await self.transfer(reader, "other", model="n") == UNREACHABLE
+        assert [await self.transfer(reader, "other", model=model) for model in ("m", "gpt-1")] == [403] * 2
+        assert await self.transfer(reader, "llm") == 403, "its first model is another"
+        assert await self.transfer(reader, "llm", model="n") == 403
+
+    async def test_to_models_uses_no_upstream_whose_models_nobody_looks_at(self) -> None:
+        reader = await self.limited(allowed_models=["*"])
+
+        assert await self.transfer(reader, "site", model="n") == 403
+        assert (await reader.post("/proxy/llm/v1/chat/completions")).status_code == 403
+
+    async def test_to_upstreams_lists_and_uses_only_these(self) -> None:
+        reader = await self.limited(allowed_upstreams=["other", "site"])
+
+        listed = (await reader.get("/v1/models")).json()["data"]
+
+        assert [each["id"] for each in listed] == ["simulated", "other/m", "n"]
+        assert [await self.chat(reader, model) for model in ("n", "other/m", "m")] == [UNREACHABLE, UNREACHABLE, 403]
+        assert [await self.transfer(reader, name) for name in ("other", "site", "llm")] == [UNREACHABLE] * 2 + [403]
+        assert [(await reader.get(f"/proxy/{name}")).status_code for name in ("other", "llm")] == [UNREACHABLE, 403]
+        assert (await reader.get("/transfer/no-such")).status_code == 403, "the same as one that exists"
+
+    async def test_is_refused_in_the_error_format_of_the_address(self) -> None:
+        reader = await self.limited(allowed_upstreams=["site"])
+        fields = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+        openais = await reader.post("/v1/chat/completions", fields, content_type="application/json")
+        ours = await reader.post("/transfer/llm", {"prompt": "hi"}, content_type="application/json")
+
+        assert openais.json()["error"] == {
+            "message": "this API key may not use the model 'm'",
+            "type": "permission_error",
+            "param": None,
+            "code": "model_not_allowed",
+        }
+        assert (ours["Content-Type"], ours.json()["code"]) == ("application/problem+json", "model_not_allowed")
+
+    async def test_still_uses_what_is_open_to_everyone(self, settings: Any) -> None:
+        reader = await self.limited(allowed_upstreams=["llm"], allowed_models=["m"])
+        fields = {"model": "simulated", "messages": [{"role": "user", "content": "hi"}], "interval": 0}
+
+        response = await reader.post("/v1/chat/completions", fields, content_type="application/json")
+
+        assert response.status_code == 200
+
+    async def test_is_limited_where_others_need_no_key(self, settings: Any) -> None:
+        settings.STREAMING_ACCESS = "public"
+        reader = await self.limited(allowed_upstreams=["other"])
+
+        assert [await self.transfer(reader, name) for name in ("other", "llm")] == [UNREACHABLE, 403]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from io import StringIO
+from typing import Any
 
 import httpx
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
 from streaming.models import ApiKey, hash_of_secret
 from tests.conftest import Site, eventually, manage
@@ -62,6 +66,58 @@ class TestTheCommand:
         with pytest.raises(CommandError, match=sentence):
             create(*arguments)
 
+    def test_limits_a_key_as_its_options_say(self, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS = {"llm": {"URL": "http://127.0.0.1:9"}}
+        User.objects.create_superuser("ann")
+
+        create("a program", "--upstream", "llm", "--model", "m", "--model", "gpt-*", "--days", "30")
+        create("another", "--requests-per-minute", "60", "--streams-at-once", "2", "--tokens-per-day", "0")
+
+        first, second = ApiKey.objects.order_by("pk")
+        assert (first.allowed_upstreams, first.allowed_models) == (["llm"], ["m", "gpt-*"])
+        assert first.expires
+        assert timedelta(days=29) < first.expires - timezone.now() <= timedelta(days=30)
+        assert (second.requests_per_minute, second.streams_at_once, second.tokens_per_day) == (60, 2, 0)
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["x", "--upstream", "nowhere"], "There is no upstream 'nowhere'; there are default"),
+            (["x", "--days", "-1"], "'-1' is not a number"),
+            (["x", "--tokens-per-day", "many"], "'many' is not a number"),
+            (["unknown", "--rotate"], "there is no such key"),
+            (["twice", "--revoke"], "more than one key has this name"),
+        ],
+    )
+    def test_says_which_option_is_wrong(self, arguments: list[str], sentence: str) -> None:
+        User.objects.create_superuser("ann")
+        for _ in range(2):
+            create("twice")
+
+        with pytest.raises(CommandError, match=sentence):
+            create(*arguments)
+
+    def test_rotates_a_key_that_keeps_its_limits(self) -> None:
+        User.objects.create_superuser("ann")
+        old, _ = create("a program", "--model", "m")
+
+        new, err = create("a program", "--rotate")
+
+        key = ApiKey.objects.get()
+        assert (key.hashed, key.allowed_models) == (hash_of_secret(new.strip()), ["m"])
+        assert new != old
+        assert "The one before it is refused" in err
+
+    def test_revokes_the_key_with_this_beginning(self) -> None:
+        User.objects.create_superuser("ann")
+        first, _ = create("twice")
+        create("twice")
+
+        out, _ = create(first[:14], "--revoke")
+
+        assert out == ""
+        assert [key.enabled for key in ApiKey.objects.order_by("pk")] == [False, True]
+
 
 class TestTheAdmin:
     ADD = "/admin/streaming/apikey/add/"
@@ -91,6 +147,60 @@ class TestTheAdmin:
         key.refresh_from_db()
         assert (key.name, key.enabled, key.hashed) == ("another", False, hash_of_secret(shown))
 
+    def test_saves_what_a_key_may_use(self, moderator: Client, settings: Any) -> None:
+        settings.STREAMING_UPSTREAMS = {"llm": {"URL": "http://127.0.0.1:9"}}
+        self.add(moderator)
+        key = ApiKey.objects.get()
+        ApiKey.objects.update(allowed_upstreams=["gone"])
+        fields = {
+            "name": "a program",
+            "owner": str(key.owner_id),
+            "enabled": "on",
+            "allowed_upstreams": ["llm", "gone"],
+            "allowed_models": "m\r\ngpt-*, o1\n\nm",
+            "tokens_per_day": "1000",
+            "expires_0": "2030-01-01",
+            "expires_1": "12:00",
+        }
+
+        page = moderator.post(f"/admin/streaming/apikey/{key.pk}/change/", fields, follow=True)
+
+        assert page.redirect_chain, page.content.decode()
+        key.refresh_from_db()
+        assert (key.allowed_upstreams, key.allowed_models) == (["llm", "gone"], ["m", "gpt-*", "o1"])
+        assert (key.tokens_per_day, key.requests_per_minute) == (1000, None)
+        assert key.expires == datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+    def test_rotates_a_key_and_shows_the_new_one_once(self, moderator: Client) -> None:
+        old = self.add(moderator)
+
+        data = {"action": "rotate", "_selected_action": [str(ApiKey.objects.get().pk)]}
+        page = moderator.post("/admin/streaming/apikey/", data, follow=True).content.decode()
+
+        [new] = set(re.findall(r"streams-[\w-]{43}", page))
+        assert new != old
+        assert ApiKey.objects.get().hashed == hash_of_secret(new)
+        assert new not in moderator.get("/admin/streaming/apikey/").content.decode()
+        assert new not in str(list(LogEntry.objects.values()))
+
+    def test_disables_keys(self, moderator: Client) -> None:
+        self.add(moderator)
+
+        data = {"action": "disable", "_selected_action": [str(ApiKey.objects.get().pk)]}
+        page = moderator.post("/admin/streaming/apikey/", data, follow=True).content.decode()
+
+        assert "1 key is refused from now on." in page
+        assert not ApiKey.objects.get().enabled
+
+    def test_is_in_chinese_too(self, moderator: Client) -> None:
+        self.add(moderator)
+
+        page = moderator.get(
+            f"/admin/streaming/apikey/{ApiKey.objects.get().pk}/change/", headers={"Accept-Language": "zh-hans"}
+        ).content.decode()
+
+        assert all(text in page for text in ("每分钟请求数", "可使用的内容", "最近使用", "到期时间"))
+
     def test_proposes_the_current_user_as_owner(self, moderator: Client) -> None:
         assert "ann" in moderator.get(self.ADD).content.decode()
 
@@ -104,6 +214,10 @@ def test_a_key_gives_access_to_a_running_site_until_it_is_revoked(make_site: typ
 
     assert httpx.post(address).status_code == 401
     assert httpx.post(address, headers=headers).status_code == 502, "it came in; the upstream is not there"
+
+    uses = "from streaming.models import ApiKey; print(ApiKey.objects.filter(last_used=None, name='curl').count())"
+    eventually(lambda: manage(site.folder, "shell", "-v0", "-c", uses).stdout.strip() == "0", "its use is recorded")
+    assert made.stdout.strip() not in site.log
 
     code = "from streaming.models import ApiKey; ApiKey.objects.update(enabled=False)"
     assert manage(site.folder, "shell", "-c", code).returncode == 0

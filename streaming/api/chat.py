@@ -11,7 +11,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from streaming import formats, guardrails, resumption, sources, upstreams
-from streaming.access import guarded, require_caller
+from streaming.access import guarded, require_caller, require_permission
 from streaming.api.models import SIMULATED, find_model
 from streaming.problems import openai_error
 from streaming.relay import EventReader, Relay, TextChunks
@@ -26,6 +26,7 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
         return await (_simulated_stream if chat.streams else _simulated_completion)(request, chat)
     await require_caller(request)
     name, model = find_model(chat.model)
+    await require_permission(request, name, model)
     guardrail, upstream = await guardrails.begin(request, name), upstreams.config_of(name, request)
     fields = {**chat.fields, "model": model}
     if not chat.streams:

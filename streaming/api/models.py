@@ -13,7 +13,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from streaming import upstream_settings
-from streaming.access import guarded, may_use_upstreams, require_caller
+from streaming.access import guarded, has_permission, may_use_upstreams, require_caller, require_permission
 from streaming.errors import BadRequest
 from streaming.problems import openai_error
 
@@ -34,16 +34,19 @@ def find_model(model: str) -> tuple[str, str]:
 @guarded("GET", everyone=True, errors=openai_error)
 async def list_models(request: HttpRequest) -> HttpResponseBase:
     """The models that the caller may use."""
-    upstreams_models = upstream_settings.models() if await may_use_upstreams(request) else {}
-    models = {SIMULATED: ("ssesite", ""), **upstreams_models}
-    return JsonResponse({"object": "list", "data": [_model(name, owner) for name, (owner, _) in models.items()]})
+    models = upstream_settings.models() if await may_use_upstreams(request) else {}
+    usable = {name: owner for name, (owner, model) in models.items() if await has_permission(request, owner, model)}
+    data = [_model(name, owner) for name, owner in {SIMULATED: "ssesite", **usable}.items()]
+    return JsonResponse({"object": "list", "data": data})
 
 
 @guarded("GET", everyone=True, errors=openai_error)
 async def retrieve_model(request: HttpRequest, name: str) -> HttpResponseBase:
-    if name != SIMULATED:
-        await require_caller(request)
-    owner, _ = ("ssesite", "") if name == SIMULATED else find_model(name)
+    if name == SIMULATED:
+        return JsonResponse(_model(name, "ssesite"))
+    await require_caller(request)
+    owner, model = find_model(name)
+    await require_permission(request, owner, model)
     return JsonResponse(_model(name, owner))
 
 

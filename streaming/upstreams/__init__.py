@@ -6,7 +6,16 @@ this site's own ``/stream``, reached over a real socket like any other.
 
 from streaming.upstream_settings import UpstreamConfig, names
 from streaming.upstreams.builtin import SIGNATURE_HEADER, allowed_host, is_builtin, is_signed, sign
-from streaming.upstreams.client import Guardrail, complete, complete_at_once, config_of, connect, leaves_its_base, relay
+from streaming.upstreams.client import (
+    Guardrail,
+    complete,
+    complete_at_once,
+    config_of,
+    connect,
+    leaves_its_base,
+    model_of,
+    relay,
+)
 from streaming.upstreams.errors import (
     BadPrompt,
     Broken,
@@ -53,6 +62,7 @@ __all__ = [
     "is_builtin",
     "is_signed",
     "leaves_its_base",
+    "model_of",
     "names",
     "problem_with_proxy",
     "problem_with_tls",

@@ -313,6 +313,16 @@ async def _refuse_unless_open(upstream: UpstreamConfig, request: HttpRequest) ->
     raise Closed(upstream.name, "is not open to /proxy" + (f": {hint}" if user and user.is_staff else ""))
 
 
+def model_of(name: str, body: bytes) -> str | None:
+    """The model that ``connect`` would ask this upstream for; None if it is no LLM API, or if the body names none."""
+    if not (entry := conf.upstreams().get(name)) or (upstream := read_config(name, entry)).format != "openai":
+        return None
+    with suppress(UpstreamError):
+        model = _chat_completion_fields(upstream, body).get("model")
+        return model if isinstance(model, str) else None
+    return None
+
+
 def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")  # NaN and Infinity, which Python accepts
 

@@ -1,14 +1,18 @@
-"""``manage.py create_key NAME``: creates an API key and prints it, which is possible only once."""
+"""``manage.py create_key NAME``: creates an API key and prints it, once; or rotates or revokes one."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError
 from django.db import DatabaseError
+from django.db.models import Q
+from django.utils import timezone
 
+from streaming import upstreams
 from streaming.models import ApiKey
 
 
@@ -20,20 +24,78 @@ class Command(BaseCommand):
         parser.add_argument(
             "--owner", metavar="USERNAME", help="the user the key belongs to (default: the only superuser)"
         )
+        existing = parser.add_mutually_exclusive_group()
+        existing.add_argument(
+            "--rotate", action="store_true", help="give the key of this name, or beginning, a new secret"
+        )
+        existing.add_argument("--revoke", action="store_true", help="disable the key of this name, or beginning")
+        parser.add_argument("--days", type=_count, metavar="N", help="expires after so many days (default: never)")
+        parser.add_argument(
+            "--upstream",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="may use only this upstream; may be given again",
+        )
+        parser.add_argument(
+            "--model",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="may use only this model, or with gpt-* those that begin so; may be given again",
+        )
+        for option, unit in LIMITS.items():
+            option_help = f"{unit} (default: the site's limit; 0: none)"
+            parser.add_argument(f"--{option.replace('_', '-')}", type=_count, metavar="N", help=option_help)
 
     def handle(self, *args: Any, name: str, owner: str | None, **options: Any) -> None:
-        if not name.strip() or len(name) > 100:
-            raise CommandError("The name has to be 1 to 100 characters long.")
         try:
-            key = ApiKey(name=name.strip(), owner=self._owner(owner))
-            secret = key.make_secret()
-            key.save()
+            if options["rotate"] or options["revoke"]:
+                self._change(self._existing(name, owner), revoke=options["revoke"])
+            else:
+                self._create(name, owner, options)
         except DatabaseError as error:
             raise CommandError(f"The key cannot be saved in the database ({error}). Run 'migrate'?") from error
+
+    def _create(self, name: str, owner: str | None, options: dict[str, Any]) -> None:
+        if not name.strip() or len(name) > 100:
+            raise CommandError("The name has to be 1 to 100 characters long.")
+        if unknown := sorted(set(options["upstream"]) - set(upstreams.names())):
+            raise CommandError(f"There is no upstream {unknown[0]!r}; there are {', '.join(upstreams.names())}.")
+        key = ApiKey(
+            name=name.strip(),
+            owner=self._owner(owner),
+            expires=timezone.now() + timedelta(days=options["days"]) if options["days"] else None,
+            allowed_upstreams=options["upstream"],
+            allowed_models=options["model"],
+            **{limit: options[limit] for limit in LIMITS},
+        )
+        secret = key.make_secret()
+        key.save()
         self.stdout.write(secret)
         self.stderr.write(
             f"This key is shown only once. It gives access as {key.owner}, and can be revoked in the admin."
         )
+
+    def _change(self, key: ApiKey, *, revoke: bool) -> None:
+        if revoke:
+            key.enabled = False
+            key.save(update_fields=["enabled"])
+            self.stderr.write(f"{key} is refused within a second.")
+            return
+        secret = key.make_secret()
+        key.save()
+        self.stdout.write(secret)
+        self.stderr.write("This key is shown only once. The one before it is refused within a second.")
+
+    def _existing(self, name: str, owner: str | None) -> ApiKey:
+        found = ApiKey.objects.select_related("owner").filter(Q(name=name.strip()) | Q(prefix=name.strip()))
+        if owner is not None:
+            found = found.filter(owner=self._owner(owner))
+        if len(keys := found[:2]) == 1:
+            return keys[0]
+        many = "more than one key has this name: give its first 14 characters, as the admin shows them"
+        raise CommandError(f"{name!r}: {many if keys else 'there is no such key'}.")
 
     def _owner(self, name: str | None) -> Any:
         users = get_user_model().objects
@@ -46,3 +108,16 @@ class Command(BaseCommand):
         raise CommandError(
             f"There is {'more than one' if found else 'no'} superuser: name the key's owner with --owner."
         )
+
+
+LIMITS = {
+    "requests_per_minute": "requests a minute",
+    "streams_at_once": "streams that are open at once",
+    "tokens_per_day": "tokens a day, of prompts and answers",
+}
+
+
+def _count(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or int(value) >= 2**31:
+        raise ArgumentTypeError(f"{value!r} is not a number from 0 to {2**31 - 1}")
+    return int(value)
