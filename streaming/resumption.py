@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -17,12 +16,13 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
-from streaming import conf, registry, request_cleanup, sse
+from streaming import conf, idempotency, registry, request_cleanup, sse
 from streaming.access import require_caller
 from streaming.caller import caller_of
 from streaming.errors import BadRequest
 from streaming.formats import Failure, Writer
 from streaming.journal import (
+    WHOLE,
     AlreadyClaimed,
     Journal,
     Limits,
@@ -34,7 +34,7 @@ from streaming.journal import (
 )
 from streaming.live_stream import JoinedStream, LiveStream
 from streaming.relay import Relay
-from streaming.requests import is_reconnect, read_body
+from streaming.requests import is_reconnect
 from streaming.responses import EventStreamResponse, Source, label_of
 
 Start = Callable[[], Awaitable[tuple[Source, Relay]]]
@@ -99,23 +99,12 @@ async def begin(
     grace = conf.stream_grace() if grace is None else grace
     if request.method == "HEAD":
         return EventStreamResponse(request, LiveStream(*await start(), label=label_of(request)))  # never starts
-    key = _idempotency_key(request)
-    owner = (await caller_of(request)).subject  # empty for nobody: then the id alone grants access
-    info = StreamInfo(
-        stream,
-        owner,
-        dialect,
-        _closing_messages(writer),
-        claim=_digest(owner, key) if key else "",
-        fingerprint=_fingerprint(request) if key else "",
-    )
+    info = await idempotency.info_of(request, stream, dialect, _closing_messages(writer))
     while True:
         try:
             return _respond(request, await _open_stream(request, info, start, grace), stream)
         except AlreadyClaimed as claimed:
-            if claimed.fingerprint != info.fingerprint:
-                detail = "this Idempotency-Key was used with another request"
-                raise BadRequest(detail, HTTPStatus.CONFLICT, code="idempotency_error") from claimed
+            idempotency.refuse_other_request(info, claimed)
             if joined := await _join_when_begun(claimed.stream):
                 return _respond(request, joined, claimed.stream)
 
@@ -253,7 +242,8 @@ async def stop(request: HttpRequest, stream: str) -> HttpResponse:
 async def find(request: HttpRequest, stream: str) -> StreamState:
     """The stream's state. UnknownStream also if it belongs to another user or API key."""
     state = await journal().find(stream)
-    if state.info.owner and state.info.owner != (await caller_of(request)).subject:
+    is_foreign = state.info.owner and state.info.owner != (await caller_of(request)).subject
+    if is_foreign or state.info.dialect == WHOLE:
         raise UnknownStream("there is no such stream, or it has expired")
     return state
 
@@ -273,28 +263,3 @@ def _last_event_number(request: HttpRequest, stream: str) -> int | None:
     if last_stream != stream or not _NUMBER.fullmatch(number):
         raise BadRequest("the Last-Event-ID does not belong to this stream")
     return int(number)
-
-
-# --- Idempotency keys
-
-
-_KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
-
-
-def _idempotency_key(request: HttpRequest) -> str:
-    key = request.headers.get("Idempotency-Key", "") if request.method == "POST" else ""
-    if key and not _KEY.fullmatch(key):
-        raise BadRequest("an Idempotency-Key has to be 1 to 255 printable ASCII characters")
-    return key
-
-
-def _fingerprint(request: HttpRequest) -> str:
-    return _digest(request.path, request.META.get("QUERY_STRING", ""), request.content_type or "", read_body(request))
-
-
-def _digest(*parts: str | bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8) + data)
-    return digest.hexdigest()

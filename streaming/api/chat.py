@@ -6,11 +6,13 @@ https://platform.openai.com/docs/api-reference/chat/create
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
-from streaming import formats, guardrails, resumption, sources, upstreams
+from streaming import formats, guardrails, resumption, sources, upstreams, whole_answers
 from streaming.access import guarded, require_caller, require_permission
 from streaming.api.models import SIMULATED, find_model
 from streaming.problems import openai_error
@@ -30,9 +32,12 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
     guardrail, upstream = await guardrails.begin(request, name), upstreams.config_of(name, request)
     fields = {**chat.fields, "model": model}
     if not chat.streams:
-        data = await upstreams.complete_at_once(upstream, request, fields, guardrail)
-        completion = await guardrail.moderate_completion(data, is_json=_wants_json(chat))
-        return JsonResponse(completion, headers=_headers(guardrail))
+
+        async def make() -> dict[str, Any]:
+            data = await upstreams.complete_at_once(upstream, request, fields, guardrail)
+            return await guardrail.moderate_completion(data, is_json=_wants_json(chat))
+
+        return await _answer_once(request, guardrail, make)
     writer = formats.OpenAIRelay(chat.model)
 
     async def start() -> tuple[Source, Relay]:
@@ -63,10 +68,14 @@ async def _simulated_stream(request: HttpRequest, chat: CompletionRequest) -> Ht
 
 async def _simulated_completion(request: HttpRequest, chat: CompletionRequest) -> HttpResponseBase:
     playback, guardrail = _playback(chat), await guardrails.begin(request, SIMULATED)
-    await guardrail.moderate_prompt(chat.fields)
-    text = sources.read_document(playback.document)
-    completion = formats.whole_completion(SIMULATED, text, chat.choices, _prompt_chars(chat))
-    return JsonResponse(await guardrail.moderate_completion(json.dumps(completion)), headers=_headers(guardrail))
+
+    async def make() -> dict[str, Any]:
+        await guardrail.moderate_prompt(chat.fields)
+        text = sources.read_document(playback.document)
+        completion = formats.whole_completion(SIMULATED, text, chat.choices, _prompt_chars(chat))
+        return await guardrail.moderate_completion(json.dumps(completion))
+
+    return await _answer_once(request, guardrail, make)
 
 
 async def _begin_stream(
@@ -80,9 +89,17 @@ async def _begin_stream(
     return response
 
 
-def _headers(guardrail: guardrails.Guardrail) -> dict[str, str]:
-    """X-Request-ID is the stream's id in the hit log; OpenAI's clients show it in their errors."""
-    return {"X-Request-ID": guardrail.stream, "Cache-Control": "no-store"}
+async def _answer_once(
+    request: HttpRequest, guardrail: guardrails.Guardrail, make: Callable[[], Awaitable[dict[str, Any]]]
+) -> HttpResponse:
+    """X-Request-ID is the completion's id in the hit log; OpenAI's clients show it in their errors."""
+
+    async def make_json() -> bytes:
+        return JsonResponse(await make()).content
+
+    stream, data = await whole_answers.answer_once(request, guardrail.stream, make_json)
+    headers = {"X-Request-ID": stream, "Cache-Control": "no-store"}
+    return HttpResponse(data, content_type="application/json", headers=headers)
 
 
 def _playback(chat: CompletionRequest) -> sources.Playback:

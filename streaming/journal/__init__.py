@@ -2,10 +2,11 @@
 
 from streaming.journal.errors import AlreadyClaimed, Gap, JournalError, JournalFull, StoreUnavailable, UnknownStream
 from streaming.journal.journal import Journal, Limits, OnStop, StreamState
-from streaming.journal.log import LogReader, StreamInfo, StreamLog
+from streaming.journal.log import WHOLE, LogReader, StreamInfo, StreamLog
 from streaming.journal.memory import MemoryJournal
 
 __all__ = [
+    "WHOLE",
     "AlreadyClaimed",
     "Gap",
     "Journal",

@@ -58,7 +58,8 @@ class Journal(Protocol):
         """Makes the driver, in any worker, end the stream. Raises UnknownStream, StoreUnavailable."""
 
     async def discard(self, log: StreamLog) -> None:
-        """Deletes a stream that failed before its first event: readers that wait for it get UnknownStream."""
+        """Deletes a stream that failed before its first event: readers that wait for it get UnknownStream. Its claim
+        is free again."""
 
     def state(self) -> dict[str, Any]:
         """For operators: the type of the store, whether it responds, and how much it contains."""

@@ -19,6 +19,10 @@ BATCH_OVERHEAD = 180
 """The memory overhead of a batch, in bytes: two objects and two numbers. It is often larger than an event."""
 
 
+WHOLE = "whole"
+"""In place of a dialect: an answer that is not streamed, but kept like a stream of one event."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
     """The properties of a stream that are known before its first event."""

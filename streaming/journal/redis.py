@@ -122,7 +122,8 @@ class RedisJournal:
         self._unstored.pop(log.info.id, None)
         if self._away_since is None:
             # Redis first: readers that wait here may claim the key as soon as they are notified.
-            await self._quietly(self._discard(keys=[*_keys(log.info.id), _claim_key(log.info.claim)]))
+            keys = [*_keys(log.info.id), _claim_key(log.info.claim)]
+            await self._quietly(self._discard(keys=keys, args=[log.info.id]))
         await self._memory.discard(log)
 
     def state(self) -> dict[str, Any]:

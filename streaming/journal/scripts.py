@@ -76,8 +76,10 @@ return 1
 """
 
 DISCARD = """
--- KEYS: meta, log, claim. Readers that wait for the stream find an entry in its log: it was discarded.
-redis.call('DEL', KEYS[1], KEYS[3])
+-- KEYS: meta, log, claim. ARGV: the id. The claim may be another stream's by now.
+-- Readers that wait for the stream find an entry in its log: it was discarded.
+redis.call('DEL', KEYS[1])
+if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
 redis.call('XADD', KEYS[2], '*', 'e', 'discarded')
 redis.call('EXPIRE', KEYS[2], 10)
 return 1
