@@ -412,7 +412,7 @@ def moderate(rules: Iterable[Rule], text: str, medium: Medium = "plain") -> Answ
         for place in places(rank, rule, text, medium, symbols_of)
         if counts(place) and (not block or place.start < block[1])
     ]
-    acted = _Acting(ranked, text, medium, symbols_of)
+    acted = _Acting(ranked, text, medium, symbols_of, block[1] if block else len(text))
     for place in sorted(acting):
         acted.take(place)
     if block:
@@ -427,7 +427,7 @@ def moderate(rules: Iterable[Rule], text: str, medium: Medium = "plain") -> Answ
 def _flagged(ranked: list[Rule], text: str, medium: Medium) -> list[tuple[Rule, int, int]]:
     every = [(rule, place) for rank, rule in enumerate(ranked) for place in places(rank, rule, text, medium)]
     allowed = [(place.start, -place.minus_end) for rule, place in every if rule.action == "allow"]
-    acted = _Acting(ranked, text, medium, None)
+    acted = _Acting(ranked, text, medium, None, len(text))
     for place in sorted(place for rule, place in every if rule.action == "flag"):
         if not any(start <= place.start and -place.minus_end <= end for start, end in allowed):
             acted.take(place)
@@ -444,13 +444,14 @@ def _is_alive(rule: Rule, chars: str, first: int) -> bool:
 class _Acting:
     """A text whose matches are applied from left to right."""
 
-    def __init__(self, rules: list[Rule], text: str, medium: Medium, symbols_of: _SymbolsOf | None) -> None:
+    def __init__(self, rules: list[Rule], text: str, medium: Medium, symbols_of: _SymbolsOf | None, end: int) -> None:
         self.shown = ""
         self.found: list[tuple[Rule, int, int]] = []
         self._rules = rules
         self._text = text
         self._medium = medium
         self._symbols_of = symbols_of or _all_symbols
+        self._end = end  # of what continues a match of the maximum length
         self._at = 0
         self._swallows = False
 
@@ -481,7 +482,7 @@ class _Acting:
         symbols = self._symbols_of(self._text, place.reading)
         chars = "".join(symbol.char for symbol in symbols)
         end = place.last
-        while end < len(symbols) and _is_alive(rule, chars[: end + 1], place.first):
+        while end < len(symbols) and symbols[end].end <= self._end and _is_alive(rule, chars[: end + 1], place.first):
             end += 1
         if end > place.last:
             self.shown += self._replaced(rule, symbols[place.last : end], is_rest=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from streaming.moderation import Hit, Medium, Moderator, Rule, RuleError, RuleSet, Text, compile_rule
@@ -586,17 +586,15 @@ media = st.sampled_from(["markdown", "markdown", "json", "plain"])
 
 def compiled(rules: list[Rule]) -> RuleSet:
     """The rule set, with those rules left out that are refused."""
-    blocks = any(rule.action == "block" for rule in rules)
     kept = []
     for rule in rules:
         try:
-            longest = compile_rule(rule, oracle.SPAN).longest
+            compile_rule(rule, oracle.SPAN)
         except RuleError:
             continue
-        # What a match has besides its longest is acted on at once, even where a block may begin in it.
-        if not (blocks and rule.kind == "regex" and longest is None):
-            kept.append(rule)
-    assume(kept)
+        kept.append(rule)
+    if not kept:
+        reject()
     return RuleSet(kept, max_span=oracle.SPAN)
 
 
@@ -644,6 +642,15 @@ def test_an_escape_after_a_mark_without_a_letter_is_held_until_it_is_complete(te
 
     for at in range(len(text)):
         check_against_the_oracle([rule], [text[:at], text[at:]], "markdown")
+
+
+@pytest.mark.parametrize("text", ["e\u0301\u0e35", "e\u0301\u0301\u0e35\u0301", "\u0e35 \u0301\u0e35"])
+def test_a_mark_after_released_marks_is_held_while_it_is_undecided(text: str) -> None:
+    rules = [Rule(1, "\u0e35", action="allow", whole_word=True), Rule(2, "\u0e35")]
+
+    for at in range(len(text)):
+        check_against_the_oracle(rules, [text[:at], text[at:]], "plain")
+    check_against_the_oracle(rules, list(text), "plain")
 
 
 class TestAgainstTheOracle:
@@ -792,6 +799,30 @@ class TestVeryLongMatches:
         assert passing.shown == text
         assert matching.shown == "x " + "•" * (len(text) - 2)
         assert [(start, stop) for _, start, stop in matching.found] == [(2, 18)]
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+    @pytest.mark.parametrize(
+        ("text", "shown", "block"),
+        [
+            ("a eyJxxxxx bomb", "a •••••••• ", (11, 15)),
+            ("a eyJxxxxxbombxx b", "a ••••••••", (10, 14)),
+            ("a eyJxxxxxxxbombxx b", "a ••••••••••", (12, 16)),
+            ("a eyJxxxbombxx b", "a ••••••••", (8, 12)),
+            ("a eyJxxxxxxxbomx b", "a •••••••••••••• b", None),
+        ],
+    )
+    def test_go_on_no_further_than_a_block(self, text: str, shown: str, block: object, size: int) -> None:
+        rules = RuleSet([Rule(1, r"eyJ\w+", "regex"), Rule(2, "bomb", action="block")], max_span=8)
+
+        reading = read(rules, *cut(text, size))
+
+        assert reading.shown == shown
+        assert (reading.blocked and (reading.blocked.start, reading.blocked.end)) == block
+
+    def test_go_on_in_the_reading_in_which_they_were_found(self) -> None:
+        rules = RuleSet([Rule(1, "a.*b", "regex")], max_span=4)
+
+        assert read(rules, "](a ab", "]", medium="markdown").shown == "](•••••"
 
     @pytest.mark.parametrize("size", [1, 3, 7, 1000])
     def test_that_end_in_time_are_as_long_as_they_are(self, size: int) -> None:

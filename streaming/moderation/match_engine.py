@@ -11,6 +11,7 @@ These rules determine which matches count in a complete text:
   at the same time, the leftmost counts, then the longest.)
 * Other matches count if they begin before the block and end no later than it. They are chosen one after another:
   leftmost, then longest, then lowest rank.
+* What continues a match beyond ``max_span`` is acted on as well, but only up to the block.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class Engine:
         for scanner in self._leaders:
             scanner.spelling = scanner.own.leader
         self._rest: _Rest | None = None
-        self._last: tuple[int, int] | None = None  # where a block ends the text, and how much text had arrived
+        self._known = _NEVER  # how much text had arrived when a block ended it
         self._is_idle = not plan.exempting  # nothing is held, matched or begun
         self._swallows = False  # ignored characters after the last match are removed with it
         self.blocked = False
@@ -176,8 +177,6 @@ class Engine:
 
     def _join(self) -> None:
         self._window.join()
-        if self._rest:
-            self._rest = self._rest._replace(spelling=self._rest.spelling.leader)
         self._use(self._together)
         for scanner in self._leaders:
             scanner.spelling = scanner.own.leader
@@ -191,9 +190,6 @@ class Engine:
     def _look(self) -> list[Decided]:
         window = self._window
         self._is_idle = False
-        before: list[Decided] = []
-        if self._rest:
-            self._go_on(before)
         met = may_grow = False
         start = added = after = None
         for scanner in self._watching:
@@ -207,12 +203,12 @@ class Engine:
             elif scanner.state.may_grow or (spelling.open and scanner.goes_on_with_open()):
                 may_grow = True
         if met:
-            return before + self._decide()
+            return self._decide()
         if may_grow or self._shown or self._exempting or self._swallows or self._rest or window.has_pending_signs:
-            return before + self._release()
+            return self._release()
         self._block_from = 0
         self._is_idle = not window.is_forked and not any(spelling.open for spelling in window.active)
-        return before + window.take_all()
+        return window.take_all()
 
     def finish(self) -> list[Decided]:
         """Decides the rest of the text. Called when the text has ended."""
@@ -220,13 +216,13 @@ class Engine:
             return []
         size = len(self._window.raw)
         self._window.finish()
-        decided: list[Decided] = []
-        if self._rest:
-            self._go_on(decided)
         allowed = self._allowed(final=True)
         block = self._first_block(allowed, final=True)
         if block is not None:
-            return decided + self._end_with(block, allowed)
+            return self._end_with(block, allowed)
+        decided: list[Decided] = []
+        if self._rest:
+            self._go_on(size, decided)
         found = self._found_up_to(size, _NEVER)
         self._take_matches(found, size, None, [], allowed, decided)
         self._show(size, decided)
@@ -234,11 +230,18 @@ class Engine:
 
     def _undecided_from(self) -> int:
         """The offset from which on the reading of the text is undecided and could matter."""
-        start = self._window.sign_from(self._plan.could_begin)
-        if self._rest:  # it may continue
-            spelling = self._rest.spelling
-            start = min(start, max(spelling.size - spelling.undecided, 0))
-        return start
+        return self._window.sign_from(self._plan.could_begin)
+
+    def _rest_from(self) -> int:
+        """The offset from which on the text may be the rest of a cut match."""
+        if not self._rest:
+            return _NEVER
+        spelling = self._current(self._rest.spelling)
+        return spelling.begin(spelling.index(self._shown))
+
+    def _current(self, spelling: Spelling) -> Spelling:
+        """The spelling that is kept up to date for this one."""
+        return spelling if self._window.is_forked else spelling.leader
 
     def _release(self) -> list[Decided]:
         """Decides text without a match: only what could be the start of a match is held."""
@@ -246,11 +249,13 @@ class Engine:
         for scanner in self._blocking:
             if scanner.state.may_grow or scanner.goes_on_with_open():
                 block = min(block, scanner.live(self._block_from).first(self._block_from))
-        live = block
+        decided: list[Decided] = []
+        if self._rest:
+            self._go_on(block, decided)
+        live = min(block, self._rest_from())
         for scanner in self._replacing:
             if scanner.state.may_grow or scanner.goes_on_with_open():
                 live = min(live, scanner.live(self._shown).first(self._shown))
-        decided: list[Decided] = []
         self._show(live, decided)
         self._forget(block)
         return decided
@@ -274,7 +279,7 @@ class Engine:
         if self._shown < end:
             self._swallows = False
 
-    def _act(self, match: Match, decided: list[Decided]) -> None:
+    def _act(self, match: Match, bound: int, decided: list[Decided]) -> None:
         window = self._window
         raw, offset = window.raw, window.offset
         start, stop, acted = match.start, -match.minus_end, match
@@ -294,17 +299,18 @@ class Engine:
         self._shown = stop
         self._swallows = takes_along(spelling)
         if self._rest:
-            self._go_on(decided)
+            self._go_on(bound, decided)
 
-    def _go_on(self, decided: list[Decided]) -> None:
-        """Applies the rule to the continuation of a match that was cut at ``max_span``."""
+    def _go_on(self, bound: int, decided: list[Decided]) -> None:
+        """Applies the rule to the continuation of a match that was cut at ``max_span``, up to where a block begins."""
         rest, window = self._rest, self._window
         assert rest  # noqa: S101 (the callers check it)
-        state, spelling, regexes, rank = rest
+        state, own, regexes, rank = rest
+        spelling = self._current(own)
         alive = True
-        size = len(spelling.chars)
-        if self._last:
-            size = spelling.index_of_end(spelling.end_of_known(*self._last, window.raw))
+        if self._known < _NEVER:
+            bound = spelling.end_of_known(bound, self._known, window.raw)
+        size = spelling.index_of_end(bound)
         start = at = spelling.index(self._shown)
         while alive and at < size:
             after = state[spelling.chars[at]]
@@ -318,7 +324,7 @@ class Engine:
             text = window.raw[self._shown : stop]
             decided.append(Decided(text, offset + self._shown, offset + stop, rank, shown, is_rest=True))
             self._shown = stop
-        self._rest = _Rest(state, spelling, regexes, rank) if alive else None
+        self._rest = _Rest(state, own, regexes, rank) if alive else None
 
     def _forget(self, block_from: int) -> None:
         """Drops what can no longer matter from the window; ``block_from`` is where a block could begin."""
@@ -344,14 +350,16 @@ class Engine:
         bound = self._undecided_from() if block is None else block.start
         for scanner in self._blocking:
             bound = min(bound, scanner.live(self._block_from).first(self._block_from))
-        live = [scanner.live(self._shown) for scanner in self._replacing]
-        if min((each.first(self._shown) for each in live), default=bound) <= self._shown < len(self._window.raw):
-            return []  # the first character could still become part of a longer match
         decided: list[Decided] = []
+        if self._rest:
+            self._go_on(bound, decided)
+        live = [scanner.live(self._shown) for scanner in self._replacing]
+        hold = min((each.first(self._shown) for each in live), default=bound)
+        if min(hold, self._rest_from()) <= self._shown < len(self._window.raw):
+            return decided  # the first character could still become part of a longer match
         found = [scanner.found(self._shown) for scanner in self._replacing if scanner.has_met]
         hold = self._take_matches(found, bound, block, live, allowed, decided)
-        if self._rest:
-            hold = min(hold, self._undecided_from())
+        hold = min(hold, self._rest_from())
         self._show(max(hold, self._shown), decided)
         self._forget(bound)
         for scanner in self._replacing:
@@ -362,10 +370,11 @@ class Engine:
 
     def _end_with(self, known_block: tuple[int, Match], allowed: _Allowances) -> list[Decided]:
         """Decides the end of the text: the matches that count before the block, and the block itself."""
-        known, block = known_block
-        self._last = -block.minus_end, known
+        self._known, block = known_block
         window, decided = self._window, list[Decided]()
-        found = self._found_up_to(-block.minus_end, known)
+        if self._rest:
+            self._go_on(block.start, decided)
+        found = self._found_up_to(-block.minus_end, self._known)
         self._take_matches(found, block.start, block, [], allowed, decided)
         self._show(block.start, decided)
         offset, end = window.offset, -block.minus_end
@@ -446,7 +455,7 @@ class Engine:
             if allowed.live <= match.start or (block is not None and -match.minus_end > -block.minus_end):
                 return match.start
             self._show(match.start, decided)
-            self._act(match, decided)
+            self._act(match, bound, decided)
             least = self._shown
 
 

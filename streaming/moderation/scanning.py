@@ -101,7 +101,8 @@ class Live:
                 self._next = len(self._window.raw)
                 break
             self._next = self._spelling.begin(start)
-            if start > len(self._spelling.chars):  # within the undecided letter
+            if start >= len(self._spelling.chars):
+                # Within the undecided letter, whose first marks may have been released: it begins after these.
                 self._next = max(self._next, least)
         return self._next
 
