@@ -255,12 +255,12 @@ class CrossingMatches:
         for hit in outcomes:
             if not isinstance(hit, Text) and hit.start < len(self.before) < hit.end:
                 self.hits.append(hit)
-                if hit.rule.action != "flag":
+                if not hit.changes_nothing:
                     self.cut = max(self.cut, hit.end - len(self.before))
                     self.rest = {"mask": self._mask * self.cut, "replace": hit.rule.replacement}.get(
                         hit.rule.action, ""
                     )
-                self.is_decided = self.is_decided or hit.rule.action == "block"
+                self.is_decided = self.is_decided or hit.ends_text
 
 
 class DeltaStream:
@@ -481,7 +481,7 @@ class AtomicTexts:
 
 
 def _crosses(outcome: Outcome, at: int) -> bool:
-    return not isinstance(outcome, Text) and outcome.rule.action != "flag" and outcome.start < at < outcome.end
+    return not isinstance(outcome, Text) and not outcome.changes_nothing and outcome.start < at < outcome.end
 
 
 def _shown_and_notices(outcomes: list[Outcome]) -> tuple[str, list[Part]]:
@@ -491,8 +491,10 @@ def _shown_and_notices(outcomes: list[Outcome]) -> tuple[str, list[Part]]:
         match outcome:
             case Text(shown):
                 text += shown
-            case Hit(rule) if rule.action == "block":
+            case Hit(changes_nothing=True):  # it is recorded, and the client does not learn of it
+                pass
+            case Hit(rule, ends_text=True):
                 notices += [Notice("block", rule.category, rule.replacement), StreamEnd("blocked")]
-            case Hit(rule) if rule.action != "flag":  # flags are recorded, and not shown to the client
+            case Hit(rule):
                 notices.append(Notice(rule.action, rule.category))
     return text, notices

@@ -75,6 +75,7 @@ def _row(hit: _Hit) -> ModerationHit:
         pattern=context.rule.pattern[:200],
         category=context.rule.category[:50],
         action=context.rule.action,
+        on_trial=context.rule.on_trial,
         channel=_clean(context.channel)[:100],
         choice=context.choice,
         offset=context.start,

@@ -100,6 +100,10 @@ class RuleListQuerySet(_EditionQuerySet):
         rows = self.filter(enabled=True).values_list("pk", *SCOPE_FIELDS)
         return {pk: _scope(scope) for pk, *scope in rows}
 
+    def on_trial(self) -> frozenset[int]:
+        """The lists whose rules are all on trial."""
+        return frozenset(self.filter(on_trial=True).values_list("pk", flat=True))
+
     def bulk_create(self, objs: Iterable[RuleList], *args: Any, **kwargs: Any) -> list[RuleList]:
         with transaction.atomic(using=self.db):
             Edition.bump()
@@ -120,6 +124,12 @@ class RuleList(models.Model):
     """The name of the pack in ``rule_packs`` that the rules come from; empty for other lists."""
     enabled = models.BooleanField(
         _("enabled"), default=True, help_text=_("While a list is not enabled, none of its rules applies.")
+    )
+    on_trial = models.BooleanField(
+        _("on trial"),
+        default=False,
+        db_default=False,
+        help_text=_("Its hits are recorded with the action it would have taken; nothing of the text changes."),
     )
     upstreams = models.JSONField(
         _("upstreams"), default=list, blank=True, help_text=_("If none is chosen, the list applies to all.")
@@ -171,11 +181,13 @@ def _scope(values: Iterable[Any]) -> RuleScope:
 
 
 _ROW_FIELDS = ("pk", "rule_list", *RULE_FIELDS, *SCOPE_FIELDS)
+_ON_TRIAL = RULE_FIELDS.index("on_trial")
 
 
-def _scoped(row: Iterable[Any]) -> tuple[int | None, ScopedRule]:
+def _scoped(row: Iterable[Any], lists_on_trial: frozenset[int]) -> tuple[int | None, ScopedRule]:
     """The list of a rule, and the rule with the scope of its own, from the values of _ROW_FIELDS."""
     pk, rule_list, *values = row
+    values[_ON_TRIAL] = values[_ON_TRIAL] or rule_list in lists_on_trial
     return rule_list, ScopedRule(Rule(pk, *values[: -len(SCOPE_FIELDS)]), _scope(values[-len(SCOPE_FIELDS) :]))
 
 
@@ -190,11 +202,11 @@ class ModerationRuleQuerySet(_EditionQuerySet):
 
         Includes rules that start later, excludes expired ones.
         """
-        lists = RuleList.objects.scopes()
+        lists, on_trial = RuleList.objects.scopes(), RuleList.objects.on_trial()
         rows = self.filter(Q(valid_until=None) | Q(valid_until__gt=now or timezone.now()), enabled=True).order_by("pk")
         # As tuples: creating model instances of a hundred thousand rules would take seconds.
         for row in rows.values_list(*_ROW_FIELDS).iterator(chunk_size=2000):
-            rule_list, scoped = _scoped(row)
+            rule_list, scoped = _scoped(row, on_trial)
             if rule_list is None:
                 yield scoped
             elif (scope := _scope_in_list(scoped.scope, lists.get(rule_list))) is not None:
@@ -205,12 +217,12 @@ class ModerationRuleQuerySet(_EditionQuerySet):
 
         With each rule, whether it is enabled, and its list is.
         """
-        lists = RuleList.objects.scopes()
+        lists, on_trial = RuleList.objects.scopes(), RuleList.objects.on_trial()
         changed_lists = list(RuleList.objects.filter(changed__gte=moment).values_list("pk", flat=True))
         changed = self.filter(Q(changed__gte=moment) | Q(rule_list__in=changed_lists))
         found = []
         for *row, enabled in changed.values_list(*_ROW_FIELDS, "enabled")[: most + 1]:
-            rule_list, scoped = _scoped(row)
+            rule_list, scoped = _scoped(row, on_trial)
             scope = scoped.scope if rule_list is None else _scope_in_list(scoped.scope, lists.get(rule_list))
             found.append((ScopedRule(scoped.rule, scope or scoped.scope), enabled and scope is not None))
         return found if len(found) <= most else None
@@ -355,6 +367,12 @@ class ModerationRule(models.Model):
         choices=Overflow.choices,
         default=Overflow.PASS,
         help_text=_("What to do when a possible match reaches the maximum length."),
+    )
+    on_trial = models.BooleanField(
+        _("on trial"),
+        default=False,
+        db_default=False,
+        help_text=_("Its hits are recorded with the action it would have taken; nothing of the text changes."),
     )
     upstreams = models.JSONField(
         _("upstreams"), default=list, blank=True, help_text=_("If none is chosen, the rule applies to all.")
@@ -516,6 +534,9 @@ class ModerationHit(models.Model):
     category = models.CharField(_("category"), max_length=50, blank=True)
     version = models.PositiveBigIntegerField(_("version of the rules"))
     action = models.CharField(_("action"), max_length=10, choices=ModerationRule.Action.choices)
+    on_trial = models.BooleanField(
+        _("on trial"), default=False, db_default=False, help_text=_("The rule was on trial: its action was not taken.")
+    )
     channel = models.CharField(_("channel"), max_length=100)
     choice = models.IntegerField(_("choice"), default=0)
     offset = models.PositiveBigIntegerField(_("offset"), help_text=_("The number of characters before the match."))

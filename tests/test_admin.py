@@ -221,6 +221,16 @@ class TestActionsOnManyRules:
         assert {entry.get_change_message() for entry in LogEntry.objects.all()} == {"Changed enabled."}
         assert other.pk
 
+    @pytest.mark.parametrize(("action", "on_trial"), [("put_on_trial", True), ("arm", False)])
+    def test_put_rules_on_trial_and_arm_them(self, moderator: Client, action: str, on_trial: bool) -> None:
+        rule = rules.create(pattern="one", on_trial=not on_trial)
+
+        moderator.post(LIST, {"action": action, "_selected_action": [rule.pk]})
+
+        rule.refresh_from_db()
+        assert rule.on_trial is on_trial
+        assert LogEntry.objects.get().get_change_message() == "Changed on_trial."
+
     def test_apply_to_all_results_of_a_search(self, moderator: Client) -> None:
         rules.bulk_create(ModerationRule(pattern=f"spam {number}") for number in range(120))
         rules.create(pattern="other")
@@ -334,6 +344,7 @@ def test_a_rule_can_have_a_scope_a_period_and_a_comparison(moderator: Client) ->
         "group": 0,
         "match_check": "luhn",
         "overflow": "pass",
+        "on_trial": False,
         "upstreams": ["default"],
         "applies_to": "prompts",
         "enabled": False,
@@ -343,6 +354,53 @@ def test_a_rule_can_have_a_scope_a_period_and_a_comparison(moderator: Client) ->
         "rule_list": None,
     }
     assert "A match is cut at 4,096 characters." in text_of(response), "a warning is shown, and the rule is saved"
+
+
+class TestARuleOnTrial:
+    def test_says_what_it_would_have_done_in_the_last_day(self, moderator: Client) -> None:
+        rule = rules.create(pattern="darn", on_trial=True)
+        nothing = text_of(moderator.get(change(rule)))
+        for hours, on_trial in [(1, True), (2, True), (3, False), (30, True)]:
+            when = timezone.now() - timedelta(hours=hours)
+            ModerationHit.objects.create(rule=rule, when=when, version=1, offset=0, action="mask", on_trial=on_trial)
+
+        page = moderator.get(change(rule))
+
+        assert "In the last day it hit nothing." in nothing
+        assert "In the last day it would have masked 2 passages." in text_of(page)
+        shown = moderator.get(LIST.replace("rule/", "hit/"), {"rule__id__exact": rule.pk, "on_trial__exact": 1})
+        assert shown.context["cl"].result_count == 3
+
+    def test_is_armed_with_one_click(self, moderator: Client) -> None:
+        rule = rules.create(pattern="darn", on_trial=True)
+
+        moderator.post(change(rule), as_sent(moderator.get(change(rule)), _arm="1"))
+
+        rule.refresh_from_db()
+        assert not rule.on_trial
+        assert LogEntry.objects.get().get_change_message().startswith("Changed On trial")
+
+    def test_may_be_so_because_its_list_is(self, moderator: Client) -> None:
+        words = RuleList.objects.create(name="words", on_trial=True)
+        rule = rules.create(pattern="darn", rule_list=words)
+        ModerationHit.objects.create(rule=rule, when=timezone.now(), version=1, offset=0, action="block", on_trial=True)
+        address = f"/admin/streaming/rulelist/{words.pk}/change/"
+
+        page = moderator.get(address)
+
+        assert "In the last day it would have blocked at 1 passage." in text_of(page)
+        shown = moderator.get(LIST.replace("rule/", "hit/"), {"rule__rule_list__id__exact": words.pk})
+        assert shown.context["cl"].result_count == 1
+        moderator.post(address, {"name": "words", "enabled": "on", "applies_to": "both", "on_trial": "on", "_arm": "1"})
+        words.refresh_from_db()
+        assert (words.on_trial, words.enabled) == (False, True)
+
+    def test_is_tried_as_if_it_were_armed(self, moderator: Client) -> None:
+        rule = rules.create(pattern="darn", on_trial=True)
+
+        page = moderator.get(f"{LIST}try/", {"rule": rule.pk, "text": "oh darn", "cut": 3, "which": "chosen"})
+
+        assert "oh ••••" in text_of(page)
 
 
 def test_a_word_and_a_regular_expression_can_have_the_same_pattern(moderator: Client) -> None:

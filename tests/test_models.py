@@ -237,3 +237,15 @@ def test_loading_a_fixture_increases_the_version() -> None:
         loaded.save()
 
     assert rules.version() > before
+
+
+def test_the_rules_of_a_list_on_trial_are_on_trial() -> None:
+    on_trial = RuleList.objects.create(name="new words", on_trial=True)
+    in_force = RuleList.objects.create(name="words")
+    for rule_list, pattern in [(on_trial, "a"), (in_force, "b"), (None, "c")]:
+        rules.create(pattern=pattern, rule_list=rule_list)
+
+    expected = {"a": True, "b": False, "c": False}
+    assert {rule.pattern: rule.on_trial for rule in rules.in_force()} == expected
+    changed = rules.changed_since(timezone.now() - timedelta(hours=1), 9)
+    assert {scoped.rule.pattern: scoped.rule.on_trial for scoped, _ in changed or ()} == expected

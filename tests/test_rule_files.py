@@ -66,13 +66,13 @@ class TestCsv:
     def test_has_a_column_for_every_field(self) -> None:
         head = ",".join(COLUMNS).replace("match_check", "check")
         row = (
-            r'"a, (b+)",regex,replace,[x],yes,c,-3,exact,1,luhn,match,one|two,prompts,no,2026-01-31 18:00,'
+            r'"a, (b+)",regex,replace,[x],yes,c,-3,exact,1,luhn,match,yes,one|two,prompts,no,2026-01-31 18:00,'
             '2026-02-01T12:00+08:00,"n\nm"'
         )
 
         (found,) = read(f"{head}\n{row}\n".encode()).rows
 
-        how = ("exact", 1, "luhn", "match")
+        how = ("exact", 1, "luhn", "match", True)
         said = ("a, (b+)", "regex", "replace", "[x]", True, "c", -3, *how, ("one", "two"), "prompts", False)
         times = (datetime(2026, 1, 31, 18, tzinfo=UTC), datetime(2026, 1, 31, 18, tzinfo=UTC))
         assert found == (3, Row(*said, times[0], times[1] + timedelta(hours=10), "n\nm"))

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from streaming.admin.filters import VisibleValuesFilter
@@ -34,7 +35,7 @@ class ModerationHitAdmin(HitAdmin):
     list_display = ("when", "rule_link", "action_short", "in_context", "where", "asked_by", "stream_short")
     list_display_links = ("when",)
     list_filter = (
-        *("when", "action", "direction"),
+        *("when", "action", "on_trial", "direction"),
         ("category", VisibleValuesFilter),
         ("upstream", VisibleValuesFilter),
     )
@@ -56,8 +57,10 @@ class ModerationHitAdmin(HitAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        return lookup == "rule__id__exact" or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        if lookup in ("rule__id__exact", "rule__rule_list__id__exact"):
+            return True
+        return super().lookup_allowed(lookup, value, request)
 
     @admin.display(description=_("rule"), ordering="pattern")
     def rule_link(self, hit: ModerationHit) -> str:
@@ -68,7 +71,9 @@ class ModerationHitAdmin(HitAdmin):
 
     @admin.display(description=_("action"), ordering="action")
     def action_short(self, hit: ModerationHit) -> str:
-        return _short(hit.action)
+        if not hit.on_trial:
+            return _short(hit.action)
+        return format_html('{} <span class="badge">{}</span>', _short(hit.action), gettext("on trial"))
 
     @admin.display(description=_("where"), ordering="upstream")
     def where(self, hit: ModerationHit) -> str:

@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from streaming.admin.forms import UpstreamsField
+from streaming.admin.rules_on_trial import TrialPages
 from streaming.models import RuleList
 
 if TYPE_CHECKING:
@@ -21,12 +22,14 @@ else:
 
 
 @admin.register(RuleList)
-class RuleListAdmin(_Base):
-    list_display = ("name", "source", "enabled", "number", "changed")
-    list_editable = ("enabled",)
+class RuleListAdmin(TrialPages, _Base):
+    hits_of = "rule__rule_list__id__exact"
+    change_form_template = "admin/streaming/rulelist/change_form.html"
+    list_display = ("name", "source", "enabled", "on_trial", "number", "changed")
+    list_editable = ("enabled", "on_trial")
     search_fields = ("name", "note")
     fieldsets = (
-        (None, {"fields": ("name", "enabled", "note")}),
+        (None, {"fields": ("name", "enabled", "on_trial", "note")}),
         (_("Where and when it applies"), {"fields": ("upstreams", "applies_to", "valid_from", "valid_until")}),
     )
 
@@ -34,7 +37,8 @@ class RuleListAdmin(_Base):
         css = {"all": ("streaming/admin/admin.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RuleList]:
-        return super().get_queryset(request).annotate(number_of_rules=Count("rules"))
+        lists: QuerySet[RuleList] = super().get_queryset(request)
+        return lists.annotate(number_of_rules=Count("rules"))
 
     @admin.display(description=_("rules"), ordering="number_of_rules")
     def number(self, rule_list: Any) -> str:

@@ -24,6 +24,7 @@ from streaming.admin import trial
 from streaming.admin.filters import ListFilter, VisibleValuesFilter
 from streaming.admin.forms import RuleForm, RuleListForm, display_value
 from streaming.admin.imports import ImportPages
+from streaming.admin.rules_on_trial import TrialPages
 from streaming.admin.try_page import TryPage
 from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet, RuleList, translated
 from streaming.moderation import MAX_SPAN, RuleError, compile_rule
@@ -39,13 +40,14 @@ MAX_DELETED_LISTED = 20
 
 
 @admin.register(ModerationRule)
-class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
+class ModerationRuleAdmin(ImportPages, TryPage, TrialPages, RuleAdmin):
     form = RuleForm
     list_display = ("pattern_short", "action", "category", "enabled", "hits", "where", "changed", "note_short")
     list_display_links = ("pattern_short",)
     list_editable = ("action", "category", "enabled")
     list_filter = (
         "enabled",
+        "on_trial",
         "action",
         "kind",
         "applies_to",
@@ -59,13 +61,8 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
             None,
             {
                 "fields": (
-                    "pattern",
-                    ("kind", "action"),
-                    "replacement",
-                    "category",
-                    "rule_list",
-                    "enabled",
-                    "loaded_version",
+                    *("pattern", ("kind", "action"), "replacement", "category", "rule_list"),
+                    *("enabled", "on_trial", "loaded_version"),
                 )
             },
         ),
@@ -74,7 +71,7 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
         (_("Where and when it applies"), {"fields": ("upstreams", "applies_to", "valid_from", "valid_until")}),
         (None, {"fields": ("note",)}),
     )
-    actions = ("enable", "disable", "try_selected", "delete")
+    actions = ("enable", "disable", "put_on_trial", "arm", "try_selected", "delete")
     list_per_page = 50
     change_list_template = "admin/streaming/moderationrule/change_list.html"
     change_form_template = "admin/streaming/moderationrule/change_form.html"
@@ -92,7 +89,10 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
 
     @admin.display(description=_("pattern"), ordering="fingerprint")
     def pattern_short(self, rule: ModerationRule) -> str:
-        return visible(rule.pattern if len(rule.pattern) <= 80 else f"{rule.pattern[:79]}…")
+        pattern = visible(rule.pattern if len(rule.pattern) <= 80 else f"{rule.pattern[:79]}…")
+        return (
+            format_html('{} <span class="badge">{}</span>', pattern, gettext("on trial")) if rule.on_trial else pattern
+        )
 
     @admin.display(description=_("note"))
     def note_short(self, rule: ModerationRule) -> str:
@@ -199,19 +199,27 @@ class ModerationRuleAdmin(ImportPages, TryPage, RuleAdmin):
 
     @admin.action(description=_("Enable the selected rules"), permissions=["change"])
     def enable(self, request: HttpRequest, rules: ModerationRuleQuerySet) -> None:
-        self._set_enabled(request, rules, True)
+        self._switch(request, rules, "enabled", True)
 
     @admin.action(description=_("Disable the selected rules"), permissions=["change"])
     def disable(self, request: HttpRequest, rules: ModerationRuleQuerySet) -> None:
-        self._set_enabled(request, rules, False)
+        self._switch(request, rules, "enabled", False)
 
-    def _set_enabled(self, request: HttpRequest, rules: ModerationRuleQuerySet, enabled: bool) -> None:
-        others = rules.exclude(enabled=enabled)
-        message = [{"changed": {"fields": ["enabled"], "values": {"enabled": [not enabled, enabled]}}}]
+    @admin.action(description=_("Put the selected rules on trial"), permissions=["change"])
+    def put_on_trial(self, request: HttpRequest, rules: ModerationRuleQuerySet) -> None:
+        self._switch(request, rules, "on_trial", True)
+
+    @admin.action(description=_("Arm the selected rules: end their trial"), permissions=["change"])
+    def arm(self, request: HttpRequest, rules: ModerationRuleQuerySet) -> None:
+        self._switch(request, rules, "on_trial", False)
+
+    def _switch(self, request: HttpRequest, rules: ModerationRuleQuerySet, name: str, value: bool) -> None:
+        others = rules.exclude(**{name: value})
+        message = [{"changed": {"fields": [name], "values": {name: [not value, value]}}}]
         with transaction.atomic():
             if names := rule_imports.names_of(others.order_by()):
                 self._log_all(request, CHANGE, names, message)
-                others.update(enabled=enabled)
+                others.update(**{name: value})
         count = ngettext("%d rule was changed.", "%d rules were changed.", len(names)) % len(names)
         since = gettext("This applies to all streams that start from now on.")
         self.message_user(request, f"{count} {since}", messages.SUCCESS)

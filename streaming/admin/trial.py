@@ -75,7 +75,7 @@ def run(rule_set: RuleSet, text: str, cut: int, medium: Medium = "markdown") -> 
 
 
 def _blocks(outcome: Outcome) -> bool:
-    return isinstance(outcome, Hit) and outcome.rule.action == "block"
+    return isinstance(outcome, Hit) and outcome.ends_text
 
 
 def _add_step(trial: Trial, piece: str, outcomes_of_piece: list[Outcome], held: str) -> None:
@@ -100,7 +100,8 @@ def _summarize(trial: Trial, text: str, outcomes: list[Outcome], medium: Medium)
             last = None
         else:
             # The replacement of a match is the outcome right after it.
-            last = numbers[id(outcome)] if outcome.rule.action in ("mask", "replace") else None
+            replaces = outcome.rule.action in ("mask", "replace") and not outcome.changes_nothing
+            last = numbers[id(outcome)] if replaces else None
 
 
 def _numbered(number: int, hit: Hit, text: str, medium: Medium) -> NumberedHit:
@@ -127,7 +128,7 @@ class Matches:
 def matches(rule: Rule, name: str, texts: Iterable[str], most: int = 3, context: int = 30) -> Matches:
     """RuleError if the rule cannot be compiled."""
     # As a flag rule it changes nothing, so every match is found whatever its action is.
-    rule_set, found = RuleSet([replace(rule, action="flag")]), Matches(name)
+    rule_set, found = RuleSet([replace(rule, action="flag", on_trial=False)]), Matches(name)
     for text in texts:
         found.texts += 1
         moderator = Moderator(rule_set, "markdown")

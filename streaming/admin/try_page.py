@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -17,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from streaming import rulebook, upstreams
 from streaming.admin import trial
 from streaming.models import ModerationRule, translated
-from streaming.moderation import RuleError, RuleSet, compile_rule
+from streaming.moderation import Rule, RuleError, RuleSet, compile_rule
 from streaming.rule_files import COLUMNS
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class TryPage(_Base):
         medium: Any = values["medium"] or "markdown"
         done = trial.run(rule_set, values["text"], values["cut"], medium)
         labels = dict(ModerationRule.Action.choices)
-        hits = [(hit, labels[hit.rule.action], _why(hit)) for hit in done.hits]
+        hits = [(hit, _label(hit.rule, labels), _why(hit)) for hit in done.hits]
         return {"trial": done, "hits": hits, "version": version, "number_of_rules": len(rule_set.rules)}
 
     def _rules(
@@ -128,14 +129,25 @@ class TryPage(_Base):
                 return current.rule_set, current.version
             case "chosen":
                 found = ModerationRule.objects.filter(pk__in=chosen).order_by("pk")
-                return RuleSet([rule.as_value() for rule in found]), None
+                return RuleSet([_armed(rule) for rule in found]), None
         form: Any = self.get_form(request, change=False, fields=None)(request.POST)
         form.is_valid()
-        rule = form.instance.as_value()
+        rule = _armed(form.instance)
         if not rule.pattern:
             return " ".join(form.errors.get("pattern", [])), None
         compile_rule(rule)
         return RuleSet([rule]), None
+
+
+def _label(rule: Rule, labels: dict[str, Any]) -> str:
+    return (
+        gettext("on trial, nothing changes – %s") % labels[rule.action] if rule.on_trial else str(labels[rule.action])
+    )
+
+
+def _armed(rule: ModerationRule) -> Rule:
+    """The rule as it acts once its trial has ended."""
+    return replace(rule.as_value(), on_trial=False)
 
 
 def _unsaved_names() -> list[str]:

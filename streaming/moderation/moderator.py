@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from itertools import accumulate
@@ -14,7 +14,7 @@ from streaming.moderation.match_engine import Engine
 from streaming.moderation.plan import Plan
 from streaming.moderation.readings import MEDIA, Medium
 from streaming.moderation.rule_messages import Remark
-from streaming.moderation.rules import MAX_SPAN, Rule, compile_rule
+from streaming.moderation.rules import MAX_SPAN, Compiled, Rule, compile_rule
 from streaming.moderation.window import NONE, Decided
 
 MASK = "•"
@@ -31,13 +31,22 @@ class Text(NamedTuple):
 class Hit:
     """A match that counted: characters ``start`` to ``end`` of all the text that was fed.
 
-    If the rule's action is block, the hit ends the text: nothing after it is shown, and ``rule.replacement`` is the
-    notice to the reader.
+    If the rule's action is block and the rule is not on trial, the hit ends the text: nothing after it is shown, and
+    ``rule.replacement`` is the notice to the reader.
     """
 
     rule: Rule
     start: int
     end: int
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the text is as if there were no hit: a flag, or any action of a rule on trial."""
+        return self.rule.on_trial or self.rule.action == "flag"
+
+    @property
+    def ends_text(self) -> bool:
+        return self.rule.action == "block" and not self.rule.on_trial
 
 
 Outcome = Text | Hit
@@ -53,6 +62,23 @@ def check_mask(mask: str) -> None:
 
 _STEP = 1 << 16
 """The distance between ranks, which leaves room for rules that are added later."""
+
+
+class _Parts:
+    """Compiled rules with their ranks, by plan.
+
+    Flag rules and rules on trial neither hold back nor change text, so they have plans of their own; what is on trial
+    does not even hide a flag. An allow rule in force counts in all of them, one on trial among the rules on trial.
+    """
+
+    def __init__(self, rules: list[tuple[int, Compiled]], base: RuleSet | None = None) -> None:
+        in_force = [each for each in rules if not each[1].rule.on_trial]
+        allowing = [each for each in in_force if each[1].rule.action == "allow"]
+        self.acting = [each for each in in_force if each[1].rule.action != "flag"]
+        flags = [each for each in in_force if each[1].rule.action == "flag"]
+        self.flags = [*allowing, *flags] if flags or (base and base.flag_plan) else []
+        on_trial = [each for each in rules if each[1].rule.on_trial]
+        self.on_trial = [*allowing, *on_trial] if on_trial or (base and base.trial_plan) else []
 
 
 class RuleSet:
@@ -75,10 +101,10 @@ class RuleSet:
         self.warnings: list[tuple[Rule, Remark]] = [
             (each.rule, each.warning) for _, each in compiled if each.warning is not None
         ]
-        # Flag rules neither hold back nor change text, so they have a separate plan.
-        flags = [each for each in compiled if each[1].rule.action in ("flag", "allow")]
-        self.plan = Plan([each for each in compiled if each[1].rule.action != "flag"], max_span)
-        self.flag_plan = Plan(flags, max_span) if any(each[1].rule.action == "flag" for each in flags) else None
+        parts = _Parts(compiled)
+        self.plan = Plan(parts.acting, max_span)
+        self.flag_plan: Plan | None = Plan(parts.flags, max_span) if parts.flags else None
+        self.trial_plan: Plan | None = Plan(parts.on_trial, max_span) if parts.on_trial else None
 
     def extended(self, added: Iterable[Rule], removed: Iterable[int | str] = ()) -> RuleSet:
         """This rule set with rules added, and rules removed by id. It is fast, however many rules there are.
@@ -95,17 +121,23 @@ class RuleSet:
         extended = copy(self)
         extended.rules = (*(rule for rule in self.rules if rule.id not in gone), *(each.rule for _, each in compiled))
         out = frozenset(ranks.values())
-        acting = [each for each in compiled if each[1].rule.action != "flag"]
-        flags = [each for each in compiled if each[1].rule.action in ("flag", "allow")]
-        extended.plan = Plan(acting, self.max_span, self.plan, out)
-        if self.flag_plan or any(each[1].rule.action == "flag" for each in flags):
-            extended.flag_plan = Plan(flags, self.max_span, self.flag_plan, out)
+        parts = _Parts(compiled, self)
+        extended.plan = Plan(parts.acting, self.max_span, self.plan, out)
+        if self.flag_plan or parts.flags:
+            extended.flag_plan = Plan(parts.flags, self.max_span, self.flag_plan, out)
+        if self.trial_plan or parts.on_trial:
+            extended.trial_plan = Plan(parts.on_trial, self.max_span, self.trial_plan, out)
         return extended
 
     @property
     def plans(self) -> list[Plan]:
         """The compiled rules. A moderator keeps a reference to them."""
-        return [plan for plan in (self.plan, self.flag_plan) if plan]
+        return [self.plan, *self.recording_plans]
+
+    @property
+    def recording_plans(self) -> list[Plan]:
+        """The plans of the rules that change nothing and are only reported."""
+        return [plan for plan in (self.flag_plan, self.trial_plan) if plan]
 
 
 class Moderator:
@@ -118,9 +150,8 @@ class Moderator:
         if medium not in MEDIA:
             raise ValueError(f"the medium is {medium!r}; it may be {', '.join(MEDIA)}")
         self._rules = rule_set.plan.rules
-        self._flag_rules = rule_set.flag_plan.rules if rule_set.flag_plan else {}
         self._engine = Engine(rule_set.plan, medium, rule_set.mask)
-        self._flags = Engine(rule_set.flag_plan, medium, rule_set.mask) if rule_set.flag_plan else None
+        self._recording = [(Engine(plan, medium, rule_set.mask), plan.rules) for plan in rule_set.recording_plans]
 
     @property
     def held(self) -> int:
@@ -130,7 +161,7 @@ class Moderator:
     def feed(self, text: str) -> list[Outcome]:
         """The outcomes that are now certain. There are none after a block."""
         engine = self._engine
-        if not self._flags and engine.passes(text):
+        if not self._recording and engine.passes(text):
             return [Text(text)]
         return [] if engine.blocked else self._outcomes(engine.feed(text))
 
@@ -144,7 +175,7 @@ class Moderator:
         base, held = self._engine.fed, self._engine.held
         ends = list(accumulate(map(len, pieces), initial=base))[1:]
         decided = self._engine.feed("".join(pieces))
-        if len(decided) == 1 and decided[0].rank == NONE and not held and not self._flags:
+        if len(decided) == 1 and decided[0].rank == NONE and not held and not self._recording:
             return _passed(pieces, ends, decided[0])
         return [self._outcomes(group) for group in _by_piece(decided, ends)]
 
@@ -153,39 +184,37 @@ class Moderator:
         if self._engine.blocked:
             return []
         outcomes = self._outcomes(self._engine.finish())
-        return outcomes if self._engine.blocked else [*outcomes, *self._flagged([])]
+        return outcomes if self._engine.blocked else [*outcomes, *self._recorded_to_the_end([])]
 
     def _outcomes(self, decided: list[Decided]) -> list[Outcome]:
-        if len(decided) == 1 and decided[0].rank == NONE and not self._flags:
+        if len(decided) == 1 and decided[0].rank == NONE and not self._recording:
             return [Text(decided[0].text)]
         outcomes: list[Outcome] = []
         for each in decided:
             if each.rank >= 0:
                 rule = self._rules[each.rank]
                 if rule.action == "block":
-                    return [*outcomes, *self._flagged(decided), Hit(rule, each.start, each.end)]
+                    return [*outcomes, *self._recorded_to_the_end(decided), Hit(rule, each.start, each.end)]
                 if not each.is_rest:
                     outcomes.append(Hit(rule, each.start, each.end))
             if each.shown:
                 outcomes.append(Text(each.shown))
-        if self._flags:
-            for each in decided:
-                outcomes += self._hits(self._flags.feed(each.text))
-        return outcomes
+        return outcomes + self._recorded(decided) if self._recording else outcomes
 
-    def _flagged(self, last: list[Decided]) -> list[Outcome]:
-        """The hits of flag rules in the rest of the text."""
-        if not self._flags:
-            return []
-        hits = [hit for each in last for hit in self._hits(self._flags.feed(each.text))]
-        return [*hits, *self._hits(self._flags.finish())]
-
-    def _hits(self, decided: list[Decided]) -> list[Outcome]:
+    def _recorded(self, decided: list[Decided]) -> list[Outcome]:
+        """The hits of rules that change nothing, in this text."""
         return [
-            Hit(self._flag_rules[each.rank], each.start, each.end)
-            for each in decided
-            if each.rank >= 0 and not each.is_rest
+            hit for engine, rules in self._recording for each in decided for hit in _hits(engine.feed(each.text), rules)
         ]
+
+    def _recorded_to_the_end(self, last: list[Decided]) -> list[Outcome]:
+        """The hits of rules that change nothing, in the rest of the text."""
+        hits = self._recorded(last)
+        return hits + [hit for engine, rules in self._recording for hit in _hits(engine.finish(), rules)]
+
+
+def _hits(decided: list[Decided], rules: Mapping[int, Rule]) -> list[Outcome]:
+    return [Hit(rules[each.rank], each.start, each.end) for each in decided if each.rank >= 0 and not each.is_rest]
 
 
 def _passed(pieces: list[str], ends: list[int], decided: Decided) -> list[list[Outcome]]:

@@ -35,8 +35,8 @@ class Plan:
         self.removed = removed
         own: dict[int, Rule] = {rank: compiled.rule for rank, compiled in rules}
         self.rules: Mapping[int, Rule] = ChainMap(own, base.rules) if base else own  # type: ignore[arg-type]
-        self.replacing = _machines([r for r in rules if r[1].rule.action not in ("block", "allow")], max_span)
-        self.blocking = _machines([r for r in rules if r[1].rule.action == "block"], max_span)
+        self.replacing = _machines([r for r in rules if r[1].rule.action != "allow" and not _ends_text(r)], max_span)
+        self.blocking = _machines([r for r in rules if _ends_text(r)], max_span)
         self.exempting = _machines([r for r in rules if r[1].rule.action == "allow"], max_span)
         self.base = base  # keeps a reference, since this plan uses its automata
         if base:
@@ -71,6 +71,11 @@ class Plan:
                 self._could_begin.clear()
             found = self._could_begin[key] = any(_could_begin(each, begun, before) for each in self.machines)
         return found
+
+
+def _ends_text(ranked: tuple[int, Compiled]) -> bool:
+    rule = ranked[1].rule
+    return rule.action == "block" and not rule.on_trial
 
 
 def _machines(rules: list[tuple[int, Compiled]], max_span: int) -> tuple[Machine, ...]:

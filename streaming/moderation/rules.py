@@ -40,7 +40,8 @@ class Rule:
     ``compare`` is how text is compared: as written (``exact``), folded and with its medium's syntax resolved
     (``normal``), or also with look-alike letters and separators (``loose``). ``group`` 1 restricts the action to the
     first group of a regular expression. ``check`` names an additional check of each match. ``overflow`` is whether an
-    incomplete match that reaches the length limit counts as a match.
+    incomplete match that reaches the length limit counts as a match. A rule ``on_trial`` changes nothing: its matches
+    are only reported.
     """
 
     id: int | str
@@ -55,6 +56,7 @@ class Rule:
     group: int = 0
     check: str = ""
     overflow: Overflow = "pass"
+    on_trial: bool = False
 
 
 class RuleError(ValueError):

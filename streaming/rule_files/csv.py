@@ -147,6 +147,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "compare": _parse_choice(COMPARES),
     "group": _parse_int,
     "overflow": _parse_choice(OVERFLOWS),
+    "on_trial": _parse_bool,
     "enabled": _parse_bool,
     "priority": _parse_int,
     "upstreams": _parse_names,

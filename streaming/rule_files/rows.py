@@ -36,6 +36,7 @@ class Row:
     group: int = 0
     match_check: str = ""
     overflow: Overflow = "pass"
+    on_trial: bool = False
     upstreams: tuple[str, ...] = ()
     applies_to: str = "both"
     enabled: bool = True

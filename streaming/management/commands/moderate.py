@@ -107,7 +107,7 @@ class Run:
             self._characters += len(piece)
             self._held[self._moderator.held] += 1
             yield from self._counted(outcomes)
-            if any(isinstance(outcome, Hit) and outcome.rule.action == "block" for outcome in outcomes):
+            if any(isinstance(outcome, Hit) and outcome.ends_text for outcome in outcomes):
                 return
         yield from self._counted(self._moderator.finish())
 
@@ -143,7 +143,8 @@ class Run:
 
 
 def _describe_hit(hit: Hit, origin: str, why: str) -> str:
-    return f"{origin}: {hit.rule.action} {hit.start}-{hit.end} ({hit.rule.pattern[:80]}){why}"
+    action = f"{hit.rule.action} (on trial)" if hit.rule.on_trial else hit.rule.action
+    return f"{origin}: {action} {hit.start}-{hit.end} ({hit.rule.pattern[:80]}){why}"
 
 
 @contextmanager
