@@ -81,6 +81,9 @@ STREAMING_TRUSTED_PROXIES: list[str] = env.list("STREAMING_TRUSTED_PROXIES", [])
 # Whether hits of moderation rules store the matched text; otherwise only a keyed hash of it.
 STREAMING_HIT_TEXTS = env.bool("STREAMING_HIT_TEXTS", True)
 
+# How long the record of each request's usage is kept; 0: forever.
+STREAMING_USAGE_DAYS = env.int("STREAMING_USAGE_DAYS", 400)
+
 # How long streams outlive their connections, in seconds and bytes: streaming/conf.py documents each setting.
 STREAMING_GRACE = env.float("STREAMING_GRACE", 30)
 STREAMING_KEEP = env.float("STREAMING_KEEP", 300)

@@ -22,11 +22,12 @@ from django.views.decorators.csrf import csrf_exempt
 
 from streaming import api_keys, conf, upstream_settings, upstreams
 from streaming.caller import caller_of
-from streaming.errors import Denied
+from streaming.errors import Denied, PromptBlocked
 from streaming.formats import FormatError
 from streaming.problems import EXPECTED, Problem, Renderer, problem_json, problem_of
 from streaming.requests import BODY_IN_SCOPE, body_refusal, collect_body
 from streaming.responses import label_of
+from streaming.usage_meter import meter_of
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +74,13 @@ def guarded(
                 response = await view(request, *args, **kwargs)
                 if request.method == "HEAD" and response.streaming and not arriving:
                     response = await _head_response(response)
+                _end_usage(request, response)
             except EXPECTED as error:
                 response = errors(_problem_of(error, request))
+                _end_usage(request, response, error)
+            except Exception:
+                _end_usage(request, HttpResponse(status=HTTPStatus.INTERNAL_SERVER_ERROR))
+                raise
             return _add_cors(response, request, origin) if "Origin" in request.headers else response
 
         guard.reads_its_body = True  # type: ignore[attr-defined]  # see streaming/request_body.py
@@ -91,6 +97,17 @@ def _problem_of(error: Exception, request: HttpRequest) -> Problem:
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s failed", label_of(request), exc_info=error)
     return problem
+
+
+def _end_usage(request: HttpRequest, response: HttpResponseBase, error: Exception | None = None) -> None:
+    """Ends the measuring of a request that is answered at once; a stream does that at its own end."""
+    if (meter := meter_of(request)) and not response.streaming:
+        meter.bytes = meter.bytes or len(response.content)  # type: ignore[attr-defined]
+        meter.error = error.for_log() if isinstance(error, upstreams.UpstreamError) else type(error).__name__
+        meter.error = meter.error if error else ""
+        is_error = response.status_code >= HTTPStatus.BAD_REQUEST
+        reason = "blocked" if isinstance(error, PromptBlocked) else "error" if is_error else "stop"
+        meter.end(reason, response.status_code)
 
 
 def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:

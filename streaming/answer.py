@@ -110,6 +110,11 @@ class AnswerModeration:
                         yield PAUSE
                 at += 1
 
+    @property
+    def held(self) -> int:
+        """Characters of all channels that are not decided yet."""
+        return sum(stream.held for stream in self._channels.values())
+
     def close(self) -> None:
         """Reports the hits that were still waiting for the text after them. To be called however the stream ended."""
         for stream in self._channels.values():
@@ -356,6 +361,10 @@ class DeltaStream:
         self._record("", outcomes)
         return parts + self._parts(outcomes)
 
+    @property
+    def held(self) -> int:
+        return len(self._crossing.held) if self._crossing else self._moderator.held
+
     def _keep_held(self, text: str) -> None:
         held = self._moderator.held
         self._held = (self._held + text)[-held:] if held else ""
@@ -401,6 +410,10 @@ class SnapshotStream:
         self._channel = channel
         self._choice = choice
         self._seen = self._shown = self._sent = ""
+
+    @property
+    def held(self) -> int:
+        return self._moderator.held
 
     def feed(self, texts: list[str]) -> Iterator[Step]:
         for text in texts:

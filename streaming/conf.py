@@ -64,6 +64,11 @@ def stores_hit_texts() -> bool:
     return bool(getattr(settings, "STREAMING_HIT_TEXTS", True))
 
 
+def usage_days() -> int:
+    """``STREAMING_USAGE_DAYS``: days for which usage records are kept. 0: until ``manage.py prune_usage``."""
+    return int(getattr(settings, "STREAMING_USAGE_DAYS", 400))
+
+
 def mask() -> str:
     """``STREAMING_MASK``: replaces each character of masked text. One character that has no meaning in Markdown."""
     return str(getattr(settings, "STREAMING_MASK", "•"))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 
-from streaming import answer, formats, hit_log, rulebook
+from streaming import answer, formats, hit_log, rulebook, usage_log
 from streaming.answer import PAUSE, AnswerModeration
 from streaming.caller import caller_of
 from streaming.errors import PromptBlocked, PromptTooDeep
@@ -20,6 +20,7 @@ from streaming.hit_context import HitHandler
 from streaming.moderation import RuleSet
 from streaming.rule_fields import Direction
 from streaming.upstream_settings import secrets_of
+from streaming.usage_meter import UsageMeter
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Guardrail:
     """The rules for one request, as they were when it began. Implements ``upstreams.Guardrail``."""
 
     stream: str
+    meter: UsageMeter
     prompts: RuleSet
     answers: RuleSet
     on_prompt_hit: HitHandler
@@ -37,7 +39,7 @@ class Guardrail:
     """What the rules did to the prompt, for its sender."""
 
     async def moderate_prompt(self, fields: dict[str, Any]) -> None:
-        self.prompt_notices.extend(await moderate_prompt(fields, self.prompts, self.on_prompt_hit))
+        self.prompt_notices.extend(await moderate_prompt(fields, self.prompts, self.on_prompt_hit, self.meter))
 
     def clean(self, words: str) -> str:
         return answer.clean(words, self.answers)
@@ -47,19 +49,22 @@ class Guardrail:
         return AnswerModeration(self.answers, self.on_answer_hit, is_json=is_json, secrets=self.secrets)
 
     async def moderate_completion(self, data: str, *, is_json: bool = False) -> dict[str, Any]:
-        return await moderate_completion(data, self.answers, self.on_answer_hit, is_json=is_json)
+        return await moderate_completion(data, self.answers, self.on_answer_hit, is_json=is_json, meter=self.meter)
 
 
 async def begin(request: HttpRequest, upstream: str, stream: str | None = None) -> Guardrail:
     """The guardrail of a stream of this upstream, under an id of its own unless it has one."""
     stream, who = stream or formats.new_stream_id(), (await caller_of(request)).username
 
+    meter = await usage_log.begin(request, upstream, stream)
+
     async def of(direction: Direction) -> tuple[RuleSet, HitHandler]:
         snapshot = await rulebook.current(upstream, direction)
-        return snapshot.rule_set, hit_log.on_hit(hit_log.StreamInfo(stream, upstream, direction, snapshot.version, who))
+        on_hit = hit_log.on_hit(hit_log.StreamInfo(stream, upstream, direction, snapshot.version, who))
+        return snapshot.rule_set, usage_log.counting(on_hit, meter)
 
     (prompts, on_prompt_hit), (answers, on_answer_hit) = await of("prompts"), await of("answers")
-    return Guardrail(stream, prompts, answers, on_prompt_hit, on_answer_hit, secrets_of(upstream))
+    return Guardrail(stream, meter, prompts, answers, on_prompt_hit, on_answer_hit, secrets_of(upstream))
 
 
 class ModeratedTexts(NamedTuple):
@@ -91,12 +96,16 @@ async def moderate_complete_texts(
     raise AssertionError("StreamEnd is always the last part")
 
 
-async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, on_hit: HitHandler | None = None) -> list[Notice]:
+async def moderate_prompt(
+    fields: dict[str, Any], rule_set: RuleSet, on_hit: HitHandler | None = None, meter: UsageMeter | None = None
+) -> list[Notice]:
     """Moderates the texts of a chat completion request in place. PromptBlocked if a rule blocks one of them."""
     try:
         texts, refs = formats.extract_prompt(fields)
     except RecursionError as error:
         raise PromptTooDeep from error
+    if meter:
+        meter.count_prompt(sum(len(part.text) for part in texts))
     moderated = await moderate_complete_texts(texts, rule_set, on_hit)
     if moderated.is_blocked:
         notice = moderated.notices[-1]
@@ -106,10 +115,18 @@ async def moderate_prompt(fields: dict[str, Any], rule_set: RuleSet, on_hit: Hit
 
 
 async def moderate_completion(
-    data: str, rule_set: RuleSet, on_hit: HitHandler | None = None, *, is_json: bool = False
+    data: str,
+    rule_set: RuleSet,
+    on_hit: HitHandler | None = None,
+    *,
+    is_json: bool = False,
+    meter: UsageMeter | None = None,
 ) -> dict[str, Any]:
     """A complete chat completion with its texts moderated. FormatError if ``data`` is not one."""
     completion, (texts, refs) = formats.read_completion(data)
+    if meter:
+        chars = sum(len(text.text) for text in texts if isinstance(text, Delta))
+        meter.count_completion(chars, formats.token_counts(completion))
     notices = list[Notice]()
     for index in sorted({text.choice for text in texts}):
         choice_texts = [text for text in texts if text.choice == index]

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import DatabaseError, connections
 from django.http import HttpRequest
 
-from streaming import hit_log, registry, resumption, rulebook
+from streaming import hit_log, registry, resumption, rulebook, usage_log
 from streaming.caller import caller_of
 from streaming.models import ModerationRule
 from streaming.moderation import RuleError
@@ -85,7 +85,7 @@ async def details(problem: str | None) -> dict[str, Any]:
     """Details about this process."""
     problems = {"problem": problem} if problem else {}
     streams = {"streams": registry.count_open(), "journal": await resumption.state()}
-    return {**problems, "rules": rulebook.state(), **streams, "hits": hit_log.state()}
+    return {**problems, "rules": rulebook.state(), **streams, "hits": hit_log.state(), "usage": usage_log.state()}
 
 
 async def is_for_staff(request: HttpRequest) -> bool:

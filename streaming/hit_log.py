@@ -16,7 +16,7 @@ from streaming.hit_context import HitContext, HitHandler
 from streaming.models import LostHits, ModerationHit
 from streaming.moderation.folding import fold
 from streaming.rule_fields import Direction
-from streaming.write_behind import WriteBehind
+from streaming.write_behind import WriteBehind, storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def _row(hit: _Hit) -> ModerationHit:
     return ModerationHit(
         when=hit.when,
         stream=stream.stream[:64],
-        upstream=_clean(stream.upstream)[:100],
+        upstream=storable(stream.upstream)[:100],
         who=stream.who[:150],
         direction=stream.direction,
         version=stream.version,
@@ -76,7 +76,7 @@ def _row(hit: _Hit) -> ModerationHit:
         category=context.rule.category[:50],
         action=context.rule.action,
         on_trial=context.rule.on_trial,
-        channel=_clean(context.channel)[:100],
+        channel=storable(context.channel)[:100],
         choice=context.choice,
         offset=context.start,
         **_texts(context),
@@ -85,13 +85,8 @@ def _row(hit: _Hit) -> ModerationHit:
 
 def _texts(context: HitContext) -> dict[str, str]:
     if conf.stores_hit_texts():
-        return {"before": _clean(context.before), "text": _clean(context.text), "after": _clean(context.after)}
-    return {"digest": salted_hmac("streaming.hit", fold(_clean(context.text)), algorithm="sha256").hexdigest()}
-
-
-def _clean(text: str) -> str:
-    """Text that every database accepts: without NUL and lone surrogates."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+        return {"before": storable(context.before), "text": storable(context.text), "after": storable(context.after)}
+    return {"digest": salted_hmac("streaming.hit", fold(storable(context.text)), algorithm="sha256").hexdigest()}
 
 
 _hit_log = HitLog()

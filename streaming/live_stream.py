@@ -8,11 +8,13 @@ from contextvars import copy_context
 from http import HTTPStatus
 
 from streaming import registry, upstreams
+from streaming.formats import TokenCounts
 from streaming.interruptible_wait import NEVER, Interrupted, InterruptibleWait
 from streaming.journal import JournalError, LogReader, StreamLog
 from streaming.problems import problem_of
 from streaming.relay import Relay
 from streaming.responses import TURN, Source
+from streaming.usage_meter import UsageMeter
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +29,18 @@ class LiveStream:
     """
 
     def __init__(
-        self, source: Source, relay: Relay, log: StreamLog | None = None, *, label: str = "a stream", grace: float = 0
+        self,
+        source: Source,
+        relay: Relay,
+        log: StreamLog | None = None,
+        *,
+        label: str = "a stream",
+        grace: float = 0,
+        meter: UsageMeter | None = None,
     ) -> None:
         self._source = source
+        self._meter = meter
+        self._awaits_first_byte = meter is not None
         self._relay = relay
         self._label = label
         self._log = log
@@ -50,6 +61,8 @@ class LiveStream:
         self._abandon_at = NEVER
         if log:
             log.on_reader_joined, log.on_reader_left = self._on_reader_joined, self._on_reader_left
+        if meter:
+            meter.progress, meter.is_opening = self, False
 
     # --- For the first client's response
 
@@ -61,11 +74,45 @@ class LiveStream:
     def end(self) -> str:
         if not self.is_over:
             return ""
-        return self._error or (self._relay.end if self._relay.end == self._stopped else "done")
+        return self._end_for_log()
+
+    @property
+    def is_logged(self) -> bool:
+        """Whether its end is in the log already: then its first client's is not."""
+        return self._is_finished and self._meter is not None
+
+    def _end_for_log(self) -> str:
+        if self._relay.end == "error":
+            return self._error or f"error {self._relay.status}"
+        return self._relay.end or "done"
+
+    # --- Its progress, for the meter
 
     @property
     def messages(self) -> int:
         return self._relay.messages
+
+    @property
+    def sent_bytes(self) -> int:
+        return self._relay.sent_bytes
+
+    @property
+    def chars(self) -> int | None:
+        return self._relay.chars
+
+    @property
+    def tokens(self) -> TokenCounts | None:
+        return self._relay.tokens
+
+    @property
+    def held_chars(self) -> int:
+        return self._relay.held_chars
+
+    @property
+    def readers(self) -> int:
+        if self._log and self._reader:
+            return self._log.readers - (self._placeholder is not None)
+        return 0 if self._is_finished else 1
 
     def begin(self) -> bytes:
         return b"" if self._reader else self._begin_relay()
@@ -108,7 +155,11 @@ class LiveStream:
         """Relays one chunk of the source. Interrupted at ``due``, or when a task takes over."""
         self._is_stepping = True
         try:
-            return self._keep(await self._advance(due))
+            out = await self._advance(due)
+            if out and self._awaits_first_byte and self._meter:
+                self._awaits_first_byte = False
+                self._meter.first_byte()
+            return self._keep(out)
         finally:
             self._is_stepping = False
             if self._will_hand_over and self._task is None and not self._relay.is_over:
@@ -129,7 +180,7 @@ class LiveStream:
                 return relay.stop(self._stopped)
             raise
         except upstreams.UpstreamError as error:
-            self._error = f"error: {error}"
+            self._error = f"error: {error.for_log()}"
             return relay.fail(problem_of(error).failure)
         except Exception as error:  # noqa: BLE001 (the client would hang if this exception left the stream)
             return self._failed(error)
@@ -167,6 +218,13 @@ class LiveStream:
             self._source.close(linger=self._relay.is_complete)
         except Exception:
             logger.exception("the source of %s could not be closed", self._label)
+        self._end_meter()
+
+    def _end_meter(self) -> None:
+        if meter := self._meter:
+            relay = self._relay
+            meter.error = self._error.removeprefix("error: ")
+            meter.end(relay.end if relay.is_over else "left", relay.status)
 
     # --- Clients join and leave
 
@@ -224,7 +282,8 @@ class LiveStream:
             logger.exception("%s failed", self._label)
         finally:
             self._finish()
-        logger.info("%s, driven by its own task, ended (%s)", self._label, self._error or self._relay.end)
+        if self._meter is None:
+            logger.info("%s, driven by its own task, ended (%s)", self._label, self._end_for_log())
 
     async def _drive_once(self) -> None:
         try:
@@ -253,6 +312,10 @@ class JoinedStream:
         if self._is_cut:
             return "cut"
         return "done" if self.is_over else ""
+
+    @property
+    def is_logged(self) -> bool:
+        return False
 
     @property
     def messages(self) -> int:

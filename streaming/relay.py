@@ -15,7 +15,17 @@ from typing import Protocol
 
 from streaming import sse
 from streaming.answer import ENDS, PAUSE, AnswerModeration, Step
-from streaming.formats import Delta, Failure, FormatError, Part, Reader, Snapshot, StreamEnd, Writer
+from streaming.formats import (
+    Delta,
+    Failure,
+    FormatError,
+    Part,
+    Reader,
+    Snapshot,
+    StreamEnd,
+    TokenCounts,
+    Writer,
+)
 
 MAX_MESSAGE_CHARS = 8 << 20
 """The limit for one message of an upstream. An image comes as a data URL of several megabytes in one message."""
@@ -23,6 +33,10 @@ MAX_MESSAGE_CHARS = 8 << 20
 
 class ChunkReader(Protocol):
     """Parses the bytes of one source, in chunks of any size."""
+
+    @property
+    def tokens(self) -> TokenCounts | None:
+        """What the source has reported so far."""
 
     def feed(self, chunk: bytes) -> list[Part]:
         """The parts that this chunk completes. An error is the last part, a Failure."""
@@ -37,6 +51,10 @@ class EventReader:
     def __init__(self, reader: Reader) -> None:
         self._parser = sse.Parser(max_message_chars=MAX_MESSAGE_CHARS, error_lines=True)
         self._reader = reader
+
+    @property
+    def tokens(self) -> TokenCounts | None:
+        return self._reader.tokens
 
     def feed(self, chunk: bytes) -> list[Part]:
         parts: list[Part] = []
@@ -55,19 +73,31 @@ class EventReader:
 
 
 class TextChunks:
-    """Chunks of text in UTF-8, as deltas or (``full``) as snapshots of the text so far."""
+    """Chunks of text in UTF-8, as deltas or (``full``) as snapshots of the text so far.
 
-    def __init__(self, *, full: bool = False, choices: int = 1) -> None:
+    With ``prompt_chars`` it estimates its tokens: one for every four characters.
+    """
+
+    def __init__(self, *, full: bool = False, choices: int = 1, prompt_chars: int | None = None) -> None:
+        self._prompt_chars = prompt_chars
+        self._chars = 0
         self._text = ""
         self._full = full
         self._choices = choices
 
     def feed(self, chunk: bytes) -> list[Part]:
         text = chunk.decode()
+        self._chars += len(text) * self._choices
         if not self._full:
             return [Delta(text, choice=index) for index in range(self._choices)]
         self._text += text
         return [Snapshot(self._text)]
+
+    @property
+    def tokens(self) -> TokenCounts | None:
+        if self._prompt_chars is None:
+            return None
+        return TokenCounts(-(-self._prompt_chars // 4), -(-self._chars // 4))
 
     def finish(self) -> list[Part]:
         return [StreamEnd()]
@@ -77,25 +107,41 @@ class Relay:
     """Parses, moderates and encodes one stream. After its end (``is_over``) all further input is ignored.
 
     ``is_behind``: a long text is only partly processed. Let other tasks run, then call ``resume`` before anything else
-    is fed. ``is_complete``: the source was read to its logical end, so its connection can be reused. ``messages``
-    counts those written; ``end`` is the reason in ``done``.
+    is fed. ``is_complete``: the source was read to its logical end, so its connection can be reused. ``messages`` and
+    ``sent_bytes`` count what was written, ``chars`` the text of the source; ``end`` is the reason in ``done``,
+    ``status`` that of the error with which it ended, or 200.
     """
+
+    messages = sent_bytes = 0
+    chars = 0
+    end = ""
+    status = 200
 
     def __init__(self, reader: ChunkReader, moderation: AnswerModeration | None, writer: Writer) -> None:
         self._reader = reader
         self._moderation = moderation
         self._writer = writer
         self._steps: Iterator[Step] = iter(())
+        self._snapshots: dict[tuple[int, str], int] = {}
         self.is_over = self.is_behind = self.is_complete = False
-        self.messages = 0
-        self.end = ""
+
+    @property
+    def tokens(self) -> TokenCounts | None:
+        return self._reader.tokens
+
+    @property
+    def held_chars(self) -> int:
+        """Characters that moderation holds back."""
+        return self._moderation.held if self._moderation else 0
 
     def begin(self) -> bytes:
         return self._encoded(self._writer.begin())
 
     def feed(self, chunk: bytes) -> bytes:
         """The bytes that can be sent after this chunk. Empty if all of its text is held back."""
-        return self._start(self._reader.feed(chunk))
+        parts = self._reader.feed(chunk)
+        self._count(parts)
+        return self._start(parts)
 
     def resume(self) -> bytes:
         """Continues what ``feed`` left unfinished."""
@@ -110,6 +156,7 @@ class Relay:
             if isinstance(part, ENDS):
                 self.is_over = True
                 self.end = part.reason if isinstance(part, StreamEnd) else "error"
+                self.status = part.status if isinstance(part, Failure) else self.status
                 self.is_complete = type(part) is StreamEnd and part.reason != "blocked"
                 break
         return self._encoded(messages)
@@ -127,12 +174,22 @@ class Relay:
         if self.is_over:
             return b""
         self.is_over, self.is_behind, self.end = True, False, reason
+        self.status = failure.status if failure else self.status
         return self._encoded(self._writer.final_messages(reason, failure))
 
     def close(self) -> None:
         """Nothing more will be fed. Hits that were waiting for their context are reported now."""
         if self._moderation:
             self._moderation.close()
+
+    def _count(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            if type(part) is Delta:
+                self.chars += len(part.text)
+            elif type(part) is Snapshot:
+                before = self._snapshots.get((part.choice, part.channel), 0)
+                self._snapshots[part.choice, part.channel] = max(before, len(part.text))
+                self.chars += max(len(part.text) - before, 0)
 
     def _start(self, parts: Iterable[Part]) -> bytes:
         if self.is_over:
@@ -142,7 +199,9 @@ class Relay:
 
     def _encoded(self, messages: list[sse.Message]) -> bytes:
         self.messages += len(messages)
-        return sse.encode(messages[0]) if len(messages) == 1 else b"".join(map(sse.encode, messages))
+        out = sse.encode(messages[0]) if len(messages) == 1 else b"".join(map(sse.encode, messages))
+        self.sent_bytes += len(out)
+        return out
 
 
 class EncodedRelay(Relay):
@@ -152,14 +211,21 @@ class EncodedRelay(Relay):
 
     def __init__(self) -> None:
         self.is_over = self.is_behind = self.is_complete = False
-        self.messages = 0
-        self.end = ""
+
+    @property
+    def tokens(self) -> TokenCounts | None:
+        return None
+
+    @property
+    def held_chars(self) -> int:
+        return 0
 
     def begin(self) -> bytes:
         return b""
 
     def feed(self, chunk: bytes) -> bytes:
         self.messages += 1
+        self.sent_bytes += len(chunk)
         return chunk
 
     def finish(self) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Iterable
+from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from streaming import upstreams
 from streaming.interruptible_wait import Interrupted, InterruptibleWait
 from streaming.log_lines import shorten_ids
+from streaming.usage_meter import CLIENT_CLOSED_REQUEST, meter_of
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +128,10 @@ class RelayResponse(_StreamingResponse):
         super().__init__(request, upstream)
         self._wait = InterruptibleWait()
         self._stopped: str | None = None
+        self._error, self._error_status = "", 0
+        if meter := meter_of(request):
+            meter.progress = self
+        self._meter = meter
         self.status_code, self.reason_phrase = upstream.status, upstream.reason
         self._upstream = upstream
         del self["Content-Type"]  # Django's guess
@@ -145,6 +151,16 @@ class RelayResponse(_StreamingResponse):
         seconds = 0.0 if self._upstream.kind == "text/event-stream" else BODY_GRACE
         self._loop.call_later(seconds, self._break_off, reason)
 
+    # --- Its progress, for the meter. What passes here is not read: there are no messages, characters and tokens.
+
+    messages = held_chars = 0
+    readers = 1
+    chars = tokens = None
+
+    @property
+    def sent_bytes(self) -> int:
+        return self._bytes
+
     def _break_off(self, reason: str) -> None:
         self._stopped = self._stopped or reason
         self._wait.interrupt()
@@ -155,6 +171,8 @@ class RelayResponse(_StreamingResponse):
             yield b""
             chunks = 0
             while not self._stopped and (chunk := await self._wait.wait(self._upstream.read)):
+                if not self._bytes and self._meter:
+                    self._meter.first_byte()
                 self._bytes += len(chunk)
                 yield chunk
                 chunks += 1
@@ -166,11 +184,28 @@ class RelayResponse(_StreamingResponse):
         except (upstreams.UpstreamError, Interrupted) as error:
             # A body cannot report an error: the connection has to break, see streaming/asgi.py.
             broken = upstreams.Broken(self._upstream.name, f"was cut off: {self._stopped}") if self._stopped else error
-            self._end_reason = self._stopped or f"error: {error}"
+            if not self._stopped:
+                self._error = error.for_log() if isinstance(error, upstreams.UpstreamError) else "interrupted"
+                is_late = isinstance(error, upstreams.Silent)
+                self._error_status = HTTPStatus.GATEWAY_TIMEOUT if is_late else HTTPStatus.BAD_GATEWAY
+            self._end_reason = self._stopped or f"error: {self._error}"
             raise broken from error
         finally:
             self._wait.close()
             self._end()
+
+    def _log_end(self, seconds: float) -> None:
+        if self._meter is None:
+            super()._log_end(seconds)
+            return
+        self._meter.error = self._error
+        reason = {"done": "stop"}.get(self._end_reason, self._end_reason)
+        self._meter.end("error" if self._error else reason, self._error_status or self.status_code)
+
+    def close(self) -> None:
+        super().close()
+        if self._began is None and self._meter:
+            self._meter.end("left", CLIENT_CLOSED_REQUEST)
 
 
 class OutgoingStream(Protocol):
@@ -182,6 +217,10 @@ class OutgoingStream(Protocol):
     @property
     def end(self) -> str:
         """Why it is over, for the log; empty while it is not."""
+
+    @property
+    def is_logged(self) -> bool:
+        """Whether its end has been logged already."""
 
     @property
     def messages(self) -> int:
@@ -236,5 +275,7 @@ class EventStreamResponse(_StreamingResponse):
             self._end()
 
     def _log_end(self, seconds: float) -> None:
+        if self._stream.is_logged:
+            return
         figures = (self._label, self._end_reason, seconds, self._stream.messages, self._bytes)
         logger.info("%s ended (%s) after %.1f s, %d messages, %d bytes", *figures)

@@ -36,6 +36,7 @@ from streaming.live_stream import JoinedStream, LiveStream
 from streaming.relay import Relay
 from streaming.requests import is_reconnect
 from streaming.responses import EventStreamResponse, Source, label_of
+from streaming.usage_meter import CLIENT_CLOSED_REQUEST, UsageMeter, meter_of
 
 Start = Callable[[], Awaitable[tuple[Source, Relay]]]
 """Opens a stream's source, and creates the relay for it."""
@@ -98,7 +99,8 @@ async def begin(
     """
     grace = conf.stream_grace() if grace is None else grace
     if request.method == "HEAD":
-        return EventStreamResponse(request, LiveStream(*await start(), label=label_of(request)))  # never starts
+        live = LiveStream(*await start(), label=label_of(request), meter=meter_of(request))  # never starts
+        return EventStreamResponse(request, live)
     info = await idempotency.info_of(request, stream, dialect, _closing_messages(writer))
     while True:
         try:
@@ -106,20 +108,24 @@ async def begin(
         except AlreadyClaimed as claimed:
             idempotency.refuse_other_request(info, claimed)
             if joined := await _join_when_begun(claimed.stream):
+                if meter := meter_of(request):
+                    meter.discard()
                 return _respond(request, joined, claimed.stream)
 
 
 async def _open_stream(request: HttpRequest, info: StreamInfo, start: Start, grace: float) -> LiveStream:
-    opening = _OpeningStream(label_of(request), start, grace)
+    opening = _OpeningStream(request, start, grace)
     log = await journal().open(info, opening.stop)
     task = asyncio.get_running_loop().create_task(opening.run(log), context=request_cleanup.detached_context())
+    if opening.meter:
+        opening.meter.is_opening = True
     try:
         # Shielded: if the client disconnects and retries, the upstream is still asked only once.
         live = await asyncio.shield(task)
     except asyncio.CancelledError:
         if not grace:
             task.cancel()
-        task.add_done_callback(partial(_discard_or_close, log))
+        task.add_done_callback(partial(_discard_or_close, log, opening.meter))
         raise
     except BaseException:
         await journal().discard(log)
@@ -130,8 +136,9 @@ async def _open_stream(request: HttpRequest, info: StreamInfo, start: Start, gra
 class _OpeningStream:
     """A stream whose source is not open yet. It can already be stopped."""
 
-    def __init__(self, label: str, start: Start, grace: float) -> None:
-        self._label = label
+    def __init__(self, request: HttpRequest, start: Start, grace: float) -> None:
+        self.meter = meter_of(request)
+        self._label = label_of(request)
         self._start = start
         self._grace = grace
         self._live: LiveStream | None = None
@@ -139,7 +146,7 @@ class _OpeningStream:
 
     async def run(self, log: StreamLog) -> LiveStream:
         source, relay = await self._start()
-        self._live = LiveStream(source, relay, log, label=self._label, grace=self._grace)
+        self._live = LiveStream(source, relay, log, label=self._label, grace=self._grace, meter=self.meter)
         if self._stopped:
             self._live.stop(self._stopped)
         return self._live
@@ -153,9 +160,11 @@ class _OpeningStream:
 _discarding = set[asyncio.Task[None]]()
 
 
-def _discard_or_close(log: StreamLog, opening: asyncio.Task[LiveStream]) -> None:
+def _discard_or_close(log: StreamLog, meter: UsageMeter | None, opening: asyncio.Task[LiveStream]) -> None:
     """The client left while the source was being opened."""
     if opening.cancelled() or opening.exception():
+        if meter:
+            meter.end("left", CLIENT_CLOSED_REQUEST)
         task = asyncio.get_running_loop().create_task(journal().discard(log))
         _discarding.add(task)
         task.add_done_callback(_discarding.discard)

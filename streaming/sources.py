@@ -12,6 +12,9 @@ from pathlib import Path
 from streaming.sse import Message, encode
 
 FOLDER = Path(__file__).with_name("documents")
+SIMULATED = "simulated"
+"""The simulated LLM, which plays this site's own documents: its name as a model, and as an upstream."""
+
 DOCUMENTS = tuple(sorted(path.stem for path in FOLDER.glob("*.md")))
 
 

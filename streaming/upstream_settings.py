@@ -63,6 +63,8 @@ class UpstreamConfig:
     concurrency: int | None = None
     is_open_to_proxy: bool = False
     """Whether clients may reach it through ``/proxy``."""
+    reports_usage: bool = False
+    """Whether it is asked to report the tokens of a stream (``stream_options.include_usage``)."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -111,7 +113,7 @@ SHORTEST_SECRET = 6
 _FORMATS = ("native", "openai", "text")
 _KEYS = {
     *("URL", "FORMAT", "HEADERS", "API_KEY_ENV", "MODEL", "MODELS", "TIMEOUTS", "CONCURRENCY"),
-    *("PROXY", "FORWARD", "VERIFY", "CERT", "UDS", "PROXY_URL"),
+    *("PROXY", "USAGE", "FORWARD", "VERIFY", "CERT", "UDS", "PROXY_URL"),
 }
 
 
@@ -128,8 +130,9 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
     concurrency = entry.get("CONCURRENCY")
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         raise ImproperlyConfigured(f"{where}['CONCURRENCY'] is {concurrency!r}: it has to be a number of streams.")
-    if type(entry.get("PROXY", False)) is not bool:
-        raise ImproperlyConfigured(f"{where}['PROXY'] is {entry['PROXY']!r}: it has to be true or false.")
+    for key in ("PROXY", "USAGE"):
+        if type(entry.get(key, False)) is not bool:
+            raise ImproperlyConfigured(f"{where}[{key!r}] is {entry[key]!r}: it has to be true or false.")
     return UpstreamConfig(
         name,
         url,
@@ -144,6 +147,7 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
         proxy_url=_read_proxy_url(where, entry),
         concurrency=concurrency,
         is_open_to_proxy=entry.get("PROXY", False),
+        reports_usage=form == "openai" and entry.get("USAGE", True),
     )
 
 

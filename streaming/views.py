@@ -13,8 +13,21 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-from streaming import conf, formats, guardrails, health, registry, resumption, sources, upstream_settings, upstreams
+from streaming import (
+    api_keys,
+    conf,
+    formats,
+    guardrails,
+    health,
+    registry,
+    resumption,
+    sources,
+    upstream_settings,
+    upstreams,
+    usage_log,
+)
 from streaming.access import guarded, login_path, refuse_to_be_run, require_permission
+from streaming.caller import NOBODY
 from streaming.live_stream import LiveStream
 from streaming.relay import EncodedRelay, EventReader, Relay, TextChunks
 from streaming.requests import BODY_IN_SCOPE, raw_path_after, read_body, read_playback, streaming_body
@@ -75,6 +88,7 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     if response := await resumption.answer_reconnect(request):
         return response
     form = read_playback(request)
+    is_signed = upstreams.is_signed(request)  # then the /transfer that relays it keeps it in the journal
     stream = formats.new_stream_id()
     writer = formats.OpenAIWriter(form.playback.document) if form.is_openai else formats.NativeWriter(stream)
     relay = Relay(TextChunks(full=form.is_full), None, writer)
@@ -82,8 +96,9 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     async def start() -> tuple[Source, Relay]:
         return sources.Play(form.playback), relay
 
-    if upstreams.is_signed(request):  # the /transfer that relays it keeps it in the journal
+    if is_signed:
         return registry.watch(EventStreamResponse(request, LiveStream(*await start(), label=label_of(request))))
+    await usage_log.begin(request, sources.SIMULATED, stream, model=sources.SIMULATED)
     dialect = "openai" if form.is_openai else "native"
     return await resumption.begin(request, stream, writer, start, dialect=dialect)
 
@@ -128,5 +143,8 @@ async def healthz(request: HttpRequest) -> HttpResponseBase:
 async def proxy(request: HttpRequest, name: str = "default", path: str = "") -> HttpResponseBase:
     refuse_to_be_run(request)
     await require_permission(request, name)
+    # A session that need not be looked at is not: looking may add headers to the response.
+    is_anonymous = conf.access() == "public" and not api_keys.key_in(request)
+    await usage_log.begin(request, name, caller=NOBODY if is_anonymous else None)
     upstream = await upstreams.relay(name, raw_path_after(request, path), request, streaming_body(request))
     return registry.watch(RelayResponse(request, upstream))

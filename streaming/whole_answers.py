@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import NamedTuple
 
 from django.http import HttpRequest
@@ -12,6 +13,7 @@ from streaming import conf, idempotency, registry, request_cleanup
 from streaming.errors import BadRequest
 from streaming.journal import WHOLE, AlreadyClaimed, LogReader, StreamInfo, StreamLog, UnknownStream
 from streaming.resumption import journal
+from streaming.usage_meter import CLIENT_CLOSED_REQUEST, UsageMeter, meter_of
 
 Make = Callable[[], Awaitable[bytes]]
 """Makes the answer."""
@@ -34,15 +36,17 @@ async def answer_once(request: HttpRequest, stream: str, make: Make) -> WholeAns
         return WholeAnswer(stream, await make())
     while True:
         try:
-            return WholeAnswer(stream, await _make_once(info, make))
+            return WholeAnswer(stream, await _make_once(info, make, meter_of(request)))
         except AlreadyClaimed as claimed:
             idempotency.refuse_other_request(info, claimed)
             if data := await _when_made(claimed.stream):
+                if meter := meter_of(request):
+                    meter.discard()
                 return WholeAnswer(claimed.stream, data)
 
 
-async def _make_once(info: StreamInfo, make: Make) -> bytes:
-    answer = _PendingAnswer(make, conf.stream_grace())
+async def _make_once(info: StreamInfo, make: Make, meter: UsageMeter | None) -> bytes:
+    answer = _PendingAnswer(make, conf.stream_grace(), meter)
     return await answer.made(await journal().open(info, answer.stop))
 
 
@@ -66,8 +70,9 @@ async def _when_made(stream: str) -> bytes:
 class _PendingAnswer:
     """An answer that is being made. Clients that wait for it read its log; it is given up when all have left."""
 
-    def __init__(self, make: Make, grace: float) -> None:
+    def __init__(self, make: Make, grace: float, meter: UsageMeter | None) -> None:
         self._make = make
+        self._meter = meter
         self._grace = grace
         self._task: asyncio.Task[bytes] | None = None
         self._giving_up: asyncio.TimerHandle | None = None
@@ -81,6 +86,9 @@ class _PendingAnswer:
         loop = asyncio.get_running_loop()
         task = self._task = loop.create_task(self._keep(log), context=request_cleanup.detached_context())
         task.add_done_callback(_ignore_error)  # its client may have left
+        if self._meter:
+            self._meter.is_opening = True
+            task.add_done_callback(self._end_meter)
         registry.watch(self)
         try:
             # Shielded: if the client disconnects and retries, the upstream is still asked only once.
@@ -102,6 +110,12 @@ class _PendingAnswer:
         log.append(data, 1)
         log.end("stop")
         return data
+
+    def _end_meter(self, task: asyncio.Task[bytes]) -> None:
+        """Ends the measuring if no client waits: otherwise the response does."""
+        if (meter := self._meter) and not self._readers:
+            failed = task.cancelled() or task.exception()
+            meter.end(*(("left", CLIENT_CLOSED_REQUEST) if failed else ("stop", HTTPStatus.OK)))
 
     # --- Its clients
 

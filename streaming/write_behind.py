@@ -30,6 +30,16 @@ MAX_ATTEMPTS = 3
 Item = TypeVar("Item")
 
 
+def storable(text: str, most: int | None = None) -> str:
+    """Text that every database accepts: without NUL and lone surrogates, and of at most so many characters."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")[:most]
+
+
+def _shown(error: Exception) -> str:
+    """An error for the log. Only its first line: below it, databases quote the row, with what somebody wrote."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.200}"
+
+
 @dataclass(slots=True)
 class _Row(Generic[Item]):
     item: Item
@@ -122,7 +132,7 @@ class WriteBehind(Generic[Item]):
         except Exception as error:  # noqa: BLE001 (a row may raise anything, and the others are written)
             if self._takes_rows():
                 return self._write_one_by_one()
-            logger.warning("the database accepts no %s: %r; %d are waiting", self._what, error, self.waiting)
+            logger.warning("the database accepts no %s: %s; %d are waiting", self._what, _shown(error), self.waiting)
             return False
         finally:
             connections.close_all()
@@ -159,7 +169,7 @@ class WriteBehind(Generic[Item]):
                     is_done = False
                 else:
                     # On one line, without a traceback: many rows may fail in the same way.
-                    logger.error("one of the %s can never be recorded: %r", self._what, error)  # noqa: TRY400
+                    logger.error("one of the %s can never be recorded: %s", self._what, _shown(error))  # noqa: TRY400
                     self._count_lost(1)
             del self._batch[0]
         return is_done

@@ -343,7 +343,12 @@ class TestPrompts:
 
         assert answer.status_code == 200
         assert service.asked == [
-            {"model": "one", "messages": [{"role": "user", "content": "you •••• thing"}], "stream": True}
+            {
+                "model": "one",
+                "messages": [{"role": "user", "content": "you •••• thing"}],
+                "stream": True,
+                "stream_options": {"include_usage": True},
+            }
         ]
         assert (blocked.status_code, blocked.headers["content-type"]) == (400, "application/problem+json")
 

@@ -341,14 +341,14 @@ class TestAnException:
 
         assert await all_of(response) == b"data: a\n\n"
         assert "could not be closed" in log_text()
-        assert "ended (done)" in log_text()
+        assert "ended (stop)" in log_text()
         assert not response.is_open
 
 
 async def test_the_end_of_a_stream_is_logged_with_its_figures(log_text: Callable[[], str]) -> None:
     await all_of(stream_from(Source(["a", "b"])))
 
-    assert "GET /somewhere ended (done) after 0.0 s, 2 messages, 18 bytes" in log_text()
+    assert "GET /somewhere ended (stop) after 0.0 s, 2 messages, 18 bytes" in log_text()
 
 
 class TestAClientThatDisconnects:

@@ -279,7 +279,8 @@ class TestTransferOfAnOpenAIUpstream:
 
         messages = messages_of(ask(relay.site, "/transfer", "POST", json={"prompt": "hi", "model": "m"}))
 
-        assert asked == [{"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}]
+        counting = {"stream_options": {"include_usage": True}}
+        assert asked == [{"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True, **counting}]
         assert relay.upstream.requests[0].request_line == "POST /base/chat/completions HTTP/1.1"
         assert [json.loads(message.data) for message in messages[1:]] == [
             {"delta": "Hel"},

@@ -14,11 +14,12 @@ from django.http.response import HttpResponseBase
 
 from streaming import formats, guardrails, resumption, sources, upstreams, whole_answers
 from streaming.access import guarded, require_caller, require_permission
-from streaming.api.models import SIMULATED, find_model
+from streaming.api.models import find_model
 from streaming.problems import openai_error
 from streaming.relay import EventReader, Relay, TextChunks
 from streaming.requests import CompletionRequest, as_query, playback_form, read_completion_request
 from streaming.responses import Source
+from streaming.sources import SIMULATED
 
 
 @guarded("POST", everyone=True, errors=openai_error)  # the body's model decides who may use it
@@ -30,6 +31,7 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
     name, model = find_model(chat.model)
     await require_permission(request, name, model)
     guardrail, upstream = await guardrails.begin(request, name), upstreams.config_of(name, request)
+    guardrail.meter.model = chat.model
     fields = {**chat.fields, "model": model}
     if not chat.streams:
 
@@ -42,7 +44,7 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
 
     async def start() -> tuple[Source, Relay]:
         answer = await upstreams.complete(upstream, request, fields, guardrail)
-        reader = EventReader(formats.OpenAIReader(keep_raw=True))
+        reader = EventReader(formats.OpenAIReader(keep_raw=True, keep_usage=chat.counts_usage))
         return answer, Relay(reader, guardrail.moderate_answer(is_json=_wants_json(chat)), writer)
 
     return await _begin_stream(request, guardrail, writer, start)
@@ -56,11 +58,13 @@ def _wants_json(chat: CompletionRequest) -> bool:
 
 async def _simulated_stream(request: HttpRequest, chat: CompletionRequest) -> HttpResponseBase:
     playback, guardrail = _playback(chat), await guardrails.begin(request, SIMULATED)
+    guardrail.meter.model = SIMULATED
     writer = formats.OpenAIWriter(SIMULATED, chat.choices, chat.counts_usage, _prompt_chars(chat))
 
     async def start() -> tuple[Source, Relay]:
         await guardrail.moderate_prompt(chat.fields)
-        relay = Relay(TextChunks(choices=chat.choices), guardrail.moderate_answer(), writer)
+        chunks = TextChunks(choices=chat.choices, prompt_chars=_prompt_chars(chat))
+        relay = Relay(chunks, guardrail.moderate_answer(), writer)
         return sources.Play(playback), relay
 
     return await _begin_stream(request, guardrail, writer, start)
@@ -68,6 +72,7 @@ async def _simulated_stream(request: HttpRequest, chat: CompletionRequest) -> Ht
 
 async def _simulated_completion(request: HttpRequest, chat: CompletionRequest) -> HttpResponseBase:
     playback, guardrail = _playback(chat), await guardrails.begin(request, SIMULATED)
+    guardrail.meter.model = SIMULATED
 
     async def make() -> dict[str, Any]:
         await guardrail.moderate_prompt(chat.fields)

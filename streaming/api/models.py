@@ -16,9 +16,7 @@ from streaming import upstream_settings
 from streaming.access import guarded, has_permission, may_use_upstreams, require_caller, require_permission
 from streaming.errors import BadRequest
 from streaming.problems import openai_error
-
-SIMULATED = "simulated"
-"""The model that plays this site's own documents; it needs no upstream."""
+from streaming.sources import SIMULATED
 
 _started = int(time.time())
 

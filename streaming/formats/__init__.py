@@ -14,6 +14,7 @@ from streaming.formats.openai import (
     OpenAIWriter,
     end_choice,
     read_completion,
+    token_counts,
     whole_completion,
     with_notices,
 )
@@ -32,6 +33,7 @@ from streaming.formats.parts import (
     StreamEnd,
     TextPart,
     TextRef,
+    TokenCounts,
     Writer,
 )
 from streaming.formats.text import TextReader
@@ -62,6 +64,7 @@ __all__ = [
     "TextPart",
     "TextReader",
     "TextRef",
+    "TokenCounts",
     "Writer",
     "end_choice",
     "extract_answer",
@@ -69,6 +72,7 @@ __all__ = [
     "new_stream_id",
     "put_back",
     "read_completion",
+    "token_counts",
     "whole_completion",
     "with_notices",
 ]

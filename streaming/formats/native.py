@@ -27,6 +27,7 @@ from streaming.formats.parts import (
     Snapshot,
     StreamEnd,
     TextPart,
+    TokenCounts,
 )
 from streaming.sse import Message
 
@@ -37,6 +38,8 @@ _CHANNEL = re.compile(r"[A-Za-z0-9_.$-]{1,256}")
 
 class NativeReader:
     """Reads the native format. A stream that ends without ``done`` was cut off."""
+
+    tokens: TokenCounts | None = None
 
     def feed(self, message: Message) -> list[Part]:
         match message.event:

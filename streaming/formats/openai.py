@@ -33,6 +33,7 @@ from streaming.formats.parts import (
     StreamEnd,
     TextPart,
     TextRef,
+    TokenCounts,
 )
 from streaming.sse import Message
 
@@ -43,13 +44,16 @@ class OpenAIReader:
     """Reads chunks in the dialects of many servers. Some omit ``[DONE]`` after the last finish reason.
 
     The parts of a chunk are its texts, then its ends of choices, and with ``keep_raw`` the rest of the chunk, for a
-    writer of the same format.
+    writer of the same format. Without ``keep_usage`` that is not the chunk with the usage after the last choice: the
+    client did not ask for it.
     """
 
     _REASONS: Mapping[str, str] = {"length": "length", "content_filter": "blocked"}
 
-    def __init__(self, *, keep_raw: bool = False) -> None:
+    def __init__(self, *, keep_raw: bool = False, keep_usage: bool = True) -> None:
+        self.tokens: TokenCounts | None = None
         self._keep_raw = keep_raw
+        self._keep_usage = keep_usage
         self._begun = set[int]()
         self._finished = set[int]()
         self._reason = "stop"
@@ -85,6 +89,10 @@ class OpenAIReader:
         if facts := _error_in(chunk, event):
             return [failure_from(facts)]
         choices = choices_of(chunk)
+        if counts := token_counts(chunk):
+            self.tokens = counts
+            if not self._keep_usage and not choices and says_nothing({**chunk, "usage": None}):
+                return []
         for choice in choices:
             self._normalize(choice)
         if str(chunk.get("object", "")).startswith("chat.completion"):
@@ -120,6 +128,25 @@ class OpenAIReader:
 
     def finish(self) -> list[Part]:
         return [StreamEnd(self._reason) if self._finished and self._finished >= self._begun else CUT]
+
+
+MAX_TOKENS = 1 << 40
+"""A greater count is no count."""
+
+
+def token_counts(answer: dict[str, Any]) -> TokenCounts | None:
+    """The usage in a chunk or in a whole completion; None without one. Groq reports that of a stream in ``x_groq``."""
+    usage = answer.get("usage")
+    if not isinstance(usage, dict):
+        usage = groq.get("usage") if isinstance(groq := answer.get("x_groq"), dict) else None
+    if not isinstance(usage, dict):
+        return None
+    counts = TokenCounts(*(_token_count(usage.get(key)) for key in ("prompt_tokens", "completion_tokens")))
+    return None if counts == TokenCounts(None, None) else counts
+
+
+def _token_count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value <= MAX_TOKENS else None
 
 
 _KEEP_ALIVES = frozenset({"ping", "keepalive", "keep-alive", "keep_alive", "heartbeat"})

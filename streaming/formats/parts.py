@@ -135,8 +135,18 @@ Part = Delta | Snapshot | TextPart | ChoiceEnd | RawChunk | Notice | Failure | S
 CUT = Failure(502, "Bad Gateway", "the upstream's stream ended before it was done")
 
 
+class TokenCounts(NamedTuple):
+    """The tokens of a prompt and its completion, as the upstream reports them; None where it does not."""
+
+    prompt: int | None
+    completion: int | None
+
+
 class Reader(Protocol):
     """Reads the messages of one upstream's stream."""
+
+    tokens: TokenCounts | None
+    """What the upstream has reported so far."""
 
     def feed(self, message: Message) -> list[Part]:
         """The message's parts. FormatError if it does not follow the format."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from streaming.formats.parts import Delta, Part, StreamEnd
+from streaming.formats.parts import Delta, Part, StreamEnd, TokenCounts
 from streaming.sse import Message
 
 
 class TextReader:
     """Each message's data is text. It has no word for the end but the end itself."""
+
+    tokens: TokenCounts | None = None
 
     def feed(self, message: Message) -> list[Part]:
         return [Delta(message.data)]

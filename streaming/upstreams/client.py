@@ -38,6 +38,7 @@ from streaming.upstreams.request import Header, UpstreamRequest
 from streaming.upstreams.response import UpstreamResponse
 from streaming.upstreams.sending import send
 from streaming.upstreams.upstream_refusals import not_what_was_asked, refusal
+from streaming.usage_meter import meter_of
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,8 @@ async def complete(
     Refused if the response is neither.
     """
     await guardrail.moderate_prompt(fields)
-    body = json.dumps({**fields, "stream": True}).encode()
+    _note_model(request, fields)
+    body = json.dumps({**_counting(upstream, fields), "stream": True}).encode()
     headers = [*forwarded_headers(upstream, request), ("Content-Type", "application/json")]
     return await _open_stream(_streaming(upstream, "POST", _completions_target(upstream), headers, body), guardrail)
 
@@ -110,6 +112,7 @@ async def complete(
 async def complete_at_once(upstream: UpstreamConfig, request: HttpRequest, fields: Fields, guardrail: Guardrail) -> str:
     """The JSON of a chat completion that is not streamed. Refused if the response is anything else."""
     await guardrail.moderate_prompt(fields)
+    _note_model(request, fields)
     body = json.dumps({**fields, "stream": False}).encode()
     headers = [
         *forwarded_headers(upstream, request),
@@ -126,6 +129,19 @@ async def complete_at_once(upstream: UpstreamConfig, request: HttpRequest, field
         return _as_completion(upstream, await _read_all(upstream, answer), answer.kind, guardrail)
     finally:
         answer.close()
+
+
+def _note_model(request: HttpRequest, fields: Fields) -> None:
+    if (meter := meter_of(request)) and not meter.model and isinstance(model := fields.get("model"), str):
+        meter.model = model
+
+
+def _counting(upstream: UpstreamConfig, fields: Fields) -> Fields:
+    """The request, with the wish for the usage in the stream (USAGE): by default its tokens would go uncounted."""
+    if not upstream.reports_usage:
+        return fields
+    options = fields.get("stream_options")
+    return {**fields, "stream_options": {**(options if isinstance(options, dict) else {}), "include_usage": True}}
 
 
 # "identity": compressors collect data before they send it, which delays a stream.

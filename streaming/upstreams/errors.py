@@ -12,6 +12,10 @@ class UpstreamError(Exception):
         super().__init__(f"the upstream {name!r} {sentence}")
         self.name = name
 
+    def for_log(self) -> str:
+        """The error without words of the upstream: they may quote a prompt, which belongs in no log."""
+        return str(self)
+
 
 class Unknown(UpstreamError):
     """No upstream has this name."""
@@ -66,3 +70,6 @@ class Refused(UpstreamError):
         self.status = status
         self.facts = facts
         self.retry_after = retry_after
+
+    def for_log(self) -> str:
+        return f"the upstream {self.name!r} refused with {self.status}"

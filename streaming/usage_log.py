@@ -1,0 +1,254 @@
+"""Records what each request used: a row in the database and a line in the log, once its answer has ended.
+
+Rows are written in batches from a background thread. While the database is away they wait; when too many wait, further
+ones are discarded and counted, so that no stream is ever held up.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from weakref import WeakSet
+
+from django.db import DatabaseError, transaction
+from django.db.models import F, Sum
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.utils import timezone
+
+from streaming import conf, request_cleanup, usage_meter
+from streaming.caller import Caller, caller_of
+from streaming.hit_context import HitContext, HitHandler
+from streaming.models import LostUsage, UsageRecord
+from streaming.responses import label_of
+from streaming.usage_meter import UsageMeter
+from streaming.write_behind import WriteBehind, storable
+
+logger = logging.getLogger(__name__)
+
+PRUNE_SECONDS = 3600.0
+"""How often old rows are deleted (STREAMING_USAGE_DAYS)."""
+
+PRUNE_ROWS = 2_000
+"""The limit for one deletion, so that nothing waits long for it."""
+
+open_meters: WeakSet[UsageMeter] = WeakSet()
+"""The requests of this process that are being answered."""
+
+
+async def begin(
+    request: HttpRequest, upstream: str, stream: str = "", *, model: str = "", caller: Caller | None = None
+) -> UsageMeter:
+    """Measures this request from now on. Its stream's end, its response or its disconnection completes the record."""
+    caller = caller or await caller_of(request)
+    match = request.resolver_match
+    meter = UsageMeter(
+        (match and match.url_name) or "",
+        upstream,
+        _on_end,
+        stream,
+        model,
+        user_id=caller.user.pk,
+        username=caller.username,
+        api_key_id=caller.api_key.pk if caller.api_key else None,
+        key_name=caller.api_key.name if caller.api_key else "",
+        label=label_of(request),
+    )
+    usage_meter.attach(request, meter)
+    request_cleanup.close_at_end(meter.request_ended)
+    open_meters.add(meter)
+    return meter
+
+
+def counting(on_hit: HitHandler, meter: UsageMeter) -> HitHandler:
+    """The handler, which also counts the hits for the meter."""
+
+    def count(context: HitContext) -> None:
+        meter.hits += 1
+        on_hit(context)
+
+    return count
+
+
+def _on_end(meter: UsageMeter) -> None:
+    open_meters.discard(meter)
+    _usage_log.put(meter)
+    _quotas.add(meter)
+    logger.info(*_line(meter), extra={"usage": _facts(meter)})
+
+
+def _line(meter: UsageMeter) -> tuple[Any, ...]:
+    """One line about one stream. Its id is shortened: that of an anonymous stream grants access to it."""
+    reason = meter.reason if meter.reason != "error" else f"error: {meter.error}" if meter.error else "error"
+    first = "-" if meter.first_byte_seconds is None else f"{meter.first_byte_seconds:.2f} s"
+    words = "%s ended (%s) after %.1f s, %d messages, %d bytes; first byte %s, status %d; %s"
+    stream = f"{meter.stream[:8]}..." if meter.stream else "-"
+    where = f"stream {stream}, by {meter.who or '-'}, upstream {meter.upstream}, model {meter.model[:100] or '-'}"
+    figures = (meter.seconds, meter.messages, meter.bytes, first, meter.status)
+    return words, meter.label, reason, *figures, where
+
+
+def _facts(meter: UsageMeter) -> dict[str, Any]:
+    """The same for programs: the fields of the line with LOG_FORMAT=json."""
+    return {
+        "stream": meter.stream[:8],
+        "endpoint": meter.endpoint,
+        "user": meter.username,
+        "api_key": meter.key_name,
+        "upstream": meter.upstream,
+        "model": meter.model[:200],
+        "reason": meter.reason,
+        "status": meter.status,
+        "first_byte_seconds": meter.first_byte_seconds and round(meter.first_byte_seconds, 3),
+        "seconds": round(meter.seconds, 3),
+        "messages": meter.messages,
+        "bytes": meter.bytes,
+        "prompt_tokens": meter.tokens.prompt,
+        "completion_tokens": meter.tokens.completion,
+        "prompt_chars": meter.prompt_chars,
+        "completion_chars": meter.completion_chars,
+        "hits": meter.hits,
+    }
+
+
+# --- Rows
+
+
+class UsageLog(WriteBehind[UsageMeter]):
+    """The queue of finished requests of this process."""
+
+    def __init__(self, **bounds: Any) -> None:
+        super().__init__("usage records", _write, _probe, **bounds)
+
+
+def _write(meters: Sequence[UsageMeter], lost: int) -> None:
+    with transaction.atomic():
+        UsageRecord.objects.bulk_create([_row(meter) for meter in meters])
+        if lost:
+            LostUsage.objects.create(count=lost)
+    _pruning.prune_when_due()
+
+
+def _probe() -> None:
+    with transaction.atomic():
+        UsageRecord.objects.create(when=timezone.now(), seconds=0, status=200)
+        transaction.set_rollback(True)
+
+
+def _row(meter: UsageMeter) -> UsageRecord:
+    return UsageRecord(
+        when=meter.when,
+        stream=meter.stream[:64],
+        endpoint=storable(meter.endpoint, 50),
+        user_id=meter.user_id,
+        api_key_id=meter.api_key_id,
+        username=storable(meter.username, 150),
+        key_name=storable(meter.key_name, 100),
+        upstream=storable(meter.upstream, 100),
+        model=storable(meter.model, 200),
+        prompt_tokens=meter.tokens.prompt,
+        completion_tokens=meter.tokens.completion,
+        prompt_chars=meter.prompt_chars,
+        completion_chars=meter.completion_chars,
+        hits=meter.hits,
+        first_byte_seconds=meter.first_byte_seconds,
+        seconds=meter.seconds,
+        bytes=meter.bytes,
+        reason=meter.reason[:20],
+        status=meter.status,
+    )
+
+
+def delete_before(end: datetime, most: int | None = None) -> int:
+    """Deletes rows older than this, at most so many, and returns their number. In batches: writers need not wait."""
+    deleted = 0
+    while most is None or deleted < most:
+        old = UsageRecord.objects.filter(when__lt=end).order_by("when")
+        keys = list(old.values_list("pk", flat=True)[:PRUNE_ROWS])
+        if not keys:
+            LostUsage.objects.filter(when__lt=end).delete()
+            break
+        deleted += UsageRecord.objects.filter(pk__in=keys).delete()[0]
+    return deleted
+
+
+class _Pruning:
+    """Deletes old rows now and then, in the thread that writes new ones."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    def prune_when_due(self) -> None:
+        if (days := conf.usage_days()) <= 0 or time.monotonic() < self._due:
+            return
+        try:
+            deleted = delete_before(timezone.now() - timedelta(days=days), PRUNE_ROWS)
+        except DatabaseError as error:
+            logger.warning("old usage records were not deleted: %s", type(error).__name__)
+            deleted = 0
+        self._due = time.monotonic() + (0 if deleted >= PRUNE_ROWS else PRUNE_SECONDS)
+
+
+# --- Quotas
+
+
+@dataclass(slots=True)
+class _Total:
+    day: Any
+    tokens: int
+    read_at: float
+
+
+class _Quotas:
+    """The tokens that each key has used today. Read from the database at most every few seconds.
+
+    What this process records is added at once; what other workers record is seen with the next reading.
+    """
+
+    FRESH_SECONDS = 5.0
+    MAX_KEYS = 10_000
+
+    def __init__(self) -> None:
+        self._totals: dict[int, _Total] = {}
+
+    def add(self, meter: UsageMeter) -> None:
+        if meter.api_key_id in self._totals:
+            self._totals[meter.api_key_id].tokens += sum(count or 0 for count in meter.tokens)
+
+    async def today(self, api_key: int) -> int:
+        day, now, known = timezone.localdate(), time.monotonic(), self._totals.get(api_key)
+        if known and known.day == day and now - known.read_at < self.FRESH_SECONDS:
+            return known.tokens
+        try:
+            tokens = await _tokens_since(
+                api_key, timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+            )
+        except DatabaseError:
+            return known.tokens if known and known.day == day else 0
+        if known and known.day == day:
+            tokens = max(tokens, known.tokens)  # some rows may still wait to be written
+        if len(self._totals) >= self.MAX_KEYS:
+            self._totals.clear()
+        self._totals[api_key] = _Total(day, tokens, now)
+        return tokens
+
+
+async def _tokens_since(api_key: int, begin: datetime) -> int:
+    tokens = Coalesce(F("prompt_tokens"), 0) + Coalesce(F("completion_tokens"), 0)
+    rows = UsageRecord.objects.filter(api_key_id=api_key, when__gte=begin)
+    return (await rows.aaggregate(sum=Sum(tokens)))["sum"] or 0
+
+
+_pruning = _Pruning()
+_quotas = _Quotas()
+_usage_log = UsageLog()
+tokens_today = _quotas.today
+"""``await tokens_today(api_key_id)``: the tokens, of prompts and completions, that this key has used since midnight.
+
+Cheap: at most one query every few seconds for each key. While the database is away it is what was known before.
+"""
+state = _usage_log.state
