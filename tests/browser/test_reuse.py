@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.conftest import ROOT
+
 PAGE = (Path(__file__).parent / "reuse.html").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 class OtherSite(BaseHTTPRequestHandler):
@@ -65,4 +69,24 @@ def test_a_page_of_a_site_that_is_not_allowed_cannot_read_the_stream(site, other
 
     assert len(errors) == 1
     expect(page.locator("#answer")).to_be_empty()
+    page.context.close()
+
+
+def test_the_snippet_of_the_readme_works_from_another_site_with_an_api_key(make_site, other_site, browser):
+    upstream = make_site()
+    env = {"STREAMING_ACCESS": "login", "STREAMING_ALLOWED_ORIGINS": other_site}
+    site = make_site(UPSTREAM_URL=f"{upstream.url}/stream", **env)
+    [snippet] = re.findall(r"```html\n(.+?)```", README, re.DOTALL)
+    snippet = snippet.replace("https://streams.example", site.url)
+    page = browser.new_context().new_page()
+
+    OtherSite.page = snippet.encode()
+    with page.expect_event("pageerror") as refusal:
+        page.goto(other_site)
+    assert "API key" in str(refusal.value)
+    expect(page.locator("#answer")).to_be_empty()
+
+    OtherSite.page = snippet.replace("Bearer KEY", f"Bearer {site.admins_key}").encode()
+    page.goto(other_site)
+    expect(page.locator("#answer h1")).to_have_text("A tour of streamed Markdown")
     page.context.close()
