@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -320,9 +320,9 @@ def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int |
     return len(rules)
 
 
-def export() -> Iterator[Row]:
-    """All rules as rows, oldest first."""
-    found = ModerationRule.objects.order_by("pk").values_list(*_ROW_COLUMNS)
+def export(rules: QuerySet[ModerationRule] | None = None) -> Iterator[Row]:
+    """These rules as rows, oldest first; all by default."""
+    found = (ModerationRule.objects.all() if rules is None else rules).order_by("pk").values_list(*_ROW_COLUMNS)
     return (_row(values) for values in found.iterator(chunk_size=2000))
 
 

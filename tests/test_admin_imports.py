@@ -11,7 +11,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from streaming.models import ModerationRule, RuleImport
+from streaming.models import ModerationRule, RuleImport, RuleList
 from streaming.rule_files import read
 from streaming.rule_imports import export
 
@@ -122,6 +122,38 @@ def test_the_export_contains_all_rules(moderator: Client) -> None:
     assert [row for _, row in read(response.content).rows] == [*export()]
     text = text_of(send(moderator, response.content, "rules.csv"))
     assert "0 would be added" in text
+
+
+@pytest.mark.parametrize(
+    ("query", "patterns"),
+    [
+        ("?q=coffee", ["coffee", "coffee cup"]),
+        ("?action__exact=block", ["coffee cup", "tea"]),
+        ("?q=coffee&action__exact=block&o=-1&p=7", ["coffee cup"]),
+        ("?rule_list__id__exact={pk}", ["tea"]),
+        ("?rule_list__isnull=True", ["coffee", "coffee cup"]),
+        ("?q=nothing+like+it", []),
+        ("", ["coffee", "coffee cup", "tea"]),
+    ],
+)
+def test_the_export_contains_the_rules_that_the_list_shows(moderator: Client, query: str, patterns: list[str]) -> None:
+    rule_list = RuleList.objects.create(name="drinks")
+    rules.create(pattern="coffee")
+    rules.create(pattern="coffee cup", action="block")
+    rules.create(pattern="tea", action="block", rule_list=rule_list)
+    query = query.format(pk=rule_list.pk)
+
+    page = moderator.get(f"{LIST}{query}")
+    (address,) = re.findall(r'href="([^"]+/export/[^"]*)"', page.content.decode())
+    response = moderator.get(html.unescape(address))
+
+    assert [row.pattern for _, row in read(response.content).rows] == patterns
+
+
+def test_an_export_with_a_filter_that_there_is_not_leads_back_to_the_list(moderator: Client) -> None:
+    response = moderator.get(f"{LIST}export/?enabled__exact=perhaps")
+
+    assert (response.status_code, response.headers["Location"]) == (302, f"{LIST}?e=1")
 
 
 class TestAnError:

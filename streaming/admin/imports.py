@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import PermissionDenied
 from django.db import connections
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
@@ -171,10 +173,15 @@ class ImportPages(_Base):
         return HttpResponseRedirect(reverse("admin:streaming_moderationrule_import"))
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """The rules that the list shows with the same search and filters, on all its pages."""
         if not self.has_view_permission(request):
             raise PermissionDenied
+        try:
+            rules = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(f"{reverse('admin:streaming_moderationrule_changelist')}?{ERROR_FLAG}=1")
         # With a BOM, from which Excel recognizes UTF-8.
-        lines: Iterator[str] = rule_files.write_csv(rule_imports.export())
+        lines: Iterator[str] = rule_files.write_csv(rule_imports.export(rules))
         response = HttpResponse("\ufeff" + "".join(lines), content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="rules-{timezone.now():%Y-%m-%d}.csv"'
         return response
