@@ -122,12 +122,14 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "ssesite.urls"
+# The path below which a proxy serves the site, like /streams; the server's --root-path does the same.
+FORCE_SCRIPT_NAME = env.str("FORCE_SCRIPT_NAME", "") or None
 ASGI_APPLICATION = "ssesite.asgi.application"
 
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [BASE_DIR / "templates", BASE_DIR / "ssesite" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -174,7 +176,11 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 # Static files are served from the apps' folders under their plain names, without collectstatic, whatever DEBUG is.
-STATIC_URL = "/static/"
+STATIC_URL = "static/"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "ssesite.static_files.StaticFilesStorage"},
+}
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = DEBUG  # looks up each file on every request, so that an edit is visible at once
 SERVESTATIC_USE_MANIFEST = False

@@ -59,6 +59,7 @@ def guarded(
         async def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             origin = None
             try:
+                _require_asgi(request)
                 relayed = signed and upstreams.is_signed(request)
                 origin = None if relayed else _allowed_origin(request)
                 if origin and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
@@ -88,6 +89,12 @@ def guarded(
         return guard
 
     return decorate
+
+
+def _require_asgi(request: HttpRequest) -> None:
+    if not hasattr(request, "scope"):
+        detail = "this server runs the site under WSGI, which cannot stream: use an ASGI server, such as daphne"
+        raise Denied(HTTPStatus.NOT_IMPLEMENTED, detail)
 
 
 def _problem_of(error: Exception, request: HttpRequest) -> Problem:

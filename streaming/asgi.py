@@ -21,6 +21,7 @@ from django.core.signals import request_started
 from django.db import close_old_connections, reset_queries
 
 from streaming import daphne_patches, registry, resumption, upstreams
+from streaming.forwarded import with_forwarded_scheme
 from streaming.gc_pauses import raise_threshold
 from streaming.middleware import load_inline
 from streaming.request_body import Receive, Scope, Send, limit_body
@@ -67,7 +68,7 @@ def wrap(django_application: ASGIHandler) -> Application:
             # Closes what the request opened, even if its response got lost in a middleware.
             with request_scope():
                 async with ThreadSensitiveContext(executor=next(executors)):
-                    await limit_body(django_application, scope, receive, send)
+                    await limit_body(django_application, with_forwarded_scheme(scope), receive, send)
         except upstreams.UpstreamError:  # its response has logged it
             if not daphne_patches.abort(send):
                 raise

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -41,19 +42,39 @@ def forwarded(request: HttpRequest) -> Forwarded:
     direct = Forwarded(_address_text(_parse_address(peer)), request.scheme or "http", request.get_host())
     if not is_trusted(peer):
         return direct
-    address, hops = direct.address, 0
-    for entry in reversed(_values(request, "X-Forwarded-For")):
+    address, hops = _outermost(_values(request.headers.get("X-Forwarded-For", "")))
+    scheme = _value_of_hop(request.headers.get("X-Forwarded-Proto", ""), hops).lower()
+    host = _value_of_hop(request.headers.get("X-Forwarded-Host", ""), hops)
+    return Forwarded(
+        address or direct.address,
+        scheme if scheme in ("http", "https") else direct.scheme,
+        host if _is_ours(host) else direct.host,
+    )
+
+
+def _outermost(chain: Sequence[str]) -> tuple[str, int]:
+    """The address that the outermost trusted proxy saw, if any, and how many entries of ``X-Forwarded-For`` count."""
+    address, hops = "", 0
+    for entry in reversed(chain):
         hops += 1
         if (parsed := _parse_address(entry)) is None:
             break
         address = str(parsed)
         if not is_trusted(address):
             break
-    scheme = _value_of_hop(request, "X-Forwarded-Proto", hops).lower()
-    host = _value_of_hop(request, "X-Forwarded-Host", hops)
-    return Forwarded(
-        address, scheme if scheme in ("http", "https") else direct.scheme, host if _is_ours(host) else direct.host
-    )
+    return address, hops
+
+
+def with_forwarded_scheme(scope: dict[str, Any]) -> dict[str, Any]:
+    """The ASGI scope with the scheme that a trusted proxy names in ``X-Forwarded-Proto``.
+
+    Django's SECURE_PROXY_SSL_HEADER would believe every client.
+    """
+    if not conf.trusted_proxies() or not is_trusted((scope.get("client") or [""])[0] or ""):
+        return scope
+    _, hops = _outermost(_values(_header(scope, b"x-forwarded-for")))
+    scheme = _value_of_hop(_header(scope, b"x-forwarded-proto"), hops).lower()
+    return {**scope, "scheme": scheme} if scheme in ("http", "https") else scope
 
 
 def is_trusted(address: str) -> bool:
@@ -70,13 +91,17 @@ def read_networks(entries: tuple[str, ...]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(entry.strip(), strict=False) for entry in entries if entry.strip() != UNIX)
 
 
-def _values(request: HttpRequest, header: str) -> Sequence[str]:
-    return [value.strip() for value in request.headers.get(header, "").split(",") if value.strip()]
+def _header(scope: dict[str, Any], wanted: bytes) -> str:
+    return b",".join(value for name, value in scope["headers"] if name == wanted).decode("latin-1")
 
 
-def _value_of_hop(request: HttpRequest, header: str, hops: int) -> str:
+def _values(header: str) -> Sequence[str]:
+    return [value.strip() for value in header.split(",") if value.strip()]
+
+
+def _value_of_hop(header: str, hops: int) -> str:
     """The value that the outermost trusted proxy set: either each proxy added one, or there is one for all."""
-    values = _values(request, header)
+    values = _values(header)
     return values[-min(max(hops, 1), len(values))] if values else ""
 
 

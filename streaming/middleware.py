@@ -16,20 +16,20 @@ from django.core.exceptions import RequestDataTooBig
 from django.core.handlers.base import BaseHandler
 from django.db import DatabaseError, DataError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponsePermanentRedirect, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.locale import LocaleMiddleware
 from django.middleware.security import SecurityMiddleware
-from django.urls import NoReverseMatch, get_script_prefix, reverse
+from django.urls import NoReverseMatch
 from django.utils.deprecation import MiddlewareMixin
 
 from streaming import conf
 from streaming.problems import Problem, renderer_at
 from streaming.requests import BODY_IN_SCOPE
-from streaming.upstreams import allowed_host
+from streaming.upstreams import allowed_host, is_signed, path_on_server
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,10 @@ class InlineMiddleware(MiddlewareMixin):
 
 
 class InlineSecurityMiddleware(InlineMiddleware, SecurityMiddleware):
-    pass
+    """Without the redirect to HTTPS for requests of this site to itself, which stay on the machine."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        return None if is_signed(request) else super().process_request(request)
 
 
 class InlineCommonMiddleware(InlineMiddleware, CommonMiddleware):
@@ -153,10 +156,9 @@ class HealthHostMiddleware(InlineMiddleware):
 def _health_path() -> str | None:
     """Without the script prefix; None if the project does not serve ``/healthz``."""
     try:
-        path = reverse("streaming:healthz", urlconf=settings.ROOT_URLCONF)
+        return path_on_server("streaming:healthz", urlconf=settings.ROOT_URLCONF)
     except NoReverseMatch:
         return None
-    return path.removeprefix(get_script_prefix()[:-1])
 
 
 class FormSizeMiddleware:

@@ -12,12 +12,14 @@ from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Any, cast
 
+from django.conf import settings
+from django.core.handlers.asgi import get_script_prefix
 from django.urls import Resolver404, resolve
 
 from streaming import conf
 from streaming.errors import BadRequest
 from streaming.problems import problem_of, renderer_at
-from streaming.request_target import in_origin_form
+from streaming.request_target import in_origin_form, with_script_name
 from streaming.requests import BODY_IN_SCOPE
 
 Scope = dict[str, Any]
@@ -184,14 +186,22 @@ def _declared_length(scope: Scope) -> int | None:
     return int(values.pop()) if len(values) == 1 else None
 
 
-def _form_limit(path: str) -> int | None:
-    """The limit for a body that Django reads before it calls the view; None if the view reads it, or nothing does."""
+def _limits_forms() -> bool:
+    """Whether the project wants its forms limited: only with FormSizeMiddleware can they be refused."""
+    return "streaming.middleware.FormSizeMiddleware" in settings.MIDDLEWARE
+
+
+def _view_reads_body(path: str) -> bool:
+    """Whether a view of this app reads the body while it arrives; Django reads it before it calls any other view."""
     try:
-        match = resolve(path)
+        return bool(getattr(resolve(path).func, "reads_its_body", False))
     except Resolver404:
-        return None
-    if getattr(match.func, "reads_its_body", False):
-        return None
+        return _limits_forms()  # nothing reads it
+
+
+def _form_limit(path: str) -> int:
+    """The limit for a body that Django reads before it calls the view."""
+    match = resolve(path)
     # Admin pages other than the login require a login: FormSizeMiddleware checks who it is.
     return conf.max_body_bytes() if match.app_name == "admin" and match.url_name != "login" else conf.FORM_BYTES
 
@@ -205,17 +215,21 @@ async def limit_body(application: Any, scope: Scope, receive: Receive, send: Sen
     path = _path(scope)
     try:
         _refuse_transfer_codings(scope)
-        scope = in_origin_form(scope)
+        scope = with_script_name(in_origin_form(scope))
         path = _path(scope)
+        view_reads_body = _view_reads_body(path)
+        if not (view_reads_body or _limits_forms()):
+            await application(scope, receive, send)
+            return
         if not await body.exists(scope):
             await application(scope, body.receive if body._first else receive, send)
             return
         scope[BODY_IN_SCOPE] = body
-        if (limit := _form_limit(path)) is None:
+        if view_reads_body:
             body.check_declared_length()
             body.leave_to_view()
         else:
-            body.limit = limit
+            body.limit = _form_limit(path)
         await application(scope, body.receive, body.send)
     except BadRequest as refusal:
         if body.response_started:
@@ -224,7 +238,7 @@ async def limit_body(application: Any, scope: Scope, receive: Receive, send: Sen
 
 
 def _path(scope: Scope) -> str:
-    return str(scope["path"]).removeprefix(scope.get("root_path", "")) or "/"
+    return str(scope["path"]).removeprefix(get_script_prefix(scope)) or "/"
 
 
 def _refuse_transfer_codings(scope: Scope) -> None:

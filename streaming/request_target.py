@@ -1,11 +1,14 @@
-"""Request targets: absolute ones become paths (RFC 9112, section 3.2.2); secrets in them stay out of logs."""
+"""Request targets: absolute ones become paths (RFC 9112, section 3.2.2), paths begin with the script name, and secrets
+in them stay out of logs."""
 
 from __future__ import annotations
 
 import logging
 import re
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
+
+from django.core.handlers.asgi import get_script_prefix
 
 from streaming.errors import BadRequest
 from streaming.log_lines import shorten_ids
@@ -21,15 +24,29 @@ def in_origin_form(scope: dict[str, Any]) -> dict[str, Any]:
     a server that passes the target on as it came shows this (Daphne, uvicorn with h11). uvicorn with httptools passes
     on the URL's path alone: there the Host header counts, and a different host in the URL goes unnoticed.
     """
-    root_path = scope.get("root_path", "")
-    raw_path = scope.get("raw_path") or scope["path"].removeprefix(root_path).encode("latin-1", "replace")
-    if not (found := ABSOLUTE.match(raw_path)):
+    raw_path = scope.get("raw_path") or scope["path"].encode("latin-1", "replace")
+    # uvicorn puts it before whatever the target is; other servers leave the target alone.
+    added = scope.get("root_path", "").encode()
+    if not (found := ABSOLUTE.match(raw_path.removeprefix(added))):
         return scope
-    scheme, host, path = found[1].lower(), found[2].rpartition(b"@")[2], found[3] or b"/"
+    added = added if raw_path.startswith(added) else b""
+    scheme, host, path = found[1].lower(), found[2].rpartition(b"@")[2], added + (found[3] or b"/")
     if any(_without_port(value, scheme) != _without_port(host, scheme) for value in _hosts(scope)):
         raise BadRequest("the request's target and its Host header name different hosts")
     headers = [(b"host", host), *((name, value) for name, value in scope["headers"] if name != b"host")]
-    return {**scope, "path": root_path + unquote(path.decode("latin-1")), "raw_path": path, "headers": headers}
+    return {**scope, "path": unquote(path.decode("latin-1")), "raw_path": path, "headers": headers}
+
+
+def with_script_name(scope: dict[str, Any]) -> dict[str, Any]:
+    """The ASGI scope with a path that begins with the script name, even if a proxy in front has removed it.
+
+    ASGI's specification and Django expect that; Daphne and FORCE_SCRIPT_NAME leave the path as it came.
+    """
+    prefix = get_script_prefix(scope).rstrip("/")
+    if f"{scope['path']}/".startswith(f"{prefix}/"):
+        return scope
+    raw_path = quote(prefix).encode() + scope["raw_path"] if scope.get("raw_path") else None
+    return {**scope, "path": prefix + scope["path"], "raw_path": raw_path}
 
 
 def _hosts(scope: dict[str, Any]) -> list[bytes]:

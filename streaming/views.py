@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
-from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
+from django.conf import settings
+from django.core.exceptions import DisallowedHost, RequestDataTooBig, TooManyFieldsSent
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -33,14 +35,18 @@ from streaming.relay import EncodedRelay, EventReader, Relay, TextChunks
 from streaming.requests import BODY_IN_SCOPE, raw_path_after, read_body, read_playback, streaming_body
 from streaming.responses import EventStreamResponse, RelayResponse, Source, label_of
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        *(f"{kind}-src 'self'" for kind in ("script", "style", "img", "connect")),
-        *("base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'"),
-        "require-trusted-types-for 'script'",
-    ]
-)
+
+def content_security_policy() -> str:
+    """The page's policy: its own site, and the one that STATIC_URL names."""
+    static = "{0.scheme}://{0.netloc}".format(urlsplit(settings.STATIC_URL)) if "//" in settings.STATIC_URL else ""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            *(f"{kind}-src 'self' {static}".strip() for kind in ("script", "style", "img")),
+            *("connect-src 'self'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'"),
+            "require-trusted-types-for 'script'",
+        ]
+    )
 
 
 @require_safe
@@ -57,7 +63,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "max_body_bytes": conf.max_body_bytes() if request.user.is_authenticated else conf.OPEN_BODY_BYTES,
     }
     response = render(request, "streaming/index.html", context)
-    response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    response["Content-Security-Policy"] = content_security_policy()
     return response
 
 
@@ -71,6 +77,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
             said = _("This is too much at once: at most %(limit)s bytes can be sent.") % {"limit": limit}
         case TooManyFieldsSent():
             status, said = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _("These are too many rows at once: choose fewer.")
+        case DisallowedHost():
+            status = HTTPStatus.BAD_REQUEST
+            said = _("This site is not known by this host name. Its operator can add the name to ALLOWED_HOSTS.")
         case _:
             status, said = HTTPStatus.BAD_REQUEST, _("The server does not understand this request.")
     return render(request, "admin/streaming/refused.html", {"message": said}, status=status)

@@ -154,6 +154,12 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def copy_of(migrated: Path, folder: Path) -> Path:
+    """The folder, with a copy of the migrated database."""
+    shutil.copytree(migrated, folder, dirs_exist_ok=True)
+    return folder
+
+
 @pytest.fixture
 def make_site(migrated: Path, tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Starts sites with the given environment variables: ``make_site(UPSTREAM_URL=...)``."""

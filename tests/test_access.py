@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
-from django.test import AsyncClient, AsyncRequestFactory
+from django.test import AsyncClient, AsyncRequestFactory, Client
 from django.utils import timezone
 
 from streaming import api_keys, upstreams
@@ -611,3 +611,11 @@ class TestErrorsHaveTheFormatOfTheirAddress:
 
         assert response.status_code == 403
         assert response.json()["error"]["type"] == "permission_error"
+
+
+@pytest.mark.parametrize("path", ["/stream", "/transfer", "/ping", "/v1/models", "/healthz"])
+def test_under_wsgi_a_stream_is_refused_with_a_sentence(path: str) -> None:
+    answer = Client().get(path)
+
+    assert answer.status_code == 501
+    assert "under WSGI, which cannot stream" in answer.content.decode()

@@ -8,7 +8,7 @@ import pytest
 from django.http import HttpRequest
 from django.test import AsyncRequestFactory
 
-from streaming.forwarded import Forwarded, forwarded
+from streaming.forwarded import Forwarded, forwarded, with_forwarded_scheme
 
 
 def request(peer: str | None, **headers: str) -> HttpRequest:
@@ -70,6 +70,9 @@ def test_the_scheme_is_taken_from_the_outermost_trusted_proxy(chain: str, sent: 
 
     assert forwarded(request("10.0.0.1", **asked)).scheme == scheme
     assert forwarded(request("203.0.113.7", **asked)).scheme == "http"
+    # Django sees the same: cookies are secure, and CSRF's Referer is checked.
+    assert with_forwarded_scheme(request("10.0.0.1", **asked).scope)["scheme"] == scheme
+    assert with_forwarded_scheme(request("203.0.113.7", **asked).scope)["scheme"] == "http"
 
 
 @pytest.mark.parametrize(

@@ -140,9 +140,10 @@ class TestEveryServer:
         assert "secret" not in served.log
 
     def test_logs_djangos_own_errors(self, served: Site) -> None:
-        httpx.get(f"{served.url}/login/", headers={"Host": "wicked.example"})
+        answer = httpx.get(f"{served.url}/login/", headers={"Host": "wicked.example"})
 
         eventually(lambda: "Invalid HTTP_HOST header: 'wicked.example'" in served.log, "the error is logged")
+        assert "add the name to ALLOWED_HOSTS" in answer.text
         assert served.log.count("DisallowedHost: Invalid HTTP_HOST header: 'wicked.example'. You") == 2, (
             "once, and once more at the end of its traceback"
         )

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import h2.config
 import h2.connection
@@ -21,6 +22,7 @@ import h2.errors
 import h2.events
 import pytest
 
+from streaming.request_body import limit_body
 from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site, eventually, free_port, read_until
 
 SERVERS = {
@@ -435,3 +437,19 @@ class TestOverHttp2:
             assert isinstance(end, h2.events.StreamReset)
             assert end.error_code == h2.errors.ErrorCodes.INTERNAL_ERROR
             assert client.answer(client.request("GET", "/stream?interval=0&document=poem", ends=True))[0] == 200
+
+
+async def test_forms_of_a_project_without_our_middleware_are_left_to_django(settings: Any) -> None:
+    settings.MIDDLEWARE = ["django.middleware.security.SecurityMiddleware"]
+    scope = {"type": "http", "method": "POST", "path": "/admin/login/", "headers": [(b"content-length", b"99000000")]}
+    calls = []
+
+    async def application(*arguments: Any) -> None:
+        calls.append(arguments)
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("the body is left alone")
+
+    await limit_body(application, scope, receive, receive)
+
+    assert calls == [(scope, receive, receive)]

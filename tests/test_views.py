@@ -18,7 +18,7 @@ import pytest
 from streaming import formats, sources, upstreams
 from streaming.formats import Delta
 from streaming.sse import Message, Parser
-from streaming.views import CONTENT_SECURITY_POLICY
+from streaming.views import content_security_policy
 from tests.conftest import PASSWORD, Connection, ScriptedUpstream, Site, read_until
 
 EVENT_STREAM = {
@@ -52,8 +52,8 @@ class TestThePage:
         answer = ask(site, "/")
 
         assert answer.status_code == 200
-        assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
-        assert "'unsafe" not in CONTENT_SECURITY_POLICY
+        assert answer.headers["content-security-policy"] == content_security_policy()
+        assert "'unsafe" not in content_security_policy()
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "csrftoken" in answer.cookies
         for document in sources.DOCUMENTS:

@@ -5,7 +5,7 @@ this site's own ``/stream``, reached over a real socket like any other.
 """
 
 from streaming.upstream_settings import UpstreamConfig, names
-from streaming.upstreams.builtin import SIGNATURE_HEADER, allowed_host, is_builtin, is_signed, sign
+from streaming.upstreams.builtin import SIGNATURE_HEADER, allowed_host, is_builtin, is_signed, path_on_server, sign
 from streaming.upstreams.client import (
     Guardrail,
     complete,
@@ -64,6 +64,7 @@ __all__ = [
     "leaves_its_base",
     "model_of",
     "names",
+    "path_on_server",
     "problem_with_proxy",
     "problem_with_tls",
     "relay",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.core import signing
 from django.http import HttpRequest
+from django.urls import get_script_prefix, reverse
 
 from streaming import conf
 from streaming.upstream_settings import UpstreamConfig
@@ -31,12 +32,17 @@ def builtin_config(request: HttpRequest) -> UpstreamConfig:
     scheme = "http" if "X-Forwarded-Proto" in request.headers else request.scheme
     return UpstreamConfig(
         "default",
-        f"{scheme}://{host}:{server[1]}/stream",
+        f"{scheme}://{host}:{server[1]}{path_on_server('streaming:stream')}",
         headers={"Host": allowed_host(), SIGNATURE_HEADER: sign()},
         proxy_url="",
         is_open_to_proxy=True,
         verify=False,  # the certificate names the site, not the loopback address
     )
+
+
+def path_on_server(name: str, urlconf: str | None = None) -> str:
+    """The path of an address of this site without the script name, which proxies or the server itself may add."""
+    return reverse(name, urlconf=urlconf).removeprefix(get_script_prefix().rstrip("/"))
 
 
 def allowed_host() -> str:
