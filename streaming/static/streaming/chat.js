@@ -181,11 +181,11 @@ export class ChatPanel extends Panel {
   }
 
   /** The connection was lost; `delay` is the time to the next attempt in milliseconds. @param {number} delay */
-  returning(delay) {
+  showReconnect(delay) {
     const end = performance.now() + delay;
     const showCountdown = () => {
       const seconds = Math.ceil((end - performance.now()) / 1000);
-      this.setStatus("reconnecting", seconds > 0 ? "reconnecting" : "returning", { seconds });
+      this.setStatus("reconnecting", seconds > 0 ? "reconnecting-in" : "reconnecting", { seconds });
       if (seconds > 0)
         this.#countdown = setTimeout(() => {
           if (this.state === "reconnecting") showCountdown();

@@ -47,7 +47,7 @@ function connect() {
   source.addEventListener("connect", show);
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) pingSource = null;
-    ping.setState(pingSource ? "returning" : "failed");
+    ping.setState(pingSource ? "reconnecting" : "failed");
   };
 }
 
@@ -141,7 +141,7 @@ async function readAnswer(open, signal, isResumed = false) {
       answerAddress = headers.get("Content-Location") ?? "";
       chat.opened();
     },
-    onCut: (/** @type {unknown} */ cut, /** @type {number} */ delay) => chat.returning(delay),
+    onCut: (/** @type {unknown} */ cut, /** @type {number} */ delay) => chat.showReconnect(delay),
     onBytes: (/** @type {number} */ count) => chat.count(count),
   };
   try {
@@ -210,7 +210,7 @@ const GONE_STATUSES = [204, 404, 410];
  */
 function explain(error, hasBegun) {
   if (error instanceof RefusedError) {
-    if (GONE_STATUSES.includes(error.status) && error.isReturn) return word("problem-cut");
+    if (GONE_STATUSES.includes(error.status) && error.isReconnect) return word("problem-cut");
     return error.problem?.detail || error.problem?.title || word("problem-status", { status: error.status });
   }
   if (!(error instanceof CutError)) return word("problem");

@@ -126,14 +126,14 @@ function shorten(id) {
 export class PingPanel extends Panel {
   #log = new Log(this.part("log"));
 
-  /** @param {{ connect: () => void, disconnect: () => void }} acts */
+  /** @param {{ connect: () => void, disconnect: () => void }} actions */
   constructor({ connect, disconnect }) {
     super("ping");
     this.onClick("connect", connect);
     this.onClick("disconnect", disconnect);
   }
 
-  /** @param {"connecting" | "connected" | "returning" | "closed" | "failed"} state */
+  /** @param {"connecting" | "connected" | "reconnecting" | "closed" | "failed"} state */
   setState(state) {
     const isOff = state === "closed" || state === "failed";
     this.setStatus(state);
@@ -150,7 +150,7 @@ export class PingPanel extends Panel {
 export class FetchPanel extends Panel {
   #log = new Log(this.part("log"));
 
-  /** @param {{ start: (body: string) => void, stop: () => void }} acts */
+  /** @param {{ start: (body: string) => void, stop: () => void }} actions */
   constructor({ start, stop }) {
     super("fetch");
     this.onSubmit(({ body = "" }) => start(body));

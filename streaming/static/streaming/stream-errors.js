@@ -9,16 +9,16 @@ export class RefusedError extends StreamError {
   /**
    * @param {Response} response
    * @param {string} body
-   * @param {boolean} isReturn  whether it answered a reconnect, after the stream had begun
+   * @param {boolean} isReconnect  whether it answered a reconnect, after the stream had begun
    */
-  constructor(response, body, isReturn) {
+  constructor(response, body, isReconnect) {
     const problem = readProblem(response, body);
     super(problem?.detail || problem?.title || describe(response));
     this.status = response.status;
     this.headers = response.headers;
     this.body = body;
     this.problem = problem;
-    this.isReturn = isReturn;
+    this.isReconnect = isReconnect;
   }
 }
 

@@ -29,8 +29,8 @@
 const LONG = 500;
 // Where a paragraph may be split: before a space, or after a comma or full stop without a space. The next piece is
 // parsed with such a comma in front of it, as a comma never combines with what follows.
-const SEAM = /[^\s\\](?=[ \n])|[，。；：！？](?=\p{Script=Han})/gu;
-const SEAM_HEAD = "，";
+const SPLIT_POINTS = /[^\s\\](?=[ \n])|[，。；：！？](?=\p{Script=Han})/gu;
+const CONTINUED_PARAGRAPH = "，";
 // What may wait for its counterpart: an opening mark, a bracket, an incomplete link target.
 const WAITING = /`|\\[([]|\$\$|<(?:sub|sup|kbd)>|\[|\]\(|\*(?!\s)|~~(?!\s)|(?<![\p{L}\p{N}])_(?!\s)/u;
 
@@ -41,7 +41,7 @@ export class Blocks {
   /** The link definitions of all final parts. @type {References} */
   references = {};
   #md;
-  #looked = true;
+  #isParsed = true;
   #afterCR = false;
   #long = LONG;
 
@@ -57,13 +57,13 @@ export class Blocks {
     this.#afterCR = text.endsWith("\r");
     const lines = text.replace(/\r\n?/g, "\n").replaceAll("\0", "\ufffd");
     this.tail += lines;
-    if (lines.includes("\n") || this.tail.length > this.#long) this.#looked = false;
+    if (lines.includes("\n") || this.tail.length > this.#long) this.#isParsed = false;
   }
 
   /** Returns the next part that became final, or null. @returns {Part | null} */
-  settle() {
-    const part = this.#looked ? null : this.#next();
-    this.#looked = !part;
+  takeFinalPart() {
+    const part = this.#isParsed ? null : this.#next();
+    this.#isParsed = !part;
     return part;
   }
 
@@ -74,12 +74,12 @@ export class Blocks {
 
   /**
    * Moves the container back into the tail, because it turned out to be a different block.
-   * @param {boolean} [looksAgain]  parse again at once rather than when more text has arrived
+   * @param {boolean} [parseNow]  parse again at once rather than when more text has arrived
    */
-  reopen(looksAgain = false) {
+  reopen(parseNow = false) {
     this.tail = (this.container?.source ?? "") + this.tail;
     this.container = null;
-    this.#looked = !looksAgain;
+    this.#isParsed = !parseNow;
   }
 
   /** @returns {Part | null} */
@@ -119,7 +119,12 @@ export class Blocks {
     if (!block) return null;
     const { type } = block;
     if (type === "paragraph_open")
-      return this.#openAt(isLong ? this.#seam(source) : 0, { type, head: SEAM_HEAD, depth: 0, loose: true });
+      return this.#openAt(isLong ? this.#splitPoint(source) : 0, {
+        type,
+        head: CONTINUED_PARAGRAPH,
+        depth: 0,
+        loose: true,
+      });
     if (type === "fence")
       return isClosed(block)
         ? null
@@ -188,12 +193,12 @@ export class Blocks {
    * tried; one of them nearly always works.
    * @param {string} source
    */
-  #seam(source) {
+  #splitPoint(source) {
     if (source.trimStart()[0] === "[") return 0;
-    const seams = [...source.matchAll(SEAM)].map((seam) => seam.index + 1);
+    const points = [...source.matchAll(SPLIT_POINTS)].map((point) => point.index + 1);
     return (
       [1, 0.7, 0.3]
-        .map((share) => seams[Math.ceil(seams.length * share) - 1] ?? 0)
+        .map((share) => points[Math.ceil(points.length * share) - 1] ?? 0)
         .find((end) => this.#isQuiet(source.slice(0, end))) ?? 0
     );
   }
@@ -237,7 +242,7 @@ export function inContext(tokens, container, opened) {
   if (list?.loose && list.type.endsWith("_list_open"))
     for (const paragraph of paragraphsOf(tokens)) paragraph.hidden = false;
   const [first] = (container?.type === "paragraph_open" && tokens[1]?.children) || [];
-  if (first) first.content = first.content.slice(SEAM_HEAD.length);
+  if (first) first.content = first.content.slice(CONTINUED_PARAGRAPH.length);
   return tokens;
 }
 

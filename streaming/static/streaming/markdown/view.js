@@ -74,7 +74,7 @@ export class MarkdownView {
   /** Renders the text appended so far; call once per frame. */
   flush() {
     this.#lookForChanges();
-    for (let part; (part = this.#blocks.settle());) this.#commit(part);
+    for (let part; (part = this.#blocks.takeFinalPart());) this.#commit(part);
     this.#showTail();
     this.#moveCursor();
     this.#observer.takeRecords();

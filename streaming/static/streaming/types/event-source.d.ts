@@ -52,7 +52,7 @@ export class RefusedError extends StreamError {
   body: string;
   problem: Problem | null;
   /** Whether it answered a reconnect, after the stream had begun. */
-  isReturn: boolean;
+  isReconnect: boolean;
 }
 
 /** The stream ended or stalled before its `done` event. */
