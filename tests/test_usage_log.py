@@ -50,6 +50,7 @@ class Service:
         self.upstream = ScriptedUpstream()
         entry = {"URL": f"{self.upstream.url}/v1", "FORMAT": "openai", "MODELS": ["one"], "TIMEOUTS": {"idle": 0.5}}
         entries = {"first": entry, "silent": {**entry, "MODELS": ["uncounted"], "USAGE": False, "PROXY": True}}
+        entries["strict"] = {**entry, "MODELS": ["strict"]}
         self.site = Site(folder, STREAMING_UPSTREAMS=json.dumps(entries), STREAMING_ACCESS="login", STREAMING_GRACE="0")
         self.asked: list[dict[str, Any]] = []
 
@@ -275,6 +276,26 @@ class TestTokensAreAskedFor:
         service.post("/v1/chat/completions", **{**chat(stream=True), "model": "uncounted"})
 
         assert "stream_options" not in service.asked[-1]
+
+    def test_once_only_of_an_upstream_that_refuses_the_question(self, service: Service) -> None:
+        asked: list[dict[str, Any]] = []
+
+        async def script(connection: Connection) -> None:
+            asked.append(json.loads(await connection.body()))
+            if "stream_options" in asked[-1]:
+                await connection.begin("400 Bad Request", kind="application/json")
+                await connection.send(b'{"error": {"message": "Unrecognized request argument: stream_options"}}')
+                return
+            await connection.begin()
+            await connection.send(wire(*COUNTED[:2], "[DONE]"))
+
+        service.upstream.script = script
+
+        first, second = (service.post("/v1/chat/completions", **chat(stream=True, model="strict")) for _ in range(2))
+
+        assert first.text.endswith("data: [DONE]\n\n")
+        assert second.text.endswith("data: [DONE]\n\n")
+        assert [set(each) - {"model", "messages", "stream"} for each in asked] == [{"stream_options"}, set(), set()]
 
 
 with_database = pytest.mark.django_db(transaction=True)

@@ -104,9 +104,13 @@ async def complete(
     """
     await guardrail.moderate_prompt(fields)
     _note_model(request, fields)
-    body = json.dumps({**_counting(upstream, fields), "stream": True}).encode()
+    plain = {**fields, "stream": True}
+    counting = _counting(upstream, plain)
     headers = [*forwarded_headers(upstream, request), ("Content-Type", "application/json")]
-    return await _open_stream(_streaming(upstream, "POST", _completions_target(upstream), headers, body), guardrail)
+    asked = _streaming(upstream, "POST", _completions_target(upstream), headers, json.dumps(counting).encode())
+    if counting is not plain:
+        asked = replace(asked, body_without_usage=json.dumps(plain).encode())
+    return await _open_stream(asked, guardrail)
 
 
 async def complete_at_once(upstream: UpstreamConfig, request: HttpRequest, fields: Fields, guardrail: Guardrail) -> str:
@@ -138,7 +142,7 @@ def _note_model(request: HttpRequest, fields: Fields) -> None:
 
 def _counting(upstream: UpstreamConfig, fields: Fields) -> Fields:
     """The request, with the wish for the usage in the stream (USAGE): by default its tokens would go uncounted."""
-    if not upstream.reports_usage:
+    if not upstream.reports_usage or (upstream.name, upstream.url) in _refusing_usage:
         return fields
     options = fields.get("stream_options")
     return {**fields, "stream_options": {**(options if isinstance(options, dict) else {}), "include_usage": True}}
@@ -185,7 +189,25 @@ def _take_over(opening: asyncio.Task[UpstreamResponse], pending: PendingBody) ->
     return answer
 
 
+_refusing_usage: set[tuple[str, str]] = set()
+"""Names and URLs of upstreams that refused ``stream_options``: they are not asked for the usage again."""
+
+
 async def _open(request: UpstreamRequest, guardrail: Guardrail) -> UpstreamResponse:
+    try:
+        return await _open_once(request, guardrail)
+    except Refused as refusal:
+        if request.body_without_usage is None or not _is_about_stream_options(refusal):
+            raise
+    _refusing_usage.add((request.upstream.name, request.upstream.url))
+    return await _open_once(replace(request, body=request.body_without_usage), guardrail)
+
+
+def _is_about_stream_options(refusal: Refused) -> bool:
+    return refusal.status in (400, 422) and "stream_options" in f"{refusal.facts.param} {refusal.facts.message}"
+
+
+async def _open_once(request: UpstreamRequest, guardrail: Guardrail) -> UpstreamResponse:
     answer = decoded(await send(request))
     try:
         await _raise_for_status(request.upstream, answer, guardrail)

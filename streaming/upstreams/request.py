@@ -22,3 +22,5 @@ class UpstreamRequest:
     body: AsyncIterable[bytes] | bytes
     timeout: float | None
     """Seconds until the head of the response has to be there. None: no limit."""
+    body_without_usage: bytes | None = None
+    """Sent instead if the upstream refuses ``stream_options``, which the client did not send."""

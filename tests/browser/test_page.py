@@ -321,7 +321,7 @@ def test_another_upstream_has_its_own_address_and_plays_no_document(make_site, u
 
 
 def test_a_strict_openai_server_receives_no_unknown_fields(make_site, upstream, browser):
-    asked, known = [], {"model", "messages", "stream"}
+    asked, known = [], {"model", "messages", "stream", "stream_options"}
 
     async def script(connection):
         asked.append(json.loads(await connection.body()))
