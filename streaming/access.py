@@ -20,7 +20,7 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
-from streaming import api_keys, conf, upstream_settings, upstreams
+from streaming import api_keys, conf, limits, upstream_settings, upstreams
 from streaming.caller import caller_of
 from streaming.errors import Denied, PromptBlocked
 from streaming.formats import FormatError
@@ -41,14 +41,16 @@ def guarded(
     everyone: bool | Callable[..., bool] = False,
     signed: bool = False,
     arriving: bool = False,
+    limited: bool = False,
     errors: Renderer = problem_json,
 ) -> Callable[[View], View]:
     """Decorates a view: only callers who may use upstreams, only these methods (none: any), errors become problems.
 
     ``everyone``: any caller is allowed; or a function of the view's arguments that decides this. ``signed``: a request
     signed by this site itself is allowed from any origin. ``arriving``: the view reads the body while it arrives;
-    otherwise it is read here, after the caller was authorized. ``errors`` renders problems for the view's clients.
-    GET includes HEAD.
+    otherwise it is read here, after the caller was authorized. ``limited``: it opens a stream, which counts against the
+    caller's limits; what only authorized callers may do also counts as a request. ``errors`` renders problems for the
+    view's clients. GET includes HEAD.
     """
     if "GET" in methods:
         methods = tuple(dict.fromkeys(("GET", "HEAD", *methods)))
@@ -66,10 +68,13 @@ def guarded(
                     return _add_cors(HttpResponse(status=HTTPStatus.NO_CONTENT), request, origin)
                 _check_method(request, methods)
                 api_keys.hide_from_upstreams(request)
-                if everyone(**kwargs) if callable(everyone) else everyone:
+                is_open = everyone(**kwargs) if callable(everyone) else everyone
+                if is_open:
                     await _limit_anonymous_body(request)
                 elif not relayed:
                     await require_caller(request)
+                if limited and not relayed:
+                    await limits.admit(request, uses_upstream=not is_open)
                 if not arriving:
                     await collect_body(request)
                 response = await view(request, *args, **kwargs)
@@ -82,6 +87,8 @@ def guarded(
             except Exception:
                 _end_usage(request, HttpResponse(status=HTTPStatus.INTERNAL_SERVER_ERROR))
                 raise
+            for name, value in limits.headers_of(request).items():
+                response[name] = value
             return _add_cors(response, request, origin) if "Origin" in request.headers else response
 
         guard.reads_its_body = True  # type: ignore[attr-defined]  # see streaming/request_body.py

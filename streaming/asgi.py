@@ -20,7 +20,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.signals import request_started
 from django.db import close_old_connections, reset_queries
 
-from streaming import daphne_patches, registry, resumption, upstreams
+from streaming import counters, daphne_patches, registry, resumption, upstreams
 from streaming.forwarded import with_forwarded_scheme
 from streaming.gc_pauses import raise_threshold
 from streaming.middleware import load_inline
@@ -138,4 +138,5 @@ class GracefulShutdown:
         if self._requests:
             await asyncio.wait(self._requests, timeout=LAST_REQUESTS_SECONDS)
         await resumption.close()
+        await counters.close()
         await upstreams.close()

@@ -79,6 +79,57 @@ def max_body_bytes() -> int:
     return int(getattr(settings, "STREAMING_MAX_BODY_BYTES", 25_000_000))
 
 
+def max_streams() -> int:
+    """``STREAMING_MAX_STREAMS``: streams that are open at once in one process. 0: no limit, here as below."""
+    return int(getattr(settings, "STREAMING_MAX_STREAMS", 5_000))
+
+
+def streams_per_caller() -> int:
+    """``STREAMING_STREAMS_PER_CALLER``: streams that a user has open at once. An API key may have its own limit."""
+    return int(getattr(settings, "STREAMING_STREAMS_PER_CALLER", 50))
+
+
+def streams_per_address() -> int:
+    """``STREAMING_STREAMS_PER_ADDRESS``: streams that callers without a login have open at once from one address."""
+    return int(getattr(settings, "STREAMING_STREAMS_PER_ADDRESS", 200))
+
+
+def requests_per_minute() -> int:
+    """``STREAMING_REQUESTS_PER_MINUTE``: requests to configured upstreams of one user, or from one address.
+
+    An API key may have a limit of its own.
+    """
+    return int(getattr(settings, "STREAMING_REQUESTS_PER_MINUTE", 600))
+
+
+def tokens_per_day() -> int:
+    """``STREAMING_TOKENS_PER_DAY``: tokens of prompts and answers of one user, from midnight to midnight (UTC).
+
+    An API key may have a limit of its own. The request that reaches the limit is still answered.
+    """
+    return int(getattr(settings, "STREAMING_TOKENS_PER_DAY", 0))
+
+
+def max_prompt_chars() -> int:
+    """``STREAMING_MAX_PROMPT_CHARS``: characters of text in one prompt."""
+    return int(getattr(settings, "STREAMING_MAX_PROMPT_CHARS", 2_000_000))
+
+
+def max_message_chars() -> int:
+    """``STREAMING_MAX_MESSAGE_CHARS``: characters of one message of an upstream. An image comes in one message."""
+    return int(getattr(settings, "STREAMING_MAX_MESSAGE_CHARS", 8 << 20))
+
+
+def max_stream_bytes() -> int:
+    """``STREAMING_MAX_STREAM_BYTES``: bytes of one answer. It then ends as ``length``."""
+    return int(getattr(settings, "STREAMING_MAX_STREAM_BYTES", 100_000_000))
+
+
+def max_stream_seconds() -> float:
+    """``STREAMING_MAX_STREAM_SECONDS``: how long one answer may take. It then ends as ``length``."""
+    return float(getattr(settings, "STREAMING_MAX_STREAM_SECONDS", 3600))
+
+
 def head_seconds() -> float:
     """``STREAMING_HEAD_SECONDS``: how long the head of a request may take. Only Daphne's limit can be set."""
     return float(getattr(settings, "STREAMING_HEAD_SECONDS", 20))

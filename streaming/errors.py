@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -43,6 +44,33 @@ class Denied(Exception):
         self.code = code
         self.headers = headers or {}
         self.extensions = extensions
+
+
+class LimitReached(Denied):
+    """The caller, or all callers together, use too much: ``limit`` names the limit, for operators.
+
+    ``retry_after`` is in seconds; 0 if nobody knows when it would pass.
+    """
+
+    def __init__(
+        self,
+        limit: str,
+        detail: str,
+        *,
+        status: HTTPStatus = HTTPStatus.TOO_MANY_REQUESTS,
+        code: str = "rate_limit_exceeded",
+        retry_after: float = 0,
+    ) -> None:
+        seconds = max(math.ceil(retry_after), 1)
+        super().__init__(status, detail, code=code, headers={"Retry-After": str(seconds)})
+        self.limit = limit
+
+
+class PromptTooLong(Exception):
+    """The prompt has more characters than ``limit``."""
+
+    def __init__(self, chars: int, limit: int) -> None:
+        super().__init__(f"the prompt has {chars:,} characters; at most {limit:,} are allowed")
 
 
 class PromptBlocked(Exception):

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 
-from streaming import answer, formats, hit_log, rulebook, usage_log
+from streaming import answer, conf, formats, hit_log, rulebook, usage_log
 from streaming.answer import PAUSE, AnswerModeration
 from streaming.caller import caller_of
-from streaming.errors import PromptBlocked, PromptTooDeep
+from streaming.errors import PromptBlocked, PromptTooDeep, PromptTooLong
 from streaming.formats import Delta, Notice, Part, StreamEnd, TextPart
 from streaming.hit_context import HitHandler
 from streaming.moderation import RuleSet
@@ -104,14 +104,22 @@ async def moderate_prompt(
         texts, refs = formats.extract_prompt(fields)
     except RecursionError as error:
         raise PromptTooDeep from error
+    texts = list(texts)
+    chars = sum(len(text.text) for text in texts)
     if meter:
-        meter.count_prompt(sum(len(part.text) for part in texts))
+        meter.count_prompt(chars)
+    _refuse_if_too_long(chars)
     moderated = await moderate_complete_texts(texts, rule_set, on_hit)
     if moderated.is_blocked:
         notice = moderated.notices[-1]
         raise PromptBlocked(notice.category, notice.notice)
     formats.put_back(refs, moderated.texts)
     return moderated.notices
+
+
+def _refuse_if_too_long(chars: int) -> None:
+    if 0 < (most := conf.max_prompt_chars()) < chars:
+        raise PromptTooLong(chars, most)
 
 
 async def moderate_completion(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextvars import copy_context
 from http import HTTPStatus
 
-from streaming import registry, upstreams
+from streaming import conf, registry, upstreams
 from streaming.formats import TokenCounts
 from streaming.interruptible_wait import NEVER, Interrupted, InterruptibleWait
 from streaming.journal import JournalError, LogReader, StreamLog
@@ -37,6 +38,7 @@ class LiveStream:
         label: str = "a stream",
         grace: float = 0,
         meter: UsageMeter | None = None,
+        on_finish: Callable[[], None] | None = None,
     ) -> None:
         self._source = source
         self._meter = meter
@@ -45,7 +47,11 @@ class LiveStream:
         self._label = label
         self._log = log
         self._grace = grace
+        self._on_finish = on_finish
+        self._sent = 0  # bytes
         self._loop = asyncio.get_running_loop()
+        self._max_bytes = conf.max_stream_bytes()
+        self._ends_at = self._loop.time() + (conf.max_stream_seconds() or NEVER)
         self._context = copy_context()
         self._wait = InterruptibleWait()  # for chunks of the source
         self._logged_messages = 0  # messages
@@ -173,17 +179,26 @@ class LiveStream:
             if relay.is_behind:
                 await asyncio.sleep(0)
                 return relay.resume()
-            chunk = await self._wait.wait(self._source.read, due)
+            if self._is_at_its_limit:
+                return relay.cut_off()
+            chunk = await self._wait.wait(self._source.read, min(due, self._ends_at))
             return relay.feed(chunk) if chunk else relay.finish()
         except Interrupted:
             if self._stopped:
                 return relay.stop(self._stopped)
+            if self._is_at_its_limit:
+                return relay.cut_off()
             raise
         except upstreams.UpstreamError as error:
             self._error = f"error: {error.for_log()}"
             return relay.fail(problem_of(error).failure)
         except Exception as error:  # noqa: BLE001 (the client would hang if this exception left the stream)
             return self._failed(error)
+
+    @property
+    def _is_at_its_limit(self) -> bool:
+        """Whether it has sent as much, or taken as long, as a stream may."""
+        return self._loop.time() >= self._ends_at or 0 < self._max_bytes <= self._sent
 
     def _failed(self, error: Exception) -> bytes:
         failure = problem_of(error).failure
@@ -193,6 +208,7 @@ class LiveStream:
         return self._relay.stop("error", failure)
 
     def _keep(self, out: bytes) -> bytes:
+        self._sent += len(out)
         if self._log:
             if out:
                 self._log.append(out, self._relay.messages - self._logged_messages)
@@ -210,6 +226,8 @@ class LiveStream:
             self._keep(self._relay.stop(self._stopped or "abandoned"))
         self._relay.close()
         self._wait.close()
+        if self._on_finish:
+            self._on_finish()
         if self._log:
             self._log.on_reader_joined = self._log.on_reader_left = None
             if self._placeholder:
@@ -288,7 +306,7 @@ class LiveStream:
     async def _drive_once(self) -> None:
         try:
             if self._log and not self._log.has_room and not self._stopped:
-                await self._wait.wait(self._log.until_room, self._abandon_at)
+                await self._wait.wait(self._log.until_room, min(self._abandon_at, self._ends_at))
             await self._step(self._abandon_at)
         except Interrupted:
             pass

@@ -12,7 +12,7 @@ from django.http import JsonResponse
 from django.urls import Resolver404, resolve
 
 from streaming import sse, upstreams
-from streaming.errors import BadRequest, Denied, PromptBlocked, PromptTooDeep
+from streaming.errors import BadRequest, Denied, PromptBlocked, PromptTooDeep, PromptTooLong
 from streaming.formats import Failure, FormatError
 from streaming.formats.errors import NO_FACTS, ErrorFacts, client_status
 from streaming.journal import Gap, JournalError, UnknownStream
@@ -96,6 +96,7 @@ EXPECTED = (
     Denied,
     PromptBlocked,
     PromptTooDeep,
+    PromptTooLong,
     RuleError,
     ImproperlyConfigured,
     JournalError,
@@ -113,6 +114,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(error.status, str(error), error.code, error.errors)
         case Denied():
             return Problem(error.status, str(error), error.code, headers=error.headers, extensions=error.extensions)
+        case PromptTooLong():
+            return Problem(HTTPStatus.BAD_REQUEST, str(error), "context_length_exceeded")
         case PromptBlocked():
             return Problem(HTTPStatus.BAD_REQUEST, str(error), "content_filter")
         case PromptTooDeep():

@@ -10,6 +10,7 @@ Pure: no waiting, no clock, no event loop, no socket, no Django. The driver's lo
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -28,7 +29,7 @@ from streaming.formats import (
 )
 
 MAX_MESSAGE_CHARS = 8 << 20
-"""The limit for one message of an upstream. An image comes as a data URL of several megabytes in one message."""
+"""The default limit for one message of an upstream: an image comes as a data URL of several megabytes in one."""
 
 
 class ChunkReader(Protocol):
@@ -48,8 +49,8 @@ class ChunkReader(Protocol):
 class EventReader:
     """Parses an upstream's event stream, whose messages are in the reader's format."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._parser = sse.Parser(max_message_chars=MAX_MESSAGE_CHARS, error_lines=True)
+    def __init__(self, reader: Reader, *, max_message_chars: int = MAX_MESSAGE_CHARS) -> None:
+        self._parser = sse.Parser(max_message_chars=max_message_chars or sys.maxsize, error_lines=True)
         self._reader = reader
 
     @property
@@ -177,6 +178,10 @@ class Relay:
         self.status = failure.status if failure else self.status
         return self._encoded(self._writer.final_messages(reason, failure))
 
+    def cut_off(self) -> bytes:
+        """Ends the stream as ``length``: it has reached a limit. Text that is held back is moderated and sent."""
+        return self._start([StreamEnd("length")])
+
     def close(self) -> None:
         """Nothing more will be fed. Hits that were waiting for their context are reported now."""
         if self._moderation:
@@ -238,5 +243,8 @@ class EncodedRelay(Relay):
     def stop(self, reason: str, failure: Failure | None = None) -> bytes:
         self.is_over, self.end = True, reason
         return self.RETRY
+
+    def cut_off(self) -> bytes:
+        return self.stop("length")
 
     def close(self) -> None: ...

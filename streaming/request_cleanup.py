@@ -62,6 +62,11 @@ def request_scope() -> Iterator[RequestScope]:
         scope.close()
 
 
+def is_active() -> bool:
+    """Whether this is called within a request, so that ``close_at_end`` has an effect."""
+    return _current.get() is not None
+
+
 def close_at_end(close: Close) -> None:
     """Calls this at the end of the current request. Outside of one it does nothing: the caller has to close."""
     if scope := _current.get():

@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
-from streaming import conf, idempotency, registry, request_cleanup, sse
+from streaming import conf, idempotency, limits, registry, request_cleanup, sse
 from streaming.access import require_caller
 from streaming.caller import caller_of
 from streaming.errors import BadRequest
@@ -139,14 +139,22 @@ class _OpeningStream:
     def __init__(self, request: HttpRequest, start: Start, grace: float) -> None:
         self.meter = meter_of(request)
         self._label = label_of(request)
+        self._hold = partial(limits.hold, request)
         self._start = start
         self._grace = grace
         self._live: LiveStream | None = None
         self._stopped = ""
 
     async def run(self, log: StreamLog) -> LiveStream:
-        source, relay = await self._start()
-        self._live = LiveStream(source, relay, log, label=self._label, grace=self._grace, meter=self.meter)
+        let_go = self._hold()  # the stream may outlive its request
+        try:
+            source, relay = await self._start()
+        except BaseException:
+            let_go()
+            raise
+        self._live = LiveStream(
+            source, relay, log, label=self._label, grace=self._grace, meter=self.meter, on_finish=let_go
+        )
         if self._stopped:
             self._live.stop(self._stopped)
         return self._live

@@ -85,14 +85,14 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return render(request, "admin/streaming/refused.html", {"message": said}, status=status)
 
 
-@guarded("GET", everyone=True)
+@guarded("GET", everyone=True, limited=True)
 async def ping(request: HttpRequest) -> HttpResponseBase:
     last = re.fullmatch(r"-1|[0-9]{1,18}", request.headers.get("Last-Event-ID", ""))
     ticks = sources.Ticks(after=int(last[0]) if last else None)
     return registry.watch(EventStreamResponse(request, LiveStream(ticks, EncodedRelay(), label=label_of(request))))
 
 
-@guarded("GET", "POST", everyone=True, signed=True)
+@guarded("GET", "POST", everyone=True, signed=True, limited=True)
 async def stream(request: HttpRequest) -> HttpResponseBase:
     if response := await resumption.answer_reconnect(request):
         return response
@@ -112,7 +112,7 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     return await resumption.begin(request, stream, writer, start, dialect=dialect)
 
 
-@guarded("GET", "POST", everyone=upstreams.is_builtin)
+@guarded("GET", "POST", everyone=upstreams.is_builtin, limited=True)
 async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseBase:
     if response := await resumption.answer_reconnect(request):
         return response
@@ -123,13 +123,13 @@ async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseB
 
     async def start() -> tuple[Source, Relay]:
         upstream = await upstreams.connect(name, request, read_body(request), guardrail)
-        reader = EventReader(formats.READERS[upstream.format]())
+        reader = EventReader(formats.READERS[upstream.format](), max_message_chars=conf.max_message_chars())
         return upstream, Relay(reader, guardrail.moderate_answer(), writer)
 
     return await resumption.begin(request, writer.stream, writer, start)
 
 
-@guarded("GET", "DELETE", everyone=True)
+@guarded("GET", "DELETE", everyone=True, limited=True)
 async def streams(request: HttpRequest, stream: str) -> HttpResponseBase:
     match request.method:
         case "HEAD":
@@ -148,7 +148,18 @@ async def healthz(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse({"status": state, **details}, status=status, headers={"Cache-Control": "no-store"})
 
 
-@guarded("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", everyone=upstreams.is_builtin, arriving=True)
+@guarded(
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    everyone=upstreams.is_builtin,
+    arriving=True,
+    limited=True,
+)
 async def proxy(request: HttpRequest, name: str = "default", path: str = "") -> HttpResponseBase:
     refuse_to_be_run(request)
     await require_permission(request, name)

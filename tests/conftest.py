@@ -49,8 +49,9 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     """Environment variables for a site with its database and secret key in this folder, isolated from this machine."""
     inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "SYSTEMROOT") if key in os.environ}
     own = {"SECRET_KEY": "for-tests", "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}", "PYTHONUNBUFFERED": "1"}
-    # Most tests are about what comes after the door; those about the door say so.
-    return {**inherited, **own, "STREAMING_ACCESS": "public", **more}
+    # Most tests are about what comes after the door; those about the door say so. They all come from one address.
+    unlimited = {"STREAMING_STREAMS_PER_ADDRESS": "0", "STREAMING_REQUESTS_PER_MINUTE": "0"}
+    return {**inherited, **own, "STREAMING_ACCESS": "public", **unlimited, **more}
 
 
 def manage(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
-from streaming import formats, guardrails, resumption, sources, upstreams, whole_answers
+from streaming import conf, formats, guardrails, limits, resumption, sources, upstreams, whole_answers
 from streaming.access import guarded, require_caller, require_permission
 from streaming.api.models import find_model
 from streaming.problems import openai_error
@@ -26,10 +26,12 @@ from streaming.sources import SIMULATED
 async def chat_completions(request: HttpRequest) -> HttpResponseBase:
     chat = read_completion_request(request)
     if chat.model == SIMULATED:
+        await limits.admit(request, uses_upstream=False)
         return await (_simulated_stream if chat.streams else _simulated_completion)(request, chat)
     await require_caller(request)
     name, model = find_model(chat.model)
     await require_permission(request, name, model)
+    await limits.admit(request, uses_upstream=True)
     guardrail, upstream = await guardrails.begin(request, name), upstreams.config_of(name, request)
     guardrail.meter.model = chat.model
     fields = {**chat.fields, "model": model}
@@ -44,7 +46,8 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
 
     async def start() -> tuple[Source, Relay]:
         answer = await upstreams.complete(upstream, request, fields, guardrail)
-        reader = EventReader(formats.OpenAIReader(keep_raw=True, keep_usage=chat.counts_usage))
+        parts = formats.OpenAIReader(keep_raw=True, keep_usage=chat.counts_usage)
+        reader = EventReader(parts, max_message_chars=conf.max_message_chars())
         return answer, Relay(reader, guardrail.moderate_answer(is_json=_wants_json(chat)), writer)
 
     return await _begin_stream(request, guardrail, writer, start)
@@ -100,7 +103,11 @@ async def _answer_once(
     """X-Request-ID is the completion's id in the hit log; OpenAI's clients show it in their errors."""
 
     async def make_json() -> bytes:
-        return JsonResponse(await make()).content
+        let_go = limits.hold(request)  # it may outlive its request
+        try:
+            return JsonResponse(await make()).content
+        finally:
+            let_go()
 
     stream, data = await whole_answers.answer_once(request, guardrail.stream, make_json)
     headers = {"X-Request-ID": stream, "Cache-Control": "no-store"}

@@ -173,6 +173,8 @@ def site(server: str, origin: str, sizes: Sizes, *, rules: int) -> Iterator[Serv
             "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
             "SECRET_KEY": "benchmark",
             "STREAMING_ACCESS": "public",
+            "STREAMING_STREAMS_PER_ADDRESS": "0",
+            "STREAMING_REQUESTS_PER_MINUTE": "0",
             "STREAMING_UPSTREAMS": json.dumps(upstreams),
         }
         port = free_port()
