@@ -20,11 +20,19 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.db.models.signals import pre_save
-from django.dispatch import Signal, receiver
+from django.dispatch import receiver
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from streaming.editions import (  # noqa: F401 (Django finds models here)
+    Edition,
+    Revision,
+    RuleEdition,
+    changing,
+    keep,
+    keep_added,
+)
 from streaming.moderation import ACTIONS, CHECKS, Remark, Rule, RuleError, compile_rule
 from streaming.moderation.validators import check_named
 from streaming.rule_fields import IDENTITY_FIELDS, LIMITS, RULE_FIELDS, SCOPE_FIELDS, Direction, RuleScope
@@ -34,33 +42,6 @@ from streaming.visible_text import isolated
 def translated(message: RuleError | Remark) -> str:
     """An error or a warning of the engine, which is in English, in the active language."""
     return gettext(message.template) % message.params
-
-
-rules_changed = Signal()
-"""Sent in the process that changed a rule, once the change is committed."""
-
-
-class Edition(models.Model):
-    """A counter of changes to the rules, in a single row, so that checking for changes is one cheap query."""
-
-    number = models.PositiveBigIntegerField(default=0)
-
-    class Meta:
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return str(self.number)
-
-    @classmethod
-    def bump(cls) -> None:
-        """Increase the counter; call it inside the transaction that changes rules, before changing any.
-
-        It locks the row until the transaction ends. Always in this order, edition first and rules second: two
-        transactions that lock them in opposite orders would deadlock.
-        """
-        edition, _new = cls.objects.get_or_create(pk=1)
-        cls.objects.filter(pk=edition.pk).update(number=F("number") + 1)
-        transaction.on_commit(lambda: rules_changed.send(cls))
 
 
 class ScopedRule(NamedTuple):
@@ -81,14 +62,21 @@ class _EditionQuerySet(models.QuerySet[Any]):
 
     def update(self, **fields: Any) -> int:
         """Like Django's, and also sets ``changed``."""
-        with transaction.atomic(using=self.db):
-            Edition.bump()
+        with changing(), transaction.atomic(using=self.db):
+            keep(self)
             return super().update(**{"changed": timezone.now(), **fields})
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        with transaction.atomic(using=self.db):
-            Edition.bump()
+        with changing(), transaction.atomic(using=self.db):
+            keep(self, removed=True)
             return super().delete()
+
+    def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        with changing(), transaction.atomic(using=self.db):
+            Edition.bump()
+            made = super().bulk_create(objs, *args, **kwargs)
+            keep_added(self.model, [each.pk for each in made])
+            return made
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
@@ -104,10 +92,11 @@ class RuleListQuerySet(_EditionQuerySet):
         """The lists whose rules are all on trial."""
         return frozenset(self.filter(on_trial=True).values_list("pk", flat=True))
 
-    def bulk_create(self, objs: Iterable[RuleList], *args: Any, **kwargs: Any) -> list[RuleList]:
-        with transaction.atomic(using=self.db):
-            Edition.bump()
-            return super().bulk_create(objs, *args, **kwargs)
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Deletes their rules too."""
+        with changing(), transaction.atomic(using=self.db):
+            keep(ModerationRule.objects.filter(rule_list__in=self.order_by()), removed=True)
+            return super().delete()
 
 
 class RuleList(models.Model):
@@ -154,14 +143,17 @@ class RuleList(models.Model):
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **more: Any) -> None:
         """Like Django's. With ``update_fields``, ``changed`` is written too."""
-        with transaction.atomic(using=more.get("using")):
-            Edition.bump()
+        with changing(), transaction.atomic(using=more.get("using")):
+            is_new = not keep(RuleList.objects.filter(pk=self.pk))
             super().save(*args, update_fields=update_fields and {*update_fields, "changed"}, **more)
+            if is_new:
+                keep_added(RuleList, [self.pk])
 
     def delete(self, *args: Any, **more: Any) -> tuple[int, dict[str, int]]:
         """Deletes its rules too."""
-        with transaction.atomic(using=more.get("using")):
-            Edition.bump()
+        with changing(), transaction.atomic(using=more.get("using")):
+            keep(ModerationRule.objects.filter(rule_list=self.pk), removed=True)
+            keep(RuleList.objects.filter(pk=self.pk), removed=True)
             return super().delete(*args, **more)
 
     def clean(self) -> None:
@@ -241,8 +233,8 @@ class ModerationRuleQuerySet(_EditionQuerySet):
         """Like Django's, and also sets ``changed`` and ``fingerprint`` and increases the edition."""
         if "fingerprint" in fields or not fields.keys() & set(IDENTITY_FIELDS):
             return super().update(**fields)
-        with transaction.atomic(using=self.db):
-            Edition.bump()
+        with changing(), transaction.atomic(using=self.db):
+            keep(self)
             chosen = list(self.order_by().values_list("pk", flat=True))
             for at in range(0, len(chosen), _UPDATED_AT_ONCE):
                 part = ModerationRule.objects.using(self.db).filter(pk__in=chosen[at : at + _UPDATED_AT_ONCE])
@@ -254,9 +246,7 @@ class ModerationRuleQuerySet(_EditionQuerySet):
         rules = list(objs)
         for rule in rules:
             rule.fingerprint = rule.make_fingerprint()
-        with transaction.atomic(using=self.db):
-            Edition.bump()
-            return super().bulk_create(rules, *args, **kwargs)
+        return super().bulk_create(rules, *args, **kwargs)
 
     def bulk_update(self, objs: Iterable[ModerationRule], fields: Iterable[str], batch_size: int | None = None) -> int:
         rules = list(objs)
@@ -424,13 +414,15 @@ class ModerationRule(models.Model):
         self.fingerprint = self.make_fingerprint()
         if update_fields:
             update_fields = {*update_fields, "changed", "fingerprint"}
-        with transaction.atomic(using=more.get("using")):
-            Edition.bump()
+        with changing(), transaction.atomic(using=more.get("using")):
+            is_new = not keep(ModerationRule.objects.filter(pk=self.pk))
             super().save(*args, update_fields=update_fields, **more)
+            if is_new:
+                keep_added(ModerationRule, [self.pk])
 
     def delete(self, *args: Any, **more: Any) -> tuple[int, dict[str, int]]:
-        with transaction.atomic(using=more.get("using")):
-            Edition.bump()
+        with changing(), transaction.atomic(using=more.get("using")):
+            keep(ModerationRule.objects.filter(pk=self.pk), removed=True)
             return super().delete(*args, **more)
 
     def make_fingerprint(self) -> str:
@@ -469,10 +461,12 @@ class ModerationRule(models.Model):
 
 @receiver(pre_save, sender=ModerationRule)
 @receiver(pre_save, sender=RuleList)
-def _bump_edition_on_loaddata(*, raw: bool, **_kwargs: Any) -> None:
+def _keep_on_loaddata(*, sender: type[models.Model], instance: models.Model, raw: bool, **_kwargs: Any) -> None:
     """``loaddata`` does not call ``save``."""
     if raw:
-        Edition.bump()
+        with changing():
+            if not keep(sender._base_manager.filter(pk=instance.pk)) and instance.pk:
+                keep_added(sender, [instance.pk])
 
 
 NAMED_BY = ("action", "pattern")

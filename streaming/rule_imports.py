@@ -17,7 +17,8 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from streaming.models import NAMED_BY, Edition, ModerationRule, RuleImport, RuleList, name_of
+from streaming.editions import Edition, RuleEdition, changing, keep, keep_added
+from streaming.models import NAMED_BY, ModerationRule, RuleImport, RuleList, name_of
 from streaming.rule_files import COLUMNS, ParsedFile, Refusal, Row, RowKey, read
 
 Progress = Callable[[int, int], None]
@@ -107,7 +108,7 @@ def _differences(old: Row, new: Row, columns: Iterable[str]) -> dict[str, tuple[
 def carry_out(rule_import: RuleImport, user_id: int | None = None, progress: Progress | None = None) -> Comparison:
     """Add and change rules as in the file, in one transaction. AlreadyDone if that was done before."""
     parsed = read_preview(rule_import)
-    with transaction.atomic():
+    with changing(RuleEdition.What.IMPORT, who=rule_import.who, detail=rule_import.name), transaction.atomic():
         Edition.bump()  # locks: until the end of the transaction nobody else changes a rule
         if not RuleImport.objects.filter(pk=rule_import.pk, state=RuleImport.State.PREVIEW).update(
             state=RuleImport.State.DONE
@@ -152,14 +153,16 @@ class _ImportRun:
                 for row, fingerprint in pairs
             ),
         )
+        # Filtered by import in Python: in SQL, SQLite would scan all rules of this import instead of the index.
+        found = ModerationRule.objects.filter(fingerprint__in=prints).values_list("pk", "imported_id", *NAMED_BY)
+        added = [(pk, named) for pk, source, *named in found if source == self._kept.pk]
+        keep_added(ModerationRule, [pk for pk, _ in added])
         if self._user_id is not None:
-            # Filtered by import in Python: in SQL, SQLite would scan all rules of this import instead of the index.
-            found = ModerationRule.objects.filter(fingerprint__in=prints).values_list("pk", "imported_id", *NAMED_BY)
-            added = [(pk, name_of(*named)) for pk, source, *named in found if source == self._kept.pk]
-            self._log(ADDITION, [(pk, name, {"added": {}}) for pk, name in added])
+            self._log(ADDITION, [(pk, name_of(*named), {"added": {}}) for pk, named in added])
         self._report(len(rows))
 
     def change(self, changes: list[Change]) -> None:
+        keep(ModerationRule.objects.filter(pk__in=[change.rule for change in changes]))
         rules = ModerationRule.objects.in_bulk([change.rule for change in changes])
         names = sorted({name for change in changes for name in change.differences})
         for change in changes:
@@ -169,7 +172,7 @@ class _ImportRun:
                 setattr(rule, name, _fields(change.row)[name])
         for rule in rules.values():
             rule.imported, rule.changed = self._kept, self._now
-        _update(rules.values(), [*names, "imported", "changed"])
+        write_fields(rules.values(), [*names, "imported", "changed"])
         messages = {change.rule: {"changed": change_message(change.differences)} for change in changes}
         self._log(CHANGE, [(pk, str(rule), messages[pk]) for pk, rule in rules.items()])
         self._report(len(changes))
@@ -232,7 +235,7 @@ def _insert(model: type[Model], rows: Iterable[dict[str, Any]]) -> None:
             )
 
 
-def _update(rules: Iterable[ModerationRule], names: Sequence[str]) -> None:
+def write_fields(rules: Iterable[ModerationRule], names: Sequence[str]) -> None:
     """Write these fields of the rules. bulk_update's single statement takes ten times as long."""
     columns: list[Any] = [ModerationRule._meta.get_field(name) for name in names]
     quote, convert = connection.ops.quote_name, _ValueConverter()
@@ -290,7 +293,7 @@ class Undone:
 
 def undo(done: RuleImport, user_id: int | None = None) -> Undone:
     """Undo an import in one transaction. AlreadyDone if it was undone before."""
-    with transaction.atomic():
+    with changing(RuleEdition.What.UNDO_IMPORT, detail=done.name), transaction.atomic():
         Edition.bump()
         if not RuleImport.objects.filter(pk=done.pk, state=RuleImport.State.DONE).update(state=RuleImport.State.UNDONE):
             raise AlreadyDone
@@ -303,7 +306,9 @@ def undo(done: RuleImport, user_id: int | None = None) -> Undone:
 
 
 def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int | None) -> int:
-    rules = list(ModerationRule.objects.filter(pk__in=before, imported=done))
+    found = ModerationRule.objects.filter(pk__in=before, imported=done)
+    keep(found)
+    rules = list(found)
     names = sorted({name for old in before.values() for name in old})
     entries, now = [], timezone.now()
     for rule in rules:
@@ -314,7 +319,7 @@ def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int |
             setattr(rule, name, value)
         rule.imported, rule.changed = None, now
         entries.append((rule.pk, str(rule), [{"changed": change_message(differences)}]))
-    _update(rules, [*names, "imported", "changed"])
+    write_fields(rules, [*names, "imported", "changed"])
     if user_id is not None:
         log(user_id, CHANGE, entries)
     return len(rules)

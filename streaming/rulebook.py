@@ -19,8 +19,9 @@ from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from streaming import conf
+from streaming.editions import rules_changed
 from streaming.gc_pauses import no_long_pauses
-from streaming.models import ModerationRule, ScopedRule, rules_changed
+from streaming.models import ModerationRule, ScopedRule
 from streaming.moderation import Rule, RuleError, RuleSet, compile_rule
 from streaming.rule_fields import Direction
 

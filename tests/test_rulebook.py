@@ -15,7 +15,8 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from streaming import rulebook
-from streaming.models import ModerationRule, rules_changed
+from streaming.editions import rules_changed
+from streaming.models import ModerationRule
 from streaming.moderation import Hit, Moderator, RuleError, RuleSet, Text
 from streaming.rulebook import Rulebook, ScopedRuleSet
 
