@@ -54,6 +54,20 @@ class Batch(NamedTuple):
     """Whether readers always get the whole batch, even if their position is within its numbers."""
 
 
+class Step(NamedTuple):
+    """The result of one read. Readers that are equally far share it: the data is looked up and joined once for all."""
+
+    after: int
+    data: bytes
+    last: int
+    offset: int
+    end: int
+    """The size of the stream when it was read: a later read would give more."""
+
+
+NO_STEP = Step(-2, b"", -2, 0, -1)
+
+
 class StreamLog:
     """The batches of one stream. The oldest are dropped when they exceed ``max_bytes``.
 
@@ -76,6 +90,7 @@ class StreamLog:
         self._batches: list[Batch] = []
         self._start = self._end = 0  # bytes of the stream: before the first batch, and after the last
         self._readers: set[LogReader] = set()
+        self._step = NO_STEP
         self._error: Exception | None = None
         self._room: asyncio.Future[None] | None = None
 
@@ -109,6 +124,7 @@ class StreamLog:
 
     def end(self, reason: str) -> None:
         """Marks the stream as ended. Only the first reason is kept."""
+        self._step = NO_STEP
         self.ended = self.ended or reason
         self._join()
         self._wake()
@@ -232,12 +248,16 @@ class StreamLog:
             self._room.set_result(None)
 
     def _take(self, reader: LogReader) -> bytes:
-        data, last = self.after(reader.position, READ_BYTES)
-        if data:
-            reader.offset = self.offset_of(last)
-            reader.position = last
-            self.give_room()
-        return data
+        if reader.position >= self.last:
+            return b""
+        step = self._step
+        if step.after != reader.position or step.end != self._end:
+            data, last = self.after(reader.position, READ_BYTES)
+            step = Step(reader.position, data, last, self.offset_of(last), self._end)
+            self._step = NO_STEP if self.ended else step
+        reader.position, reader.offset = step.last, step.offset
+        self.give_room()
+        return step.data
 
     def _detach(self, reader: LogReader) -> None:
         self._readers.discard(reader)

@@ -5,6 +5,7 @@
 cost      µs of CPU an event, with the journal off, in memory and in Redis: 200 streams of 20 events a second
 join      from asking for a stream of 5,000 events to its first bytes, in this worker and in another one
 viewers   1,000 clients of one stream at a real uvicorn: how far each is behind the first, and Redis's connections
+stalled   memory while clients of an endless stream read nothing, in the driver's worker and in another one
 kept      memory of 1,000 kept streams
 storm     no measurement, a simulation: 100,000 clients that come back after a deploy, with and without jitter
 
@@ -18,12 +19,16 @@ import asyncio
 import os
 import random
 import re
+import select
+import socket
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
@@ -35,7 +40,7 @@ from redis import Redis
 
 from streaming.journal import Journal, Limits, MemoryJournal, StreamInfo
 from streaming.journal.redis import RedisJournal
-from tests.conftest import Site, manage
+from tests.conftest import Connection, ScriptedUpstream, Site, manage, read_until
 from tests.redis_server import RedisServer
 
 EVENT = b'id: 0123456789abcdef0123456789abcdef:1234\ndata: {"delta": "four"}\n\n'
@@ -103,16 +108,16 @@ async def viewers(server: RedisServer, *, count: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         assert manage(folder, "migrate", "-v0").returncode == 0
-        command = ["-m", "uvicorn", "--port", "{port}", "--no-access-log", "ssesite.asgi:application"]
         env = {"REDIS_URL": server.url, "STREAMING_GRACE": "60"}
-        sites = [Site(_made(folder / worker, folder), command, **env) for worker in ("one", "two")]
+        sites = [Site(_made(folder / worker, folder), SERVERS["uvicorn"], **env) for worker in ("one", "two")]
         try:
             for where, site in (("the driver's worker", sites[0]), ("another worker", sites[1])):
-                late = await _watched(sites[0], site, count, seconds)
+                late, cpu = await asyncio.to_thread(_watched, sites[0], site, count, seconds)
                 with Redis.from_url(server.url) as redis:
                     used = len(redis.client_list()) - 1
                 p50, p99 = late[len(late) // 2], late[len(late) * 99 // 100]
-                print(f"  in {where:20} p50 {p50:6.1f}   p99 {p99:6.1f}   Redis connections of both {used}")
+                print(f"  in {where:20} p50 {p50:6.1f}   p99 {p99:6.1f}   {cpu:5.1f} µs of CPU for each viewer's event")
+                print(f"  {'':23} Redis connections of both workers: {used}")
         finally:
             for site in sites:
                 site.stop()
@@ -124,49 +129,97 @@ def _made(folder: Path, migrated: Path) -> Path:
     return folder
 
 
-async def _watched(driver: Site, site: Site, count: int, seconds: float) -> list[float]:
-    """Milliseconds that each event came later to each viewer than to the first of them."""
-    first, writer = await asyncio.open_connection("127.0.0.1", driver.port)
-    writer.write(b"GET /stream?interval=0.1&step=1&document=handbook HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    head = (await first.readuntil(b"\r\n\r\n")).decode()
-    found = re.search(r"content-location: (\S+)", head, re.IGNORECASE)
+class Watched(NamedTuple):
+    late: list[float]
+    """Milliseconds that each event came later to each viewer than to the first of them, sorted."""
+    cpu: float
+    """Microseconds of the site's CPU for each event of each viewer."""
+
+
+def _watched(driver: Site, site: Site, count: int, seconds: float) -> Watched:
+    """Reads with epoll and nothing else, so that what is measured is the site and not its clients."""
+    first = driver.connect("GET /stream?interval=0.2&step=1&document=handbook")
+    found = re.search(rb"(?i)content-location: (\S+)", read_until(first, b"\r\n\r\n"))
     assert found
-    address = found[1]
+    viewers = dict[int, socket.socket]()
+    for _ in range(count):
+        viewer = site.connect(f"GET {found[1].decode()}?after=0")
+        read_until(viewer, b"\r\n\r\n")
+        viewers[viewer.fileno()] = viewer
+    first.setblocking(False)
+    _read_for(1, viewers, first)
+    before = sum(site.ps.cpu_times()[:2])
+    arrivals = _read_for(seconds, viewers, first)
+    spent = sum(site.ps.cpu_times()[:2]) - before
+    for connection in (first, *viewers.values()):
+        connection.close()
+    late = sorted((moment - min(each)) * 1e3 for each in arrivals if len(each) == count for moment in each)
+    return Watched(late, spent / sum(map(len, arrivals)) * 1e6)
+
+
+def _read_for(seconds: float, viewers: dict[int, socket.socket], first: socket.socket) -> list[list[float]]:
+    """For each event, the moments at which the viewers had it."""
     arrivals: dict[bytes, list[float]] = {}
-    ready = asyncio.Semaphore(0)
+    end = time.perf_counter() + seconds
+    with select.epoll() as ready:
+        for descriptor in viewers:
+            ready.register(descriptor, select.EPOLLIN)
+        while time.perf_counter() < end:
+            for descriptor, _ in ready.poll(0.05):
+                data, moment = viewers[descriptor].recv(65536), time.perf_counter()
+                for number in re.findall(rb"id: \w+:(\d+)", data):
+                    arrivals.setdefault(number, []).append(moment)
+            with suppress(BlockingIOError):
+                first.recv(65536)
+    return list(arrivals.values())
 
-    async def view() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
-        writer.write(f"GET {address}?after=0 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        await reader.readuntil(b"\r\n\r\n")
-        ready.release()
-        try:
-            while line := await reader.readline():
-                if line.startswith(b"id: "):
-                    arrivals.setdefault(line, []).append(time.perf_counter())
-        finally:
-            writer.close()
 
-    async def drain_first() -> None:
-        while await first.read(65536):
-            pass
+SERVERS = {
+    "uvicorn": ["-m", "uvicorn", "--port", "{port}", "--no-access-log", "ssesite.asgi:application"],
+    "daphne": ["-m", "daphne", "-p", "{port}", "--access-log", "/dev/null", "ssesite.asgi:application"],
+}
 
-    draining = asyncio.create_task(drain_first())
-    tasks = list[asyncio.Task[None]]()
-    for number in range(count):
-        tasks.append(asyncio.create_task(view()))
-        if number % 50 == 49:
-            for _ in range(50):
-                await ready.acquire()
-    arrivals.clear()
-    await asyncio.sleep(seconds)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    draining.cancel()
-    writer.close()
-    whole = [each for each in arrivals.values() if len(each) == count]
-    return sorted((moment - min(each)) * 1e3 for each in whole for moment in each)
+
+def stalled(server: RedisServer, *, seconds: float) -> None:
+    print(f"\nstalled: MB of memory at first, after 2 s and after {seconds + 2:g} s of a stream that nobody reads")
+    upstream = ScriptedUpstream()
+    upstream.script = _never_stop
+    env = {"REDIS_URL": server.url, "UPSTREAM_URL": upstream.url, "STREAMING_ACCESS": "public"}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        assert manage(folder, "migrate", "-v0").returncode == 0
+        for server_name, command in SERVERS.items():
+            sites = [Site(_made(folder / f"{server_name}-{n}", folder), command, **env) for n in range(2)]
+            try:
+                for where, samples in zip(("driver", "other"), _stalled(*sites, seconds), strict=True):
+                    print(f"  {server_name:8} {where:8} {'  '.join(f'{sample / 1e6:6.1f}' for sample in samples)}")
+            finally:
+                for site in sites:
+                    site.stop()
+    upstream.stop()
+
+
+async def _never_stop(connection: Connection) -> None:
+    await connection.begin()
+    while True:
+        await connection.send(b'data: {"delta": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}\n\n' * 100)
+
+
+def _stalled(driver: Site, other: Site, seconds: float) -> list[list[int]]:
+    for site in (driver, other):  # warm
+        read_until(site.connect("GET /stream?interval=0\nConnection: close"), b"done")
+    samples = [[site.ps.memory_info().rss] for site in (driver, other)]
+    first = driver.connect("POST /transfer", b"{}")
+    found = re.search(rb"(?i)content-location: (\S+)", read_until(first, b"\r\n\r\n"))
+    assert found
+    joined = [site.connect(f"GET {found[1].decode()}?after=0") for site in (driver, other) for _ in range(10)]
+    for pause in (2, seconds):
+        time.sleep(pause)
+        for site, series in zip((driver, other), samples, strict=True):
+            series.append(site.ps.memory_info().rss)
+    for connection in (first, *joined):
+        connection.close()
+    return samples
 
 
 async def kept(*, count: int) -> None:
@@ -220,7 +273,7 @@ def _stormed(clients: int, capacity: int, delay: Delay, patience: int = 10) -> t
     return requests, peak, second, back[len(back) * 99 // 100]
 
 
-PARTS = ("cost", "join", "viewers", "kept", "storm")
+PARTS = ("cost", "join", "viewers", "stalled", "kept", "storm")
 
 
 async def main() -> None:
@@ -238,6 +291,8 @@ async def main() -> None:
                 await join(server, times=2 if quick else 20)
             if "viewers" in parts:
                 await viewers(server, count=50 if quick else 1_000, seconds=1 if quick else 6)
+            if "stalled" in parts:
+                await asyncio.to_thread(stalled, server, seconds=1 if quick else 20)
             if "kept" in parts:
                 await kept(count=50 if quick else 1_000)
             if "storm" in parts:
