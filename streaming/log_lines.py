@@ -9,7 +9,7 @@ import logging
 import re
 from typing import Any
 
-_STREAM_ID = re.compile(r"([0-9a-f]{8})[0-9a-f]{24}")
+_STREAM_ID = re.compile(r"([0-9a-fA-F]{8})[0-9a-fA-F]{24}")
 
 
 def shorten_ids(text: str) -> str:

@@ -229,13 +229,18 @@ async def answer_reconnect(request: HttpRequest) -> HttpResponseBase | None:
 async def resume(request: HttpRequest, stream: str) -> HttpResponseBase:
     """The events after the client's last one, or all of them. 204 if the client has all of an ended stream.
 
-    Raises BadRequest if the event id belongs to another stream, and UnknownStream, Gap or StoreUnavailable.
+    Raises BadRequest if the event id belongs to another stream or does not exist yet, and UnknownStream, Gap or
+    StoreUnavailable.
     """
     after = _last_event_number(request, stream)
     state = await find(request, stream)
     if state.ended and after is not None and after >= state.last:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
-    return _respond(request, JoinedStream(await journal().follow(stream, after)), stream)
+    reader = await journal().follow(stream, after)
+    if reader.is_ahead:
+        reader.close()
+        raise BadRequest("this stream does not have the event yet after which it should be resumed")
+    return _respond(request, JoinedStream(reader), stream)
 
 
 async def head(request: HttpRequest, stream: str) -> HttpResponse:

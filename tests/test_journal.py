@@ -430,6 +430,22 @@ class TestBounds:
         assert await reading == events(0, number)
         assert (await rest).endswith(event(number))
 
+    async def test_a_reader_that_claims_events_of_the_future_slows_nobody_down(self, workers: Workers) -> None:
+        driver, other = workers.pair(Limits(stream_bytes=10_000))
+        log = await driver.open(new_stream(dialect="openai"), nothing)
+        ahead, reader = await other.follow(log.info.id, 999_999), await other.follow(log.info.id)
+        reading = asyncio.create_task(whole(reader))
+        await until(lambda: log.readers, "the driver knows that somebody reads")
+
+        for number in range(2_000):
+            async with asyncio.timeout(DEADLINE):
+                await log.until_room()
+            log.append(event(number), 1)
+        log.end("stop")
+
+        assert await reading == events(0, 1_999)
+        assert await whole(ahead) == b""
+
     async def test_a_stream_longer_than_the_journal_cannot_be_read_from_its_beginning(self, workers: Workers) -> None:
         driver, other = workers.pair(Limits(stream_bytes=20_000))
         log = await driver.open(new_stream(), nothing)

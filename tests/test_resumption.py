@@ -214,6 +214,17 @@ class TestReconnecting:
 
         assert ask(public, "GET", f"{reading.address}?after={after}").status_code == 400
 
+    def test_after_an_event_that_does_not_exist_yet_is_refused(self, public: Site, answers: Answers) -> None:
+        reading = Reading(public, "POST", "/transfer", json={"prompt": "hi"})
+        answers.say("a")
+        reading.until("a")
+
+        assert ask(public, "GET", f"{reading.address}?after=2").status_code == 400
+        tab = Reading(public, "GET", f"{reading.address}?after=1")
+        answers.say("b")
+        answers.finish()
+        assert (reading.whole().text, tab.whole().text) == ("ab", "b")
+
     def test_with_the_id_of_another_stream_is_refused(self, public: Site) -> None:
         reading = Reading(public, "GET", "/stream?interval=0&step=10000").whole()
 

@@ -226,7 +226,8 @@ class StreamLog:
         return self._batches[index - 1].end if index else self._start
 
     def _slowest(self) -> int:
-        return min((reader.offset for reader in self._readers), default=self._end)
+        # A reader may be ahead of a copy of the log that has not been filled yet, or claim so.
+        return min((reader.offset for reader in self._readers if reader.position <= self.last), default=self._end)
 
     def _trim(self) -> None:
         # Drops an eighth at a time, so that the cost is spread over many batches.
@@ -290,6 +291,11 @@ class LogReader:
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
         return data
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether it claims to have read events that do not exist yet."""
+        return self.log.is_driven_here and self.position > self.log.last
 
     def take(self) -> bytes:
         """The events that are available now."""

@@ -30,8 +30,8 @@ from tests.nginx import Nginx
 from tests.redis_server import RedisServer
 
 SERVERS = {
-    "uvicorn": ["-m", "uvicorn", "--port", "{port}", "ssesite.asgi:application"],
-    "daphne": ["-m", "daphne", "-p", "{port}", "ssesite.asgi:application"],
+    "uvicorn": ["-m", "uvicorn", "--port", "{port}", "tests.faults.counted_site:application"],
+    "daphne": ["-m", "daphne", "-p", "{port}", "tests.faults.counted_site:application"],
 }
 LONG = 120.0
 """Seconds until a client gives up: the machine may be busy with everything else."""
@@ -79,6 +79,7 @@ class Cluster:
             self.workers.append(Site(folder / f"worker-{number}", SERVERS[server], deadline=60, **env))
         self.nginx = Nginx(folder / "nginx", [worker.port for worker in self.workers])
         self.proxy = CuttingProxy(self.nginx.port)
+        self.tasks_at_rest = [self._tasks(worker) for worker in self.workers]
 
     def stop(self) -> None:
         self.proxy.stop()
@@ -100,12 +101,18 @@ class Cluster:
             assert (numbers, numbers[-1]) == (sorted({*numbers}), answer.words + 1)
         assert {self.model.asked[answer.prompt] for answer in answers} == {1}
         eventually(lambda: self.model.open == 0, "the upstream is left")
-        for worker in self.workers:
+        for worker, tasks in zip(self.workers, self.tasks_at_rest, strict=True):
             eventually(lambda worker=worker: self._streams(worker) == 0, "no connection to the upstream is open")
+            eventually(lambda worker=worker, tasks=tasks: self._tasks(worker) <= tasks, "no task is left")
             assert "Traceback" not in worker.log
         with Redis.from_url(self.redis.url) as redis:
             assert [key for key in redis.keys("*") if redis.ttl(key) == -1] == []
             assert len(redis.client_list()) <= 2 * 3 + 1
+
+    def _tasks(self, worker: Site) -> int:
+        if worker.process.poll() is not None:
+            return 0
+        return int(httpx.get(f"{worker.url}/_counts", trust_env=False, timeout=LONG).json()["tasks"])
 
     def _streams(self, worker: Site) -> int:
         if worker.process.poll() is not None:
