@@ -103,7 +103,7 @@ def requests_per_minute() -> int:
 
 
 def tokens_per_day() -> int:
-    """``STREAMING_TOKENS_PER_DAY``: tokens of prompts and answers of one user, from midnight to midnight (UTC).
+    """``STREAMING_TOKENS_PER_DAY``: tokens of prompts and answers of one user, from midnight to midnight (TIME_ZONE).
 
     An API key may have a limit of its own. The request that reaches the limit is still answered.
     """

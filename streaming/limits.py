@@ -15,7 +15,7 @@ from http import HTTPStatus
 
 from django.http import HttpRequest
 
-from streaming import conf, registry, request_cleanup
+from streaming import api_keys, conf, registry, request_cleanup, usage_log
 from streaming.caller import NOBODY, Caller, caller_of
 from streaming.counters import Admission, Limit, Rate, Slots, counters
 from streaming.errors import LimitReached
@@ -68,11 +68,18 @@ async def admit(request: HttpRequest, *, uses_upstream: bool) -> None:
     What it takes is freed at its end, and at the end of the stream that it began, see ``hold``.
     """
     _refuse_if_full()
-    caller = await caller_of(request) if uses_upstream else NOBODY  # what is open to everyone needs no database
-    limits = limits_of(caller, forwarded(request).address)
+    limits = limits_of(await _counted_caller(request, uses_upstream), forwarded(request).address)
     checked = [*_slots(limits), *(_rates(limits) if uses_upstream else [])]
+    if uses_upstream and limits.tokens and limits.tokens_of:
+        await _check_tokens(request, limits)
     if checked and request_cleanup.is_active():  # without it nothing would free the slots
         await _take(request, checked)
+
+
+async def _counted_caller(request: HttpRequest, uses_upstream: bool) -> Caller:
+    """What is open to everyone counts for the address: it needs neither the database nor a look at the session."""
+    is_open = not uses_upstream or (conf.access() == "public" and not api_keys.key_in(request))
+    return NOBODY if is_open else await caller_of(request)
 
 
 def _slots(limits: CallerLimits) -> list[Limit]:
@@ -83,6 +90,15 @@ def _slots(limits: CallerLimits) -> list[Limit]:
 def _rates(limits: CallerLimits) -> list[Limit]:
     is_limited = limits.requests and limits.requests_of
     return [Rate(f"requests:{limits.requests_of}", limits.requests, MINUTE)] if is_limited else []
+
+
+async def _check_tokens(request: HttpRequest, limits: CallerLimits) -> None:
+    used = await usage_log.tokens_today(limits.tokens_of)
+    reset = usage_log.seconds_until_tomorrow()
+    _add_headers(request, _headers_for("tokens", limits.tokens, limits.tokens - used, reset))
+    if used >= limits.tokens:
+        detail = f"{used:,} tokens were used today; at most {limits.tokens:,} a day are allowed"
+        raise _reached("tokens_per_day", detail, code="insufficient_quota", retry_after=reset)
 
 
 async def _take(request: HttpRequest, checked: list[Limit]) -> None:

@@ -123,7 +123,7 @@ async def _open_stream(request: HttpRequest, info: StreamInfo, start: Start, gra
         # Shielded: if the client disconnects and retries, the upstream is still asked only once.
         live = await asyncio.shield(task)
     except asyncio.CancelledError:
-        if not grace:
+        if not grace or not info.claim:  # without an idempotency key nobody can come back: no id was sent yet
             task.cancel()
         task.add_done_callback(partial(_discard_or_close, log, opening.meter))
         raise

@@ -27,7 +27,8 @@ IDLE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Timeouts in seconds: to connect, until the response head, between two chunks of the body, and in total.
+    """Timeouts in seconds: to connect, until the response head, between two chunks of the body, and in total; and how
+    long to wait for one of the upstream's CONCURRENCY slots (0: not at all).
 
     ``idle`` and ``total`` may be None: no limit. A client that requests a stream is answered after ``head`` seconds at
     the latest; the upstream's response head may then still take ``idle`` seconds, if that is longer.
@@ -37,6 +38,7 @@ class Timeouts:
     head: float = 15.0
     idle: float | None = IDLE_SECONDS
     total: float | None = None
+    queue: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,7 @@ def _read_timeouts(where: str, entry: Mapping[str, Any], form: str) -> Timeouts:
         idle = LLM_IDLE_SECONDS if form == "openai" else IDLE_SECONDS
         timeouts = Timeouts(**{"idle": idle, **entry.get("TIMEOUTS", {})})
     except TypeError as error:
-        raise ImproperlyConfigured(f"{where}['TIMEOUTS'] may hold connect, head, idle and total.") from error
+        raise ImproperlyConfigured(f"{where}['TIMEOUTS'] may hold connect, head, idle, total and queue.") from error
     for key, seconds in asdict(timeouts).items():
         if not isinstance(seconds, int | float) and not (seconds is None and key in ("idle", "total")):
             raise ImproperlyConfigured(

@@ -204,51 +204,75 @@ class _Total:
 
 
 class _Quotas:
-    """The tokens that each key has used today. Read from the database at most every few seconds.
+    """The tokens that each API key and user has used today. Read from the database at most every few seconds.
+
+    Where an upstream reports none, CHARS_PER_TOKEN characters count as one.
 
     What this process records is added at once; what other workers record is seen with the next reading.
     """
 
     FRESH_SECONDS = 5.0
-    MAX_KEYS = 10_000
+    MAX_TOTALS = 10_000
 
     def __init__(self) -> None:
-        self._totals: dict[int, _Total] = {}
+        self._totals: dict[str, _Total] = {}
 
     def add(self, meter: UsageMeter) -> None:
-        if meter.api_key_id in self._totals:
-            self._totals[meter.api_key_id].tokens += sum(count or 0 for count in meter.tokens)
+        prompt = _tokens(meter.tokens.prompt, meter.prompt_chars)
+        tokens = prompt + _tokens(meter.tokens.completion, meter.completion_chars)
+        for subject in (f"key:{meter.api_key_id}", f"user:{meter.user_id}"):
+            if subject in self._totals:
+                self._totals[subject].tokens += tokens
 
-    async def today(self, api_key: int) -> int:
-        day, now, known = timezone.localdate(), time.monotonic(), self._totals.get(api_key)
+    async def today(self, subject: str) -> int:
+        day, now, known = timezone.localdate(), time.monotonic(), self._totals.get(subject)
         if known and known.day == day and now - known.read_at < self.FRESH_SECONDS:
             return known.tokens
         try:
-            tokens = await _tokens_since(
-                api_key, timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-            )
+            tokens = await _tokens_since(subject, _midnight())
         except DatabaseError:
             return known.tokens if known and known.day == day else 0
         if known and known.day == day:
             tokens = max(tokens, known.tokens)  # some rows may still wait to be written
-        if len(self._totals) >= self.MAX_KEYS:
+        if len(self._totals) >= self.MAX_TOTALS:
             self._totals.clear()
-        self._totals[api_key] = _Total(day, tokens, now)
+        self._totals[subject] = _Total(day, tokens, now)
         return tokens
 
 
-async def _tokens_since(api_key: int, begin: datetime) -> int:
-    tokens = Coalesce(F("prompt_tokens"), 0) + Coalesce(F("completion_tokens"), 0)
-    rows = UsageRecord.objects.filter(api_key_id=api_key, when__gte=begin)
-    return (await rows.aaggregate(sum=Sum(tokens)))["sum"] or 0
+CHARS_PER_TOKEN = 4
+"""OpenAI's rule of thumb for English (https://platform.openai.com/tokenizer)."""
+
+
+def _tokens(reported: int | None, chars: int | None) -> int:
+    return (chars or 0) // CHARS_PER_TOKEN if reported is None else reported
+
+
+def _midnight() -> datetime:
+    """The beginning of today, in the active time zone."""
+    return timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def seconds_until_tomorrow() -> float:
+    return (_midnight() + timedelta(days=1) - timezone.localtime()).total_seconds()
+
+
+async def _tokens_since(subject: str, begin: datetime) -> int:
+    prompt = Coalesce(F("prompt_tokens"), F("prompt_chars") / CHARS_PER_TOKEN, 0)
+    tokens = prompt + Coalesce(F("completion_tokens"), F("completion_chars") / CHARS_PER_TOKEN, 0)
+    kind, _, pk = subject.partition(":")
+    whose = {"api_key_id": pk} if kind == "key" else {"user_id": pk}
+    rows = UsageRecord.objects.filter(when__gte=begin, **whose)
+    return int((await rows.aaggregate(sum=Sum(tokens)))["sum"] or 0)
 
 
 _pruning = _Pruning()
 _quotas = _Quotas()
 _usage_log = UsageLog()
 tokens_today = _quotas.today
-"""``await tokens_today(api_key_id)``: the tokens, of prompts and completions, that this key has used since midnight.
+"""``await tokens_today("key:7")``: the tokens, of prompts and completions, that an API key, or a user (``user:3``), has
+used since midnight.
 
-Cheap: at most one query every few seconds for each key. While the database is away it is what was known before.
+Cheap: at most one query every few seconds for each. While the database is away it is what was known before.
 """
 state = _usage_log.state

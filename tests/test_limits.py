@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ class Llm:
         self.asked += 1
         if not fields.get("stream"):
             message = {"role": "assistant", "content": "Hello"}
-            body = {**CHUNK, "object": "chat.completion", "choices": [{"index": 0, "message": message}]}
+            usage = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+            body = {**CHUNK, "object": "chat.completion", "usage": usage, "choices": [{"index": 0, "message": message}]}
             await connection.begin(kind="application/json")
             await connection.send(json.dumps(body).encode())
             return
@@ -236,6 +238,24 @@ class TestRequestsAMinute:
         assert httpx.get(f"{site.url}/stream?interval=0&document=poem").status_code == 200, "what is open costs nothing"
 
 
+class TestTokensADay:
+    def test_are_refused_once_the_keys_are_used_up(self, make_site: Callable[..., Site], llm: Llm) -> None:
+        site = make_site(STREAMING_ACCESS="login", STREAMING_UPSTREAMS=upstreams(llm.upstream))
+        key = make_key(site, "few", "--tokens-per-day", "10")
+
+        first, second = chat(site, key), chat(site, key)
+
+        assert first.headers["x-ratelimit-limit-tokens"] == "10"
+        assert first.headers["x-ratelimit-remaining-tokens"] == "10"
+        assert (first.status_code, second.status_code) == (200, 429)
+        assert second.json()["error"]["code"] == "insufficient_quota"
+        assert "12 tokens were used today; at most 10" in second.json()["error"]["message"]
+        assert second.headers["x-ratelimit-remaining-tokens"] == "0"
+        assert 0 < int(second.headers["Retry-After"]) <= 86_400
+        assert chat(site, Site.admins_key).status_code == 200
+        assert llm.asked == 2
+
+
 class TestStreamsAtOnce:
     def test_of_a_key_are_refused_until_one_ends(
         self, make_site: Callable[..., Site], llm: Llm, streams: OpenStreams
@@ -374,17 +394,42 @@ class TestOneAnswer:
 class TestTwoWorkersWithRedis:
     @pytest.fixture
     def workers(self, migrated: Path, tmp_path: Path, llm: Llm) -> Iterator[list[Site]]:
+        yield from self.two(migrated, tmp_path, llm)
+
+    def two(self, migrated: Path, tmp_path: Path, llm: Llm, **upstream: Any) -> Iterator[list[Site]]:
         (tmp_path / "redis").mkdir()
         redis = RedisServer(tmp_path / "redis")
         folder = tmp_path / "site"
         shutil.copytree(migrated, folder)
-        env = {"STREAMING_ACCESS": "login", "REDIS_URL": redis.url, "STREAMING_UPSTREAMS": upstreams(llm.upstream)}
+        env = {"STREAMING_ACCESS": "login", "REDIS_URL": redis.url}
+        env["STREAMING_UPSTREAMS"] = upstreams(llm.upstream, **upstream)
         uvicorn = ["-m", "uvicorn", "--port", "{port}", "ssesite.asgi:application"]
         sites = [Site(folder, uvicorn, **env), Site(folder, **env)]
         yield sites
         for site in sites:
             site.stop()
         redis.stop()
+
+    def test_share_an_upstreams_slots_and_its_queue(self, slots: list[Site], llm: Llm, streams: OpenStreams) -> None:
+        one, other = slots
+        opened = streams.chat(one, Site.admins_key)
+        assert opened.status_code == 200
+        with ThreadPoolExecutor(1) as pool:
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{other.url}/transfer/llm", json={"prompt": "hi"}, headers=other.as_staff, timeout=0.5)
+            waiting = pool.submit(chat, other, Site.admins_key)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.5)
+            assert llm.asked == 1
+
+            streams.close()
+
+            assert waiting.result(20).status_code == 200, "the one who left is not before it in the queue"
+        assert llm.asked == 2
+
+    @pytest.fixture
+    def slots(self, migrated: Path, tmp_path: Path, llm: Llm) -> Iterator[list[Site]]:
+        yield from self.two(migrated, tmp_path, llm, CONCURRENCY=1, TIMEOUTS={"queue": 30})
 
     def test_share_every_limit_of_a_key_and_refuse_it_once_revoked(
         self, workers: list[Site], llm: Llm, streams: OpenStreams

@@ -1226,6 +1226,30 @@ class TestConcurrency:
             answer.close()
         assert sending._open["default"] == 0
 
+    async def test_can_be_waited_for(self, upstream: ScriptedUpstream, configure: Configure) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.begin()
+            await connection.until_left()
+
+        upstream.script = script
+        configure(CONCURRENCY=1, TIMEOUTS={"queue": 20})
+        first = await connected()
+        leaving, waiting = (asyncio.create_task(connected()) for _ in range(2))
+        await asyncio.sleep(0.05)
+        assert upstream.accepted == 1
+        leaving.cancel()
+
+        first.close()
+
+        (await waiting).close()
+        assert upstream.accepted == 2
+        configure(CONCURRENCY=1, TIMEOUTS={"queue": 0.1})
+        again = await connected()
+        with pytest.raises(upstreams.Busy, match=r"none ended within 0\.1 s"):
+            await connected()
+        again.close()
+        assert sending._open["default"] == 0
+
     @pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
     async def test_does_not_count_ended_streams(
         self, upstream: ScriptedUpstream, configure: Configure, status: str

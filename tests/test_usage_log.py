@@ -356,7 +356,7 @@ class TestTheQueue:
 
 @with_database
 class TestTokensToday:
-    def record(self, key: int, tokens: int, **more: Any) -> None:
+    def record(self, key: int | None, tokens: int | None, **more: Any) -> None:
         UsageRecord.objects.create(
             **{"when": timezone.now(), "seconds": 1, "status": 200, "api_key_id": key, **more},
             prompt_tokens=tokens,
@@ -369,26 +369,44 @@ class TestTokensToday:
             await asyncio.to_thread(self.record, key, tokens)
         await asyncio.to_thread(self.record, 7, 1000, when=timezone.now() - timedelta(days=1, seconds=1))
 
-        assert await quotas.today(7) == 25
-        assert await quotas.today(9) == 0
+        assert await quotas.today("key:7") == 25
+        assert await quotas.today("key:9") == 0
 
     async def test_include_at_once_what_this_process_records(self) -> None:
         quotas = usage_log._Quotas()
-        await quotas.today(7)
+        await quotas.today("key:7")
 
         quotas.add(meter(api_key_id=7, tokens=usage_log.usage_meter.TokenCounts(30, 4)))
 
-        assert await quotas.today(7) == 34
+        assert await quotas.today("key:7") == 34
+
+    async def test_of_a_user_are_those_of_all_their_keys_and_sessions(self) -> None:
+        quotas = usage_log._Quotas()
+        for key, user, tokens in ((7, 3, 20), (None, 3, 5), (8, 4, 100)):
+            await asyncio.to_thread(self.record, key, tokens, user_id=user)
+
+        assert await quotas.today("user:3") == 25
+        quotas.add(meter(user_id=3, tokens=usage_log.usage_meter.TokenCounts(1, 1)))
+        assert await quotas.today("user:3") == 27
+
+    async def test_are_estimated_from_characters_where_the_upstream_reports_none(self) -> None:
+        quotas = usage_log._Quotas()
+        await asyncio.to_thread(self.record, 7, None, prompt_chars=400, completion_chars=41)
+        await asyncio.to_thread(self.record, 7, 3, prompt_chars=400, completion_chars=None)
+
+        assert await quotas.today("key:7") == 100 + 10 + 3
+        quotas.add(meter(api_key_id=7, prompt_chars=8))
+        assert await quotas.today("key:7") == 115
 
     async def test_are_read_once_in_a_few_seconds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         quotas = usage_log._Quotas()
-        await quotas.today(7)
+        await quotas.today("key:7")
 
         await asyncio.to_thread(self.record, 7, 5)
 
-        assert await quotas.today(7) == 0
+        assert await quotas.today("key:7") == 0
         monkeypatch.setattr(quotas, "FRESH_SECONDS", 0)
-        assert await quotas.today(7) == 5
+        assert await quotas.today("key:7") == 5
 
 
 @with_database

@@ -50,7 +50,7 @@ class Silent(UpstreamError):
 
 
 class Busy(UpstreamError):
-    """As many requests to it are open as its CONCURRENCY allows."""
+    """As many requests to it are open as its CONCURRENCY allows, in all workers together."""
 
 
 class Broken(UpstreamError):

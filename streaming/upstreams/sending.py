@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
@@ -14,6 +15,7 @@ from functools import lru_cache
 import httpx
 
 from streaming import request_cleanup
+from streaming.counters import Slots, counters
 from streaming.upstream_settings import UpstreamConfig
 from streaming.upstreams.aiohttp_transport import HeaderLimitError, causes, raw
 from streaming.upstreams.body_length import WrongLengthError, framed
@@ -31,6 +33,7 @@ async def send(request: UpstreamRequest) -> UpstreamResponse:
     upstream = request.upstream
     slot = ConcurrencySlot(upstream)
     try:
+        await slot.take()
         response = await _head(request)
         received = ResponseBody(upstream, raw(response), slot.release)
     except BaseException:
@@ -51,20 +54,34 @@ _open = Counter[str]()  # the requests to each upstream that are not closed
 
 
 class ConcurrencySlot:
-    """One of an upstream's CONCURRENCY slots. Busy if all are taken."""
+    """One of an upstream's CONCURRENCY slots, which all workers share if there is Redis."""
 
     def __init__(self, upstream: UpstreamConfig) -> None:
-        if upstream.concurrency is not None and _open[upstream.name] >= upstream.concurrency:
-            raise Busy(upstream.name, f"already has {upstream.concurrency} open streams, its limit")
-        self._name: str | None = upstream.name
-        _open[upstream.name] += 1
+        self._upstream = upstream
+        self._slots = Slots(f"upstream:{upstream.name}", upstream.concurrency or 0)
+        self._member = uuid.uuid4().hex
+        self._is_taken = self._is_counted = False
+
+    async def take(self) -> None:
+        """Busy if all stay taken for the ``queue`` seconds of TIMEOUTS. Cancelling it leaves the queue."""
+        seconds = self._upstream.timeouts.queue
+        if self._slots.limit:
+            self._is_taken = await counters().take(self._slots, self._member, seconds)
+            if not self._is_taken:
+                waited = f", and none ended within {seconds:g} s" if seconds else ""
+                raise Busy(self._upstream.name, f"already has {self._slots.limit} open streams, its limit{waited}")
+        self._is_counted = True
+        _open[self._upstream.name] += 1
         request_cleanup.close_at_end(self.release)
 
     def release(self) -> None:
         """May be called more than once."""
-        if self._name is not None:
-            _open[self._name] -= 1
-            self._name = None
+        if self._is_taken:
+            self._is_taken = False
+            counters().release([self._slots.key], self._member)
+        if self._is_counted:
+            self._is_counted = False
+            _open[self._upstream.name] -= 1
             request_cleanup.release(self.release)
 
 
