@@ -88,7 +88,9 @@ class Counters(ABC):
         while (left := end - asyncio.get_running_loop().time()) > 0:
             is_first = queue[0] is turn
             with suppress(TimeoutError):
-                await asyncio.wait_for(turn.wait(), min(left, POLL_SECONDS) if is_first else left)
+                # Not wait_for, which loses a cancellation that comes together with the turn (before Python 3.12).
+                async with asyncio.timeout(min(left, POLL_SECONDS) if is_first else left):
+                    await turn.wait()
             turn.clear()
             if queue[0] is turn and await self.try_take(slots, member, seconds):
                 return True
