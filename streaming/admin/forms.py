@@ -10,6 +10,7 @@ from django import forms
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
+from django.db.models import Model
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -33,9 +34,9 @@ def last_editor(rule: ModerationRule) -> str:
     return entry.user.get_username() if entry else ""
 
 
-def display_value(name: str, value: Any) -> str:
-    """The value of a rule's field as text for a person."""
-    field: Any = ModerationRule._meta.get_field(name)
+def display_value(name: str, value: Any, model: type[Model] = ModerationRule) -> str:
+    """The value of a rule's or a list's field as text for a person."""
+    field: Any = model._meta.get_field(name)
     if value in (None, "", [], ()):
         return "–"
     if isinstance(value, bool):

@@ -25,6 +25,7 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming import rule_files, rule_imports
 from streaming.admin.forms import display_value
+from streaming.editions import changing
 from streaming.gc_pauses import no_long_pauses
 from streaming.models import ModerationRule, RuleImport
 
@@ -165,7 +166,8 @@ class ImportPages(_Base):
         done = RuleImport.objects.filter(pk=pk).first()
         if request.method == "POST" and done:
             try:
-                undone = rule_imports.undo(done, request.user.pk)
+                with changing(who=request.user.get_username()):
+                    undone = rule_imports.undo(done, request.user.pk)
             except rule_imports.AlreadyDone:
                 self.message_user(request, gettext("This import was already undone."), messages.WARNING)
             else:

@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from streaming.admin.forms import UpstreamsField
+from streaming.admin.history_pages import RecordsWho
 from streaming.admin.rules_on_trial import TrialPages
 from streaming.models import RuleList
 
@@ -22,7 +23,7 @@ else:
 
 
 @admin.register(RuleList)
-class RuleListAdmin(TrialPages, _Base):
+class RuleListAdmin(RecordsWho, TrialPages, _Base):
     hits_of = "rule__rule_list__id__exact"
     change_form_template = "admin/streaming/rulelist/change_form.html"
     list_display = ("name", "source", "enabled", "on_trial", "number", "changed")

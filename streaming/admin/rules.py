@@ -23,9 +23,11 @@ from streaming import rule_imports, rulebook, sources
 from streaming.admin import trial
 from streaming.admin.filters import ListFilter, VisibleValuesFilter
 from streaming.admin.forms import RuleForm, RuleListForm, display_value
+from streaming.admin.history_pages import HistoryPages, RecordsWho
 from streaming.admin.imports import ImportPages
 from streaming.admin.rules_on_trial import TrialPages
 from streaming.admin.try_page import TryPage
+from streaming.editions import RuleEdition, changing
 from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet, RuleList, translated
 from streaming.moderation import MAX_SPAN, RuleError, compile_rule
 from streaming.visible_text import isolated, visible
@@ -40,7 +42,7 @@ MAX_DELETED_LISTED = 20
 
 
 @admin.register(ModerationRule)
-class ModerationRuleAdmin(ImportPages, TryPage, TrialPages, RuleAdmin):
+class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryPages, RuleAdmin):
     form = RuleForm
     list_display = ("pattern_short", "action", "category", "enabled", "hits", "where", "changed", "note_short")
     list_display_links = ("pattern_short",)
@@ -85,7 +87,8 @@ class ModerationRuleAdmin(ImportPages, TryPage, TrialPages, RuleAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModerationRule]:
         hits = ModerationHit.objects.filter(rule=OuterRef("pk")).order_by().values("rule").annotate(n=Count("pk"))
         number = Coalesce(Subquery(hits.values("n"), output_field=IntegerField()), 0)
-        return super().get_queryset(request).annotate(number_of_hits=number)
+        rules: QuerySet[ModerationRule] = super().get_queryset(request)
+        return rules.annotate(number_of_hits=number)
 
     @admin.display(description=_("pattern"), ordering="fingerprint")
     def pattern_short(self, rule: ModerationRule) -> str:
@@ -216,7 +219,7 @@ class ModerationRuleAdmin(ImportPages, TryPage, TrialPages, RuleAdmin):
     def _switch(self, request: HttpRequest, rules: ModerationRuleQuerySet, name: str, value: bool) -> None:
         others = rules.exclude(**{name: value})
         message = [{"changed": {"fields": [name], "values": {name: [not value, value]}}}]
-        with transaction.atomic():
+        with changing(RuleEdition.What.BULK), transaction.atomic():
             if names := rule_imports.names_of(others.order_by()):
                 self._log_all(request, CHANGE, names, message)
                 others.update(**{name: value})
@@ -236,7 +239,7 @@ class ModerationRuleAdmin(ImportPages, TryPage, TrialPages, RuleAdmin):
             context = {"chosen": chosen, "count": rules.count(), "rules": rules[:MAX_DELETED_LISTED]}
             page = {**self.admin_site.each_context(request), "opts": self.opts, "title": gettext("Are you sure?")}
             return render(request, "admin/streaming/moderationrule/delete_many.html", {**page, **context})
-        with transaction.atomic():
+        with changing(RuleEdition.What.DELETE), transaction.atomic():
             names = rule_imports.names_of(rules.order_by())
             self._log_all(request, DELETION, names, [])
             rules.order_by().delete()
