@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import secrets
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +142,23 @@ TEMPLATES = [
     },
 ]
 
+# Behind TLS, HTTPS=1 turns these on together; each can also be set by itself.
+HTTPS = env.bool("HTTPS", False)
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", HTTPS)
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SESSION_COOKIE_SECURE = env.bool("SESSION_COOKIE_SECURE", HTTPS)
+CSRF_COOKIE_SECURE = env.bool("CSRF_COOKIE_SECURE", HTTPS)
+# These bind browsers for as long as they say, so they have to be asked for.
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", False)
+SECURE_HSTS_PRELOAD = env.bool("SECURE_HSTS_PRELOAD", False)
+
 # CONN_MAX_AGE stays 0: under ASGI a persistent connection belongs to a thread, not to a request.
 DATABASES = {"default": env.dj_db_url("DATABASE_URL", f"sqlite:///{STATE_DIR / 'db.sqlite3'}", conn_max_age=0)}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql" and not find_spec("psycopg"):
+    raise ImproperlyConfigured(
+        "DATABASE_URL names PostgreSQL, and its driver is not installed: pip install 'django-streaming-llm[postgres]'."
+    )
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Readers do not wait for a writer, and a writer waits for the lock instead of failing.
     DATABASES["default"]["OPTIONS"] = {

@@ -20,13 +20,18 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.signals import request_started
 from django.db import close_old_connections, reset_queries
 
-from streaming import counters, daphne_patches, registry, resumption, upstreams
+from streaming import counters, registry, resumption, upstreams
 from streaming.forwarded import with_forwarded_scheme
 from streaming.gc_pauses import raise_threshold
 from streaming.middleware import load_inline
 from streaming.request_body import Receive, Scope, Send, limit_body
 from streaming.request_cleanup import request_scope
 from streaming.request_target import hide_secrets_in_logs
+
+try:
+    from streaming import daphne_patches
+except ModuleNotFoundError:  # another server
+    daphne_patches = None  # type: ignore[assignment]
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -63,21 +68,23 @@ def wrap(django_application: ASGIHandler) -> Application:
             raise ValueError(f"this site does not support {scope['type']}")
         shutdown.install()
         shutdown.track_request()
-        receive = daphne_patches.arriving(receive, send)
+        if daphne_patches:
+            receive = daphne_patches.arriving(receive, send)
         try:
             # Closes what the request opened, even if its response got lost in a middleware.
             with request_scope():
                 async with ThreadSensitiveContext(executor=next(executors)):
                     await limit_body(django_application, with_forwarded_scheme(scope), receive, send)
         except upstreams.UpstreamError:  # its response has logged it
-            if not daphne_patches.abort(send):
+            if not (daphne_patches and daphne_patches.abort(send)):
                 raise
 
     return application
 
 
 def _prepare_process() -> None:
-    daphne_patches.install()
+    if daphne_patches:
+        daphne_patches.install()
     hide_secrets_in_logs()
     # Both take a thread hop at the start of each request for nothing: connections are closed when a request ends, and
     # queries are recorded only where DEBUG is on.

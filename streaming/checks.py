@@ -6,15 +6,18 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.staticfiles import finders
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 from yarl import URL
 
 from streaming import conf, upstreams
@@ -34,6 +37,54 @@ def check_daphne_is_first(app_configs: Sequence[AppConfig] | None, **_: Any) -> 
             id="streaming.W001",
         )
     ]
+
+
+@register()
+def check_asgi(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    path = conf.asgi_application()
+    if not path:
+        hint = "ASGI_APPLICATION = 'yourproject.asgi.application'"
+        return [checks.Warning("ASGI_APPLICATION is not set: runserver cannot stream.", hint=hint, id="streaming.W009")]
+    module = path.rpartition(".")[0]
+    spec = find_spec(module)
+    if spec is None or spec.origin is None or "streaming.asgi" in Path(spec.origin).read_text("utf-8"):
+        return []
+    return [
+        checks.Warning(
+            f"{module} does not use streaming.asgi: each open stream holds a thread, and a restart cuts streams off.",
+            hint="from streaming.asgi import wrap; application = wrap(get_asgi_application())",
+            id="streaming.W009",
+        )
+    ]
+
+
+@register()
+def check_middleware(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Django's own are run inline (see ``asgi.wrap``); others that are only synchronous take a thread per stream."""
+    messages: list[CheckMessage] = []
+    classes = {path: import_string(path) for path in settings.MIDDLEWARE}
+    if not any(isinstance(each, type) and issubclass(each, AuthenticationMiddleware) for each in classes.values()):
+        problem = "MIDDLEWARE has no AuthenticationMiddleware: the page and /transfer cannot tell who asks."
+        hint = "Add SessionMiddleware and AuthenticationMiddleware of django.contrib, in this order."
+        messages.append(Error(problem, hint=hint, id="streaming.E008"))
+    for path, middleware in classes.items():
+        if not getattr(middleware, "async_capable", False):
+            problem = f"MIDDLEWARE has {path}, which is only synchronous: each open stream holds a thread."
+            messages.append(checks.Warning(problem, hint=_ASYNC_RELATIVES.get(path), id="streaming.W010"))
+    return messages
+
+
+_ASYNC_RELATIVES = {
+    "whitenoise.middleware.WhiteNoiseMiddleware": "ServeStaticMiddleware of servestatic does the same under ASGI.",
+}
+
+
+@register()
+def check_redis(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if not conf.redis_url() or find_spec("redis"):
+        return []
+    hint = "pip install 'django-streaming-llm[redis]'"
+    return [Error("REDIS_URL is set, and the package redis is not installed.", hint=hint, id="streaming.E007")]
 
 
 @register()
@@ -171,7 +222,7 @@ def check_the_browser_library_is_there(app_configs: Sequence[AppConfig] | None, 
     return [
         Error(
             "static/streaming/vendor/markdown-it.js is missing: the page cannot show Markdown.",
-            hint="The build fetches it: run 'uv sync --reinstall-package ssesite', or 'pip install -e .'.",
+            hint="The build fetches it: run 'uv sync --reinstall-package django-streaming-llm', or 'pip install -e .'.",
             id="streaming.E002",
         )
     ]

@@ -165,6 +165,11 @@ def redis_url() -> str:
     return str(getattr(settings, "REDIS_URL", ""))
 
 
+def asgi_application() -> str:
+    """``ASGI_APPLICATION``, by which Daphne's runserver finds the application: ``mysite.asgi.application``."""
+    return str(getattr(settings, "ASGI_APPLICATION", None) or "")
+
+
 def environment_names() -> frozenset[str]:
     """``STREAMING_ENVIRONMENT``: the environment variables that the project reads, so that "check" can report typos.
 

@@ -62,7 +62,7 @@ def _create_journal() -> Journal:
         from streaming.journal.redis import RedisJournal
     except ImportError as error:
         raise ImproperlyConfigured(
-            "REDIS_URL is set, and redis is not installed: pip install 'ssesite[redis]'"
+            "REDIS_URL is set, and redis is not installed: pip install 'django-streaming-llm[redis]'"
         ) from error
     return RedisJournal(url, limits)
 

@@ -73,7 +73,7 @@ def test_the_top_level_has_the_expected_entries() -> None:
 
 
 def test_the_package_includes_its_license_and_those_of_bundled_code() -> None:
-    about = metadata.distribution("ssesite")
+    about = metadata.distribution("django-streaming-llm")
     fetched = ROOT / "streaming" / "static" / "streaming" / "vendor" / "markdown-it-licenses.txt"
 
     assert about.metadata["License-Expression"] == "BSD-3-Clause"

@@ -240,3 +240,45 @@ def test_an_unknown_format_is_named(tmp_path: Path) -> None:
 
     assert run.returncode == 1
     assert "STREAMING_UPSTREAMS['default']['FORMAT'] is 'xml'" in run.stderr
+
+
+class TestTheProjectAround:
+    def test_has_to_name_its_asgi_application(self, settings: Any) -> None:
+        assert checks.check_asgi(None) == []
+
+        settings.ASGI_APPLICATION = None
+
+        assert "ASGI_APPLICATION is not set" in words(checks.check_asgi(None))
+
+    def test_has_to_wrap_its_asgi_application(
+        self, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "plain_project_asgi.py").write_text("application = None\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        settings.ASGI_APPLICATION = "plain_project_asgi.application"
+
+        assert "plain_project_asgi does not use streaming.asgi" in words(checks.check_asgi(None))
+
+    def test_needs_the_middleware_that_knows_users(self, settings: Any) -> None:
+        settings.MIDDLEWARE = [path for path in settings.MIDDLEWARE if "Authentication" not in path]
+
+        assert ids(checks.check_middleware(None)) == ["streaming.E008"]
+
+    def test_is_warned_of_middleware_that_is_only_synchronous(self, settings: Any) -> None:
+        assert checks.check_middleware(None) == []
+
+        settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.OnlySynchronous"]
+
+        assert f"{__name__}.OnlySynchronous, which is only synchronous" in words(checks.check_middleware(None))
+
+    def test_is_told_how_to_install_redis(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings.REDIS_URL = "redis://localhost"
+        assert checks.check_redis(None) == []
+
+        monkeypatch.setattr(checks, "find_spec", lambda name: None)
+
+        assert "pip install 'django-streaming-llm[redis]'" in words(checks.check_redis(None))
+
+
+class OnlySynchronous:
+    """Middleware as it was written before Django could be asynchronous."""

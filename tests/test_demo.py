@@ -190,3 +190,37 @@ def test_listens_on_the_given_host_and_port(tmp_path: Path) -> None:
 def answers(host: str, port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((host, port)) == 0
+
+
+def test_on_all_addresses_it_prints_those_that_others_can_use_and_accepts_them(tmp_path: Path) -> None:
+    site = Site(tmp_path, [*DEMO, "--host", "0.0.0.0"], STREAMING_ACCESS="login")
+    try:
+        eventually(lambda: "Press Ctrl-C" in site.log, "the demo has printed its addresses")
+        [address] = re.findall(r"Others:     (http://\S+) \(upstreams of yours need a login or an API key\)", site.log)
+
+        assert "127.0.0.1" not in address
+        assert httpx.get(address, timeout=20).status_code == 200
+        assert httpx.get(site.url, headers={"Host": "elsewhere.example"}, timeout=20).status_code == 400
+    finally:
+        site.stop()
+
+
+def test_on_all_addresses_it_says_which_setting_keeps_others_out(tmp_path: Path) -> None:
+    site = Site(tmp_path, [*DEMO, "--host", "0.0.0.0"], ALLOWED_HOSTS="streams.example")
+    try:
+        eventually(lambda: "Press Ctrl-C" in site.log, "the demo has printed its addresses")
+
+        assert re.search(r"Others get an error at \S+, unless you set ALLOWED_HOSTS=streams.example,\S+\n", site.log)
+    finally:
+        site.stop()
+
+
+def test_its_first_lines_have_no_warning(make_demo: Callable[[], Site]) -> None:
+    site = make_demo()
+    try:
+        eventually(lambda: "Press Ctrl-C" in site.log, "the demo has started")
+
+        assert "warn" not in site.log.lower()
+        assert site.log.startswith("The page:")
+    finally:
+        site.stop()

@@ -1,4 +1,7 @@
-"""The demo's real model, from its tokens to OpenAI's client. Run it with ``uv run --group model pytest -m model``."""
+"""The demo's real model, from its tokens to OpenAI's client.
+
+Run it with ``uv run --group dev --group model pytest -m model``.
+"""
 
 from __future__ import annotations
 

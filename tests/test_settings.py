@@ -155,3 +155,15 @@ def test_another_database_can_be_set(machine: Path) -> None:
     assert default["ENGINE"] == "django.db.backends.postgresql"
     assert default["CONN_MAX_AGE"] == 0
     assert "init_command" not in default.get("OPTIONS", {})
+
+
+def test_postgresql_without_its_driver_says_which_extra_to_install(machine: Path) -> None:
+    (machine / "sitecustomize.py").write_text(
+        "import sys, importlib.util as util\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name, package=None: None if name == 'psycopg' else find(name, package)\n"
+    )
+
+    said = refused(machine, DATABASE_URL="postgres://me@localhost/streams", PYTHONPATH=str(machine))
+
+    assert "its driver is not installed: pip install 'django-streaming-llm[postgres]'" in said

@@ -32,6 +32,7 @@ from streaming.upstreams.errors import (
 )
 from streaming.upstreams.headers import NEVER_FORWARDED, end_to_end
 from streaming.upstreams.http_clients import close, problem_with_proxy, problem_with_tls
+from streaming.upstreams.probing import probe
 from streaming.upstreams.response import UpstreamResponse
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "model_of",
     "names",
     "path_on_server",
+    "probe",
     "problem_with_proxy",
     "problem_with_tls",
     "relay",

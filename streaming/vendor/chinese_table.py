@@ -1,6 +1,6 @@
 """Makes streaming/moderation/chinese.py: traditional Chinese characters and their simplified ones, one to one.
 
-    uv run streaming/vendor/chinese_table.py
+    uv run --group dev streaming/vendor/chinese_table.py
 
 The facts are OpenCC's table TSCharacters (Apache License 2.0), as opencc-python-reimplemented ships it.
 """

@@ -1,6 +1,6 @@
 """Makes streaming/moderation/unicode_tables.py: what Unicode's data files say and Python's unicodedata does not.
 
-    uv run streaming/vendor/unicode_tables.py
+    uv run --group dev streaming/vendor/unicode_tables.py
 
 Scripts, Extended_Pictographic and Default_Ignorable_Code_Point are those of the package regex (Apache License 2.0),
 which has them from the Unicode Character Database; the look-alike letters are those of the package

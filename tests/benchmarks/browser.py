@@ -1,9 +1,9 @@
 """How fast the browser's side is, beside what others use: parsers in Chromium and Node, and Markdown that arrives.
 
-    uv run tests/benchmarks/browser.py
+    uv run --group dev tests/benchmarks/browser.py
 
-Needs Chromium, and the packages of tests/js (``uv run npm ci --ignore-scripts`` there). Prints tables, and draws
-``browser.svg`` beside this file. Nothing leaves this machine: the pages are handed to Chromium from the disk.
+Needs Chromium, and the packages of tests/js (``uv run --group dev npm ci --ignore-scripts`` there). Prints tables, and
+draws ``browser.svg`` beside this file. Nothing leaves this machine: the pages are handed to Chromium from the disk.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def spoken(milliseconds: float) -> str:
 
 def main() -> None:
     if not (MODULES / "marked").exists():
-        sys.exit("The packages to compare with are missing: uv run npm ci --ignore-scripts, in tests/js")
+        sys.exit("The packages to compare with are missing: uv run --group dev npm ci --ignore-scripts, in tests/js")
     parsing, rendering = in_chromium()
     print_parsing({"Chromium": parsing, "Node": in_node()})
     print_rendering(rendering)

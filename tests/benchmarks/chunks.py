@@ -1,6 +1,6 @@
 """What a chat completion chunk costs on its way through: read, moderated with 1,000 words, and written again.
 
-``uv run python tests/benchmarks/chunks.py`` prints microseconds of processor time a chunk, beside those of
+``uv run --group dev python tests/benchmarks/chunks.py`` prints microseconds of processor time a chunk, beside those of
 parsing and writing its JSON.
 """
 

@@ -1,6 +1,6 @@
 """How fast moderation is, on real words and on the worst text we could think of.
 
-    uv run --with jieba==0.42.1 tests/benchmarks/moderation.py
+    uv run --group dev --with jieba==0.42.1 tests/benchmarks/moderation.py
 
 The words are of jieba's dictionary (349,046 words); the prose is the site's own handbook, from which words that are
 in the rules were left out of the rules, so that it is clean. Processor time, the best of three runs; each row is also
@@ -56,7 +56,7 @@ def dictionary() -> list[str]:
     try:
         import jieba
     except ImportError:
-        sys.exit("the words are jieba's: run 'uv run --with jieba==0.42.1 tests/benchmarks/moderation.py'")
+        sys.exit("the words are jieba's: run 'uv run --group dev --with jieba==0.42.1 tests/benchmarks/moderation.py'")
     lines = Path(jieba.__file__).with_name("dict.txt").read_text("utf-8").splitlines()
     return [word for line in lines if len(word := line.split(" ")[0]) >= 2]
 

@@ -1,6 +1,6 @@
 """Thirty-two ways to break the moderation engine, each of which has to turn its tests red.
 
-    uv run tests/benchmarks/mutants.py
+    uv run --group dev tests/benchmarks/mutants.py
 
 Each mutant is one change in a copy of the project, on which tests/test_moderation.py is run until its first failure.
 """

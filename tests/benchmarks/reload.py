@@ -1,6 +1,6 @@
 """Do streams that are open notice that a hundred thousand rules are compiled beside them?
 
-    uv run tests/benchmarks/reload.py
+    uv run --group dev tests/benchmarks/reload.py
 
 A hundred streams, each with a piece every 250 ms, are relayed by one Daphne while 100,000 words come into force: once
 all of them, then twice after an edit of one, when a new stream begins. For each phase:

@@ -1,6 +1,6 @@
 """What it costs that a stream outlives its connection: one command, one run.
 
-    uv run tests/benchmarks/resuming.py
+    uv run --group dev tests/benchmarks/resuming.py
 
 cost      µs of CPU an event, with the journal off, in memory and in Redis: 200 streams of 20 events a second
 join      from asking for a stream of 5,000 events to its first bytes, in this worker and in another one

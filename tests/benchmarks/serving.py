@@ -1,6 +1,6 @@
 """What it costs to serve streams, beside others that do the same: one command, one run, ratios first.
 
-    uv run --with uvicorn --with granian tests/benchmarks/serving.py
+    uv run --group dev --with uvicorn --with granian tests/benchmarks/serving.py
 
 a) paced: 200 streams of 20 events a second through ``/transfer`` (10,000 rules) and ``/proxy`` on uvicorn, Daphne and
    granian, beside a plain Node relay and FastAPI with httpx-sse and sse-starlette, both without rules

@@ -1,6 +1,7 @@
 """Moderation, measured by others: leaks at ``/v1``, and whether a stream is what its whole text would be.
 
-    uv run --with pii-leak-benchmark==0.6.0 --with chunk-invariance==0.2.0 tests/benchmarks/yardsticks.py [FOLDER]
+    uv run --group dev --with pii-leak-benchmark==0.6.0 --with chunk-invariance==0.2.0 \\
+        tests/benchmarks/yardsticks.py [FOLDER]
 
 A folder has word lists, one word a line, named for their language (``th.txt``): then it also says how many of
 Django's own messages in that language a list hits.

@@ -1,6 +1,6 @@
 """Takes the README's picture of the page: an answer as the model wrote it, beside the same as readers see it.
 
-    uv run python -m tests.browser.screenshot
+    uv run --group dev python -m tests.browser.screenshot
 
 It is ``page.png`` beside this file. Chinese needs a font: on Debian, ``apt install fonts-noto-cjk``.
 """

@@ -6,13 +6,14 @@ import secrets
 import socket
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, call_command
 from django.db import DatabaseError, transaction
+from django.http.request import validate_host
 
 from streaming import conf
 from streaming.login import one_time_path
@@ -59,6 +60,7 @@ class Command(BaseCommand):
         if model and not _llama.is_installed():
             raise CommandError(_llama.BEFORE_DOWNLOADING)
         self._check_port(host, port)
+        others = _reachable_by_others(host)
         password, path, key = self._prepare()
         shown = f"[{host}]" if ":" in host else host
         site = f"http://{'localhost' if host in ('0.0.0.0', '::') else shown}:{port}"  # noqa: S104 (only compared)
@@ -69,10 +71,20 @@ class Command(BaseCommand):
             self.stdout.write(f"Log in as {ADMIN!r} with the password {password} (shown only once).")
         self.stdout.write(f"With curl:  curl -N {site}/transfer")
         self.stdout.write(f"API key:    {key} (valid until the demo is started again)")
+        self._describe_others(others, port)
         with self._model(site) if model else nullcontext():
             self.stdout.write("Press Ctrl-C to stop.")
             self.stdout.flush()
             serve(host, port)
+
+    def _describe_others(self, addresses: list[str], port: int) -> None:
+        """How readers on other machines reach the site, and what they need."""
+        refused = [address for address in addresses if not validate_host(address, settings.ALLOWED_HOSTS)]
+        for address in addresses if not refused else ():
+            self.stdout.write(f"Others:     http://{address}:{port}/ (upstreams of yours need a login or an API key)")
+        if refused:
+            names = ",".join([*settings.ALLOWED_HOSTS, *refused])
+            self.stdout.write(f"Others get an error at {', '.join(refused)}, unless you set ALLOWED_HOSTS={names}")
 
     @contextmanager
     def _model(self, site: str) -> Iterator[None]:
@@ -143,6 +155,34 @@ class Command(BaseCommand):
             for fields in SAMPLE_RULES:
                 ModerationRule.objects.create(**fields)
         return password
+
+
+LOCAL_NAMES = {"localhost", "127.0.0.1", "[::1]"}
+
+
+def _reachable_by_others(host: str) -> list[str]:
+    """This machine's addresses on which ``host`` listens, as they stand in URLs.
+
+    They are added to ALLOWED_HOSTS if that has only local names: whoever chose --host wants to be reached.
+    """
+    if host in LOCAL_NAMES or host.startswith("127.") or host == "::1":
+        return []
+    addresses = _own_addresses(host) if host in ("0.0.0.0", "::") else [host]  # noqa: S104 (only compared)
+    addresses = [f"[{address}]" if ":" in address else address for address in addresses]
+    if set(settings.ALLOWED_HOSTS) <= LOCAL_NAMES:
+        settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, *addresses]
+    return addresses
+
+
+def _own_addresses(host: str) -> list[str]:
+    """The addresses from which this machine would reach others. Nothing is sent for a UDP "connection"."""
+    found = []
+    documentation = [(socket.AF_INET, "198.51.100.1"), (socket.AF_INET6, "2001:db8::1")]  # RFC 5737, RFC 3849
+    for family, destination in documentation if host == "::" else documentation[:1]:
+        with suppress(OSError), closing(socket.socket(family, socket.SOCK_DGRAM)) as probe:
+            probe.connect((destination, 9))
+            found.append(probe.getsockname()[0])
+    return found
 
 
 def serve(host: str, port: int) -> None:

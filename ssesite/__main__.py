@@ -1,0 +1,23 @@
+"""``python -m ssesite``: Django's command line for this site, also where the package is installed without manage.py."""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ssesite.settings")
+    if "runserver" in sys.argv[1:2]:
+        # Whoever runs the development server wants to see errors, unless they say otherwise.
+        os.environ.setdefault("DEBUG", "1")
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import execute_from_command_line
+    from environs import EnvError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except (ImproperlyConfigured, EnvError) as error:
+        sys.exit(f"The settings cannot be used: {error}")
+
+
+if __name__ == "__main__":
+    main()

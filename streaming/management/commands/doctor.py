@@ -1,0 +1,128 @@
+"""``manage.py doctor``: what this site finds around it, each with what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from importlib.util import find_spec
+from typing import Any
+
+import django
+from django.conf import settings
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import BaseCommand, CommandError
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from streaming import conf, resumption, upstreams
+from streaming.journal import JournalError
+from streaming.models import ApiKey, ModerationRule
+from streaming.upstream_settings import read_config
+
+Finding = tuple[str, str, str]
+"""``ok``, ``note`` or ``FAIL``; what it is about; and a sentence."""
+
+SERVERS = ("daphne", "uvicorn", "granian", "hypercorn", "gunicorn")
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+class Command(BaseCommand):
+    help = "Looks at the settings, the database, Redis, the upstreams, keys and proxies, and prints what it finds."
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        failed = 0
+        for finding in findings():
+            failed += finding[0] == "FAIL"
+            self.stdout.write("{:<5} {:<11} {}".format(*finding))
+        if failed:
+            raise CommandError(f"{failed} of these cannot work as it is.")
+
+
+def findings() -> Iterator[Finding]:
+    yield "ok", "versions", _versions()
+    yield from _settings()
+    yield from _database()
+    yield from asyncio.run(_network())
+    yield from _proxies()
+
+
+def _versions() -> str:
+    servers = [f"{name} {metadata.version(name)}" for name in SERVERS if find_spec(name)]
+    parts = [f"Python {platform.python_version()}", f"Django {django.get_version()}", *servers]
+    return ", ".join(parts)
+
+
+def _settings() -> Iterator[Finding]:
+    messages = [message for message in checks.run_checks() if message.level >= checks.WARNING]
+    if not messages:
+        yield "ok", "settings", f"manage.py check has nothing to say about {settings.SETTINGS_MODULE}"
+    for message in messages:
+        level = "FAIL" if message.is_serious() else "note"
+        yield level, "settings", f"{message.msg} {message.hint or ''}".strip()
+
+
+def _database() -> Iterator[Finding]:
+    try:
+        connection.ensure_connection()
+        version = ".".join(map(str, connection.get_database_version()))
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except (DatabaseError, ImproperlyConfigured) as error:
+        yield "FAIL", "database", f"{connection.settings_dict['NAME']} cannot be used: {error}".strip()
+        return
+    if missing:
+        yield "FAIL", "database", f"{connection.vendor} {version}: run 'manage.py migrate' ({len(missing)} are missing)"
+        return
+    rules, keys = ModerationRule.objects.count(), ApiKey.objects.count()
+    yield "ok", "database", f"{connection.vendor} {version}, migrated; {rules} rules"
+    yield "ok" if keys else "note", "API keys", f"{keys} in the database; 'manage.py create_key' makes one"
+
+
+async def _network() -> list[Finding]:
+    """Redis and the upstreams, in one event loop."""
+    found = [await _redis()]
+    if "default" not in conf.upstreams():
+        found.append(("ok", "upstreams", "'default' is this site's own /stream: UPSTREAM_URL is not set"))
+    found += [await _upstream(name, entry) for name, entry in conf.upstreams().items()]
+    await upstreams.close()
+    return found
+
+
+async def _redis() -> Finding:
+    if not conf.redis_url():
+        return "note", "Redis", "REDIS_URL is not set: each worker keeps its own streams, so use one worker"
+    try:
+        state = await resumption.state()
+    except (JournalError, ImproperlyConfigured) as error:
+        return "FAIL", "Redis", str(error)
+    finally:
+        await resumption.close()
+    if state["status"] != "ok":
+        return "FAIL", "Redis", "REDIS_URL is set, and Redis does not answer there"
+    return "ok", "Redis", "answers: every worker can serve every stream"
+
+
+async def _upstream(name: str, entry: dict[str, Any]) -> Finding:
+    try:
+        upstream = read_config(name, entry)
+    except ImproperlyConfigured as error:
+        return "FAIL", "upstreams", str(error)
+    works, sentence = await upstreams.probe(upstream)
+    key = "with a key" if upstream.headers else "without a key"
+    return "ok" if works else "FAIL", "upstreams", f"{name!r} ({upstream.format}, {key}): {sentence}"
+
+
+def _proxies() -> Iterator[Finding]:
+    trusted = ", ".join(conf.trusted_proxies())
+    if trusted:
+        yield "ok", "proxies", f"X-Forwarded-For, -Proto and -Host are believed from {trusted}"
+    else:
+        yield "note", "proxies", "STREAMING_TRUSTED_PROXIES is not set: no X-Forwarded- header is believed"
+    outgoing = [name for name in PROXY_VARIABLES if os.environ.get(name) or os.environ.get(name.lower())]
+    if outgoing:
+        yield "ok", "proxies", f"upstreams are reached as {', '.join(outgoing)} say"
