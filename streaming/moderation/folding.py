@@ -165,6 +165,9 @@ def fold(text: str, *, accents: bool = False) -> str:
     """The symbols of a text."""
     if text.isascii():
         return text.lower()
+    symbols = text.translate(TABLES[accents])
+    if ODD not in symbols and unicodedata.is_normalized("NFC", text):
+        return symbols
     return "".join(fold_letter(letter, accents=accents) for letter in letters(text, accents=accents))
 
 

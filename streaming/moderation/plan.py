@@ -125,7 +125,7 @@ def _could_begin(machine: Machine, begun: str, before: str) -> bool:
 def _begins_apart(automaton: Automaton) -> bool:
     """Whether a match may begin with a symbol that is not part of a word."""
     if isinstance(automaton, Literals):
-        return any(not is_word_char(symbol) for symbol in automaton.start)
+        return any(not is_word_char(symbol) for symbol in automaton.first_symbols)
     return True
 
 

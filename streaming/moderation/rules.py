@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Literal, get_args
 
 from streaming.moderation import regex_nodes, regex_syntax
-from streaming.moderation.folding import fold, has_accents
+from streaming.moderation.folding import fold
 from streaming.moderation.loose_words import loose_word
 from streaming.moderation.regex_nodes import Node
 from streaming.moderation.regex_syntax import PatternError
@@ -100,55 +101,54 @@ class Compiled:
 
 def compile_rule(rule: Rule, max_span: int = MAX_SPAN) -> Compiled:
     """Validates and compiles a rule. Raises RuleError with the reason if it is invalid."""
-    _check_choices(rule)
+    wrong = _wrong_choice(rule.kind, rule.action, rule.compare, rule.overflow, rule.group, rule.check)
+    if wrong is not None:
+        raise RuleError(rule, wrong.template, **wrong.params)
     if not rule.pattern:
         raise RuleError(rule, gettext_noop("The pattern is empty."))
     return _compile_literal(rule, max_span) if rule.kind == "literal" else _compile_regex(rule, max_span)
 
 
-def _check_choices(rule: Rule) -> None:
+@lru_cache(maxsize=1 << 10)
+def _wrong_choice(
+    kind: Kind, action: Action, compare: Compare, overflow: Overflow, group: int, check: str
+) -> Remark | None:
+    """What is wrong with a rule's choices. Thousands of rules share a few combinations."""
     for name, value, choices in (
-        ("kind", rule.kind, KINDS),
-        ("action", rule.action, ACTIONS),
-        ("compare", rule.compare, COMPARES),
-        ("overflow", rule.overflow, OVERFLOWS),
-        ("group", rule.group, (0, 1)),
+        ("kind", kind, KINDS),
+        ("action", action, ACTIONS),
+        ("compare", compare, COMPARES),
+        ("overflow", overflow, OVERFLOWS),
+        ("group", group, (0, 1)),
     ):
         if value not in choices:
-            raise RuleError(
-                rule,
-                gettext_noop("The %(name)s is %(value)s; it may be %(choices)s."),
-                name=name,
-                value=repr(value),
-                choices=", ".join(map(str, choices)),
-            )
+            template = gettext_noop("The %(name)s is %(value)s; it may be %(choices)s.")
+            return Remark(template, {"name": name, "value": repr(value), "choices": ", ".join(map(str, choices))})
     try:
-        check_named(rule.check)
+        check_named(check)
     except ValueError:
-        raise RuleError(
-            rule,
-            gettext_noop("The check is %(value)s; it may be %(choices)s, or entropy:3.5 and the like."),
-            value=repr(rule.check),
-            choices=", ".join(CHECKS[1:]),
-        ) from None
-    if rule.kind == "literal" and (rule.group or rule.check or rule.overflow != "pass"):
-        raise RuleError(rule, gettext_noop("Group, check and overflow are for regular expressions."))
-    if rule.kind == "regex" and rule.compare == "loose":
-        raise RuleError(
-            rule, gettext_noop("Loose is for words and phrases; in a regular expression write classes, as in [a4@].")
+        template = gettext_noop("The check is %(value)s; it may be %(choices)s, or entropy:3.5 and the like.")
+        return Remark(template, {"value": repr(check), "choices": ", ".join(CHECKS[1:])})
+    if kind == "literal" and (group or check or overflow != "pass"):
+        return Remark(gettext_noop("Group, check and overflow are for regular expressions."))
+    if kind == "regex" and compare == "loose":
+        return Remark(
+            gettext_noop("Loose is for words and phrases; in a regular expression write classes, as in [a4@].")
         )
+    return None
 
 
 def _compile_literal(rule: Rule, max_span: int) -> Compiled:
-    accents = rule.compare != "exact" and has_accents(rule.pattern)
+    plain, accented = fold(rule.pattern), fold(rule.pattern, accents=True)
+    accents = rule.compare != "exact" and plain != accented
     match rule.compare:
         case "exact":
             word = rule.pattern
         case "loose":
             word = loose_word(rule.pattern, accents=accents)
         case _:
-            word = " ".join(fold(rule.pattern, accents=accents).split())
-    if not word or (rule.compare != "exact" and not fold(rule.pattern).strip()):
+            word = " ".join((accented if accents else plain).split())
+    if not word or (rule.compare != "exact" and not plain.strip()):
         raise RuleError(
             rule, gettext_noop("The pattern has only marks and invisible characters, which are not compared.")
         )

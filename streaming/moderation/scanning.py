@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from streaming.moderation.edges import Ending
@@ -141,8 +142,6 @@ class Scanner(ABC):
         if not letter or self.state.is_hit:
             return letter != ""
         known = self.state.with_open
-        if known is None:
-            known = self.state.with_open = {}
         found = known.get(letter)
         if found is None:
             found = any(map(self._goes_on_with, self._forms()))
@@ -314,23 +313,36 @@ class LiteralScanner(Scanner):
 
     def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
         super().__init__(automaton, window, spelling)
-        # Offsets of matches count from the start of the text. The next symbol may still rule out the pending ones.
-        self._found: list[Match] = []
-        self._pending: list[Match] = []
+        self._found: list[Match] = []  # their offsets count from the start of the text
 
     @property
     def has_met(self) -> bool:
         return bool(self._found)
 
     def follow(self, other: LiteralScanner) -> None:
-        self.state, self._pending, self._found = other.state, other._pending[:], []
+        self.state, self._found = other.state, []
 
     def feed(self, state: Node) -> bool:
         if state.is_hit:
             self._read(self.spelling.added)
         else:
             self.state = state
-        return bool(self._found or self._pending)
+        return bool(self._found)
+
+    def goes_on_with_open(self) -> bool:
+        return self.spelling.open != "" and self.held_before_open(self.state) >= 0
+
+    def held_before_open(self, state: Node) -> int:
+        """``Literals.held_before_open`` for the undecided letter of the spelling."""
+        known = state.before_open
+        if known is None:
+            known = state.before_open = {}
+        held = known.get(self.spelling.open)
+        if held is None:
+            held = self.automaton.held_before_open(state, self._forms())
+            if len(known) < _MAX_KNOWN:
+                known[self.spelling.open] = held
+        return held
 
     @abstractmethod
     def _record(self, match: Match) -> None:
@@ -338,44 +350,32 @@ class LiteralScanner(Scanner):
 
     def _read(self, text: str) -> None:
         literals, chars = self.automaton, self.spelling.chars
+        may_end = literals.edges.may_end_between
         node, end = self.state, len(chars) - len(text)
-        if text and self._pending:
-            self._settle(chars[end - 1] if end > 0 else self.spelling.before, text[0])
         for char in text:
-            end += 1
+            if node.waits and may_end(chars[end - 1] if end else self.spelling.before, char):
+                self._record_words(node, end)
             node = literals.step(node, char)
-            word: Node | None = node if node.rank >= 0 else node.output
-            while word is not None:
-                self._meet(end - word.depth, end, word.rank)
-                word = word.output
+            end += 1
+            if node.is_hit and (end == len(chars) or may_end(char, chars[end])):
+                self._record_words(node, end)
         self.state = node
 
-    def _settle(self, last: str, following: str) -> None:
-        pending, self._pending = self._pending, []
-        if self.automaton.edges.may_end_between(last, following):
-            for match in pending:
-                self._record(match)
-
-    def _meet(self, start: int, end: int, rank: int) -> None:
-        if rank in self.removed:
-            return
-        spelling, offset, edges = self.spelling, self._window.offset, self.automaton.edges
-        chars = spelling.chars
-        # A start before the window was dropped already, since no whole word may begin there.
-        if start < 0 or not self.automaton.may_begin(chars, start, spelling.before):
-            return
-        match = Match(offset + spelling.begin(start), -offset - spelling.end(end), rank, spelling.number)
-        if end < len(chars):
-            if edges.may_end_between(chars[end - 1], chars[end]):
-                self._record(match)
-        elif edges.waits(chars[end - 1]):
-            self._pending.append(match)
-        else:
-            self._record(match)
+    def _record_words(self, node: Node, end: int) -> None:
+        """Records the words that end with this node."""
+        spelling, offset = self.spelling, self._window.offset
+        word = node if node.rank >= 0 else node.output
+        while word is not None:
+            start = end - word.depth
+            # A start before the window was dropped already, since no word can begin there.
+            if start >= 0 and word.rank not in self.removed:
+                first, last = spelling.begin(start), spelling.end(end)
+                self._record(Match(offset + first, -offset - last, word.rank, spelling.number))
+            word = word.output
 
     def _open_starts(self, start: int, more: str, *, or_final: bool) -> Iterator[int]:
         spelling, literals = self.spelling, self.automaton
-        node = literals.walk(self.state, more) if more else self.state
+        node = reduce(literals.step, more, self.state)
         return literals.live(node, spelling.chars + more, spelling.before, or_final=or_final)
 
     def forget(self, start: int) -> None:
@@ -433,7 +433,7 @@ class ReachOfWords(LiteralScanner):
     def reach(self) -> Iterable[tuple[int, int]]:
         window, spelling = self._window, self.spelling
         if self._done < spelling.dropped:
-            self.state, self._pending, self._done = self.automaton.start, [], spelling.dropped
+            self.state, self._done = self.automaton.start_after(spelling.before), spelling.dropped
         self._read(spelling.chars[self._done - spelling.dropped :])
         self._done = spelling.dropped + len(spelling.chars)
         return _in_window(self._reach, window)

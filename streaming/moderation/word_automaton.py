@@ -3,53 +3,56 @@
 A state is a node of the trie of all words, and a node is a dict: ``node[char]`` is the next state. A whole text is
 scanned by ``functools.reduce(getitem, text, node)``, in C. Two properties make that sufficient:
 
-* a node at which a word ends leads to ``hit``, which leads to itself: the last state tells whether any word occurred;
+* when a word ends that counts whatever follows, the next symbol leads to ``hit``, which leads to itself: the last state
+  tells whether any word occurred. A whole word leads there once it is known that no letter follows;
 * a node knows how many of the last characters could still become a longer word. These must be held back.
+
+The words are only sorted in advance. A node is made when a text first leads to it: in practice, texts lead to few.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from functools import reduce
-from operator import getitem
+from functools import cached_property, reduce
+from operator import getitem, itemgetter
 
 from streaming.moderation.edges import Edges, Ending
+from streaming.moderation.folding import is_word_char
 
-_MAX_MEMOS = 1 << 16
+_MAX_TRANSITIONS = 1 << 16
 
 
 class Node(dict[str, "Node"]):
-    """A trie node: its children, plus other transitions cached on first use (the automaton's ``memos`` counts them)."""
+    """A node of the trie, which stands for the beginning of a word. Its transitions are added on first use."""
 
-    __slots__ = ("automaton", "depth", "fail", "may_grow", "output", "rank", "with_open")
+    __slots__ = ("automaton", "before_open", "depth", "fail", "first", "last", "may_grow", "output", "rank", "waits")
 
     is_hit = False
 
     automaton: Literals
     fail: Node
 
-    def __init__(self, automaton: Literals, depth: int) -> None:
+    def __init__(self, automaton: Literals, depth: int, first: int, last: int) -> None:
         self.automaton = automaton
         self.depth = depth
+        self.first = first  # of the sorted words that begin like this
+        self.last = last
         self.may_grow = 0  # how many of the last characters could become a longer word
         self.rank = -1  # of the rule whose word ends here
         self.output: Node | None = None  # the longest proper suffix that is a word
-        self.with_open: dict[str, bool] | None = None  # whether it can continue with what an open letter may become
+        self.waits = False  # whether a word ends here if the next symbol permits it
+        self.before_open: dict[str, int] | None = None  # a cache of ``Literals.held_before_open``
 
     def __missing__(self, char: str) -> Node:
-        # No suffix of this node is a word, so each suffix can be asked for its child.
-        state, node = None, self
-        while state is None and node.depth:
-            node = node.fail
-            state = node.get(char)
-        state = node if state is None else state
-        self.automaton.memorize(self, char, state)
-        return state
+        return self.automaton.go(self, char)
 
-    def child(self, char: str) -> Node | None:
-        state = self.get(char)
-        return state if state is not None and state.depth > self.depth else None
+    @property
+    def longest_word(self) -> int:
+        """The length of the longest word that ends here; 0 if none does."""
+        if self.rank >= 0:
+            return self.depth
+        return 0 if self.output is None else self.output.depth
 
 
 class _Accepting(Node):
@@ -71,92 +74,144 @@ class Literals:
 
     def __init__(self, words: Iterable[tuple[str, int]], edges: Edges) -> None:
         self.edges = edges
-        self.longest = 0
-        self._memos: list[tuple[Node, str]] = []
-        self.start = Node(self, 0)
-        self.start.fail = self.start
+        ranks: dict[str, int] = {}
         for word, rank in words:
-            node = self.start
-            for char in word:
-                child = dict.get(node, char)
-                node = self._grow(node, char) if child is None else child
-            self.longest = max(self.longest, node.depth)
-            node.rank = rank if node.rank < 0 else min(rank, node.rank)
-        self._link()
-        self.hit: Node = _Hit(self, 0)
+            ranks[word] = min(rank, ranks.get(word, rank))
+        self._words = sorted(ranks)
+        self._ranks = [ranks[word] for word in self._words]
+        self.longest = max(map(len, self._words), default=0)
+        self._nodes: dict[tuple[int, int], Node] = {}  # by their first word and depth
+        self._transitions = 0
+        self.start = Node(self, 0, 0, len(self._words))
+        self.within_word = Node(self, 0, 0, len(self._words)) if edges.whole_word else self.start
+        for root in (self.start, self.within_word):
+            root.fail = root
+        self.hit: Node = _Hit(self, 0, 0, 0)
 
-    def _grow(self, node: Node, char: str) -> Node:
-        node[char] = child = Node(self, node.depth + 1)
-        return child
+    def go(self, node: Node, char: str) -> Node:
+        """The next state, which is remembered. A whole word that ends here leads to ``hit``."""
+        if self._transitions + len(self._nodes) >= _MAX_TRANSITIONS:
+            self._forget()
+        self._transitions += 1
+        word_ends = node.waits and self.edges.may_end_between(self._last_symbol(node), char)
+        after = self.hit if word_ends else self._next(node, char)
+        node[char] = after
+        return after
 
-    def _link(self) -> None:
-        queue = deque([self.start])
-        while queue:
-            node = queue.popleft()
-            fail = node.fail
-            # A leaf cannot grow, but its longest suffix that has children can.
-            node.may_grow = node.depth if node else fail.may_grow
-            for char, child in node.items():
-                child.fail = suffix = self._suffix(node, char)
-                child.output = suffix if suffix.rank >= 0 else suffix.output
-                queue.append(child)
-            if node.rank >= 0 or isinstance(fail, _Accepting):
-                node.__class__ = _Accepting
+    def step(self, node: Node, char: str) -> Node:
+        """The next state. Unlike ``node[char]``, it never leads to ``hit``, so a scanner can continue after a word."""
+        after = node.get(char)
+        if after is None:
+            after = self.go(node, char)
+        return self._next(node, char) if after is self.hit else after
 
-    def _suffix(self, node: Node, char: str) -> Node:
-        """The longest proper suffix of the child that is a node. The links of all its ancestors must be set already."""
-        while node.depth:
+    def child(self, node: Node, char: str) -> Node | None:
+        """The node of the beginning that is longer by this symbol, if a word begins so."""
+        after = self.step(node, char)
+        return after if after.depth > node.depth else None
+
+    def _next(self, node: Node, char: str) -> Node:
+        while (words := self._words_with(node, char)) is None and node.depth:
             node = node.fail
-            if (found := dict.get(node, char)) is not None:
-                return found
-        return self.start
+            known = node.get(char)
+            if known is not None and known is not self.hit:
+                return known
+        return self._made(node, char, words)
 
-    def memorize(self, node: Node, char: str, state: Node) -> None:
-        """Caches a transition that is not a child, so that it need not be computed again."""
-        if len(self._memos) >= _MAX_MEMOS:
-            memos, self._memos = self._memos, []
-            for old, seen in memos:
-                old.pop(seen, None)
-        self._memos.append((node, char))
-        node[char] = state
+    def _words_with(self, node: Node, char: str) -> tuple[int, int] | None:
+        """The range of the words that begin like this node, with ``char`` after that."""
+        depth, first, last = node.depth, node.first, node.last
+        if node.depth == 0 and node is not self.start and is_word_char(char):
+            return None  # a whole word cannot begin within another
+        first += first < last and len(self._words[first]) == depth
+        symbol = itemgetter(depth)
+        begin = bisect_left(self._words, char, first, last, key=symbol)
+        end = bisect_right(self._words, char, begin, last, key=symbol)
+        return (begin, end) if begin < end else None
+
+    def _made(self, parent: Node, char: str, words: tuple[int, int] | None) -> Node:
+        """The child of a node. It is made if need be, and before it those of its suffixes that are nodes as well."""
+        missing: list[tuple[int, tuple[int, int]]] = []
+        suffix, node = parent, self._root_after(char)
+        while words is not None:
+            known = self._nodes.get((words[0], suffix.depth + 1))
+            if known is not None:
+                node = known
+                break
+            missing.append((suffix.depth + 1, words))
+            words = None
+            while words is None and suffix.depth:
+                suffix = suffix.fail
+                words = self._words_with(suffix, char)
+        for depth, range_ in reversed(missing):
+            node = self._nodes[range_[0], depth] = self._new(char, depth, range_, node)
+        return node
+
+    def _last_symbol(self, node: Node) -> str:
+        return self._words[node.first][node.depth - 1]
+
+    def _new(self, char: str, depth: int, words: tuple[int, int], fail: Node) -> Node:
+        first, last = words
+        is_word = len(self._words[first]) == depth
+        output = fail if fail.rank >= 0 else fail.output
+        ends = is_word or output is not None
+        waits = ends and self.edges.waits(char)
+        kind = _Accepting if ends and not waits else Node
+        node = kind(self, depth, first, last)
+        node.fail, node.output, node.waits = fail, output, waits
+        node.rank = self._ranks[first] if is_word else -1
+        is_longer = last - first > is_word
+        # Where no longer word begins like this, one may still begin like a suffix.
+        node.may_grow = depth if is_longer or (is_word and waits) else fail.may_grow
+        return node
+
+    def _root_after(self, char: str) -> Node:
+        return self.within_word if self.edges.whole_word and is_word_char(char) else self.start
+
+    def start_after(self, before: str) -> Node:
+        """The initial state for a text that follows the symbol ``before``."""
+        return self._root_after(before) if before else self.start
+
+    def _forget(self) -> None:
+        for node in (self.start, self.within_word, *self._nodes.values()):
+            node.clear()
+        self._nodes.clear()
+        self._transitions = 0
 
     def dismantle(self) -> None:
-        """Frees the nodes one by one, since they form reference cycles. Called when the automaton is no longer in use.
-
-        The cyclic garbage collector would stop all threads while it examines the nodes of a hundred thousand words.
-        """
-        self._memos.clear()
-        nodes = [self.start]
-        while nodes:
-            node = nodes.pop()
-            nodes += [child for child in node.values() if child.depth > node.depth]
-            node.clear()
-            del node.fail, node.automaton
-        del self.start, self.hit.automaton, self.hit
+        """Frees the nodes, which form reference cycles. Called when the automaton is no longer in use."""
+        self._forget()
+        for node in (self.start, self.within_word, self.hit):
+            node.fail = None  # type: ignore[assignment]
+        del self.start, self.within_word, self.hit
 
     def run(self, state: Node, text: str) -> Node:
         """The state after the text. Its ``is_hit`` tells whether a word occurred, so the text must be examined."""
         return reduce(getitem, text, state)
 
+    @cached_property
+    def first_symbols(self) -> frozenset[str]:
+        return frozenset(word[0] for word in self._words)
+
     def begins_with(self, symbol: str) -> bool:
-        return self.start.child(symbol) is not None
+        return symbol in self.first_symbols
 
-    def step(self, node: Node, char: str) -> Node:
-        """The next state. Unlike ``node[char]``, it never leads to ``hit``, so a scanner can continue after a word."""
-        while (child := node.child(char)) is None and node.depth:
-            node = node.fail
-        return node if child is None else child
+    def held_before_open(self, node: Node, forms: Iterable[str]) -> int:
+        """How many of the last symbols could belong to a word with an undecided letter, whose ``forms`` are given.
 
-    def walk(self, node: Node, symbols: str) -> Node:
-        return reduce(self.step, symbols, node)
-
-    def goes_on_with(self, node: Node, symbols: str) -> bool:
-        """Whether a word begun before this state can continue, or is complete, after these further symbols."""
-        for symbol in symbols:
-            node = self.step(node, symbol)
-            if node.may_grow or node.rank >= 0 or node.output is not None:
-                return True
-        return False
+        -1 if no word could begin, go on or be completed with it.
+        """
+        held = node.longest_word if node.waits else -1
+        for form in forms:
+            if not form and node.may_grow:
+                held = max(held, node.may_grow)
+            after = node
+            for size, symbol in enumerate(form, 1):
+                after = self.step(after, symbol)
+                begun = max(after.may_grow, after.longest_word)
+                if begun:
+                    held = max(held, begun - size, 0)
+        return held
 
     def live(self, node: Node, text: str, before: str, *, or_final: bool = False) -> Iterator[int]:
         """The possible starts, ascending, of incomplete words in the text that led to this state.
@@ -197,19 +252,20 @@ class LiteralMatches:
 
     def starts(self) -> Iterator[int]:
         """The indexes where words may begin, ascending."""
-        text, start = self._text, self._literals.start
-        return (at for at in range(len(text)) if start.child(text[at]) is not None)
+        text, first = self._text, self._literals.first_symbols
+        return (at for at in range(len(text)) if text[at] in first)
 
     def ends(self, start: int) -> Iterator[Ending]:
         """The words that begin at ``start``, shortest first."""
         literals, text = self._literals, self._text
         if not literals.may_begin(text, start, self._before):
             return
-        node: Node | None = literals.start
+        node = literals.start
         for at in range(start, len(text)):
-            node = node.child(text[at]) if node is not None else None
-            if node is None:
+            child = literals.child(node, text[at])
+            if child is None:
                 return
+            node = child
             if node.rank >= 0 and literals.edges.may_end(text, at + 1, final=self._final):
                 yield Ending(at + 1, node.rank)
 

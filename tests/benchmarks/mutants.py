@@ -17,14 +17,14 @@ ROOT = Path(__file__).parent.parent.parent
 
 # (file, what stands there, what the mutant has in its place)
 MUTANTS = [
+    ("word_automaton.py", "depth if is_longer or (is_word and waits) else fail.may_grow", "depth if is_longer else 0"),
     (
         "word_automaton.py",
-        "node.may_grow = node.depth if node else fail.may_grow",
-        "node.may_grow = node.depth if node else 0",
+        "kind = _Accepting if ends and not waits else Node",
+        "kind = _Accepting if is_word else Node",
     ),
-    ("word_automaton.py", "if node.rank >= 0 or isinstance(fail, _Accepting):", "if node.rank >= 0:"),
-    ("word_automaton.py", "rank if node.rank < 0 else min(rank, node.rank)", "rank"),
-    ("word_automaton.py", "child.output = suffix if suffix.rank >= 0 else suffix.output", "child.output = None"),
+    ("word_automaton.py", "min(rank, ranks.get(word, rank))", "rank"),
+    ("word_automaton.py", "output = fail if fail.rank >= 0 else fail.output", "output = None"),
     ("edges.py", "return final or not self.waits(text[end - 1])", "return True"),
     ("edges.py", "not (is_mark(following) and self._is_open[last])", "True"),
     ("glushkov.py", "least == 0, firsts, lasts", "False, firsts, lasts"),
@@ -45,7 +45,7 @@ MUTANTS = [
     ("loose_words.py", "if before and _joins(before):", "if False:"),
     ("scanning.py", "elif match < found[at]:", "else:"),
     ("scanning.py", "starts = set(self._waiting_starts(start))", "starts = set()"),
-    ("scanning.py", "if self.automaton.edges.may_end_between(last, following):", "if True:"),
+    ("scanning.py", "if node.is_hit and (end == len(chars) or may_end(char, chars[end])):", "if node.is_hit:"),
     ("match_engine.py", "if allowed.covers(match):", "if False:"),
     ("match_engine.py", "allowed.live <= match.start or", "False or"),
     ("match_engine.py", "-match.minus_end > -block.minus_end", "False"),
