@@ -20,7 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from yarl import URL
 
-from streaming import conf, upstreams
+from streaming import conf, resumption, upstreams
 from streaming.forwarded import read_networks
 from streaming.moderation import check_mask
 from streaming.upstream_settings import UpstreamConfig, read_config
@@ -81,10 +81,16 @@ _ASYNC_RELATIVES = {
 
 @register()
 def check_redis(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    if not conf.redis_url() or find_spec("redis"):
+    if not conf.redis_url():
         return []
-    hint = "pip install 'django-streaming-llm[redis]'"
-    return [Error("REDIS_URL is set, and the package redis is not installed.", hint=hint, id="streaming.E007")]
+    if not find_spec("redis"):
+        hint = "pip install 'django-streaming-llm[redis]'"
+        return [Error("REDIS_URL is set, and the package redis is not installed.", hint=hint, id="streaming.E007")]
+    try:
+        resumption.create_journal()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="streaming.E009")]
+    return []
 
 
 @register()

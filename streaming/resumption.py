@@ -50,11 +50,12 @@ def journal() -> Journal:
     """The journal of this process (to be exact, of its event loop)."""
     loop = asyncio.get_running_loop()
     if loop not in _journals:
-        _journals[loop] = _create_journal()
+        _journals[loop] = create_journal()
     return _journals[loop]
 
 
-def _create_journal() -> Journal:
+def create_journal() -> Journal:
+    """A new journal, as the settings say. ImproperlyConfigured if REDIS_URL is wrong, or redis is not installed."""
     limits = Limits(conf.stream_keep(), conf.journal_bytes(), conf.journal_total())
     if not (url := conf.redis_url()):
         return MemoryJournal(limits)
@@ -64,7 +65,11 @@ def _create_journal() -> Journal:
         raise ImproperlyConfigured(
             "REDIS_URL is set, and redis is not installed: pip install 'django-streaming-llm[redis]'"
         ) from error
-    return RedisJournal(url, limits)
+    try:
+        return RedisJournal(url, limits)
+    except ValueError:  # its message may have the password
+        detail = "REDIS_URL has to be like redis://127.0.0.1:6379, rediss://... or unix:///run/redis.sock"
+        raise ImproperlyConfigured(detail) from None
 
 
 async def state() -> dict[str, Any]:

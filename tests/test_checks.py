@@ -279,6 +279,13 @@ class TestTheProjectAround:
 
         assert "pip install 'django-streaming-llm[redis]'" in words(checks.check_redis(None))
 
+    @pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", "redis://:secret@localhost:port"])
+    def test_is_told_that_the_address_of_redis_is_wrong(self, settings: Any, url: str) -> None:
+        settings.REDIS_URL = url
+
+        assert "REDIS_URL has to be like redis://" in words(checks.check_redis(None))
+        assert "secret" not in words(checks.check_redis(None))
+
 
 class OnlySynchronous:
     """Middleware as it was written before Django could be asynchronous."""
