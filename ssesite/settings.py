@@ -82,6 +82,9 @@ STREAMING_TRUSTED_PROXIES: list[str] = env.list("STREAMING_TRUSTED_PROXIES", [])
 # Whether hits of moderation rules store the matched text; otherwise only a keyed hash of it.
 STREAMING_HIT_TEXTS = env.bool("STREAMING_HIT_TEXTS", True)
 
+# Who may read /metrics: "staff", with a login or an API key of theirs, or "public".
+STREAMING_METRICS = env.str("STREAMING_METRICS", "staff")
+
 # How long the record of each request's usage is kept; 0: forever.
 STREAMING_USAGE_DAYS = env.int("STREAMING_USAGE_DAYS", 400)
 

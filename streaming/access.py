@@ -117,8 +117,8 @@ def _end_usage(request: HttpRequest, response: HttpResponseBase, error: Exceptio
     """Ends the measuring of a request that is answered at once; a stream does that at its own end."""
     if (meter := meter_of(request)) and not response.streaming:
         meter.bytes = meter.bytes or len(response.content)  # type: ignore[attr-defined]
-        meter.error = error.for_log() if isinstance(error, upstreams.UpstreamError) else type(error).__name__
-        meter.error = meter.error if error else ""
+        if error:
+            meter.failed(error)
         is_error = response.status_code >= HTTPStatus.BAD_REQUEST
         reason = "blocked" if isinstance(error, PromptBlocked) else "error" if is_error else "stop"
         meter.end(reason, response.status_code)

@@ -24,6 +24,7 @@ from streaming import counters, registry, resumption, upstreams
 from streaming.forwarded import with_forwarded_scheme
 from streaming.gc_pauses import raise_threshold
 from streaming.middleware import load_inline
+from streaming.monitoring import every_second
 from streaming.request_body import Receive, Scope, Send, limit_body
 from streaming.request_cleanup import request_scope
 from streaming.request_target import hide_secrets_in_logs
@@ -68,6 +69,7 @@ def wrap(django_application: ASGIHandler) -> Application:
             raise ValueError(f"this site does not support {scope['type']}")
         shutdown.install()
         shutdown.track_request()
+        every_second.start()
         if daphne_patches:
             receive = daphne_patches.arriving(receive, send)
         try:
@@ -144,6 +146,7 @@ class GracefulShutdown:
         await registry.drain()
         if self._requests:
             await asyncio.wait(self._requests, timeout=LAST_REQUESTS_SECONDS)
+        await every_second.close()
         await resumption.close()
         await counters.close()
         await upstreams.close()

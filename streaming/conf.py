@@ -69,6 +69,11 @@ def usage_days() -> int:
     return int(getattr(settings, "STREAMING_USAGE_DAYS", 400))
 
 
+def metrics() -> str:
+    """``STREAMING_METRICS``: who may read ``/metrics``: ``staff`` (and API keys of theirs), or ``public``: everyone."""
+    return str(getattr(settings, "STREAMING_METRICS", "staff"))
+
+
 def mask() -> str:
     """``STREAMING_MASK``: replaces each character of masked text. One character that has no meaning in Markdown."""
     return str(getattr(settings, "STREAMING_MASK", "•"))

@@ -191,6 +191,8 @@ class LiveStream:
             raise
         except upstreams.UpstreamError as error:
             self._error = f"error: {error.for_log()}"
+            if self._meter:
+                self._meter.failed(error)
             return relay.fail(problem_of(error).failure)
         except Exception as error:  # noqa: BLE001 (the client would hang if this exception left the stream)
             return self._failed(error)
@@ -202,6 +204,8 @@ class LiveStream:
 
     def _failed(self, error: Exception) -> bytes:
         failure = problem_of(error).failure
+        if self._meter:
+            self._meter.failed(error)
         self._error = f"error: {failure.detail}"
         if failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("%s failed", self._label, exc_info=error)
@@ -241,7 +245,8 @@ class LiveStream:
     def _end_meter(self) -> None:
         if meter := self._meter:
             relay = self._relay
-            meter.error = self._error.removeprefix("error: ")
+            if relay.end == "error" and not meter.error:
+                meter.error, meter.upstream_error = f"the upstream reported an error, {relay.status}", "reported"
             meter.end(relay.end if relay.is_over else "left", relay.status)
 
     # --- Clients join and leave

@@ -143,20 +143,21 @@ class PageLocaleMiddleware(InlineMiddleware, LocaleMiddleware):
 
 
 class HealthHostMiddleware(InlineMiddleware):
-    """Accepts any Host header on ``/healthz``, such as an IP address: load balancers send what they like.
+    """Accepts any Host header, such as an IP address, on ``/healthz`` and ``/metrics``.
 
+    Load balancers and Prometheus send what they like.
     Everything else is served under ALLOWED_HOSTS only.
     """
 
     def process_request(self, request: HttpRequest) -> None:
-        if request.path_info == _health_path():
+        if request.path_info in (_path_of("healthz"), _path_of("metrics")):
             request.META["HTTP_HOST"] = allowed_host()
 
 
-def _health_path() -> str | None:
-    """Without the script prefix; None if the project does not serve ``/healthz``."""
+def _path_of(view: str) -> str | None:
+    """Without the script prefix; None if the project does not serve this view."""
     try:
-        return path_on_server("streaming:healthz", urlconf=settings.ROOT_URLCONF)
+        return path_on_server(f"streaming:{view}", urlconf=settings.ROOT_URLCONF)
     except NoReverseMatch:
         return None
 

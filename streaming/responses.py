@@ -186,6 +186,8 @@ class RelayResponse(_StreamingResponse):
             broken = upstreams.Broken(self._upstream.name, f"was cut off: {self._stopped}") if self._stopped else error
             if not self._stopped:
                 self._error = error.for_log() if isinstance(error, upstreams.UpstreamError) else "interrupted"
+                if self._meter:
+                    self._meter.failed(error)
                 is_late = isinstance(error, upstreams.Silent)
                 self._error_status = HTTPStatus.GATEWAY_TIMEOUT if is_late else HTTPStatus.BAD_GATEWAY
             self._end_reason = self._stopped or f"error: {self._error}"
@@ -198,7 +200,6 @@ class RelayResponse(_StreamingResponse):
         if self._meter is None:
             super()._log_end(seconds)
             return
-        self._meter.error = self._error
         reason = {"done": "stop"}.get(self._end_reason, self._end_reason)
         self._meter.end("error" if self._error else reason, self._error_status or self.status_code)
 

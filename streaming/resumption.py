@@ -79,6 +79,12 @@ async def state() -> dict[str, Any]:
     return store.state()
 
 
+def known_state() -> dict[str, Any]:
+    """The same if the journal has been used; empty if not."""
+    store = _journals.get(asyncio.get_running_loop())
+    return store.state() if store else {}
+
+
 async def close() -> None:
     """Stores the newest events, so that other workers can resume their streams."""
     if store := _journals.pop(asyncio.get_running_loop(), None):

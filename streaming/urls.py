@@ -23,6 +23,7 @@ urlpatterns = [
     re_path(r"\Aproxy/(?P<name>[^/]+)(?:/(?P<path>[\s\S]*))?\Z", views.proxy, name="proxy"),
     path("streams/<str:stream>", views.streams, name="streams"),
     path("healthz", views.healthz, name="healthz"),
+    path("metrics", views.metrics, name="metrics"),
     path("v1/chat/completions", api.chat_completions, name="chat-completions"),
     path("v1/models", api.list_models, name="models"),
     path("v1/models/<path:name>", api.retrieve_model, name="model"),

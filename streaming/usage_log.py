@@ -20,7 +20,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils import timezone
 
-from streaming import conf, request_cleanup, usage_meter
+from streaming import conf, metrics, request_cleanup, sources, upstream_settings, usage_meter
 from streaming.caller import Caller, caller_of
 from streaming.hit_context import HitContext, HitHandler
 from streaming.models import LostUsage, UsageRecord
@@ -61,6 +61,8 @@ async def begin(
     usage_meter.attach(request, meter)
     request_cleanup.close_at_end(meter.request_ended)
     open_meters.add(meter)
+    endpoint, name, _model = _labels(meter)
+    metrics.count("streams_opened", endpoint=endpoint, upstream=name)
     return meter
 
 
@@ -69,6 +71,7 @@ def counting(on_hit: HitHandler, meter: UsageMeter) -> HitHandler:
 
     def count(context: HitContext) -> None:
         meter.hits += 1
+        metrics.count("moderation_hits", action=context.rule.action)
         on_hit(context)
 
     return count
@@ -78,6 +81,7 @@ def _on_end(meter: UsageMeter) -> None:
     open_meters.discard(meter)
     _usage_log.put(meter)
     _quotas.add(meter)
+    _count(meter)
     logger.info(*_line(meter), extra={"usage": _facts(meter)})
 
 
@@ -113,6 +117,49 @@ def _facts(meter: UsageMeter) -> dict[str, Any]:
         "completion_chars": meter.completion_chars,
         "hits": meter.hits,
     }
+
+
+# --- Metrics
+
+
+def _labels(meter: UsageMeter) -> tuple[str, str, str]:
+    """The endpoint, upstream and model, as far as they are configured: what users make up is "other"."""
+    is_known = meter.upstream in (sources.SIMULATED, *upstream_settings.names())
+    models = {sources.SIMULATED, *upstream_settings.models()}
+    models |= {model for _, model in upstream_settings.models().values()}
+    model = meter.model if meter.model in models else "other" if meter.model else ""
+    return meter.endpoint, meter.upstream if is_known else "other", model
+
+
+def labels_of_open(meter: UsageMeter) -> tuple[str, str]:
+    """The labels of the gauge of open requests: their endpoint and upstream."""
+    return _labels(meter)[:2]
+
+
+def _count(meter: UsageMeter) -> None:
+    endpoint, upstream, model = _labels(meter)
+    metrics.count("streams_ended", endpoint=endpoint, upstream=upstream, model=model, reason=meter.reason)
+    metrics.observe("stream_duration_seconds", meter.seconds, upstream=upstream)
+    if meter.first_byte_seconds is not None:
+        metrics.observe("first_byte_seconds", meter.first_byte_seconds, upstream=upstream)
+    for direction, tokens in meter.tokens._asdict().items():
+        metrics.count("tokens", tokens or 0, upstream=upstream, model=model, direction=direction)
+    if meter.upstream_error:
+        metrics.count("upstream_errors", upstream=upstream, error=meter.upstream_error)
+    _count_progress(meter)
+
+
+def count_progress() -> None:
+    """Counts what running streams have sent since the last call."""
+    for meter in list(open_meters):
+        meter.update()
+        _count_progress(meter)
+
+
+def _count_progress(meter: UsageMeter) -> None:
+    messages, sent_bytes = meter.take_progress()
+    metrics.count("events", messages)
+    metrics.count("sent_bytes", sent_bytes)
 
 
 # --- Rows

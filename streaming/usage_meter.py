@@ -70,6 +70,8 @@ class UsageMeter:
     messages: int = 0
     error: str = ""
     """What failed, for the log: never words of an upstream, which may quote a prompt."""
+    upstream_error: str = ""
+    """The kind of an upstream's failure, one of upstreams.errors."""
     reason: str = ""
     """Why it ended; empty while it runs."""
     status: int = 0
@@ -79,6 +81,7 @@ class UsageMeter:
     """Set while an answer streams: from then on its end is the end of the request's usage."""
     is_opening: bool = False
     """Whether a task opens the stream that goes on if the client leaves."""
+    _taken: tuple[int, int] = (0, 0)
     _began: float = field(default_factory=time.monotonic)
 
     @property
@@ -103,6 +106,13 @@ class UsageMeter:
         if self.first_byte_seconds is None:
             self.first_byte_seconds = time.monotonic() - self._began
 
+    def failed(self, error: Exception) -> None:
+        """Notes what failed, without words of others. To be called before ``end``."""
+        if for_log := getattr(error, "for_log", None):
+            self.error, self.upstream_error = for_log(), getattr(error, "kind", "")
+        else:
+            self.error = type(error).__name__
+
     def end(self, reason: str, status: int = HTTPStatus.OK) -> None:
         """The first call counts."""
         if self.reason:
@@ -124,6 +134,11 @@ class UsageMeter:
         if (chars := progress.chars) is not None:
             self.completion_chars = chars
         self.tokens = progress.tokens or self.tokens
+
+    def take_progress(self) -> tuple[int, int]:
+        """The messages and bytes that came since the last call."""
+        (messages, sent_bytes), self._taken = self._taken, (self.messages, self.bytes)
+        return self.messages - messages, self.bytes - sent_bytes
 
     def request_ended(self) -> None:
         """The request is over. An answer that streams may outlive it; otherwise its client has left."""

@@ -21,6 +21,7 @@ from streaming import (
     formats,
     guardrails,
     health,
+    monitoring,
     registry,
     resumption,
     sources,
@@ -146,6 +147,14 @@ async def healthz(request: HttpRequest) -> HttpResponseBase:
     details = await health.details(problem) if await health.is_for_staff(request) else {}
     status = HTTPStatus.OK if state == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
     return JsonResponse({"status": state, **details}, status=status, headers={"Cache-Control": "no-store"})
+
+
+@guarded("GET", everyone=True)
+async def metrics(request: HttpRequest) -> HttpResponseBase:
+    """The figures of all workers for Prometheus."""
+    await monitoring.require_reader(request)
+    figures, kind = monitoring.render(request)
+    return HttpResponse(figures, content_type=kind, headers={"Cache-Control": "no-store"})
 
 
 @guarded(

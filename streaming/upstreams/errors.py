@@ -12,6 +12,11 @@ class UpstreamError(Exception):
         super().__init__(f"the upstream {name!r} {sentence}")
         self.name = name
 
+    @property
+    def kind(self) -> str:
+        """Its name in the metrics; empty where the request was wrong, not the upstream."""
+        return type(self).__name__.lower() if isinstance(self, _FAILURES) else ""
+
     def for_log(self) -> str:
         """The error without words of the upstream: they may quote a prompt, which belongs in no log."""
         return str(self)
@@ -73,3 +78,7 @@ class Refused(UpstreamError):
 
     def for_log(self) -> str:
         return f"the upstream {self.name!r} refused with {self.status}"
+
+
+_FAILURES = (Unreachable, Silent, Busy, Broken, Refused)
+"""What counts as a failure of the upstream."""

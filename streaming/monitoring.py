@@ -1,0 +1,92 @@
+"""What operators see of this process: who may, and the gauges, which are set each second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from contextlib import suppress
+from http import HTTPStatus
+
+from django.http import HttpRequest
+
+from streaming import conf, health, hit_log, metrics, resumption, rulebook, usage_log
+from streaming.api_keys import key_in
+from streaming.caller import caller_of
+from streaming.errors import Denied
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 1.0
+"""Between two updates of the gauges. Only other workers see them late: a request for /metrics updates its own."""
+
+_last_lost: Counter[str] = Counter()
+
+
+async def require_reader(request: HttpRequest) -> None:
+    """Denied unless staff or an API key of theirs asks, or STREAMING_METRICS is ``public``."""
+    if conf.metrics() == "public" or await health.is_for_staff(request):
+        return
+    if (await caller_of(request)).is_known:
+        raise Denied(HTTPStatus.FORBIDDEN, "the metrics are for staff")
+    detail = (
+        "this API key is unknown or was revoked" if key_in(request) else "the metrics are for staff: send an API key"
+    )
+    raise Denied(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer realm="streams"'})
+
+
+def render(request: HttpRequest) -> tuple[bytes, str]:
+    """The body of /metrics, and its media type. Denied if the library for it is missing."""
+    if not metrics.is_available():
+        detail = "prometheus-client is not installed: pip install 'ssesite[metrics]'"
+        raise Denied(HTTPStatus.NOT_IMPLEMENTED, detail)
+    update()
+    return metrics.render(request.headers.get("Accept", ""))
+
+
+def update() -> None:
+    """Sets the gauges to what is so now, and counts what running streams have sent."""
+    usage_log.count_progress()
+    open_now = Counter(usage_log.labels_of_open(meter) for meter in list(usage_log.open_meters))
+    metrics.show_all("streams_open", {labels: float(number) for labels, number in open_now.items()})
+    progress = [meter.progress for meter in list(usage_log.open_meters) if meter.progress]
+    metrics.show("held_characters", sum(each.held_chars for each in progress))
+    journal = resumption.known_state()
+    metrics.show("journal_bytes", journal.get("bytes", 0))
+    metrics.show("journal_streams", journal.get("running", 0) + journal.get("kept", 0))
+    metrics.show("rules_edition", rulebook.state()["version"] or 0)
+    for table, state in (("hits", hit_log.state()), ("usage", usage_log.state())):
+        metrics.show("rows_waiting", state["waiting"], table=table)
+        metrics.count("rows_lost", state["lost"] - _last_lost[table], table=table)
+        _last_lost[table] = state["lost"]
+
+
+class EverySecond:
+    """The task that updates the gauges of this process."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Called with each request, and effective once for each event loop."""
+        if self._task is None or self._task.get_loop() is not asyncio.get_running_loop():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        metrics.forget_this_worker()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(SECONDS)
+            try:
+                update()
+            except Exception:
+                logger.exception("the gauges could not be updated")
+                await asyncio.sleep(60)
+
+
+every_second = EverySecond()
