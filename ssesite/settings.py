@@ -215,6 +215,13 @@ SERVESTATIC_USE_MANIFEST = False
 SERVESTATIC_USE_STATIC_ROOT = False
 SERVESTATIC_MAX_AGE = 0 if DEBUG else 60
 
+SERVER_LOGGERS = [
+    *("daphne.access", "uvicorn", "uvicorn.access", "gunicorn.error", "gunicorn.access"),
+    *("_granian", "granian.access", "hypercorn.error", "hypercorn.access"),
+]
+if (LOG_FORMAT := env.str("LOG_FORMAT", "line")) not in ("line", "json"):
+    raise ImproperlyConfigured(f"LOG_FORMAT is {LOG_FORMAT!r}. It may be 'line' or 'json'.")
+ON_CONSOLE = {"handlers": ["console"], "level": "INFO", "propagate": False}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -223,14 +230,17 @@ LOGGING = {
             "()": "streaming.log_lines.LineFormatter",
             "fmt": "{asctime} {levelname} {name}: {message}",
             "style": "{",
-        }
+        },
+        "json": {"()": "streaming.log_lines.JsonFormatter"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     # Errors of Django and of the libraries are logged under every server.
     "root": {"handlers": ["console"]},
     "loggers": {
-        "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
-        "streaming": {"handlers": ["console"], "level": "INFO", "propagate": False},
+        "django": ON_CONSOLE,
+        "streaming": ON_CONSOLE,
+        # Servers have formats of their own: with LOG_FORMAT=json their lines are JSON, too.
+        **(dict.fromkeys(SERVER_LOGGERS, ON_CONSOLE) if LOG_FORMAT == "json" else {}),
     },
 }
 

@@ -24,6 +24,7 @@ from streaming import api_keys, conf, limits, upstream_settings, upstreams
 from streaming.caller import caller_of
 from streaming.errors import Denied, PromptBlocked
 from streaming.formats import FormatError
+from streaming.log_lines import request_id
 from streaming.problems import EXPECTED, Problem, Renderer, problem_json, problem_of
 from streaming.requests import BODY_IN_SCOPE, body_refusal, collect_body
 from streaming.responses import label_of
@@ -89,6 +90,8 @@ def guarded(
                 raise
             for name, value in limits.headers_of(request).items():
                 response[name] = value
+            if identity := request_id.get():
+                response.setdefault("X-Request-ID", identity)
             return _add_cors(response, request, origin) if "Origin" in request.headers else response
 
         guard.reads_its_body = True  # type: ignore[attr-defined]  # see streaming/request_body.py

@@ -23,6 +23,7 @@ from django.db import close_old_connections, reset_queries
 from streaming import counters, registry, resumption, upstreams
 from streaming.forwarded import with_forwarded_scheme
 from streaming.gc_pauses import raise_threshold
+from streaming.log_lines import note_request_id
 from streaming.middleware import load_inline
 from streaming.monitoring import every_second
 from streaming.request_body import Receive, Scope, Send, limit_body
@@ -70,6 +71,7 @@ def wrap(django_application: ASGIHandler) -> Application:
         shutdown.install()
         shutdown.track_request()
         every_second.start()
+        note_request_id(scope)
         if daphne_patches:
             receive = daphne_patches.arriving(receive, send)
         try:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -29,6 +30,8 @@ from zope.interface import implementer
 
 from streaming import conf
 from streaming.log_lines import shorten_ids
+
+access_logger = logging.getLogger("daphne.access")
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -368,6 +371,11 @@ def _send(original: Any) -> Any:
 def _log_action(original: Any) -> Any:
     def log_action(self: Any, protocol: str, action: str, details: dict[str, Any]) -> None:
         path = str(details.get("path", "")).partition("?")[0]
-        original(self, protocol, action, {**details, "path": shorten_ids(path)})
+        details = {**details, "path": shorten_ids(path)}
+        if access_logger.handlers:  # configured in LOGGING: then it replaces Daphne's own file
+            fields = {key: details[key] for key in ("client", "method", "path", "status", "size") if key in details}
+            access_logger.info("%s %s", protocol, action, extra={"fields": fields})
+        else:
+            original(self, protocol, action, details)
 
     return log_action

@@ -226,6 +226,7 @@ class LiveStream:
         if self._is_finished:
             return
         self._is_finished = True
+        reason = self._relay.end if self._relay.is_over else self._stopped or "left"
         if not self._relay.is_over and self._log:
             self._keep(self._relay.stop(self._stopped or "abandoned"))
         self._relay.close()
@@ -240,14 +241,14 @@ class LiveStream:
             self._source.close(linger=self._relay.is_complete)
         except Exception:
             logger.exception("the source of %s could not be closed", self._label)
-        self._end_meter()
+        self._end_meter(reason)
 
-    def _end_meter(self) -> None:
+    def _end_meter(self, reason: str) -> None:
         if meter := self._meter:
             relay = self._relay
             if relay.end == "error" and not meter.error:
                 meter.error, meter.upstream_error = f"the upstream reported an error, {relay.status}", "reported"
-            meter.end(relay.end if relay.is_over else "left", relay.status)
+            meter.end(reason, relay.status)
 
     # --- Clients join and leave
 

@@ -82,7 +82,7 @@ def _on_end(meter: UsageMeter) -> None:
     _usage_log.put(meter)
     _quotas.add(meter)
     _count(meter)
-    logger.info(*_line(meter), extra={"usage": _facts(meter)})
+    logger.info(*_line(meter), extra={"fields": _facts(meter)})
 
 
 def _line(meter: UsageMeter) -> tuple[Any, ...]:

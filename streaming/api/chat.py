@@ -15,6 +15,7 @@ from django.http.response import HttpResponseBase
 from streaming import conf, formats, guardrails, limits, resumption, sources, upstreams, whole_answers
 from streaming.access import guarded, require_caller, require_permission
 from streaming.api.models import find_model
+from streaming.log_lines import request_id
 from streaming.problems import openai_error
 from streaming.relay import EventReader, Relay, TextChunks
 from streaming.requests import CompletionRequest, as_query, playback_form, read_completion_request
@@ -93,14 +94,14 @@ async def _begin_stream(
     grace = None if "Idempotency-Key" in request.headers else 0
     stream = guardrail.stream
     response = await resumption.begin(request, stream, writer, start, dialect="openai", grace=grace)
-    response["X-Request-ID"] = stream
+    response["X-Request-ID"] = request_id.get() or stream
     return response
 
 
 async def _answer_once(
     request: HttpRequest, guardrail: guardrails.Guardrail, make: Callable[[], Awaitable[dict[str, Any]]]
 ) -> HttpResponse:
-    """X-Request-ID is the completion's id in the hit log; OpenAI's clients show it in their errors."""
+    """X-Request-ID is the client's own or the completion's id in the hit log; OpenAI's clients show it in errors."""
 
     async def make_json() -> bytes:
         let_go = limits.hold(request)  # it may outlive its request
@@ -110,7 +111,7 @@ async def _answer_once(
             let_go()
 
     stream, data = await whole_answers.answer_once(request, guardrail.stream, make_json)
-    headers = {"X-Request-ID": stream, "Cache-Control": "no-store"}
+    headers = {"X-Request-ID": request_id.get() or stream, "Cache-Control": "no-store"}
     return HttpResponse(data, content_type="application/json", headers=headers)
 
 
