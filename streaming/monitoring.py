@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from django.http import HttpRequest
 
-from streaming import conf, health, hit_log, metrics, resumption, rulebook, usage_log
+from streaming import conf, health, hit_log, limits, metrics, resumption, rulebook, usage_log
 from streaming.api_keys import key_in
 from streaming.caller import caller_of
 from streaming.errors import Denied
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 SECONDS = 1.0
 """Between two updates of the gauges. Only other workers see them late: a request for /metrics updates its own."""
 
-_last_lost: Counter[str] = Counter()
+_counted = Counter[str]()
 
 
 async def require_reader(request: HttpRequest) -> None:
@@ -57,8 +57,15 @@ def update() -> None:
     metrics.show("rules_edition", rulebook.state()["version"] or 0)
     for table, state in (("hits", hit_log.state()), ("usage", usage_log.state())):
         metrics.show("rows_waiting", state["waiting"], table=table)
-        metrics.count("rows_lost", state["lost"] - _last_lost[table], table=table)
-        _last_lost[table] = state["lost"]
+        metrics.count("rows_lost", _since(f"lost {table}", state["lost"]), table=table)
+    for limit, number in limits.reached.items():
+        metrics.count("limits_reached", _since(f"limit {limit}", number), limit=limit)
+
+
+def _since(name: str, number: int) -> int:
+    """How much a number has grown since it was last counted."""
+    before, _counted[name] = _counted[name], number
+    return number - before
 
 
 class EverySecond:

@@ -182,6 +182,14 @@ class TestAccess:
         )
         assert found["process_resident_memory_bytes"] > 0
 
+    def test_counts_the_limits_that_were_reached(self, make_site: MakeSite) -> None:
+        site = make_site(STREAMING_STREAMS_PER_ADDRESS="1")
+        with site.connect("GET /stream?interval=60") as reader:
+            read_until(reader, b'"delta"')
+            assert httpx.get(f"{site.url}/stream", timeout=20).status_code == 429
+
+            assert figures(site)["streaming_limits_reached_total limit=streams_at_once"] == 1
+
     def test_speaks_openmetrics_to_those_who_prefer_it(self, site: Site) -> None:
         headers = {**site.as_staff, "Accept": "application/openmetrics-text; version=1.0.0"}
 
