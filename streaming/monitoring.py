@@ -38,7 +38,7 @@ async def require_reader(request: HttpRequest) -> None:
 def render(request: HttpRequest) -> tuple[bytes, str]:
     """The body of /metrics, and its media type. Denied if the library for it is missing."""
     if not metrics.is_available():
-        detail = "prometheus-client is not installed: pip install 'ssesite[metrics]'"
+        detail = "prometheus-client is not installed: pip install 'django-streaming-llm[metrics]'"
         raise Denied(HTTPStatus.NOT_IMPLEMENTED, detail)
     update()
     return metrics.render(request.headers.get("Accept", ""))

@@ -29,7 +29,7 @@ def _create() -> Counters:
         from streaming.counters.redis import RedisCounters
     except ImportError as error:
         raise ImproperlyConfigured(
-            "REDIS_URL is set, and redis is not installed: pip install 'ssesite[redis]'"
+            "REDIS_URL is set, and redis is not installed: pip install 'django-streaming-llm[redis]'"
         ) from error
     return RedisCounters(url)
 
