@@ -206,7 +206,8 @@ class TestSlots:
 
         await asyncio.gather(*map(use, range(40)))
 
-        assert (most, open_now) == (3, 0)
+        assert 1 < most <= 3
+        assert open_now == 0
 
 
 class TestRedis:

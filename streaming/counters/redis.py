@@ -52,7 +52,7 @@ class RedisCounters(Counters):
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=1,
-            timeout=COMMAND_SECONDS,
+            timeout=5 * COMMAND_SECONDS,  # in the queue for the connection: a crowd does not mean that Redis is away
             socket_timeout=COMMAND_SECONDS,
             socket_connect_timeout=COMMAND_SECONDS,
             protocol=2,
