@@ -94,6 +94,15 @@ STREAMING_KEEP = env.float("STREAMING_KEEP", 300)
 STREAMING_JOURNAL_BYTES = env.int("STREAMING_JOURNAL_BYTES", 1 << 20)
 STREAMING_JOURNAL_TOTAL = env.int("STREAMING_JOURNAL_TOTAL", 256 << 20)
 REDIS_URL = env.str("REDIS_URL", "")
+if REDIS_URL:  # so that all workers count logins together
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+            "KEY_PREFIX": "streams:cache",
+        }
+    }
 
 INSTALLED_APPS = [
     "daphne",  # has to be first, so that runserver serves ASGI and can stream

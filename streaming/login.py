@@ -1,12 +1,18 @@
 """Logging in: throttled password attempts, and one-time login links.
 
-Packages for throttling (django-axes, django-defender) need tables or Redis, and let an attacker lock out any user.
-Here attempts are counted in Django's cache, per address and user name together.
+Attempts are counted in Django's cache, which all workers share if the project sets up a shared one, as this one does
+with REDIS_URL; per process otherwise. While a shared cache is away, each process counts for itself.
+
+Why no package: django-axes and django-defender count failures after they have happened, so attempts made at the same
+moment pass together; they have one limit for all their parameters, where a name and an address need different ones, or
+anybody can lock out any user; and both would add middleware, tables or an authentication backend.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
+from contextlib import suppress
 from typing import Any
 
 from django.contrib.admin.forms import AdminAuthenticationForm
@@ -15,6 +21,8 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.contrib.auth.views import LoginView
 from django.core.cache import cache
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -27,6 +35,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from streaming.forwarded import forwarded
+
+logger = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 300
 """How long attempts count, starting with the first."""
@@ -58,7 +68,7 @@ class _ThrottledForm(AuthenticationForm):
             raise ValidationError(sentence, code="throttled", params={"minutes": WINDOW_SECONDS // 60})
         cleaned = super().clean()
         # The counts per address and per name are only decremented: one valid account must not reset them.
-        cache.delete(pair)
+        _forget(pair)
         for key in (of_address, at_name):
             _count(key, -1)
         return cleaned
@@ -80,13 +90,34 @@ def _key(*parts: str) -> str:
     return "streaming.login." + hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()
 
 
+_own_cache = LocMemCache("streaming.login", {})
+"""The cache of this process, while the shared one is away."""
+
+
 def _count(key: str, step: int = 1) -> int:
     """Adds an attempt and returns the number within the window."""
+    try:
+        return _count_in(cache, key, step)
+    except Exception as error:  # noqa: BLE001 (each cache has errors of its own; nobody gets in uncounted)
+        logger.warning("the cache is away, so this process counts logins for itself: %s", type(error).__name__)
+        return _count_in(_own_cache, key, step)
+
+
+def _count_in(cache: BaseCache, key: str, step: int) -> int:
     cache.add(key, 0, WINDOW_SECONDS)
     try:
-        return cache.incr(key, step)
+        count = cache.incr(key, step)
     except ValueError:  # it expired in between
         return step
+    if count == step:
+        cache.touch(key, WINDOW_SECONDS)  # it may have expired in between, and have been made anew without an end
+    return count
+
+
+def _forget(key: str) -> None:
+    with suppress(Exception):
+        cache.delete(key)
+    _own_cache.delete(key)
 
 
 class _OneTimeTokens(PasswordResetTokenGenerator):

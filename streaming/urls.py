@@ -5,6 +5,7 @@ from django.urls import path, re_path, reverse_lazy
 
 from streaming import api, views
 from streaming.login import ThrottledLoginForm, login_once
+from streaming.own_keys import own_keys
 
 # The settings LOGIN_REDIRECT_URL and LOGOUT_REDIRECT_URL belong to the project around this app.
 PAGE = reverse_lazy("streaming:page")
@@ -28,6 +29,7 @@ urlpatterns = [
     path("v1/models", api.list_models, name="models"),
     path("v1/models/<path:name>", api.retrieve_model, name="model"),
     re_path(r"\Av1(?:/.*)?\Z", api.not_found),
+    path("keys/", own_keys, name="own-keys"),
     path("login/", log_in, name="login"),
     path("login/once/<str:user>/<str:token>", login_once, name="login-once"),
     path("logout/", LogoutView.as_view(next_page=PAGE), name="logout"),

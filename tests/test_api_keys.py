@@ -10,11 +10,12 @@ from typing import Any
 import httpx
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
+from streaming import own_keys
 from streaming.models import ApiKey, hash_of_secret
 from tests.conftest import Site, eventually, manage
 
@@ -222,3 +223,95 @@ def test_a_key_gives_access_to_a_running_site_until_it_is_revoked(make_site: typ
     code = "from streaming.models import ApiKey; ApiKey.objects.update(enabled=False)"
     assert manage(site.folder, "shell", "-c", code).returncode == 0
     eventually(lambda: httpx.post(address, headers=headers).status_code == 401, "the key is refused")
+
+
+class TestThePageOfOwnKeys:
+    PAGE = "/keys/"
+
+    @pytest.fixture
+    def bob(self, client: Client) -> User:
+        """A user who is no staff, and whose group has the permission."""
+        bob = User.objects.create_user("bob")
+        group = Group.objects.create(name="developers")
+        group.permissions.add(Permission.objects.get(codename="own_apikey"))
+        bob.groups.add(group)
+        client.force_login(bob)
+        return bob
+
+    def create(self, client: Client, **fields: str) -> str:
+        page = client.post(self.PAGE, {"action": "create", "name": "my script", "days": "30", **fields})
+        [shown] = set(re.findall(r"streams-[\w-]{43}", page.content.decode()))
+        return shown
+
+    def test_makes_a_key_and_shows_it_once(self, client: Client, bob: User) -> None:
+        shown = self.create(client, owner="1", streams_at_once="0", tokens_per_day="0")
+
+        key = ApiKey.objects.get()
+        assert (key.owner, key.name, key.hashed) == (bob, "my script", hash_of_secret(shown))
+        assert key.expires
+        assert (key.streams_at_once, key.tokens_per_day) == (None, None), "limits are the site's"
+        page = client.get(self.PAGE)
+        assert shown not in page.content.decode()
+        assert f"{shown[:14]}…{shown[-4:]}" in page.content.decode()
+        assert "no-store" in page["Cache-Control"]
+
+    def test_rotates_and_revokes_own_keys_only(self, client: Client, bob: User) -> None:
+        self.create(client)
+        own = ApiKey.objects.get()
+        ann = User.objects.create_superuser("ann")
+        create("anns", "--owner", "ann")
+        anns = ApiKey.objects.get(owner=ann)
+
+        for action in ("rotate", "revoke"):
+            for key in (str(anns.pk), "", "x", "-1", "99999999999999999999999"):
+                assert client.post(self.PAGE, {"action": action, "key": key}).status_code == 404
+        rotated = client.post(self.PAGE, {"action": "rotate", "key": str(own.pk)}).content.decode()
+
+        [new] = set(re.findall(r"streams-[\w-]{43}", rotated))
+        own.refresh_from_db()
+        assert own.hashed == hash_of_secret(new)
+        assert client.post(self.PAGE, {"action": "revoke", "key": str(own.pk)}).status_code == 302
+        assert list(ApiKey.objects.filter(enabled=True)) == [anns]
+        assert client.post(self.PAGE, {"action": "rotate", "key": str(own.pk)}).status_code == 404, "it stays revoked"
+        page = client.get(self.PAGE).content.decode()
+        assert "my script" in page
+        assert "anns" not in page
+
+    def test_refuses_others(self, client: Client, bob: User) -> None:
+        assert Client().get(self.PAGE)["Location"] == "/login/?next=%2Fkeys%2F"
+        assert Client(enforce_csrf_checks=True).post(self.PAGE).status_code == 403
+
+        bob.groups.clear()
+
+        assert client.get(self.PAGE).status_code == 403
+        assert client.post(self.PAGE, {"action": "create", "name": "x", "days": "0"}).status_code == 403
+        assert not ApiKey.objects.exists()
+
+    def test_says_what_is_wrong_with_a_new_key(self, client: Client, bob: User) -> None:
+        page = client.post(self.PAGE, {"action": "create", "name": "", "days": "7"}).content.decode()
+
+        assert "This field is required." in page
+        assert "Select a valid choice. 7 is not one of the available choices." in page
+        assert not ApiKey.objects.exists()
+
+    def test_makes_no_more_than_a_number_of_keys(
+        self, client: Client, bob: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(own_keys, "MAX_KEYS", 1)
+        self.create(client)
+
+        page = client.post(self.PAGE, {"action": "create", "name": "another", "days": "0"}).content.decode()
+
+        assert "You have 1 keys: revoke one first." in page
+
+    def test_is_linked_for_those_who_may_use_it(self, client: Client, bob: User) -> None:
+        assert 'href="/keys/"' in client.get("/").content.decode()
+        bob.groups.clear()
+        assert 'href="/keys/"' not in client.get("/").content.decode()
+
+    def test_is_in_chinese_too(self, client: Client, bob: User) -> None:
+        self.create(client)
+
+        page = client.get(self.PAGE, headers={"Accept-Language": "zh-hans"}).content.decode()
+
+        assert all(text in page for text in ("你的 API 密钥", "轮换", "吊销", "90 天后", "最近使用"))

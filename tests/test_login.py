@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.cache.backends import locmem
 from django.test import Client
+from redis import Redis
 
 from streaming import login
 from tests.conftest import PASSWORD
+from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.django_db
 
@@ -74,6 +77,41 @@ class TestAPassword:
         monkeypatch.setattr(locmem.time, "time", lambda: real() + login.WINDOW_SECONDS + 1)
 
         assert attempt(page, password=PASSWORD) == "in"
+
+
+class TestWithRedis:
+    """Its counts are shared by all workers."""
+
+    @pytest.fixture
+    def redis_server(self, tmp_path: Path, settings: Any) -> Iterator[RedisServer]:
+        server = RedisServer(tmp_path)
+        backend = "django.core.cache.backends.redis.RedisCache"
+        settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": server.url, "KEY_PREFIX": "streams:cache"}}
+        login._own_cache.clear()
+        yield server
+        settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+        server.stop()
+        login._own_cache.clear()
+
+    def test_attempts_are_counted_there_and_expire(self, redis_server: RedisServer, ann: User) -> None:
+        for _ in range(login.ATTEMPTS):
+            attempt(PAGES[0])
+
+        assert attempt(PAGES[0], password=PASSWORD) == "throttled"
+        with Redis.from_url(redis_server.url) as redis:
+            ends = [redis.ttl(key) for key in redis.keys("*")]
+            assert len(ends) == 3
+            assert all(0 < seconds <= login.WINDOW_SECONDS for seconds in ends)
+            redis.flushall()
+        assert attempt(PAGES[0], password=PASSWORD) == "in"
+
+    def test_each_process_counts_while_it_is_away(self, redis_server: RedisServer, ann: User) -> None:
+        redis_server.stop()
+
+        outcomes = [attempt(PAGES[0]) for _ in range(login.ATTEMPTS + 1)]
+
+        assert outcomes == ["wrong"] * login.ATTEMPTS + ["throttled"]
+        assert attempt(PAGES[0], password=PASSWORD, address="198.51.100.9") == "in"
 
 
 def test_attempts_on_both_login_pages_count_together(ann: User) -> None:
