@@ -510,6 +510,10 @@ class RuleImport(models.Model):
 class ModerationHit(models.Model):
     """A match on which a rule acted. It copies what it needs of the rule, which may be changed or deleted later."""
 
+    class Verdict(models.TextChoices):
+        RIGHT = "right", _("right")
+        WRONG = "wrong", _("wrong")
+
     when = models.DateTimeField(_("when"), db_index=True)
     stream = models.CharField(_("stream"), max_length=64)
     upstream = models.CharField(_("upstream"), max_length=100)
@@ -526,7 +530,7 @@ class ModerationHit(models.Model):
     )
     pattern = models.CharField(_("pattern"), max_length=200)
     category = models.CharField(_("category"), max_length=50, blank=True)
-    version = models.PositiveBigIntegerField(_("version of the rules"))
+    version = models.PositiveBigIntegerField(_("edition"), help_text=_("The number of the rules’ edition."))
     action = models.CharField(_("action"), max_length=10, choices=ModerationRule.Action.choices)
     on_trial = models.BooleanField(
         _("on trial"), default=False, db_default=False, help_text=_("The rule was on trial: its action was not taken.")
@@ -540,13 +544,21 @@ class ModerationHit(models.Model):
     digest = models.CharField(
         _("keyed hash"), max_length=64, blank=True, help_text=_("Stored instead of the texts if texts are not kept.")
     )
+    verdict = models.CharField(
+        _("verdict"), max_length=10, choices=Verdict.choices, blank=True, default="", db_default=""
+    )
+    reviewed_by = models.CharField(_("reviewed by"), max_length=150, blank=True, default="", db_default="")
+    reviewed_at = models.DateTimeField(_("reviewed at"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("hit")
         verbose_name_plural = _("hits")
         ordering = ["-when", "-pk"]
         default_permissions = ("view",)
-        indexes = [models.Index(fields=["rule", "when"], name="hits_of_a_rule")]
+        indexes = [
+            models.Index(fields=["rule", "when"], name="hits_of_a_rule"),
+            models.Index(fields=["verdict", "action", "when"], name="hits_to_review"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.action} {self.pattern}"

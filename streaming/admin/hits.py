@@ -1,4 +1,4 @@
-"""The read-only list of hits, with a chart of the last days and the rules with the most hits."""
+"""The list of hits, with a chart of the last days and the rules with the most hits."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, Max, Q, Sum
 from django.db.models.functions import TruncDate
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
-from django.utils.html import format_html
+from django.utils import formats, timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from streaming.admin.filters import VisibleValuesFilter
+from streaming.admin.filters import ListFilter, VisibleValuesFilter
+from streaming.admin.hit_review import HitReview
 from streaming.models import LostHits, ModerationHit, ModerationRule
 from streaming.visible_text import isolated, visible
 
@@ -31,19 +33,22 @@ TOP = 10
 
 
 @admin.register(ModerationHit)
-class ModerationHitAdmin(HitAdmin):
-    list_display = ("when", "rule_link", "action_short", "in_context", "where", "asked_by", "stream_short")
-    list_display_links = ("when",)
+class ModerationHitAdmin(HitReview, HitAdmin):
+    list_display = ("when_short", "rule_link", "action_short", "in_context", "where")
+    list_display_links = ("when_short",)
     list_filter = (
-        *("when", "action", "on_trial", "direction"),
+        *("when", "action", "verdict", "on_trial", "direction"),
+        ("rule__rule_list", ListFilter),
         ("category", VisibleValuesFilter),
         ("upstream", VisibleValuesFilter),
     )
     search_fields = ("=stream", "=who", "pattern", "text")
     date_hierarchy = "when"
     list_per_page = 50
+    actions = ("mark_right", "mark_wrong", "unmark")
     show_full_result_count = False
     change_list_template = "admin/streaming/moderationhit/change_list.html"
+    change_form_template = "admin/streaming/moderationhit/change_form.html"
 
     class Media:
         css = {"all": ("streaming/admin/admin.css",)}
@@ -75,14 +80,17 @@ class ModerationHitAdmin(HitAdmin):
             return _short(hit.action)
         return format_html('{} <span class="badge">{}</span>', _short(hit.action), gettext("on trial"))
 
+    @admin.display(description=_("when"), ordering="when")
+    def when_short(self, hit: ModerationHit) -> str:
+        return formats.date_format(timezone.localtime(hit.when), "SHORT_DATETIME_FORMAT")
+
     @admin.display(description=_("where"), ordering="upstream")
     def where(self, hit: ModerationHit) -> str:
         channel = "" if hit.channel == "content" and not hit.choice else f", {isolated(hit.channel)} {hit.choice}"
-        return f"{isolated(hit.upstream)}, {hit.get_direction_display()}{channel}"
-
-    @admin.display(description=_("user or key"), ordering="who")
-    def asked_by(self, hit: ModerationHit) -> str:
-        return visible(hit.who)
+        place = f"{isolated(hit.upstream)}, {hit.get_direction_display()}{channel}"
+        links = [(urlencode({"who": hit.who}), visible(hit.who))] if hit.who else []
+        links += [(urlencode({"stream": hit.stream}), visible(hit.stream[:8]))] if hit.stream else []
+        return format_html("{}<br>{}", place, format_html_join(" · ", '<a href="?{}">{}</a>', links))
 
     @admin.display(description=_("matched text"))
     def in_context(self, hit: ModerationHit) -> str:
@@ -91,16 +99,54 @@ class ModerationHitAdmin(HitAdmin):
         parts = map(visible, (hit.before, hit.text, hit.after))
         return format_html('<bdi class="context">{}<mark>{}</mark>{}</bdi>', *parts)
 
-    @admin.display(description=_("stream"), ordering="stream")
-    def stream_short(self, hit: ModerationHit) -> str:
-        return format_html('<a href="?q={}">{}</a>', hit.stream, hit.stream[:8])
+    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
+        return (*self.list_display, _verdict_column(request, may_judge=self.has_judge_permission(request)))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {"may_judge": self.has_judge_permission(request)}
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response: Any = super().changelist_view(request, extra_context)
         if (cl := (getattr(response, "context_data", None) or {}).get("cl")) is not None:
             hits = cl.queryset.order_by()
-            response.context_data |= {"chart": _Chart(hits), "top": list(_top(hits)), "lost": _lost()}
+            more = {"chart": _Chart(hits), "top": list(_top(hits)), "lost": _lost(), "chosen": list(_chosen(request))}
+            to_review = ModerationHit.objects.filter(verdict="", action=ModerationRule.Action.FLAG)
+            more["to_review"] = to_review.count() if self.has_judge_permission(request) else 0
+            response.context_data |= more
         return response  # type: ignore[no-any-return]
+
+
+def _verdict_column(request: HttpRequest, *, may_judge: bool) -> Any:
+    """What was said of each hit; for who may judge, with buttons. They submit the form of the list."""
+    query = urlencode({"list": request.GET.urlencode()})
+
+    @admin.display(description=_("right or wrong"), ordering="verdict")
+    def verdict(hit: ModerationHit) -> str:
+        if not may_judge:
+            return hit.get_verdict_display() or "–"
+        address = f"{reverse('admin:streaming_moderationhit_judge', args=[hit.pk])}?{query}"
+        choices = [(value, label, value == hit.verdict) for value, label in ModerationHit.Verdict.choices]
+        buttons = format_html_join(
+            "",
+            '<button name="verdict" value="{}" formaction="{}" aria-pressed="{}" class="button">{}</button>',
+            ((value, address, "true" if chosen else "false", label) for value, label, chosen in choices),
+        )
+        return format_html('<div class="verdict">{}</div>', buttons)
+
+    return verdict
+
+
+def _chosen(request: HttpRequest) -> Iterator[tuple[Any, str, str]]:
+    """What the list is limited to besides the filters beside it: its name, its value, the address without it."""
+    names = {"rule__id__exact": _("rule"), "who": _("user or key"), "stream": _("stream"), "version": _("edition")}
+    for name, label in names.items():
+        if name in request.GET:
+            rest = request.GET.copy()
+            value = rest.pop(name)[-1]
+            yield label, visible(value[:64]), f"?{rest.urlencode()}"
 
 
 def _address(rule: int) -> str:
@@ -115,7 +161,9 @@ def _lost() -> dict[str, Any]:
 
 def _top(hits: Any) -> Iterator[dict[str, Any]]:
     """The rules with the most hits among those listed; ``address`` is empty for rules that were deleted."""
-    found = list(hits.values("rule", "pattern", "action").annotate(n=Count("pk")).order_by("-n", "pattern")[:TOP])
+    wrong = Count("pk", filter=Q(verdict=ModerationHit.Verdict.WRONG))
+    rows = hits.values("rule", "pattern", "action").annotate(n=Count("pk"), wrong=wrong)
+    found = list(rows.order_by("-n", "pattern")[:TOP])
     there = set(ModerationRule.objects.filter(pk__in=[row["rule"] for row in found]).values_list("pk", flat=True))
     most = max((row["n"] for row in found), default=1)
     for row in found:

@@ -177,6 +177,11 @@ class _Line:
         return line
 
 
+def csv_line(values: Iterable[Any]) -> str:
+    """One line of a CSV file for spreadsheets, in which no cell is a formula."""
+    return str(csv.writer(_Line()).writerow([_cell(value) for value in values]))
+
+
 def write_csv(rows: Iterable[Row]) -> Iterator[str]:
     """The lines of a CSV file; reading it gives the same rows."""
     writer = csv.writer(_Line())
