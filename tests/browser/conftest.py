@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -10,12 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.conftest import JAVASCRIPT
+from streaming.sse import Message, encode
+from tests.conftest import JAVASCRIPT, Connection, ScriptedUpstream, Site, copy_of
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
@@ -108,6 +111,54 @@ def open_page(browser: Browser, visitors: Visitors, site: Any) -> Iterator[Visit
 @pytest.fixture
 def page(open_page: Visit) -> Page:
     return open_page()
+
+
+class Scripted:
+    """A site whose upstream answers in the native format with the messages that a test gives it."""
+
+    def __init__(self, upstream: ScriptedUpstream, open_page: Visit) -> None:
+        self.upstream = upstream
+        self.open = open_page
+        """Opens the page with browser options."""
+
+    def answers(self, *messages: tuple[str, object]) -> None:
+        """To each request from now on: an event and its data, again and again."""
+
+        async def script(connection: Connection) -> None:
+            await connection.begin()
+            await connection.send(b"".join(encode(Message(json.dumps(data), event)) for event, data in messages))
+
+        self.upstream.script = script
+
+    def refuses(self, status: str) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.begin(status, kind="application/json")
+            await connection.send(b'{"error": {"message": "out of order"}}')
+
+        self.upstream.script = script
+
+    def is_silent(self) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.until_left()
+
+        self.upstream.script = script
+
+
+@pytest.fixture(scope="package")
+def scripted_site(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, ScriptedUpstream]]:
+    upstream = ScriptedUpstream()
+    site = Site(copy_of(migrated, tmp_path_factory.mktemp("scripted")), UPSTREAM_URL=upstream.url)
+    yield site, upstream
+    site.stop()
+    upstream.stop()
+
+
+@pytest.fixture
+def scripted(browser: Browser, visitors: Visitors, scripted_site: tuple[Site, ScriptedUpstream]) -> Iterator[Scripted]:
+    site, upstream = scripted_site
+    visit = Visit(browser, site.url, visitors)
+    yield Scripted(upstream, visit)
+    visit.end()
 
 
 @pytest.fixture(scope="module")

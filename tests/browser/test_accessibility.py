@@ -7,7 +7,7 @@ import json
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_page import answer_with, start, status
+from tests.browser.test_page import start, status
 from tests.conftest import JAVASCRIPT, PASSWORD
 
 AXE = JAVASCRIPT / "node_modules" / "axe-core" / "axe.min.js"
@@ -49,7 +49,7 @@ def violations(npm_packages):
 @pytest.mark.parametrize(
     "options", [{}, {"color_scheme": "dark"}, {"locale": "zh-CN"}], ids=["light", "dark", "Chinese"]
 )
-def test_the_page_has_no_violation_before_during_and_after_an_answer(open_page, violations, options):
+def test_the_page_has_no_violation_before_during_and_after_an_answer(open_page, scripted, violations, options):
     page = open_page(reduced_motion="reduce", **options)
     assert violations(page) == []
     page.locator("#developers > summary").click()
@@ -57,21 +57,21 @@ def test_the_page_has_no_violation_before_during_and_after_an_answer(open_page, 
     page.locator("[data-part=send]").click()
     expect(page.locator("#chat article h1")).to_have_count(1)
     assert violations(page) == []
-    answer_with(page, "/transfer", ("message", {"delta": EVERYTHING}), ("done", {"reason": "stop"}))
+    page = scripted.open(reduced_motion="reduce", **options)
+    scripted.answers(("message", {"delta": EVERYTHING}), ("done", {"reason": "stop"}))
     page.locator("[data-part=prompt]").fill("Everything?\n" * 30)
     page.locator("[data-part=send]").click()
     expect(page.locator("#chat article").last.locator("math")).to_have_count(1)
     assert violations(page) == []
 
 
-def test_failed_and_compared_answers_have_no_violation(open_page, violations):
-    page = open_page(reduced_motion="reduce")
-    answer_with(page, "/transfer", ("message", {"delta": "half"}), ("done", {"reason": "error"}))
+def test_failed_and_compared_answers_have_no_violation(open_page, scripted, violations):
+    page = scripted.open(reduced_motion="reduce")
+    scripted.answers(("message", {"delta": "half"}), ("done", {"reason": "error"}))
     start(page, prompt="Half?")
     expect(status(page, "chat")).to_have_text("Failed")
     assert violations(page) == []
-    page.unroute("**/transfer")
-    page.get_by_role("button", name="New chat").click()
+    page = open_page(reduced_motion="reduce")
     page.get_by_role("button", name="See a rule at work").click()
     expect(page.locator("#chat .raw p").first).to_be_visible()
     assert violations(page) == []

@@ -13,13 +13,14 @@ from playwright.sync_api import Page, expect
 from streaming.management.commands.demo import SAMPLE_RULES
 from tests.conftest import PASSWORD, eventually, manage
 
-NATIVE = "text/event-stream"
-
 
 def start(page: Page, document: str = "tour", interval: str = "0", prompt: str = "") -> None:
     panel = page.locator("#chat")
-    panel.get_by_label("Document").select_option(document)
-    panel.get_by_label("Speed").select_option(interval)
+    if panel.get_by_label("Document").is_visible():  # not with a configured upstream
+        panel.get_by_label("Document").select_option(document)
+        panel.get_by_label("Speed").select_option(interval)
+    else:
+        prompt = prompt or "Go on."
     panel.get_by_label("Your question").fill(prompt)
     panel.get_by_role("button", name="Send").click()
 
@@ -32,14 +33,6 @@ def developers(page: Page, panel: str):
 
 def status(page: Page, panel: str):
     return page.locator(f"#{panel} [data-part=status]")
-
-
-def answer_with(page: Page, address: str, *messages: tuple[str, object], status: int = 200) -> None:
-    """Replaces the server's response."""
-    body = "".join(
-        f"id: s:{n}\nevent: {event}\ndata: {json.dumps(data)}\n\n" for n, (event, data) in enumerate(messages)
-    )
-    page.route(f"**{address}", lambda route: route.fulfill(status=status, content_type=NATIVE, body=body))
 
 
 # --- before the first request
@@ -200,8 +193,9 @@ def test_a_new_question_never_mixes_with_the_previous_answer(page):
     assert answers.all_inner_texts() == [first, second, second]
 
 
-def test_a_question_is_shown_above_its_answer_and_sent_with_the_earlier_messages(page):
-    answer_with(page, "/transfer", ("message", {"delta": "*One.*"}), ("done", {"reason": "stop"}))
+def test_a_question_is_shown_above_its_answer_and_sent_with_the_earlier_messages(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "*One.*"}), ("done", {"reason": "stop"}))
     start(page, prompt="First?")
     expect(status(page, "chat")).to_have_text("Done")
 
@@ -220,8 +214,9 @@ def test_a_question_is_shown_above_its_answer_and_sent_with_the_earlier_messages
     expect(page.locator("#chat textarea")).to_have_value("")
 
 
-def test_enter_sends_and_shift_enter_inserts_a_line_break(page):
-    answer_with(page, "/transfer", ("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
+def test_enter_sends_and_shift_enter_inserts_a_line_break(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
     page.locator("#chat textarea").focus()
 
     page.keyboard.type("One")
@@ -261,12 +256,12 @@ def test_enter_inserts_a_line_break_on_a_touch_keyboard(browser, site):
     context.close()
 
 
-def test_regenerate_replaces_the_answer(page):
-    answer_with(page, "/transfer", ("message", {"delta": "old"}), ("done", {"reason": "stop"}))
+def test_regenerate_replaces_the_answer(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "old"}), ("done", {"reason": "stop"}))
     start(page, prompt="Again?")
     expect(status(page, "chat")).to_have_text("Done")
-    page.unroute("**/transfer")
-    answer_with(page, "/transfer", ("message", {"delta": "new"}), ("done", {"reason": "stop"}))
+    scripted.answers(("message", {"delta": "new"}), ("done", {"reason": "stop"}))
 
     page.get_by_role("button", name="Regenerate").press("Enter")
 
@@ -275,8 +270,9 @@ def test_regenerate_replaces_the_answer(page):
     expect(page.locator("#chat .scroller")).to_be_focused()
 
 
-def test_only_the_last_answer_can_be_regenerated_so_that_no_later_turn_is_lost(page):
-    answer_with(page, "/transfer", ("message", {"delta": "Yes."}), ("done", {"reason": "error"}))
+def test_only_the_last_answer_can_be_regenerated_so_that_no_later_turn_is_lost(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "error"}))
     start(page, prompt="First?")
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
     start(page, prompt="Second?")
@@ -289,9 +285,9 @@ def test_only_the_last_answer_can_be_regenerated_so_that_no_later_turn_is_lost(p
     expect(first.get_by_role("button", name="Copy answer")).to_be_visible()
 
 
-def test_the_answer_is_copied_as_markdown_and_the_copy_is_announced(open_page):
-    page = open_page(permissions=["clipboard-read", "clipboard-write"])
-    answer_with(page, "/transfer", ("message", {"delta": "# An *answer*\n"}), ("done", {"reason": "stop"}))
+def test_the_answer_is_copied_as_markdown_and_the_copy_is_announced(scripted):
+    page = scripted.open(permissions=["clipboard-read", "clipboard-write"])
+    scripted.answers(("message", {"delta": "# An *answer*\n"}), ("done", {"reason": "stop"}))
     start(page)
     expect(status(page, "chat")).to_have_text("Done")
 
@@ -302,14 +298,17 @@ def test_the_answer_is_copied_as_markdown_and_the_copy_is_announced(open_page):
 
 
 def test_another_upstream_has_its_own_address_and_plays_no_document(make_site, upstream, browser):
-    site = make_site(UPSTREAM_URL=upstream.url)
+    async def script(connection):
+        await connection.begin()
+        await connection.send(b"data: Hello.\n\n")
+
+    upstream.script = script
+    site = make_site(STREAMING_UPSTREAMS=json.dumps({"other": {"URL": upstream.url, "FORMAT": "text"}}))
     page = browser.new_context().new_page()
     page.goto(site.url)
-    # The server puts the upstream names into the page.
-    page.evaluate("document.querySelector('[data-part=upstream]').append(new Option('other', 'other'))")
+    expect(page.locator("#chat").get_by_label("Document")).to_be_visible()
     page.locator("#chat").get_by_label("Answered by").select_option("other")
     expect(page.locator("#chat").get_by_label("Document")).to_be_hidden()
-    answer_with(page, "/transfer/other", ("message", {"delta": "Hello."}), ("done", {"reason": "stop"}))
     page.locator("#chat textarea").fill("Hello?")
 
     with page.expect_request("**/transfer/other") as sent:
@@ -389,8 +388,9 @@ def test_the_tour_shows_the_masks_of_the_sample_rules_and_is_otherwise_unchanged
     page.context.close()
 
 
-def test_the_meter_counts_what_was_received(page):
-    answer_with(page, "/transfer", ("message", {"delta": "12345"}), ("message", {"delta": "6"}), ("done", {}))
+def test_the_meter_counts_what_was_received(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "12345"}), ("message", {"delta": "6"}), ("done", {}))
 
     start(page)
 
@@ -401,11 +401,10 @@ def test_the_meter_counts_what_was_received(page):
     assert int(page.locator("[data-part=rate]").text_content()) > 0
 
 
-def test_moderated_passages_are_counted(page):
+def test_moderated_passages_are_counted(scripted):
+    page = scripted.open()
     mask = ("moderation", {"action": "mask", "category": "contact"})
-    answer_with(
-        page,
-        "/transfer",
+    scripted.answers(
         ("connect", {}),
         ("message", {"delta": "•••• and ••••"}),
         mask,
@@ -428,8 +427,9 @@ def test_moderated_passages_are_counted(page):
         ("stop", "Done", ""),
     ],
 )
-def test_the_status_says_how_the_answer_ended(page, reason, says, because):
-    answer_with(page, "/transfer", ("message", {"delta": "text"}), ("done", {"reason": reason}))
+def test_the_status_says_how_the_answer_ended(scripted, reason, says, because):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "text"}), ("done", {"reason": reason}))
 
     start(page)
 
@@ -439,22 +439,20 @@ def test_the_status_says_how_the_answer_ended(page, reason, says, because):
     expect(page.get_by_role("button", name="Try again")).to_have_count(1 if reason == "drained" else 0)
 
 
-def test_a_blocked_answer_shows_the_notice_of_the_rule(page):
+def test_a_blocked_answer_shows_the_notice_of_the_rule(scripted):
+    page = scripted.open()
     block = {"action": "block", "category": "test", "notice": "Ask the press office."}
-    answer_with(
-        page, "/transfer", ("message", {"delta": "text"}), ("moderation", block), ("done", {"reason": "blocked"})
-    )
+    scripted.answers(("message", {"delta": "text"}), ("moderation", block), ("done", {"reason": "blocked"}))
 
     start(page)
 
     expect(page.locator("#chat [data-part=reason]")).to_have_text("Ask the press office.")
 
 
-def test_an_error_keeps_the_text_and_offers_a_retry(page):
+def test_an_error_keeps_the_text_and_offers_a_retry(scripted):
+    page = scripted.open()
     error = {"status": 504, "title": "Gateway Timeout", "detail": "the upstream was silent for 60 s"}
-    answer_with(
-        page, "/transfer", ("message", {"delta": "half an ans"}), ("error", error), ("done", {"reason": "error"})
-    )
+    scripted.answers(("message", {"delta": "half an ans"}), ("error", error), ("done", {"reason": "error"}))
 
     start(page)
 
@@ -462,39 +460,39 @@ def test_an_error_keeps_the_text_and_offers_a_retry(page):
     expect(page.locator("#chat article")).to_have_text("half an ans")
     expect(page.locator("#chat [data-part=reason]")).to_have_text(error["detail"])
 
-    page.unroute("**/transfer")
+    scripted.answers(("message", {"delta": "The whole."}), ("done", {"reason": "stop"}))
     page.get_by_role("button", name="Try again").click()
 
     expect(status(page, "chat")).to_have_text("Done")
     expect(page.get_by_role("button", name="Try again")).to_be_hidden()
 
 
-CUT = 'retry: 60000\nid: s:1\ndata: {"delta": "half "}\n\n'
+def test_the_delay_before_a_reconnect_is_shown_and_can_be_stopped(make_site, browser):
+    site = make_site()
+    page = browser.new_context().new_page()
+    page.goto(site.url)
+    start(page, interval="0.1")
+    expect(page.locator("#chat article h1")).to_have_count(1)
 
+    site.process.kill()
 
-def test_the_delay_before_a_reconnect_is_shown_and_can_be_stopped(page):
-    page.route("**/transfer", lambda route: route.fulfill(status=200, content_type=NATIVE, body=CUT))
-
-    start(page)
-
-    expect(status(page, "chat")).to_have_text("Connection lost; trying again in 60 s")
+    expect(status(page, "chat")).to_have_text(re.compile(r"Connection lost; trying again"))
     page.locator("#chat").get_by_role("button", name="Stop").click()
     expect(status(page, "chat")).to_have_text("Stopped")
+    page.context.close()
 
 
-def test_a_rejected_request_shows_the_servers_reason(open_page, browser):
+def test_a_rejected_request_shows_the_servers_reason(scripted, scripted_site, browser):
     # A refusal is an error on the browser's own console, which the `page` fixture does not forgive.
     page = browser.new_context().new_page()
-    page.goto(open_page().url)
-    problem = {"title": "Bad Gateway", "status": 502, "detail": "the upstream refused"}
-    page.route(
-        "**/transfer",
-        lambda route: route.fulfill(status=502, content_type="application/problem+json", body=json.dumps(problem)),
-    )
+    page.goto(scripted_site[0].url)
+    scripted.refuses("500 Internal Server Error")
 
     start(page)
 
-    expect(page.locator("#chat [data-part=reason]")).to_have_text("the upstream refused")
+    expect(page.locator("#chat [data-part=reason]")).to_have_text(
+        "the upstream 'default' answered 500 Internal Server Error: out of order"
+    )
     page.context.close()
 
 
@@ -546,13 +544,11 @@ def test_a_page_in_the_back_forward_cache_holds_no_connection_and_resumes_when_r
     expect(page.locator("#chat article")).to_contain_text("Yet it is always the same brook.")
 
 
-def test_an_answer_that_fails_to_render_is_shown_as_plain_text_and_ends(browser, site):
+def test_an_answer_that_fails_to_render_is_shown_as_plain_text_and_ends(browser, scripted, scripted_site):
     # The error is reported on the console, which would fail the `page` fixture.
     page = browser.new_context().new_page()
-    page.goto(site.url)
-    answer_with(
-        page, "/transfer", ("message", {"delta": "A *word*, and "}), ("message", {"delta": "more."}), ("done", {})
-    )
+    page.goto(scripted_site[0].url)
+    scripted.answers(("message", {"delta": "A *word*, and "}), ("message", {"delta": "more."}), ("done", {}))
     page.evaluate("() => { document.createElement = () => { throw new Error('an extension broke this') } }")
 
     start(page)
@@ -595,9 +591,10 @@ def test_repeated_clicks_send_one_request(page):
     assert len(asked) == 1
 
 
-def test_stop_after_the_last_text_arrived_keeps_the_answer_complete(page):
+def test_stop_after_the_last_text_arrived_keeps_the_answer_complete(scripted):
+    page = scripted.open()
     page.locator("#chat [data-part=pacing]").select_option("classic")
-    answer_with(page, "/transfer", ("message", {"delta": "All work and no play. " * 50}), ("done", {"reason": "stop"}))
+    scripted.answers(("message", {"delta": "All work and no play. " * 50}), ("done", {"reason": "stop"}))
     start(page)
     expect(page.locator("#chat article")).to_contain_text("All work")
 
@@ -719,8 +716,9 @@ def test_a_question_submitted_before_the_script_runs_stays_in_the_form(browser, 
 # --- the conversation is kept
 
 
-def test_a_reload_keeps_the_conversation_and_the_draft(page):
-    answer_with(page, "/transfer", ("message", {"delta": "*One.*"}), ("done", {"reason": "stop"}))
+def test_a_reload_keeps_the_conversation_and_the_draft(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "*One.*"}), ("done", {"reason": "stop"}))
     start(page, prompt="First?")
     expect(status(page, "chat")).to_have_text("Done")
     page.get_by_label("Your question").fill("And th")
@@ -732,7 +730,7 @@ def test_a_reload_keeps_the_conversation_and_the_draft(page):
     expect(status(page, "chat")).to_have_text("Done")
     expect(page.get_by_label("Your question")).to_have_value("And th")
     expect(page.get_by_label("Your question")).to_be_focused()
-    answer_with(page, "/transfer", ("message", {"delta": "Two."}), ("done", {"reason": "stop"}))
+    scripted.answers(("message", {"delta": "Two."}), ("done", {"reason": "stop"}))
     with page.expect_request("**/transfer") as sent:
         start(page, prompt="Second?")
     assert [said["content"] for said in sent.value.post_data_json["messages"]] == ["First?", "*One.*", "Second?"]
@@ -769,8 +767,9 @@ def test_text_from_before_and_after_a_reload_forms_the_complete_answer(page, wai
     expect(answer).to_contain_text("the same text comes in other steps")
 
 
-def test_editing_an_earlier_question_removes_the_turns_after_it(page):
-    answer_with(page, "/transfer", ("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
+def test_editing_an_earlier_question_removes_the_turns_after_it(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
     for question in ("First?", "Second?"):
         start(page, prompt=question)
         expect(status(page, "chat")).to_have_text("Done")
@@ -785,8 +784,9 @@ def test_editing_an_earlier_question_removes_the_turns_after_it(page):
     assert [said["content"] for said in sent.value.post_data_json["messages"]] == ["Another?"]
 
 
-def test_the_conversation_is_exported_as_markdown(page):
-    answer_with(page, "/transfer", ("message", {"delta": "# Yes\n"}), ("done", {"reason": "stop"}))
+def test_the_conversation_is_exported_as_markdown(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "# Yes\n"}), ("done", {"reason": "stop"}))
     start(page, prompt="Is it?")
     expect(status(page, "chat")).to_have_text("Done")
 
@@ -797,8 +797,9 @@ def test_the_conversation_is_exported_as_markdown(page):
     assert Path(exported.value.path()).read_text("utf-8") == "## You\n\nIs it?\n\n## Answer\n\n# Yes\n\n"
 
 
-def test_a_too_long_conversation_is_reported_before_sending_and_can_omit_the_oldest_turns(page):
-    answer_with(page, "/transfer", ("message", {"delta": "word " * 1000}), ("done", {"reason": "stop"}))
+def test_a_too_long_conversation_is_reported_before_sending_and_can_omit_the_oldest_turns(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "word " * 1000}), ("done", {"reason": "stop"}))
     for question in ("First?", "Second?"):
         start(page, prompt=question)
         expect(status(page, "chat")).to_have_text("Done")
@@ -818,8 +819,9 @@ def test_a_too_long_conversation_is_reported_before_sending_and_can_omit_the_old
     assert "First?" not in asked[0].post_data
 
 
-def test_a_long_question_is_folded_and_can_be_expanded(page):
-    answer_with(page, "/transfer", ("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
+def test_a_long_question_is_folded_and_can_be_expanded(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
     start(page, prompt="line\n" * 40)
     question = page.locator("#chat .question")
     assert question.bounding_box()["height"] < 250
@@ -885,9 +887,10 @@ def test_the_wheel_scrolls_the_page_where_the_chat_cannot_scroll(open_page, wait
     wait_until(page, "() => scrollY > 0")
 
 
-def test_a_request_without_a_response_explains_the_likely_cause(page):
+def test_a_request_without_a_response_explains_the_likely_cause(scripted):
+    page = scripted.open()
     page.clock.install()
-    page.route("**/transfer", lambda route: None)
+    scripted.is_silent()
     start(page)
     expect(status(page, "chat")).to_have_text("Connecting…")
 
@@ -909,8 +912,6 @@ def test_a_model_of_the_upstream_can_be_chosen_and_given_a_system_prompt(browser
     page.get_by_label("Model").select_option("large")
     page.get_by_text("Instructions to the model").click()
     page.get_by_label("System prompt").fill("Be brief.")
-    answer_with(page, "/transfer/llm", ("message", {"delta": "Hi."}), ("done", {"reason": "stop"}))
-
     with page.expect_request("**/transfer/llm") as sent:
         page.get_by_label("Your question").fill("Hello?")
         page.get_by_role("button", name="Send").click()
@@ -925,17 +926,7 @@ def test_a_model_of_the_upstream_can_be_chosen_and_given_a_system_prompt(browser
     page.context.close()
 
 
-def test_a_moderated_question_is_marked(page):
-    notice = {"action": "mask", "category": "contact", "direction": "prompt"}
-    answer_with(page, "/transfer", ("moderation", notice), ("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
-
-    start(page, prompt="Call 555?")
-
-    expect(page.get_by_text("A rule changed this question")).to_be_visible()
-    expect(page.locator("#chat [data-part=moderated]")).to_be_empty()
-
-
-def test_the_server_reports_a_moderated_question(browser, make_site, upstream):
+def test_a_moderated_question_is_marked(browser, make_site, upstream):
     async def answer(connection) -> None:
         upstream.asked = json.loads(await connection.body())
         await connection.begin()
@@ -983,11 +974,9 @@ def test_a_blocked_question_can_be_edited(browser, make_site, upstream):
 # --- other channels
 
 
-def test_thoughts_are_folded_and_not_part_of_the_answer(open_page):
-    page = open_page(permissions=["clipboard-read", "clipboard-write"])
-    answer_with(
-        page,
-        "/transfer",
+def test_thoughts_are_folded_and_not_part_of_the_answer(scripted):
+    page = scripted.open(permissions=["clipboard-read", "clipboard-write"])
+    scripted.answers(
         ("message", {"delta": "Let me ", "channel": "reasoning_content"}),
         ("message", {"delta": "think <b>.", "channel": "reasoning_content"}),
         ("message", {"delta": "Yes."}),
