@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import difflib
+import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -50,7 +52,15 @@ class UpstreamConfig:
     format: str = "native"
     headers: Mapping[str, str] = field(default_factory=dict)
     models: tuple[str, ...] = ()
-    """The first is the default, for requests that name no model."""
+    """The public names of its models. The first is the default, for requests that name no model."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Its own names of models that have another one in public."""
+    order: int = 0
+    """Of several upstreams that have a model, those of the lowest order are tried first."""
+    weight: float = 1.0
+    """Its share of the requests among upstreams of the same order."""
+    cooldown: float = 15.0
+    """Seconds after a failure for which other upstreams of the model are tried before it."""
     timeouts: Timeouts = Timeouts()
     forward: frozenset[str] = frozenset()
     """Additional client headers to forward, in lower case: private ones, or ones that a new request would not have."""
@@ -67,6 +77,10 @@ class UpstreamConfig:
     """Whether clients may reach it through ``/proxy``."""
     reports_usage: bool = False
     """Whether it is asked to report the tokens of a stream (``stream_options.include_usage``)."""
+
+    def own_name(self, model: str) -> str:
+        """The upstream's own name of a model that has this public name."""
+        return self.aliases.get(model, model)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -114,7 +128,8 @@ SHORTEST_SECRET = 6
 
 _FORMATS = ("native", "openai", "text")
 _KEYS = {
-    *("URL", "FORMAT", "HEADERS", "API_KEY_ENV", "MODEL", "MODELS", "TIMEOUTS", "CONCURRENCY"),
+    *("URL", "FORMAT", "HEADERS", "API_KEY_ENV", "API_KEY_FILE", "MODEL", "MODELS", "TIMEOUTS", "CONCURRENCY"),
+    *("ORDER", "WEIGHT", "COOLDOWN"),
     *("PROXY", "USAGE", "FORWARD", "VERIFY", "CERT", "UDS", "PROXY_URL"),
 }
 
@@ -141,6 +156,10 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
         form,
         headers=_read_headers(where, entry),
         models=_read_models(where, entry),
+        aliases=dict(entry["MODELS"]) if isinstance(entry.get("MODELS"), Mapping) else {},
+        order=int(_read_number(where, entry, "ORDER", 0, "a whole number", lambda it: it == int(it))),
+        weight=_read_number(where, entry, "WEIGHT", 1, "a number above 0", lambda it: it > 0),
+        cooldown=_read_number(where, entry, "COOLDOWN", 15, "a number of seconds", lambda it: it >= 0),
         timeouts=_read_timeouts(where, entry, form),
         forward=_read_forward(where, entry),
         verify=_read_verify(where, entry),
@@ -226,19 +245,57 @@ def _read_proxy_url(where: str, entry: Mapping[str, Any]) -> str | None:
 def _read_headers(where: str, entry: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(headers := entry.get("HEADERS", {}), Mapping):
         raise ImproperlyConfigured(f"{where}['HEADERS'] has to be a dict.")
+    key = _read_key_file(where, entry) or _read_key_variable(where, entry)
+    return {"Authorization": f"Bearer {key}", **headers} if key else dict(headers)
+
+
+def _read_key_variable(where: str, entry: Mapping[str, Any]) -> str:
     if not (variable := entry.get("API_KEY_ENV")):
-        return dict(headers)
+        return ""
     if not (key := os.environ.get(str(variable), "").strip()):
         raise ImproperlyConfigured(f"{where}['API_KEY_ENV'] names {variable!r}, which is not set in the environment.")
-    return {"Authorization": f"Bearer {key}", **headers}
+    return key
+
+
+def _read_key_file(where: str, entry: Mapping[str, Any]) -> str:
+    """The key in API_KEY_FILE, such as a Docker secret. It is read again when the file changes."""
+    if not (path := entry.get("API_KEY_FILE")):
+        return ""
+    if "API_KEY_ENV" in entry:
+        raise ImproperlyConfigured(f"{where} has both API_KEY_ENV and API_KEY_FILE: one of them has to go.")
+    try:
+        status = Path(path).stat()
+        key = _key_in(str(path), status.st_mtime_ns, status.st_ino, status.st_size)
+    except (OSError, TypeError, ValueError) as error:
+        words = f"which cannot be read: {getattr(error, 'strerror', None) or 'it is no text file'}"
+        raise ImproperlyConfigured(f"{where}['API_KEY_FILE'] names {path!r}, {words}.") from None
+    if not key or not key.isprintable():
+        raise ImproperlyConfigured(f"{where}['API_KEY_FILE'] names {path!r}, which has not one line with a key.")
+    return key
+
+
+@lru_cache(maxsize=64)
+def _key_in(path: str, *version: int) -> str:
+    return Path(path).read_text("utf-8").strip()
 
 
 def _read_models(where: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
     models = [entry["MODEL"]] if entry.get("MODEL") else []
     listed = entry.get("MODELS", ())
-    if isinstance(listed, str) or not all(isinstance(model, str) and model for model in [*models, *listed]):
-        raise ImproperlyConfigured(f"{where}['MODELS'] has to be a list of names, and MODEL one of them.")
+    own = listed.values() if isinstance(listed, Mapping) else ()
+    if isinstance(listed, str) or not all(isinstance(model, str) and model for model in [*models, *listed, *own]):
+        words = "a list of names, or a dict from public names to the upstream's own; and MODEL one of them"
+        raise ImproperlyConfigured(f"{where}['MODELS'] has to be {words}.")
     return tuple(dict.fromkeys([*models, *listed]))
+
+
+def _read_number(
+    where: str, entry: Mapping[str, Any], key: str, default: float, words: str, is_valid: Callable[[float], bool]
+) -> float:
+    number = entry.get(key, default)
+    if type(number) not in (int, float) or not math.isfinite(number) or not is_valid(number):
+        raise ImproperlyConfigured(f"{where}[{key!r}] is {number!r}: it has to be {words}.")
+    return float(number)
 
 
 def _read_timeouts(where: str, entry: Mapping[str, Any], form: str) -> Timeouts:
@@ -298,38 +355,49 @@ def default_is_open_to_proxy() -> bool:
     return entry is None or read_config("default", entry).is_open_to_proxy
 
 
-def models() -> dict[str, tuple[str, str]]:
-    """The models that ``/v1/models`` lists: a dict from the listed name to the upstream and the model's name there.
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An upstream that has a model, and the model's name there."""
 
-    If two upstreams have a model of the same name, the second one is listed as ``upstream/model``.
-    """
-    found: dict[str, tuple[str, str]] = {}
+    upstream: UpstreamConfig
+    model: str
+
+
+def routes() -> dict[str, list[Route]]:
+    """The models that ``/v1/models`` lists, and all upstreams that have each of them."""
+    found: dict[str, list[Route]] = {}
     for name, entry in conf.upstreams().items():
         upstream = read_config(name, entry)
         for model in upstream.models if upstream.format == "openai" else ():
-            found[f"{name}/{model}" if model in found else model] = name, model
+            found.setdefault(model, []).append(Route(upstream, upstream.own_name(model)))
     return found
+
+
+def models() -> dict[str, tuple[str, str]]:
+    """The listed models: a dict from the name to the first upstream that has it, and the model's name there."""
+    return {model: (found[0].upstream.name, found[0].model) for model, found in routes().items()}
 
 
 def public_names(upstream: str, model: str) -> list[str]:
     """The names by which clients may ask for this model of this upstream."""
-    listed = [name for name, found in models().items() if found == (upstream, model)]
-    is_unlisted = not read_config(upstream, conf.upstreams()[upstream]).models  # it is asked for any model
-    return [*listed, f"{upstream}/{model}", *([model] if is_unlisted else [])]
+    config = read_config(upstream, conf.upstreams()[upstream])
+    listed = [name for name in config.models if config.own_name(name) == model]
+    is_unlisted = not config.models  # it is asked for any model
+    return [*listed, *(f"{upstream}/{name}" for name in listed or [model]), *([model] if is_unlisted else [])]
 
 
-def find_model(model: str) -> tuple[str, str] | None:
-    """The upstream that has this model, and the model's name there; None if there is none.
+def find_routes(model: str) -> list[Route]:
+    """The upstreams that have this model; none if there is none. ``upstream/model`` names one of them.
 
     The first upstream that lists no models gets the requests for models that no upstream lists.
     """
-    if found := models().get(model):
+    if found := routes().get(model):
         return found
     for name, entry in conf.upstreams().items():
         upstream = read_config(name, entry)
         if upstream.format == "openai":
-            if model.removeprefix(f"{name}/") in upstream.models:
-                return name, model.removeprefix(f"{name}/")
+            if (public := model.removeprefix(f"{name}/")) in upstream.models:
+                return [Route(upstream, upstream.own_name(public))]
             if not upstream.models:
-                return name, model
-    return None
+                return [Route(upstream, model)]
+    return []

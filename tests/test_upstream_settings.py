@@ -202,30 +202,33 @@ class TestModels:
         assert upstream_settings.models() == {
             "a": ("one", "a"),
             "b": ("one", "b"),
-            "two/b": ("two", "b"),
             "c/d": ("two", "c/d"),
         }
 
     @pytest.mark.parametrize(
         ("model", "found"),
         [
-            ("b", ("one", "b")),
-            ("two/b", ("two", "b")),
-            ("one/a", ("one", "a")),
-            ("c/d", ("two", "c/d")),
-            ("none", None),
-            ("one/none", None),
-            ("not-one", None),
+            ("b", [("one", "b"), ("two", "b")]),
+            ("two/b", [("two", "b")]),
+            ("one/a", [("one", "a")]),
+            ("c/d", [("two", "c/d")]),
+            ("none", []),
+            ("one/none", []),
+            ("not-one", []),
         ],
     )
-    def test_select_their_upstream(self, model: str, found: object) -> None:
-        assert upstream_settings.find_model(model) == found
+    def test_select_their_upstreams(self, model: str, found: object) -> None:
+        assert self.find(model) == found
 
     def test_can_have_any_name_if_an_upstream_lists_none(self, settings: Any) -> None:
         settings.STREAMING_UPSTREAMS["any"] = {"URL": "http://x", "FORMAT": "openai"}
 
-        assert upstream_settings.find_model("a") == ("one", "a")
-        assert upstream_settings.find_model("what/ever") == ("any", "what/ever")
+        assert self.find("a") == [("one", "a")]
+        assert self.find("what/ever") == [("any", "what/ever")]
+
+    @staticmethod
+    def find(model: str) -> list[tuple[str, str]]:
+        return [(route.upstream.name, route.model) for route in upstream_settings.find_routes(model)]
 
 
 @pytest.mark.parametrize(

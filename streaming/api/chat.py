@@ -13,8 +13,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from streaming import conf, formats, guardrails, limits, resumption, sources, upstreams, whole_answers
-from streaming.access import guarded, require_caller, require_permission
-from streaming.api.models import find_model
+from streaming.access import guarded, require_caller
+from streaming.api.models import find_routes, require_permitted
 from streaming.log_lines import request_id
 from streaming.problems import openai_error
 from streaming.relay import EventReader, Relay, TextChunks
@@ -30,8 +30,8 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
         await limits.admit(request, uses_upstream=False)
         return await (_simulated_stream if chat.streams else _simulated_completion)(request, chat)
     await require_caller(request)
-    name, model = find_model(chat.model)
-    await require_permission(request, name, model)
+    route = (await require_permitted(request, find_routes(chat.model)))[0]
+    name, model = route.upstream.name, route.model
     await limits.admit(request, uses_upstream=True)
     guardrail, upstream = await guardrails.begin(request, name), upstreams.config_of(name, request)
     guardrail.meter.model = chat.model

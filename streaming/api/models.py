@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/models
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -17,13 +18,14 @@ from streaming.access import guarded, has_permission, may_use_upstreams, require
 from streaming.errors import BadRequest
 from streaming.problems import openai_error
 from streaming.sources import SIMULATED
+from streaming.upstream_settings import Route
 
 _started = int(time.time())
 
 
-def find_model(model: str) -> tuple[str, str]:
-    """The upstream that has this model, and the model's name there. BadRequest with 404 if there is none."""
-    if not (found := upstream_settings.find_model(model)):
+def find_routes(model: str) -> list[Route]:
+    """The upstreams that have this model. BadRequest with 404 if there is none."""
+    if not (found := upstream_settings.find_routes(model)):
         detail = f"the model {model[:100]!r} does not exist; GET /v1/models lists those that do"
         raise BadRequest(detail, HTTPStatus.NOT_FOUND, {"model": ["does not exist"]}, "model_not_found")
     return found
@@ -32,9 +34,10 @@ def find_model(model: str) -> tuple[str, str]:
 @guarded("GET", everyone=True, errors=openai_error)
 async def list_models(request: HttpRequest) -> HttpResponseBase:
     """The models that the caller may use."""
-    models = upstream_settings.models() if await may_use_upstreams(request) else {}
-    usable = {name: owner for name, (owner, model) in models.items() if await has_permission(request, owner, model)}
-    data = [_model(name, owner) for name, owner in {SIMULATED: "ssesite", **usable}.items()]
+    models = upstream_settings.routes() if await may_use_upstreams(request) else {}
+    usable = {name: await permitted(request, routes) for name, routes in models.items()}
+    owners = {name: routes[0].upstream.name for name, routes in usable.items() if routes}
+    data = [_model(name, owner) for name, owner in {SIMULATED: "ssesite", **owners}.items()]
     return JsonResponse({"object": "list", "data": data})
 
 
@@ -43,9 +46,20 @@ async def retrieve_model(request: HttpRequest, name: str) -> HttpResponseBase:
     if name == SIMULATED:
         return JsonResponse(_model(name, "ssesite"))
     await require_caller(request)
-    owner, model = find_model(name)
-    await require_permission(request, owner, model)
-    return JsonResponse(_model(name, owner))
+    routes = await require_permitted(request, find_routes(name))
+    return JsonResponse(_model(name, routes[0].upstream.name))
+
+
+async def permitted(request: HttpRequest, routes: Iterable[Route]) -> list[Route]:
+    """The routes that the request's API key may use."""
+    return [route for route in routes if await has_permission(request, route.upstream.name, route.model)]
+
+
+async def require_permitted(request: HttpRequest, routes: list[Route]) -> list[Route]:
+    """The routes that the request's API key may use. Denied if there is none."""
+    if not (usable := await permitted(request, routes)):
+        await require_permission(request, routes[0].upstream.name, routes[0].model)
+    return usable
 
 
 def _model(name: str, owner: str) -> dict[str, Any]:

@@ -378,8 +378,8 @@ def _chat_completion_fields(upstream: UpstreamConfig, body: bytes) -> Fields:
         fields["messages"] = [{"role": "user", "content": prompt}]
     if not isinstance(fields.get("messages"), list):
         raise BadPrompt(upstream.name, "takes a prompt (text) or messages (a list); the body has neither")
-    model = {"model": upstream.models[0]} if upstream.models else {}
-    return {**model, **fields}
+    model = fields.get("model") or (upstream.models[0] if upstream.models else None)
+    return {**fields, "model": upstream.own_name(model)} if isinstance(model, str) else fields
 
 
 def _target(upstream: UpstreamConfig, path: str, query: str) -> str:

@@ -1,0 +1,67 @@
+"""In which order the upstreams of one model are tried, and which errors lead to the next one."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+
+from streaming.upstream_settings import Route
+from streaming.upstreams.errors import Broken, Busy, Refused, Silent, Unreachable, UpstreamError
+
+LONGEST_COOLDOWN = 600.0
+"""Seconds: an upstream's Retry-After may ask for more, but is tried again by then."""
+
+
+class Cooldowns:
+    """The upstreams of this process that failed a short while ago: they are tried last."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: dict[tuple[str, str], float] = {}
+
+    def begin(self, route: Route, error: UpstreamError) -> None:
+        """Its own COOLDOWN, or as long as it asked for in Retry-After. A busy one may be free the next moment."""
+        if isinstance(error, Busy):
+            return
+        asked = error.retry_after if isinstance(error, Refused) else ""
+        seconds = max(route.upstream.cooldown, float(asked) if asked.isdigit() else 0.0)
+        self._until[_key(route)] = self._clock() + min(seconds, LONGEST_COOLDOWN)
+
+    def end(self, route: Route) -> None:
+        """It answered."""
+        self._until.pop(_key(route), None)
+
+    def seconds_left(self, route: Route) -> float:
+        return max(self._until.get(_key(route), 0.0) - self._clock(), 0.0)
+
+
+def _key(route: Route) -> tuple[str, str]:
+    return route.upstream.name, route.model
+
+
+def in_order(routes: Iterable[Route], cooldowns: Cooldowns, dice: random.Random) -> list[Route]:
+    """The routes, the best one first: by ORDER, and within it at random, in proportion to WEIGHT.
+
+    Those that are cooling down come last, the one that is ready first before the others: if nothing else is left they
+    are tried all the same.
+    """
+
+    def key(route: Route) -> tuple[float, int, float]:
+        # The smallest of exponentially distributed numbers belongs to each route in proportion to its rate.
+        return cooldowns.seconds_left(route), route.upstream.order, dice.expovariate(route.upstream.weight)
+
+    return sorted(routes, key=key)
+
+
+def may_try_next(error: UpstreamError) -> bool:
+    """Whether another upstream may do better: the fault is this one's, and it has sent nothing of an answer."""
+    match error:
+        case Unreachable() | Silent() | Busy() | Broken():
+            return True
+        case Refused(status=status):
+            is_about_the_site = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)  # its credentials there
+            is_passing = status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+            return is_about_the_site or is_passing or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return False
