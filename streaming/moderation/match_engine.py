@@ -30,6 +30,7 @@ from streaming.moderation.plan import Plan, readings_of
 from streaming.moderation.readings import Medium
 from streaming.moderation.regex_automaton import Regexes, State
 from streaming.moderation.scanning import (
+    NOT_KNOWN,
     AllWords,
     Found,
     LiteralScanner,
@@ -115,7 +116,7 @@ class Engine:
             scanner.spelling = scanner.own.leader
         self._rest: _Rest | None = None
         self._known = _NEVER  # how much text had arrived when a block ended it
-        self._is_idle = not plan.exempting  # nothing is held, matched or begun
+        self._may_skim = not plan.exempting
         self._swallows = False  # ignored characters after the last match are removed with it
         self.blocked = False
 
@@ -130,38 +131,60 @@ class Engine:
         return self._window.offset + len(self._window.raw)
 
     def feed(self, text: str) -> list[Decided]:
+        start = self._window.offset
+        shown = self.skim(text)
+        if shown is None:
+            return self.examine(text)
+        return [Decided(shown, start, start + len(shown), NONE, shown)] if shown else []
+
+    def skim(self, text: str) -> str | None:
+        """Decides text without matches, as nearly all is, and returns what may be shown now of all that is undecided.
+
+        Returns None, and has changed nothing, if the text must be examined.
+        """
+        window = self._window
+        if not self._may_skim or not text or not window.may_skim(text):
+            return None
+        for spelling in window.active:
+            if not spelling.skim(text):
+                return None
+        keep = 0
+        for scanner in self._watching:
+            spelling = scanner.spelling
+            scanner.following = state = reduce(getitem, spelling.added, scanner.state)
+            if state.is_hit:
+                return None
+            if state.may_grow or spelling.opening:
+                held = scanner.held_after(state)
+                if held == NOT_KNOWN or held > len(window.raw) + len(text):
+                    return None  # in the second case, a match has taken the beginning
+                if held > keep:
+                    keep = held
+        for scanner in self._watching:
+            scanner.state = scanner.following
+        return window.skimmed(text, keep)
+
+    def examine(self, text: str) -> list[Decided]:
+        """Decides text that may have signs or matches."""
         window = self._window
         was_forked = window.is_forked
         window.append(text)
         if not window.is_forked:
-            return self._look()
-        if not was_forked:
-            self._fork()
-        decided = self._look()
-        if not self.blocked and window.agree() and all(s.state is leader.state for s, leader in self._followers):
-            self._join()
+            decided = self._look()
+        else:
+            if not was_forked:
+                self._fork()
+            decided = self._look()
+            if not self.blocked and window.agree() and all(s.state is leader.state for s, leader in self._followers):
+                self._join()
+        self._may_skim = self._is_even()
         return decided
 
-    def passes(self, text: str) -> bool:
-        """Passes a text on, and returns True, if nothing is held and it has neither a match nor the start of one."""
-        window = self._window
-        if not self._is_idle or not text or not window.may_pass(text):
+    def _is_even(self) -> bool:
+        """Whether nothing is under way but matches that may have begun."""
+        if self._window.is_forked or self._exempting or self._rest or self._swallows or self._shown or self._block_from:
             return False
-        for spelling in window.active:
-            simple = spelling.simple_symbols(text)
-            if simple is None:
-                return False
-            spelling.added = simple
-        states = []
-        for scanner in self._watching:
-            state = reduce(getitem, scanner.spelling.added, scanner.state)
-            if state.is_hit or state.may_grow:
-                return False
-            states.append(state)
-        for scanner, state in zip(self._watching, states, strict=True):
-            scanner.state = state
-        window.passed(text)
-        return True
+        return all(each.is_even for each in self._window.active) and not any(each.has_met for each in self._watching)
 
     def _use(self, scanners: _Scanners) -> None:
         self._replacing, self._blocking, self._exempting = scanners
@@ -189,7 +212,6 @@ class Engine:
 
     def _look(self) -> list[Decided]:
         window = self._window
-        self._is_idle = False
         met = may_grow = False
         start = added = after = None
         for scanner in self._watching:
@@ -207,7 +229,6 @@ class Engine:
         if may_grow or self._shown or self._exempting or self._swallows or self._rest or window.has_pending_signs:
             return self._release()
         self._block_from = 0
-        self._is_idle = not window.is_forked and not any(spelling.open for spelling in window.active)
         return window.take_all()
 
     def finish(self) -> list[Decided]:

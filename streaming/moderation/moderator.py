@@ -161,9 +161,14 @@ class Moderator:
     def feed(self, text: str) -> list[Outcome]:
         """The outcomes that are now certain. There are none after a block."""
         engine = self._engine
-        if not self._recording and engine.passes(text):
-            return [Text(text)]
-        return [] if engine.blocked else self._outcomes(engine.feed(text))
+        shown = engine.skim(text)
+        if shown is None:
+            return [] if engine.blocked else self._outcomes(engine.examine(text))
+        if not shown:
+            return []
+        if not self._recording:
+            return [Text(shown)]
+        return [Text(shown), *(hit for other, rules in self._recording for hit in _hits(other.feed(shown), rules))]
 
     def feed_all(self, pieces: list[str]) -> list[list[Outcome]]:
         """The same outcomes as feeding the pieces one by one, for each piece, but in a single scan.

@@ -15,6 +15,7 @@ from functools import reduce
 from typing import Any
 
 from streaming.moderation.edges import Ending
+from streaming.moderation.folding import forms_of_letter
 from streaming.moderation.loose_words import LooseMatches, LooseWords
 from streaming.moderation.regex_automaton import Regexes, RegexMatches, State
 from streaming.moderation.spelling import Match, Spelling
@@ -119,6 +120,7 @@ class Scanner(ABC):
         self.spelling = spelling
         self.own = spelling
         self.state = automaton.start
+        self.following = self.state  # the state after text that is being skimmed
         self.removed: frozenset[int] = frozenset()
         """The ranks of removed rules."""
         self._window = window
@@ -127,6 +129,13 @@ class Scanner(ABC):
     @abstractmethod
     def has_met(self) -> bool:
         """Whether a match was found that has not been handled yet."""
+
+    @abstractmethod
+    def held_after(self, state: Any) -> int:
+        """How many of the last characters must be held if it skims the symbols just added, and moves to ``state``.
+
+        NOT_KNOWN if that is not easy to tell.
+        """
 
     @abstractmethod
     def feed(self, state: Any) -> bool:
@@ -193,7 +202,12 @@ class Scanner(ABC):
         """Forgets everything that begins before ``start``."""
 
 
+NOT_KNOWN = -1
+
 _MAX_KNOWN = 256
+
+_MUCH = 64
+"""In symbols. So much held text is worth remembering where its first possible match begins."""
 
 FAR = 32
 """In symbols. A match that began farther back is followed step by step instead of being searched for again."""
@@ -218,6 +232,9 @@ class RescanningScanner(Scanner):
 
     def follow(self, other: RescanningScanner) -> None:
         self.state = other.state
+
+    def held_after(self, state: Any) -> int:
+        return NOT_KNOWN if state.may_grow or self.spelling.opening else 0
 
     def feed(self, state: Any) -> bool:
         self.state = state
@@ -263,6 +280,17 @@ class RegexScanner(RescanningScanner):
 
     def forget_earliest(self) -> None:
         self._earliest = None
+
+    def held_after(self, state: State) -> int:
+        spelling, regexes = self.spelling, self.automaton
+        text, before = spelling.chars + spelling.added, spelling.before
+        if spelling.opening or len(text) > _MUCH or regexes.overflows:
+            return NOT_KNOWN
+        or_final = bool(text) and regexes.edges.waits(text[-1])
+        for start in regexes.open_starts(text, 0, before, or_final=or_final):
+            if regexes.is_live(text, start, before, or_final=or_final):
+                return len(text) - start
+        return 0
 
     def _open_starts(self, start: int, more: str, *, or_final: bool) -> Iterator[int]:
         spelling, regexes = self.spelling, self.automaton
@@ -330,18 +358,23 @@ class LiteralScanner(Scanner):
         return bool(self._found)
 
     def goes_on_with_open(self) -> bool:
-        return self.spelling.open != "" and self.held_before_open(self.state) >= 0
+        return self.spelling.open != "" and self._held_before(self.spelling.open, self.state) >= 0
 
-    def held_before_open(self, state: Node) -> int:
-        """``Literals.held_before_open`` for the undecided letter of the spelling."""
+    def held_after(self, state: Node) -> int:
+        opening = self.spelling.opening
+        return self._held_before(opening, state) + 1 if opening else state.may_grow
+
+    def _held_before(self, letter: str, state: Node) -> int:
+        """``Literals.held_before_open`` for an undecided letter."""
         known = state.before_open
         if known is None:
             known = state.before_open = {}
-        held = known.get(self.spelling.open)
+        held = known.get(letter)
         if held is None:
-            held = self.automaton.held_before_open(state, self._forms())
+            forms = forms_of_letter(letter, accents=self.spelling.key.accents)
+            held = self.automaton.held_before_open(state, forms)
             if len(known) < _MAX_KNOWN:
-                known[self.spelling.open] = held
+                known[letter] = held
         return held
 
     @abstractmethod

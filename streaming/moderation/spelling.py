@@ -41,10 +41,12 @@ class Spelling:
         self.dropped = 0  # the number of symbols before these
         self.added = ""  # the symbols added last
         self.open = ""  # the last letter, while a mark could follow it
+        self.opening = ""  # the one after what was skimmed last
         self.leader = self
         self._last_read = Read("")
         self._table = TABLES[key.accents]
         self._is_open = OPEN_LETTERS[key.accents]
+        self._keeps_accents, self._merges_spaces = key.accents, key.spaces
 
     @property
     def undecided(self) -> int:
@@ -93,31 +95,58 @@ class Spelling:
             self._add(self.reading.feed_written(text), len(text))
             self.open = self.reading.letters.open
 
-    def simple_symbols(self, text: str) -> str | None:
-        """The symbols of a text without signs, if each character is one symbol and the last is decided; otherwise None.
+    @property
+    def is_even(self) -> bool:
+        """Whether each character of the window is one symbol, but for the open letter at its end."""
+        if self.starts is not None or len(self.open) > 1:
+            return False
+        return not self.pending and self.size in (0, len(self.chars) + len(self.open))
 
-        Requires that nothing is open or undecided. It changes no state: see ``passed``.
+    def skim(self, text: str) -> bool:
+        """Reads a text without signs if each character is one symbol, as in nearly all texts. Otherwise returns False.
+
+        Requires that the spelling is even. Only ``added`` and ``opening`` change: see ``skimmed``.
         """
-        if self.is_raw:
-            return text
-        if self.reading is None or self._is_open[text[-1]]:
-            return None
-        if self.key.spaces and not self.reading.symbols.is_even(text):
-            return None
-        if text.isascii():
-            return text.lower()
+        self.opening = ""
+        if self.reading is None:
+            self.added = text
+            return True
+        if self.open:
+            if goes_on(text[0]):
+                return False
+            text = self.open + text
+        if self._merges_spaces and not self.reading.symbols.is_even_after(self.last, text):
+            return False
+        if text.isascii() and not self._keeps_accents:  # no ASCII letter is open
+            self.added = text.lower()
+            return True
+        last = text[-1]
+        if self._is_open[last]:
+            if goes_on(last):
+                return False
+            self.opening, text = last, text[:-1]
         symbols = text.translate(self._table)
-        return None if ODD in symbols or not is_normalized("NFC", text) else symbols
+        self.added = symbols
+        return ODD not in symbols and is_normalized("NFC", text)
 
-    def passed(self, last: str) -> None:
-        """Accounts for ``added``, which was passed on at once; ``last`` is the last character of the text."""
-        symbols = self.added
-        self.before = symbols[-1]
-        self.dropped += len(symbols)
+    def skimmed(self, keep: int) -> None:
+        """Accounts for what was skimmed. The window keeps its last ``keep`` characters."""
+        symbols = self.chars + self.added
+        kept = keep - len(self.opening)
+        gone = len(symbols) - kept if kept > 0 else len(symbols)
+        if gone:
+            self.before = symbols[gone - 1]
+            self.dropped += gone
+            symbols = symbols[gone:]
+        self.chars, self.size, self.open = symbols, keep, self.opening
+
+    def catch_up(self, last: str) -> None:
+        """Tells the reading of what was skimmed, which ended with this character."""
         if self.reading:
             self.reading.medium.previous = last
-            if self.key.spaces:
-                self.reading.symbols.passed(symbols[-1])
+            self.reading.letters.keep_open(self.open)
+            if self._merges_spaces and self.last:
+                self.reading.symbols.passed(self.last)
 
     def _read_simply(self, reading: Reading, text: str) -> bool:
         """Reads a text if each character is one symbol, as in nearly all texts. Otherwise returns False."""

@@ -33,6 +33,8 @@ NONE, SWALLOWED = -1, -2
 # Readings that merge white space ignore quote markers after a line break.
 _QUOTE = re.compile(r"\n\s*>")
 _LINK_TAG_OR_FORMULA = re.compile(r"[\[\]<!$]|(?:\\|\A)[()]")
+# All characters with which a sign may begin, or a quote marker. A class is searched for much faster than the grammar.
+_MARKDOWN_SIGN = re.compile(r"[*~`_\\&%\[\]<>!$]")
 _JSON_SIGN = READERS["json"].grammar.may_begin
 _QUOTE_FIRST = re.compile(r"\s*>")
 
@@ -47,6 +49,7 @@ class Window:
     def __init__(self, keys: Iterable[Key], medium: Medium) -> None:
         self.offset = 0  # the number of characters of the text before the window
         self.raw = ""
+        self._skimmed_last = ""  # what was skimmed since text was appended
         self.medium: Medium = medium
         self.json = JsonStrings() if medium == "json" else None
         self.by_key: dict[Key, Spelling] = {}
@@ -73,6 +76,7 @@ class Window:
         self._may_fork = medium == "markdown"
 
     def append(self, text: str) -> None:
+        self._catch_up()
         if not text:
             for each in self.active:
                 each.added = ""
@@ -115,20 +119,35 @@ class Window:
         after_line_break = spaced.reading is not None and spaced.reading.symbols.after_line_break
         return bool(_QUOTE.search(text) or (after_line_break and _QUOTE_FIRST.match(text)))
 
-    def may_pass(self, text: str) -> bool:
+    def may_skim(self, text: str) -> bool:
         """Whether a text has no signs, so that all readings of it agree. Not called while they are forked."""
         if self._may_fork:
-            return not self._has_signs(text)
+            return not _MARKDOWN_SIGN.search(text) or not self._has_signs(text)
         return self.json is None or not _JSON_SIGN.search(text)
 
-    def passed(self, text: str) -> None:
-        """Accounts for a text without a match that was passed on at once, while nothing was held."""
-        last = text[-1]
+    def skimmed(self, text: str, keep: int) -> str:
+        """Accounts for a text that was skimmed, and keeps the last ``keep`` characters. Returns those before them."""
         for each in self.active:
-            each.passed(last)
+            each.skimmed(keep)
+        self._skimmed_last = text
+        if keep:
+            gone = self.raw + text
+            gone, self.raw = gone[:-keep], gone[-keep:]
+        elif self.raw:
+            gone, self.raw = self.raw + text, ""
+        else:
+            gone = text
         if self.json:
-            self.json.passed(text)
-        self.offset += len(text)
+            self.json.passed(gone)
+        self.offset += len(gone)
+        return gone
+
+    def _catch_up(self) -> None:
+        """Tells the readings of what was skimmed."""
+        if self._skimmed_last:
+            for each in self.active:
+                each.catch_up(self._skimmed_last[-1])
+            self._skimmed_last = ""
 
     def agree(self) -> bool:
         """Whether all readings agree on everything that still matters, so that they may join."""
@@ -142,6 +161,7 @@ class Window:
 
     def finish(self) -> None:
         """Ends the text: an incomplete sign is read as literal text."""
+        self._catch_up()
         for each in self.active:
             each.read("", final=True)
 

@@ -36,6 +36,10 @@ class Symbols:
         """Whether merging white space would leave this text unchanged."""
         return not (self.after_space and text[0].isspace()) and not _UNEVEN.search(text)
 
+    def is_even_after(self, before: str, text: str) -> bool:
+        """The same for a text that was not added here, after the symbol ``before``, outside a line's beginning."""
+        return not self.after_line_break and not (before == " " and text[0].isspace()) and not _UNEVEN.search(text)
+
     def passed(self, symbol: str) -> None:
         """Accounts for symbols that were output without being added here; ``symbol`` is the last of them."""
         self.after_space, self.after_line_break = symbol == " ", False
