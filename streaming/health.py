@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -85,7 +86,14 @@ async def details(problem: str | None) -> dict[str, Any]:
     """Details about this process."""
     problems = {"problem": problem} if problem else {}
     streams = {"streams": registry.count_open(), "journal": await resumption.state()}
-    return {**problems, "rules": rulebook.state(), **streams, "hits": hit_log.state(), "usage": usage_log.state()}
+    return {
+        **problems,
+        "pid": os.getpid(),
+        "rules": rulebook.state(),
+        **streams,
+        "hits": hit_log.state(),
+        "usage": usage_log.state(),
+    }
 
 
 async def is_for_staff(request: HttpRequest) -> bool:

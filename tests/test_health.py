@@ -38,7 +38,7 @@ class TestHealth:
             by_login = browser.get("/healthz").json()
         by_key = httpx.get(f"{site.url}/healthz", headers=site.as_staff).json()
 
-        assert by_key.keys() == by_login.keys() == {"status", "rules", "streams", "journal", "hits", "usage"}
+        assert by_key.keys() == by_login.keys() == {"status", "pid", "rules", "streams", "journal", "hits", "usage"}
 
     @pytest.mark.parametrize("host", ["10.1.2.3", "other.example:81", "", "[::1]", "not a host"])
     def test_answers_for_any_host(self, site: Site, host: str) -> None:

@@ -1,0 +1,306 @@
+"""ssesite/deploy/ as it stands: nginx, two workers, PostgreSQL and Redis, started with its own files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import trustme
+import yaml
+
+from tests.conftest import (
+    DEADLINE,
+    PASSWORD,
+    ROOT,
+    Connection,
+    ScriptedUpstream,
+    environment,
+    eventually,
+    free_port,
+    read_until,
+)
+from tests.nginx import nginx_executable
+from tests.postgres_server import PostgresServer
+from tests.redis_server import RedisServer
+
+DEPLOY = ROOT / "ssesite" / "deploy"
+NAME = "streams.example"
+
+
+def settings_of_example() -> dict[str, str]:
+    lines = (DEPLOY / "site.env.example").read_text("utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def command_of_unit(key: str) -> list[str]:
+    [line] = re.findall(rf"^{key}=(.*)$", (DEPLOY / "streams.service").read_text("utf-8"), re.MULTILINE)
+    program, *arguments = shlex.split(line)
+    return [str(Path(sys.executable).parent / Path(program).name), *arguments]
+
+
+class Deployed:
+    """The site behind nginx. ``port`` is nginx's TLS port, ``plain`` the one that redirects there."""
+
+    def __init__(self, folder: Path, upstream: ScriptedUpstream) -> None:
+        self.folder, self.port, self.plain = folder, free_port(), free_port()
+        self.redis, self.postgres = RedisServer(folder), PostgresServer()
+        entry = {"URL": f"{upstream.url}/v1", "FORMAT": "openai", "MODELS": ["m"], "PROXY": True}
+        servers = {"DATABASE_URL": self.postgres.url, "REDIS_URL": self.redis.url}
+        more = {"STREAMING_UPSTREAMS": json.dumps({"llm": entry}), "DJANGO_SETTINGS_MODULE": "ssesite.settings"}
+        self.env = {**environment(folder), **settings_of_example(), **servers, **more}
+        del self.env["STREAMING_ACCESS"]
+        subprocess.run(command_of_unit("ExecStartPre"), env=self.env, cwd=ROOT, check=True, capture_output=True)
+        self.manage("createsuperuser", "--noinput", "--username=admin", "--email=", DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+        self.key = self.manage("create_key", "tests").strip()
+        self.site = self._start_site()
+        self.nginx = self._start_nginx()
+
+    def manage(self, *arguments: str, **env: str) -> str:
+        command = [sys.executable, "-m", "ssesite", *arguments]
+        done = subprocess.run(
+            command, env={**self.env, **env}, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _start_site(self) -> subprocess.Popen[bytes]:
+        """As systemd does: the listening socket is the file descriptor 3."""
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.site_port = self._socket.getsockname()[1]
+        number = self._socket.fileno()
+        command = f"exec 3<&{number}; exec {shlex.join(command_of_unit('ExecStart'))}"
+        log = (self.folder / "site.log").open("wb")
+        return subprocess.Popen(
+            ["bash", "-c", command], env=self.env, cwd=ROOT, pass_fds=[number], stdout=log, stderr=log
+        )
+
+    def _start_nginx(self) -> subprocess.Popen[bytes]:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(self.folder / "ca.pem"))
+        certificate = authority.issue_cert(NAME)
+        certificate.private_key_pem.write_to_path(str(self.folder / "privkey.pem"))
+        certificate.cert_chain_pems[0].write_to_path(str(self.folder / "fullchain.pem"))
+        text = (DEPLOY / "nginx.conf").read_text("utf-8")
+        text = re.sub(r"    listen \[::\].*\n", "", text)
+        text = text.replace("listen 443", f"listen 127.0.0.1:{self.port}")
+        text = text.replace("listen 80;", f"listen 127.0.0.1:{self.plain};")
+        text = text.replace("127.0.0.1:8000", f"127.0.0.1:{self.site_port}")
+        text = text.replace("/etc/nginx/tls", str(self.folder))
+        (self.folder / "streams.conf").write_text(text)
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        folders = " ".join(f"{kind}_temp_path {self.folder}/{kind};" for kind in kinds)
+        user = "user root;" if os.geteuid() == 0 else ""
+        (self.folder / "nginx.conf").write_text(
+            f"daemon off; pid {self.folder}/nginx.pid; error_log {self.folder}/error.log; {user} events {{}}\n"
+            f"http {{ access_log off; {folders} include {self.folder}/streams.conf; }}\n"
+        )
+        command = [nginx_executable(), "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")]
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    def client(self, **options: Any) -> httpx.Client:
+        """Speaks HTTP/2, and connects to nginx under the site's name."""
+        context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
+        host = {"Host": f"{NAME}:{self.port}", **options.pop("headers", {})}
+        client = httpx.Client(
+            http2=True, verify=context, base_url=f"https://127.0.0.1:{self.port}", headers=host, timeout=30, **options
+        )
+        client.event_hooks["request"] = [lambda request: request.extensions.update(sni_hostname=NAME)]
+        return client
+
+    def workers(self) -> list[psutil.Process]:
+        """uvicorn's two workers, without the helper that it starts beside them."""
+        children = psutil.Process(self.site.pid).children()
+        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+    def ask_site(self, path: str) -> httpx.Response:
+        """Asks the site itself, as nginx does, over a new connection."""
+        headers = {"Host": NAME, "X-Forwarded-Proto": "https", "Authorization": f"Bearer {self.key}"}
+        return httpx.get(f"http://127.0.0.1:{self.site_port}{path}", headers=headers, timeout=30)
+
+    def answers(self) -> bool:
+        with suppress(httpx.HTTPError), self.client() as client:
+            return client.get("/healthz").status_code == 200
+        return False
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "site.log").read_text("utf-8", "replace")
+
+    def stop(self) -> None:
+        self.nginx.terminate()
+        self.site.terminate()
+        self.nginx.wait(DEADLINE)
+        self.site.wait(60)
+        self._socket.close()
+        self.postgres.stop()
+        self.redis.stop()
+
+
+@pytest.fixture(scope="module")
+def llm() -> Iterator[ScriptedUpstream]:
+    upstream = ScriptedUpstream()
+    yield upstream
+    upstream.stop()
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory, llm: ScriptedUpstream) -> Iterator[Deployed]:
+    deployed = Deployed(tmp_path_factory.mktemp("deployed"), llm)
+    eventually(lambda: deployed.answers() or deployed.site.poll() is not None, "the site answers through nginx", 60)
+    assert deployed.site.poll() is None, deployed.log
+    yield deployed
+    deployed.stop()
+
+
+def test_check_deploy_is_clean_with_the_example_settings(deployed: Deployed) -> None:
+    assert "no issues" in deployed.manage("check", "--deploy", "--fail-level", "WARNING", SECRET_KEY="a1B2-" * 20)
+
+
+def test_doctor_is_content(deployed: Deployed, llm: ScriptedUpstream) -> None:
+    async def script(connection: Connection) -> None:
+        await connection.begin("200 OK", "Content-Length: 2", kind="application/json")
+        await connection.send(b"{}")
+
+    llm.script = script
+
+    found = deployed.manage("doctor", SECRET_KEY="a1B2-" * 20)
+
+    assert "ok    database    postgresql" in found
+    assert "ok    Redis" in found
+    assert "ok    proxies" in found
+
+
+@pytest.mark.parametrize("path", ["/stream?interval=0.1&document=poem", "/proxy/default?interval=0.1&document=poem"])
+def test_a_stream_flows_over_http_2_and_is_not_held_back(deployed: Deployed, path: str) -> None:
+    with deployed.client() as client, client.stream("GET", path) as answer:
+        arrived = [time.monotonic() for _ in answer.iter_bytes()]
+
+    assert answer.http_version == "HTTP/2"
+    assert len(arrived) > 10
+    assert arrived[-1] - arrived[0] > 1
+
+
+def test_each_worker_serves_the_streams_of_the_other(deployed: Deployed) -> None:
+    first, second = deployed.workers()
+
+    with only(first, second):
+        made = deployed.ask_site("/stream?interval=0&document=poem")
+    with only(second, first):
+        again = deployed.ask_site(made.headers["content-location"])
+        pid = deployed.ask_site("/healthz").json()["pid"]
+
+    assert "event: done" in made.text
+    assert "event: done" in again.text
+    assert pid == second.pid
+
+
+@contextmanager
+def only(running: psutil.Process, halted: psutil.Process) -> Iterator[None]:
+    halted.suspend()
+    yield
+    halted.resume()
+
+
+def test_what_a_client_says_of_itself_is_overwritten(deployed: Deployed, llm: ScriptedUpstream) -> None:
+    async def script(connection: Connection) -> None:
+        await connection.begin("200 OK", "Content-Length: 2", kind="text/plain")
+        await connection.send(b"ok")
+
+    llm.script, lies = script, {"X-Forwarded-For": "192.0.2.66", "X-Forwarded-Proto": "http"}
+    lies |= {"X-Forwarded-Host": "liar.example", "Forwarded": "for=192.0.2.66", "Daphne-Root-Path": "/evil"}
+    before = len(llm.requests)
+
+    with deployed.client(headers={**lies, "Authorization": f"Bearer {deployed.key}"}) as client:
+        assert client.get("/proxy/llm/x").text == "ok"
+        page = client.get("/").text
+
+    [sent] = [request.headers for request in llm.requests[before:]]
+    assert sent["X-Forwarded-Proto"] == "https"
+    assert sent["X-Forwarded-For"] == "127.0.0.1"
+    assert sent["X-Forwarded-Host"] == f"{NAME}:{deployed.port}"
+    assert "evil" not in page
+
+
+def test_a_login_works_on_any_port_and_its_cookies_are_secure(deployed: Deployed) -> None:
+    with deployed.client() as client:
+        token = re.search(r'csrfmiddlewaretoken" value="(.+?)"', client.get("/login/").text)
+        assert token
+        origin = f"https://{NAME}:{deployed.port}"
+        # httpx keeps cookies by the address, 127.0.0.1, and sends secure ones there too.
+        form = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": token[1]}
+
+        answer = client.post("/login/", data=form, headers={"Origin": origin, "Referer": f"{origin}/login/"})
+
+    assert answer.status_code == 302
+    assert answer.headers["location"] == "/"
+    assert all("Secure" in cookie for cookie in answer.headers.get_list("set-cookie"))
+    assert answer.headers["strict-transport-security"] == "max-age=3600; includeSubDomains; preload"
+
+
+def test_plain_http_is_sent_to_https(deployed: Deployed) -> None:
+    answer = httpx.get(f"http://127.0.0.1:{deployed.plain}/admin/?x=1", headers={"Host": NAME})
+
+    assert (answer.status_code, answer.headers["location"]) == (301, f"https://{NAME}/admin/?x=1")
+
+
+@pytest.mark.parametrize(("size", "status"), [(2_000_000, b"400"), (26_000_000, b"413")])
+def test_nginx_lets_through_the_bodies_that_the_site_accepts(deployed: Deployed, size: int, status: bytes) -> None:
+    context = ssl.create_default_context(cafile=str(deployed.folder / "ca.pem"))
+    head = [f"Host: {NAME}", f"Authorization: Bearer {deployed.key}", f"Content-Length: {size}", "", ""]
+    with (
+        socket.create_connection(("127.0.0.1", deployed.port), DEADLINE) as plain,
+        context.wrap_socket(plain, server_hostname=NAME) as connection,
+    ):
+        connection.sendall("\r\n".join(["POST /v1/chat/completions HTTP/1.1", *head]).encode())
+        if status == b"400":
+            connection.sendall(b" " * size)
+        assert read_until(connection, b"\r\n").split()[1] == status
+
+
+def test_an_answer_of_ten_minutes_is_waited_for() -> None:
+    [seconds] = re.findall(r"proxy_read_timeout (\d+)s;", (DEPLOY / "nginx.conf").read_text("utf-8"))
+
+    assert int(seconds) >= 600
+
+
+def test_a_reload_refuses_no_request_and_ends_streams_properly(deployed: Deployed) -> None:
+    with deployed.client() as reader, reader.stream("GET", "/stream?interval=1") as answer:
+        events = answer.iter_text()
+        next(events)
+        deployed.site.send_signal(signal.SIGHUP)
+        statuses = []
+        while "event: done" not in (text := next(events)):
+            with deployed.client() as client:
+                statuses.append(client.get("/healthz").status_code)
+        for _ in range(10):
+            with deployed.client() as client:
+                statuses.append(client.get("/healthz").status_code)
+
+    assert '"reason": "drained"' in text
+    assert set(statuses) == {200}
+
+
+def test_the_compose_file_starts_what_the_unit_starts() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))["services"]
+    dockerfile = (DEPLOY / "Dockerfile").read_text("utf-8")
+    options = " ".join(command_of_unit("ExecStart")[3:])
+
+    assert set(services) == {"site", "nginx", "redis", "postgres"}
+    assert options in dockerfile
+    assert services["nginx"]["network_mode"] == "service:site"
+    assert "noeviction" in services["redis"]["command"]
