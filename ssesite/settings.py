@@ -82,6 +82,12 @@ STREAMING_TRUSTED_PROXIES: list[str] = env.list("STREAMING_TRUSTED_PROXIES", [])
 # Whether hits of moderation rules store the matched text; otherwise only a keyed hash of it.
 STREAMING_HIT_TEXTS = env.bool("STREAMING_HIT_TEXTS", True)
 
+# Alerts go by e-mail (EMAIL_URL, like smtp+tls://user:password@host:587) or to webhooks, which may be on this machine
+# and in private networks only if this is on.
+STREAMING_PRIVATE_WEBHOOKS = env.bool("STREAMING_PRIVATE_WEBHOOKS", False)
+globals().update(env.dj_email_url("EMAIL_URL", "smtp://localhost:25"))
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "webmaster@localhost")
+
 # Who may read /metrics: "staff", with a login or an API key of theirs, or "public".
 STREAMING_METRICS = env.str("STREAMING_METRICS", "staff")
 

@@ -74,6 +74,14 @@ def metrics() -> str:
     return str(getattr(settings, "STREAMING_METRICS", "staff"))
 
 
+def webhooks_may_be_private() -> bool:
+    """``STREAMING_PRIVATE_WEBHOOKS``: whether alerts may be sent to this machine and to private networks.
+
+    Off, because moderators enter the addresses, and what is reachable from here may trust this machine.
+    """
+    return bool(getattr(settings, "STREAMING_PRIVATE_WEBHOOKS", False))
+
+
 def mask() -> str:
     """``STREAMING_MASK``: replaces each character of masked text. One character that has no meaning in Markdown."""
     return str(getattr(settings, "STREAMING_MASK", "•"))

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from streaming import conf
+from streaming import alerts, conf
 from streaming.hit_context import HitContext, HitHandler
 from streaming.models import LostHits, ModerationHit
 from streaming.moderation.folding import fold
@@ -43,6 +43,7 @@ def _write(hits: Sequence[_Hit], lost: int) -> None:
         ModerationHit.objects.bulk_create([_row(hit) for hit in hits])
         if lost:
             LostHits.objects.create(count=lost)
+    alerts.wake()
 
 
 def _probe() -> None:

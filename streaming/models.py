@@ -6,16 +6,17 @@ The rules leave it as plain values (``ScopedRule``).
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
+from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator, validate_email
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
@@ -37,6 +38,8 @@ from streaming.moderation import ACTIONS, CHECKS, Remark, Rule, RuleError, compi
 from streaming.moderation.validators import check_named
 from streaming.rule_fields import IDENTITY_FIELDS, LIMITS, RULE_FIELDS, SCOPE_FIELDS, Direction, RuleScope
 from streaming.visible_text import isolated
+from streaming.webhooks import make_secret as make_webhook_secret
+from streaming.webhooks import problem_with
 
 
 def translated(message: RuleError | Remark) -> str:
@@ -562,6 +565,83 @@ class ModerationHit(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.pattern}"
+
+
+class HitAlert(models.Model):
+    """Sends an e-mail or a webhook when there are more hits than usual."""
+
+    name = models.CharField(_("name"), max_length=100)
+    enabled = models.BooleanField(_("enabled"), default=True)
+    rule = models.ForeignKey(
+        ModerationRule, models.CASCADE, verbose_name=_("rule"), related_name="alerts", null=True, blank=True
+    )
+    rule_list = models.ForeignKey(
+        RuleList, models.CASCADE, verbose_name=_("list"), related_name="alerts", null=True, blank=True
+    )
+    category = models.CharField(_("category"), max_length=LIMITS["category"], blank=True)
+    action = models.CharField(_("action"), max_length=10, choices=ModerationRule.Action.choices, blank=True)
+    more_than = models.PositiveIntegerField(_("more than this many hits"), default=10)
+    minutes = models.PositiveIntegerField(
+        _("within minutes"), default=10, validators=[MinValueValidator(1), MaxValueValidator(7 * 24 * 60)]
+    )
+    cooldown = models.PositiveIntegerField(
+        _("minutes until the next alert"),
+        default=60,
+        validators=[MinValueValidator(1), MaxValueValidator(30 * 24 * 60)],
+        help_text=_("However many hits there are, the next alert is not sent before."),
+    )
+    emails = models.TextField(
+        _("e-mail addresses"), blank=True, max_length=2000, help_text=_("One on each line, or separated by commas.")
+    )
+    webhook = models.CharField(
+        _("webhook"), max_length=500, blank=True, help_text=_("An address that gets a signed POST request with JSON.")
+    )
+    secret = models.CharField(
+        _("secret of the webhook"),
+        max_length=100,
+        default=make_webhook_secret,
+        editable=False,
+        help_text=_("With it the receiver checks the signature (Standard Webhooks, HMAC-SHA256)."),
+    )
+    last_sent = models.DateTimeField(_("last sent"), null=True, editable=False)
+    last_result = models.CharField(_("last result"), max_length=500, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("alert")
+        verbose_name_plural = _("alerts")
+        ordering = ["name", "pk"]
+
+    def __str__(self) -> str:
+        return isolated(self.name)
+
+    @property
+    def recipients(self) -> list[str]:
+        return [each for each in re.split(r"[\s,;]+", self.emails) if each]
+
+    @property
+    def cooldown_time(self) -> timedelta:
+        return timedelta(minutes=self.cooldown)
+
+    def is_resting(self, now: datetime) -> bool:
+        return self.last_sent is not None and now < self.last_sent + self.cooldown_time
+
+    def about(self) -> str:
+        """What it counts, as text for a person."""
+        rule = gettext("rule %d") % self.rule_id if self.rule_id else ""
+        action = str(self.get_action_display()).partition(":")[0].partition("：")[0]
+        parts = [rule, str(self.rule_list or ""), isolated(self.category), action]
+        return ", ".join(part for part in parts if part) or gettext("all hits")
+
+    def clean(self) -> None:
+        for address in self.recipients:
+            try:
+                validate_email(address)
+            except ValidationError as error:
+                raise ValidationError({"emails": error.messages}) from error
+        if not self.recipients and not self.webhook:
+            raise ValidationError(_("Enter an e-mail address or a webhook."))
+        if self.webhook and (problem := problem_with(self.webhook)):
+            raise ValidationError({"webhook": problem})
 
 
 class LostHits(models.Model):

@@ -1,0 +1,148 @@
+"""Sends alerts: a rule, list, category or action with more than N hits in M minutes, by e-mail or webhook.
+
+Hits wake a thread of its own, so neither streams nor the writing of hits wait for a mail server.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from datetime import datetime, timedelta
+
+from django.core.mail import EmailMessage, get_connection
+from django.db import DatabaseError, connections
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from streaming import webhooks
+from streaming.models import HitAlert, ModerationHit
+
+logger = logging.getLogger(__name__)
+
+EVERY_SECONDS = 1.0
+"""Alerts are checked at most once in this time."""
+
+RETRY = timedelta(minutes=1)
+"""How long after a failure the next attempt is made, if there are still as many hits."""
+
+MAIL_SECONDS = 10
+
+
+class _Checker:
+    """The thread that checks alerts; it is started with the first hit."""
+
+    def __init__(self) -> None:
+        self._woken, self._lock = threading.Event(), threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        self._woken.set()
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while self._woken.wait():
+            self._woken.clear()
+            try:
+                check()
+            except DatabaseError as error:
+                logger.warning("alerts cannot be checked: %s", error)
+            except Exception:
+                logger.exception("alerts cannot be checked")
+            finally:
+                connections.close_all()
+            time.sleep(EVERY_SECONDS)
+
+
+wake = _Checker().wake
+"""There are new hits. Neither blocks nor raises."""
+
+
+def check(now: datetime | None = None) -> int:
+    """Send the alerts that are due. Returns how many that were."""
+    now = now or timezone.now()
+    sent = 0
+    for alert in HitAlert.objects.filter(enabled=True):
+        if alert.is_resting(now) or (count := hits_of(alert, now)) <= alert.more_than or not _claim(alert, now):
+            continue
+        sent += 1
+        if problem := deliver(alert, count):
+            alert.last_sent = now - alert.cooldown_time + min(RETRY, alert.cooldown_time)
+            HitAlert.objects.filter(pk=alert.pk).update(last_sent=alert.last_sent)
+            logger.warning("the alert %r was not delivered: %s", alert.name, problem)
+    return sent
+
+
+def hits_of(alert: HitAlert, now: datetime) -> int:
+    """How many hits that an alert is about there were in its minutes. Those of rules on trial do not count."""
+    hits = ModerationHit.objects.filter(when__gt=now - timedelta(minutes=alert.minutes), when__lte=now, on_trial=False)
+    wanted = {
+        "rule": alert.rule_id,
+        "rule__rule_list": alert.rule_list_id,
+        "category": alert.category,
+        "action": alert.action,
+    }
+    return hits.filter(**{name: value for name, value in wanted.items() if value}).count()
+
+
+def _claim(alert: HitAlert, now: datetime) -> bool:
+    """Whether this worker is the one that sends it."""
+    same = HitAlert.objects.filter(pk=alert.pk, enabled=True)
+    same = same.filter(last_sent=alert.last_sent) if alert.last_sent else same.filter(last_sent=None)
+    return bool(same.update(last_sent=now))
+
+
+def deliver(alert: HitAlert, count: int, *, is_test: bool = False) -> str:
+    """Send it now, by all its ways. Returns what went wrong; empty if nothing did. It is kept as the last result."""
+    problems = []
+    if alert.recipients:
+        try:
+            _mail(alert, count, is_test=is_test)
+        except Exception as error:  # noqa: BLE001 (mail backends raise anything)
+            problems.append(_("E-mail: %s") % type(error).__name__)
+    if alert.webhook:
+        try:
+            webhooks.send(alert.webhook, alert.secret, _body(alert, count, is_test=is_test))
+        except webhooks.WebhookError as error:
+            problems.append(_("Webhook: %s") % error)
+    result = "; ".join(problems)
+    HitAlert.objects.filter(pk=alert.pk).update(last_result=(result or _("delivered"))[:500])
+    return result
+
+
+def _mail(alert: HitAlert, count: int, *, is_test: bool) -> None:
+    name = " ".join(alert.name.split())  # a header has one line
+    subject = (
+        _("Test of the alert “%s”") % name
+        if is_test
+        else _("Alert “%(name)s”: %(n)d hits") % {"name": name, "n": count}
+    )
+    text = _("In the last %(minutes)d minutes there were %(n)d hits; the alert is for more than %(most)d.")
+    body = text % {"minutes": alert.minutes, "n": count, "most": alert.more_than}
+    about = _("About: %s") % alert.about()
+    rest = _("The next alert comes after %d minutes at the earliest.") % alert.cooldown
+    mail = EmailMessage(
+        subject, "\n\n".join([body, about, rest]), to=alert.recipients, connection=get_connection(timeout=MAIL_SECONDS)
+    )
+    mail.send()
+
+
+def _body(alert: HitAlert, count: int, *, is_test: bool) -> bytes:
+    """No pattern and no text: the receiver may be a chat in which many read."""
+    data = {
+        "alert": alert.name,
+        "test": is_test,
+        "hits": count,
+        "minutes": alert.minutes,
+        "more_than": alert.more_than,
+        "rule": alert.rule_id,
+        "list": alert.rule_list.name if alert.rule_list else None,
+        "category": alert.category or None,
+        "action": alert.action or None,
+    }
+    message = {"type": "moderation.alert", "timestamp": timezone.now().isoformat(), "data": data}
+    return json.dumps(message).encode()

@@ -1,0 +1,380 @@
+"""Alerts: sent once when there are too many hits, by e-mail or signed webhook, and to no private address."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core import mail
+from django.core.exceptions import ValidationError
+from django.test import Client
+from django.utils import timezone
+
+from streaming import alerts, webhooks
+from streaming.models import HitAlert, ModerationHit, ModerationRule
+from tests.conftest import eventually
+from tests.test_admin import text_of
+
+PAGE = "/admin/streaming/hitalert/"
+
+
+class Receiver(ThreadingHTTPServer):
+    """A real HTTP server on loopback that keeps what it gets."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.got: list[tuple[str, dict[str, str], bytes]] = []
+        self.status, self.silent = 204, threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        server: Any = self.server
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        server.got.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
+        if server.silent.is_set():
+            self.rfile.read(1)  # until the client gives up
+            return
+        self.send_response(server.status)
+        self.send_header("Location", f"{server.url}/elsewhere")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.shutdown()
+    receiver.server_close()
+
+
+@pytest.fixture
+def private(settings: Any) -> None:
+    settings.STREAMING_PRIVATE_WEBHOOKS = True
+
+
+def hits(number: int, minutes_ago: float = 1, **values: Any) -> None:
+    when = timezone.now() - timedelta(minutes=minutes_ago)
+    defaults = {"when": when, "version": 1, "offset": 0, "action": "mask"}
+    ModerationHit.objects.bulk_create([ModerationHit(**{**defaults, **values}) for _ in range(number)])
+
+
+def alert(**values: Any) -> HitAlert:
+    defaults: dict[str, Any] = {
+        "name": "many",
+        "more_than": 2,
+        "minutes": 10,
+        "cooldown": 60,
+        "emails": "ann@example.com",
+    }
+    return HitAlert.objects.create(**{**defaults, **values})
+
+
+@pytest.mark.django_db
+class TestAnAlert:
+    def test_is_sent_when_there_are_more_hits_than_its_number_in_its_minutes(self) -> None:
+        alert(emails="ann@example.com, bob@example.com")
+        hits(2)
+        hits(9, minutes_ago=11)
+        assert alerts.check() == 0
+
+        hits(1)
+        assert alerts.check() == 1
+
+        (sent,) = mail.outbox
+        assert sent.to == ["ann@example.com", "bob@example.com"]
+        assert sent.subject == "Alert “many”: 3 hits"
+        assert "In the last 10 minutes there were 3 hits" in sent.body
+
+    def test_is_not_sent_again_before_its_cooldown_has_passed(self) -> None:
+        alert(cooldown=60)
+        hits(3)
+        assert [alerts.check() for _ in range(5)] == [1, 0, 0, 0, 0]
+
+        later = timezone.now() + timedelta(minutes=61)
+        hits(3, minutes_ago=-60)
+        assert alerts.check(later) == 1
+
+    def test_is_sent_by_one_of_several_workers(self) -> None:
+        same = alert()
+        other = HitAlert.objects.get(pk=same.pk)
+
+        assert [alerts._claim(each, timezone.now()) for each in (same, other)] == [True, False]
+
+    @pytest.mark.parametrize(
+        ("about", "counted"),
+        [({}, 3), ({"category": "c"}, 1), ({"action": "block"}, 1), ({"category": "c", "action": "block"}, 0)],
+    )
+    def test_counts_what_it_is_about(self, about: dict[str, str], counted: int) -> None:
+        hits(1)
+        hits(1, category="c")
+        hits(1, action="block")
+        hits(5, on_trial=True, category="c", action="block")
+
+        assert alerts.hits_of(alert(**about), timezone.now()) == counted
+
+    def test_counts_the_hits_of_its_rule_or_list(self) -> None:
+        rule = ModerationRule.objects.create(pattern="darn")
+        hits(2, rule=rule)
+        hits(2)
+
+        assert alerts.hits_of(alert(rule=rule), timezone.now()) == 2
+
+    def test_that_could_not_be_delivered_is_tried_again_after_a_minute(self, receiver: Receiver, private: None) -> None:
+        failing = alert(emails="", webhook=receiver.url)
+        receiver.status = 500
+        hits(3)
+        now = timezone.now()
+
+        assert [alerts.check(now + timedelta(seconds=seconds)) for seconds in (0, 30, 61)] == [1, 0, 1]
+        failing.refresh_from_db()
+        assert failing.last_result == "Webhook: The address answered with status 500."
+
+    def test_in_a_mail_cannot_add_headers(self) -> None:
+        alert(name="x\nBcc: eve@example.com")
+        hits(3)
+
+        alerts.check()
+
+        assert "\n" not in mail.outbox[0].subject
+
+    def test_is_not_sent_while_it_is_not_enabled(self) -> None:
+        alert(enabled=False)
+        hits(3)
+        assert alerts.check() == 0
+
+
+@pytest.mark.django_db
+class TestAWebhook:
+    def test_is_signed_as_standard_webhooks_says_and_tells_no_pattern(self, receiver: Receiver, private: None) -> None:
+        rule = ModerationRule.objects.create(pattern="the secret pattern")
+        made = alert(emails="", webhook=f"{receiver.url}/hook?a=b", rule=rule)
+        hits(3, rule=rule, pattern=rule.pattern, text="the secret text")
+
+        assert alerts.check() == 1
+
+        path, headers, body = receiver.got[0]
+        signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+        key = base64.b64decode(made.secret.removeprefix("whsec_"))
+        expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+        assert (path, headers["webhook-signature"]) == ("/hook?a=b", f"v1,{expected}")
+        assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
+        assert json.loads(body)["data"] == {
+            "alert": "many",
+            "test": False,
+            "hits": 3,
+            "minutes": 10,
+            "more_than": 2,
+            "rule": rule.pk,
+            "list": None,
+            "category": None,
+            "action": None,
+        }
+        assert b"secret" not in body
+
+    @pytest.mark.parametrize("status", [301, 302, 307, 308, 404, 500])
+    def test_that_is_redirected_or_refused_has_failed(self, receiver: Receiver, private: None, status: int) -> None:
+        receiver.status = status
+
+        with pytest.raises(webhooks.WebhookError, match=str(status)):
+            webhooks.send(receiver.url, webhooks.make_secret(), b"{}")
+
+        assert len(receiver.got) == 1
+
+    def test_that_is_not_answered_is_given_up(
+        self, receiver: Receiver, private: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(webhooks, "TOTAL_SECONDS", 0.2)
+        receiver.silent.set()
+
+        with pytest.raises(webhooks.WebhookError, match="cannot be reached"):
+            webhooks.send(receiver.url, webhooks.make_secret(), b"{}")
+
+    def test_without_the_setting_reaches_nothing_on_this_machine(self, receiver: Receiver) -> None:
+        for url in (receiver.url, receiver.url.replace("127.0.0.1", "localhost")):
+            with pytest.raises(webhooks.WebhookError, match="private networks"):
+                webhooks.send(url, webhooks.make_secret(), b"{}")
+        assert receiver.got == []
+
+    def test_goes_to_the_address_that_was_checked_although_dns_changes_its_mind(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+
+        def rebinding(host: str, port: int, *_: Any, **__: Any) -> Any:
+            asked.append(host)
+            address = "192.0.2.1" if host == "evil.example" and asked.count(host) > 1 else host
+            address = "127.0.0.1" if host == "evil.example" else address
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+        with pytest.raises(webhooks.WebhookError, match="private networks"):
+            webhooks.send(f"http://evil.example:{receiver.server_port}/", webhooks.make_secret(), b"{}")
+        assert receiver.got == []
+        assert asked == ["evil.example"]
+
+    def test_connects_to_the_address_and_not_to_the_name(
+        self, receiver: Receiver, private: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = socket.getaddrinfo
+
+        def once(host: str, *arguments: Any, **options: Any) -> Any:
+            assert host != "moved.example" or not seen, "the name is resolved once"
+            seen.append(host)
+            return real("127.0.0.1" if host == "moved.example" else host, *arguments, **options)
+
+        seen: list[str] = []
+        monkeypatch.setattr(socket, "getaddrinfo", once)
+        webhooks.send(f"http://moved.example:{receiver.server_port}/", webhooks.make_secret(), b"{}")
+        assert receiver.got[0][1]["host"] == f"moved.example:{receiver.server_port}"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "127.0.0.1",
+            "127.9.9.9",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+        ),
+        *(
+            "224.0.0.1",
+            "255.255.255.255",
+            "240.0.0.1",
+            "192.0.2.1",
+            "198.18.0.1",
+            "::",
+            "::1",
+            "fe80::1",
+            "fe80::1%eth0",
+        ),
+        *("fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1"),
+        *("2002:7f00:1::1", "2001:db8::1"),
+    ],
+)
+def test_addresses_that_are_not_public_are_known_as_such(address: str) -> None:
+    assert not webhooks.is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
+def test_public_addresses_are_known_as_such(address: str) -> None:
+    assert webhooks.is_public(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("ftp://a.example/", "file:///etc/passwd", "https://", "http://user:pw@a.example/", "http://@a.example/"),
+        *(
+            "http://127.0.0.1/",
+            "http://localhost/",
+            "http://x.localhost./",
+            "http://[::1]/",
+            "http://[bad",
+            "http://a:99999/",
+        ),
+        *(
+            "http://a.example/\r\nX: y",
+            "http://a.exa mple/",
+            "gopher://a.example",
+            "http://169.254.169.254/latest",
+            "x",
+        ),
+    ],
+)
+def test_an_address_that_is_no_good_is_refused_in_the_form(url: str) -> None:
+    assert webhooks.problem_with(url)
+    with pytest.raises(ValidationError):
+        HitAlert(name="x", webhook=url).clean()
+
+
+@pytest.mark.django_db
+class TestTheForm:
+    FIELDS = {"name": "many", "more_than": "3", "minutes": "5", "cooldown": "60", "enabled": "on"}
+
+    @pytest.mark.parametrize(
+        ("given", "error"),
+        [
+            ({}, "Enter an e-mail address or a webhook."),
+            ({"emails": "ann@example.com nobody"}, "valid email address"),
+            ({"emails": "ann@example.com\nBcc: eve@example.com"}, "valid email address"),
+            ({"emails": "ann@example.com", "minutes": "0"}, "greater than or equal to 1"),
+            ({"webhook": "http://127.0.0.1:6379/"}, "private networks"),
+        ],
+    )
+    def test_refuses_what_cannot_be_sent(self, moderator: Client, given: dict[str, str], error: str) -> None:
+        page = moderator.post(f"{PAGE}add/", {**self.FIELDS, **given})
+
+        assert page.status_code == 200 and error in text_of(page)
+        assert not HitAlert.objects.exists()
+
+    def test_saves_and_sends_a_test(self, moderator: Client, receiver: Receiver, private: None) -> None:
+        moderator.post(f"{PAGE}add/", {**self.FIELDS, "emails": "ann@example.com", "webhook": receiver.url})
+        made = HitAlert.objects.get()
+
+        address = f"{PAGE}{made.pk}/change/"
+        done = moderator.post(address, {**self.FIELDS, "webhook": receiver.url, "_test": "1"}, follow=True)
+
+        assert "The test was delivered." in text_of(done)
+        assert json.loads(receiver.got[0][2])["data"]["test"] is True
+        made.refresh_from_db()
+        assert (made.last_sent, made.emails) == (None, ""), "a test does not begin the cooldown"
+        assert made.secret in text_of(done)
+
+    def test_shows_the_secret_only_to_who_may_change_it(self, client: Client) -> None:
+        user = User.objects.create_user("eve", is_staff=True)
+        user.groups.add(Group.objects.get(name="auditor"))
+        client.force_login(user)
+        made = alert()
+
+        page = client.get(f"{PAGE}{made.pk}/change/")
+
+        assert page.status_code == 200 and made.secret not in page.content.decode()
+        assert client.post(f"{PAGE}{made.pk}/change/", {**self.FIELDS, "_test": "1"}).status_code == 403
+        assert client.get(f"{PAGE}add/").status_code == 403
+        assert mail.outbox == []
+
+
+def test_hits_of_streams_send_an_alert_while_the_stream_goes_on(make_site: Any, receiver: Receiver) -> None:
+    site = make_site(STREAMING_PRIVATE_WEBHOOKS="1")
+    with sqlite3.connect(site.folder / "db.sqlite3") as database:
+        columns = "pattern, kind, action, replacement, whole_word, category, priority, compare, match_check, overflow,"
+        columns += " upstreams, applies_to, enabled, note, changed, fingerprint"
+        rule = "('darn','literal','mask','',0,'c',0,'normal','','pass','[]','both',1,'','2026-01-01','x',0)"
+        database.execute(f'INSERT INTO streaming_moderationrule ({columns}, "group") VALUES {rule}')
+        columns = "name, enabled, category, action, more_than, minutes, cooldown, emails, webhook, secret, last_result"
+        values = ("many", 1, "c", "", 0, 10, 60, "", receiver.url, webhooks.make_secret(), "")
+        places = ",".join("?" * len(values))
+        database.execute(f"INSERT INTO streaming_hitalert ({columns}) VALUES ({places})", values)
+
+    answer = httpx.get(f"{site.url}/transfer?interval=0", timeout=30)
+
+    assert "done" in answer.text
+    eventually(lambda: receiver.got, "the webhook is called")
+    assert json.loads(receiver.got[0][2])["data"]["category"] == "c"
