@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from django.http import HttpRequest
 
-from streaming import conf, health, hit_log, limits, metrics, resumption, rulebook, usage_log
+from streaming import conf, health, hit_log, limits, metrics, open_streams, resumption, rulebook, usage_log
 from streaming.api_keys import key_in
 from streaming.caller import caller_of
 from streaming.errors import Denied
@@ -91,8 +91,9 @@ class EverySecond:
             await asyncio.sleep(SECONDS)
             try:
                 update()
+                await open_streams.exchange()
             except Exception:
-                logger.exception("the gauges could not be updated")
+                logger.exception("the figures of this process could not be updated")
                 await asyncio.sleep(60)
 
 

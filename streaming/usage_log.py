@@ -122,13 +122,33 @@ def _facts(meter: UsageMeter) -> dict[str, Any]:
 # --- Metrics
 
 
+class _KnownNames:
+    """The configured names of upstreams and models, read every few seconds: reading settings takes a while."""
+
+    FRESH_SECONDS = 5.0
+
+    def __init__(self) -> None:
+        self._read_at = float("-inf")
+        self.upstreams, self.models = set[str](), set[str]()
+
+    def refresh(self) -> None:
+        if time.monotonic() - self._read_at < self.FRESH_SECONDS:
+            return
+        self._read_at = time.monotonic()
+        models = upstream_settings.models()
+        self.upstreams = {sources.SIMULATED, *upstream_settings.names()}
+        self.models = {sources.SIMULATED, *models, *(model for _, model in models.values())}
+
+
+_known = _KnownNames()
+
+
 def _labels(meter: UsageMeter) -> tuple[str, str, str]:
     """The endpoint, upstream and model, as far as they are configured: what users make up is "other"."""
-    is_known = meter.upstream in (sources.SIMULATED, *upstream_settings.names())
-    models = {sources.SIMULATED, *upstream_settings.models()}
-    models |= {model for _, model in upstream_settings.models().values()}
-    model = meter.model if meter.model in models else "other" if meter.model else ""
-    return meter.endpoint, meter.upstream if is_known else "other", model
+    _known.refresh()
+    upstream = meter.upstream if meter.upstream in _known.upstreams else "other"
+    model = meter.model if meter.model in _known.models else "other" if meter.model else ""
+    return meter.endpoint, upstream, model
 
 
 def labels_of_open(meter: UsageMeter) -> tuple[str, str]:

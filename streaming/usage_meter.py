@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -81,6 +82,8 @@ class UsageMeter:
     """Set while an answer streams: from then on its end is the end of the request's usage."""
     is_opening: bool = False
     """Whether a task opens the stream that goes on if the client leaves."""
+    key: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Its name for operators, who may stop it. Unlike the id of a stream it grants nobody access."""
     _taken: tuple[int, int] = (0, 0)
     _began: float = field(default_factory=time.monotonic)
 

@@ -18,7 +18,16 @@ def tracked() -> list[str]:
 
 
 # Their files are of one kind, and go by the folder's name.
-WHOLE_FOLDERS = {"deploy", "documents", "vendor", "migrations", "commands", "locale", "templates/admin", "static/streaming/admin"}
+WHOLE_FOLDERS = {
+    "deploy",
+    "documents",
+    "vendor",
+    "migrations",
+    "commands",
+    "locale",
+    "templates/admin",
+    "static/streaming/admin",
+}
 
 
 def plan() -> set[str]:

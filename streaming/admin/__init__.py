@@ -1,3 +1,3 @@
 """The admin pages for moderators: edit rules, try them on a text, import files, read the hits."""
 
-from streaming.admin import alerts, hits, keys, lists, rules  # noqa: F401 (they register themselves)
+from streaming.admin import alerts, hits, keys, lists, rules, usage  # noqa: F401 (they register themselves)

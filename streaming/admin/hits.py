@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -18,6 +17,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from streaming.admin.charts import DAYS, DailyChart, first_day
 from streaming.admin.filters import ListFilter, VisibleValuesFilter
 from streaming.admin.hit_review import HitReview
 from streaming.models import LostHits, ModerationHit, ModerationRule
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 else:
     HitAdmin = admin.ModelAdmin
 
-DAYS = 30
 TOP = 10
 
 
@@ -112,7 +111,8 @@ class ModerationHitAdmin(HitReview, HitAdmin):
         response: Any = super().changelist_view(request, extra_context)
         if (cl := (getattr(response, "context_data", None) or {}).get("cl")) is not None:
             hits = cl.queryset.order_by()
-            more = {"chart": _Chart(hits), "top": list(_top(hits)), "lost": _lost(), "chosen": list(_chosen(request))}
+            chart = DailyChart(_counts(hits))
+            more = {"chart": chart, "top": list(_top(hits)), "lost": _lost(), "chosen": list(_chosen(request))}
             to_review = ModerationHit.objects.filter(verdict="", action=ModerationRule.Action.FLAG)
             more["to_review"] = to_review.count() if self.has_judge_permission(request) else 0
             response.context_data |= more
@@ -177,31 +177,9 @@ def _short(action: str) -> str:
     return label.partition(":")[0].partition("：")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    day: date
-    count: int
-    x: int
-    y: float
-    height: float
-
-
-class _Chart:
-    """Hits on each of the last days, as the bars of an SVG of 600 by 120 units."""
-
-    WIDTH, HEIGHT, STEP = 600, 100, 20
-
-    def __init__(self, hits: Any) -> None:
-        today = timezone.localdate()
-        first = today - timedelta(days=DAYS - 1)
-        rows = hits.filter(when__date__gte=first).annotate(day=TruncDate("when")).values("day").annotate(n=Count("pk"))
-        counts = {row["day"]: row["n"] for row in rows}
-        self.first, self.last = first, today
-        self.most = max(counts.values(), default=0)
-        self.total = sum(counts.values())
-        self.bars = [self._bar(number, first + timedelta(days=number), counts) for number in range(DAYS)]
-
-    def _bar(self, number: int, day: date, counts: dict[date, int]) -> _Bar:
-        count = counts.get(day, 0)
-        height = round(count / self.most * self.HEIGHT, 1) if self.most else 0.0
-        return _Bar(day, count, number * self.STEP, self.HEIGHT - height, height)
+def _counts(hits: Any) -> dict[date, int]:
+    """The number of hits on each of the last days."""
+    rows = (
+        hits.filter(when__date__gte=first_day()).annotate(day=TruncDate("when")).values("day").annotate(n=Count("pk"))
+    )
+    return {row["day"]: row["n"] for row in rows}

@@ -57,6 +57,15 @@ class Journal(Protocol):
     async def stop(self, stream: str) -> None:
         """Makes the driver, in any worker, end the stream. Raises UnknownStream, StoreUnavailable."""
 
+    async def post(self, notice: bytes) -> list[str]:
+        """Shows this worker's notice to all workers for some seconds. Returns what they have asked of it since."""
+
+    async def notices(self) -> list[tuple[str, bytes]]:
+        """The notices of all workers, with the worker of each. Raises StoreUnavailable."""
+
+    async def ask(self, worker: str, request: str) -> None:
+        """Asks something of a worker: its next ``post`` returns it. Raises StoreUnavailable."""
+
     async def discard(self, log: StreamLog) -> None:
         """Deletes a stream that failed before its first event: readers that wait for it get UnknownStream. Its claim
         is free again."""

@@ -27,6 +27,8 @@ class MemoryJournal:
         self._expiry: dict[str, float] = {}  # of ended streams, the oldest first
         self._claims: dict[str, str] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._notice = b""
+        self._asked: list[str] = []
 
     def __contains__(self, stream: str) -> bool:
         self._forget_expired()
@@ -92,6 +94,16 @@ class MemoryJournal:
             self._expiry[log.info.id] = self._clock() + self._limits.keep
             log.pack()
             self._set_timer()
+
+    async def post(self, notice: bytes) -> list[str]:
+        asked, self._asked, self._notice = self._asked, [], notice
+        return asked
+
+    async def notices(self) -> list[tuple[str, bytes]]:
+        return [("", self._notice)] if self._notice else []
+
+    async def ask(self, worker: str, request: str) -> None:
+        self._asked.append(request)
 
     async def discard(self, log: StreamLog) -> None:
         self.forget(log.info.id)

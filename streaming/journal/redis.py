@@ -43,6 +43,8 @@ LEASE_BEATS = 3.5
 """The lifetime of a lease, in heartbeats. A dead worker is noticed at most one heartbeat after that."""
 AWAY_BEATS = 5.0
 """How long readers of other workers' streams wait for Redis to come back, in heartbeats."""
+NOTICE_BEATS = 4.0
+"""How long a worker's notice is shown after it was posted, in heartbeats."""
 COMMAND_BEATS = 3.0
 """Seconds to wait for a response of Redis before it counts as unavailable."""
 SEAL_JUMP = 1_000_000
@@ -50,6 +52,8 @@ SEAL_JUMP = 1_000_000
 
 STORE_ERRORS = (RedisError, OSError, TimeoutError)
 PREFIX = "streams:"
+NOTICES = f"{PREFIX}notices"
+"""The workers that have posted a notice, by the time of the last."""
 
 Message = dict[str, str | int]
 """A message to a worker. Its kind is stop, watch, leave, or nudge (to itself: reload the list of keys to read)."""
@@ -158,6 +162,38 @@ class RedisJournal:
                 task.cancel()
             # A cancellation can be mistaken for a timeout that happens at the same moment.
             _, tasks = await asyncio.wait(tasks, timeout=0.1)
+
+    # --- Notices of workers
+
+    async def post(self, notice: bytes) -> list[str]:
+        await self.start()
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            if notice:
+                pipeline.set(_notice_key(self._worker), notice, px=int(NOTICE_BEATS * self._beat * 1000))
+                pipeline.zadd(NOTICES, {self._worker: time.time()})
+            else:
+                pipeline.delete(_notice_key(self._worker))
+                pipeline.zrem(NOTICES, self._worker)
+            pipeline.lrange(_asked_key(self._worker), 0, -1)
+            pipeline.delete(_asked_key(self._worker))
+            answers = await self._answered(pipeline.execute())
+        return [request.decode() for request in answers[2]]
+
+    async def notices(self) -> list[tuple[str, bytes]]:
+        await self.start()
+        workers = await self._answered(self._redis.zrange(NOTICES, 0, -1))
+        if not workers:
+            return []
+        found = await self._answered(self._redis.mget([_notice_key(worker.decode()) for worker in workers]))
+        if gone := [worker for worker, notice in zip(workers, found, strict=True) if notice is None]:
+            await self._answered(self._redis.zrem(NOTICES, *gone))
+        return [(worker.decode(), notice) for worker, notice in zip(workers, found, strict=True) if notice]
+
+    async def ask(self, worker: str, request: str) -> None:
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.rpush(_asked_key(worker), request)
+            pipeline.expire(_asked_key(worker), 60)
+            await self._answered(pipeline.execute())
 
     # --- Streams driven by this worker
 
@@ -623,6 +659,14 @@ def _claim_key(claim: str) -> str:
 
 def _lease_key(worker: str) -> str:
     return f"{PREFIX}worker:{worker}:lease"
+
+
+def _notice_key(worker: str) -> str:
+    return f"{PREFIX}worker:{worker}:notice"
+
+
+def _asked_key(worker: str) -> str:
+    return f"{PREFIX}worker:{worker}:asked"
 
 
 def _inbox_key(worker: str) -> str:
