@@ -54,9 +54,17 @@ class Guardrail:
 
 async def begin(request: HttpRequest, upstream: str, stream: str | None = None) -> Guardrail:
     """The guardrail of a stream of this upstream, under an id of its own unless it has one."""
-    stream, who = stream or formats.new_stream_id(), (await caller_of(request)).username
+    stream = stream or formats.new_stream_id()
+    return await _guardrail(request, upstream, stream, await usage_log.begin(request, upstream, stream))
 
-    meter = await usage_log.begin(request, upstream, stream)
+
+async def for_another(guardrail: Guardrail, request: HttpRequest, upstream: str) -> Guardrail:
+    """The guardrail of the same stream, should another upstream answer."""
+    return await _guardrail(request, upstream, guardrail.stream, guardrail.meter)
+
+
+async def _guardrail(request: HttpRequest, upstream: str, stream: str, meter: UsageMeter) -> Guardrail:
+    who = (await caller_of(request)).username
 
     async def of(direction: Direction) -> tuple[RuleSet, HitHandler]:
         snapshot = await rulebook.current(upstream, direction)

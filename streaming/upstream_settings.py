@@ -7,7 +7,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -55,6 +55,8 @@ class UpstreamConfig:
     """The public names of its models. The first is the default, for requests that name no model."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Its own names of models that have another one in public."""
+    discovers: bool = False
+    """Whether it also has the models that its own ``/models`` lists."""
     order: int = 0
     """Of several upstreams that have a model, those of the lowest order are tried first."""
     weight: float = 1.0
@@ -129,7 +131,7 @@ SHORTEST_SECRET = 6
 _FORMATS = ("native", "openai", "text")
 _KEYS = {
     *("URL", "FORMAT", "HEADERS", "API_KEY_ENV", "API_KEY_FILE", "MODEL", "MODELS", "TIMEOUTS", "CONCURRENCY"),
-    *("ORDER", "WEIGHT", "COOLDOWN"),
+    *("ORDER", "WEIGHT", "COOLDOWN", "DISCOVER"),
     *("PROXY", "USAGE", "FORWARD", "VERIFY", "CERT", "UDS", "PROXY_URL"),
 }
 
@@ -147,7 +149,7 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
     concurrency = entry.get("CONCURRENCY")
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         raise ImproperlyConfigured(f"{where}['CONCURRENCY'] is {concurrency!r}: it has to be a number of streams.")
-    for key in ("PROXY", "USAGE"):
+    for key in ("PROXY", "USAGE", "DISCOVER"):
         if type(entry.get(key, False)) is not bool:
             raise ImproperlyConfigured(f"{where}[{key!r}] is {entry[key]!r}: it has to be true or false.")
     return UpstreamConfig(
@@ -155,7 +157,8 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
         url,
         form,
         headers=_read_headers(where, entry),
-        models=_read_models(where, entry),
+        models=tuple(dict.fromkeys([*_read_models(where, entry), *_discovered.get((name, url), ())])),
+        discovers=form == "openai" and entry.get("DISCOVER", False),
         aliases=dict(entry["MODELS"]) if isinstance(entry.get("MODELS"), Mapping) else {},
         order=int(_read_number(where, entry, "ORDER", 0, "a whole number", lambda it: it == int(it))),
         weight=_read_number(where, entry, "WEIGHT", 1, "a number above 0", lambda it: it > 0),
@@ -401,3 +404,17 @@ def find_routes(model: str) -> list[Route]:
             if not upstream.models:
                 return [Route(upstream, model)]
     return []
+
+
+_discovered: dict[tuple[str, str], tuple[str, ...]] = {}
+"""By name and URL of an upstream: the models that its own ``/models`` has listed."""
+
+
+def set_discovered(upstream: UpstreamConfig, models: Iterable[str]) -> None:
+    _discovered[upstream.name, upstream.url] = tuple(models)
+
+
+def discovering() -> list[UpstreamConfig]:
+    """The upstreams with DISCOVER."""
+    configs = (read_config(name, entry) for name, entry in conf.upstreams().items())
+    return [upstream for upstream in configs if upstream.discovers]

@@ -135,9 +135,9 @@ class _KnownNames:
         if time.monotonic() - self._read_at < self.FRESH_SECONDS:
             return
         self._read_at = time.monotonic()
-        models = upstream_settings.models()
+        models = upstream_settings.routes()
         self.upstreams = {sources.SIMULATED, *upstream_settings.names()}
-        self.models = {sources.SIMULATED, *models, *(model for _, model in models.values())}
+        self.models = {sources.SIMULATED, *models, *(route.model for routes in models.values() for route in routes)}
 
 
 _known = _KnownNames()

@@ -328,8 +328,8 @@ class TestAnApiKeyThatIsLimited:
 
         listed = (await reader.get("/v1/models")).json()["data"]
 
-        assert [each["id"] for each in listed] == ["simulated", "other/m", "n"]
-        assert [await self.chat(reader, model) for model in ("n", "other/m", "m")] == [UNREACHABLE, UNREACHABLE, 403]
+        assert [each["id"] for each in listed] == ["simulated", "m", "n"]
+        assert [await self.chat(reader, model) for model in ("n", "m", "llm/m")] == [UNREACHABLE, UNREACHABLE, 403]
         assert [await self.transfer(reader, name) for name in ("other", "site", "llm")] == [UNREACHABLE] * 2 + [403]
         assert [(await reader.get(f"/proxy/{name}")).status_code for name in ("other", "llm")] == [UNREACHABLE, 403]
         assert (await reader.get("/transfer/no-such")).status_code == 403, "the same as one that exists"

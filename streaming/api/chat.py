@@ -14,6 +14,7 @@ from django.http.response import HttpResponseBase
 
 from streaming import conf, formats, guardrails, limits, resumption, sources, upstreams, whole_answers
 from streaming.access import guarded, require_caller
+from streaming.api.attempts import Attempts
 from streaming.api.models import find_routes, require_permitted
 from streaming.log_lines import request_id
 from streaming.problems import openai_error
@@ -30,26 +31,26 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
         await limits.admit(request, uses_upstream=False)
         return await (_simulated_stream if chat.streams else _simulated_completion)(request, chat)
     await require_caller(request)
-    route = (await require_permitted(request, find_routes(chat.model)))[0]
-    name, model = route.upstream.name, route.model
+    await upstreams.discover_models()
+    routes = await require_permitted(request, find_routes(chat.model))
     await limits.admit(request, uses_upstream=True)
-    guardrail, upstream = await guardrails.begin(request, name), upstreams.config_of(name, request)
+    attempts = Attempts(request, chat.fields, upstreams.in_order_now(routes))
+    guardrail = await attempts.begin()
     guardrail.meter.model = chat.model
-    fields = {**chat.fields, "model": model}
     if not chat.streams:
 
         async def make() -> dict[str, Any]:
-            data = await upstreams.complete_at_once(upstream, request, fields, guardrail)
-            return await guardrail.moderate_completion(data, is_json=_wants_json(chat))
+            data = await upstreams.complete_at_once(request, attempts.prepares)
+            return await attempts.guardrail.moderate_completion(data, is_json=_wants_json(chat))
 
         return await _answer_once(request, guardrail, make)
     writer = formats.OpenAIRelay(chat.model)
 
     async def start() -> tuple[Source, Relay]:
-        answer = await upstreams.complete(upstream, request, fields, guardrail)
+        answer = await upstreams.complete(request, attempts.prepares, may_be_late=attempts.may_answer_late)
         parts = formats.OpenAIReader(keep_raw=True, keep_usage=chat.counts_usage)
         reader = EventReader(parts, max_message_chars=conf.max_message_chars())
-        return answer, Relay(reader, guardrail.moderate_answer(is_json=_wants_json(chat)), writer)
+        return answer, Relay(reader, attempts.guardrail.moderate_answer(is_json=_wants_json(chat)), writer)
 
     return await _begin_stream(request, guardrail, writer, start)
 

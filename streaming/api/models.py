@@ -13,7 +13,7 @@ from typing import Any
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
-from streaming import upstream_settings
+from streaming import upstream_settings, upstreams
 from streaming.access import guarded, has_permission, may_use_upstreams, require_caller, require_permission
 from streaming.errors import BadRequest
 from streaming.problems import openai_error
@@ -24,7 +24,10 @@ _started = int(time.time())
 
 
 def find_routes(model: str) -> list[Route]:
-    """The upstreams that have this model. BadRequest with 404 if there is none."""
+    """The upstreams that have this model. BadRequest with 404 if there is none.
+
+    Call ``upstreams.discover_models`` before.
+    """
     if not (found := upstream_settings.find_routes(model)):
         detail = f"the model {model[:100]!r} does not exist; GET /v1/models lists those that do"
         raise BadRequest(detail, HTTPStatus.NOT_FOUND, {"model": ["does not exist"]}, "model_not_found")
@@ -34,6 +37,7 @@ def find_routes(model: str) -> list[Route]:
 @guarded("GET", everyone=True, errors=openai_error)
 async def list_models(request: HttpRequest) -> HttpResponseBase:
     """The models that the caller may use."""
+    await upstreams.discover_models()
     models = upstream_settings.routes() if await may_use_upstreams(request) else {}
     usable = {name: await permitted(request, routes) for name, routes in models.items()}
     owners = {name: routes[0].upstream.name for name, routes in usable.items() if routes}
@@ -46,6 +50,7 @@ async def retrieve_model(request: HttpRequest, name: str) -> HttpResponseBase:
     if name == SIMULATED:
         return JsonResponse(_model(name, "ssesite"))
     await require_caller(request)
+    await upstreams.discover_models()
     routes = await require_permitted(request, find_routes(name))
     return JsonResponse(_model(name, routes[0].upstream.name))
 

@@ -7,7 +7,6 @@ this site's own ``/stream``, reached over a real socket like any other.
 from streaming.upstream_settings import UpstreamConfig, names
 from streaming.upstreams.builtin import SIGNATURE_HEADER, allowed_host, is_builtin, is_signed, path_on_server, sign
 from streaming.upstreams.client import (
-    Guardrail,
     complete,
     complete_at_once,
     config_of,
@@ -16,6 +15,7 @@ from streaming.upstreams.client import (
     model_of,
     relay,
 )
+from streaming.upstreams.discovery import discover_models
 from streaming.upstreams.errors import (
     BadPrompt,
     Broken,
@@ -30,14 +30,17 @@ from streaming.upstreams.errors import (
     UnreadablePrompt,
     UpstreamError,
 )
+from streaming.upstreams.guardrail import Guardrail
 from streaming.upstreams.headers import NEVER_FORWARDED, end_to_end
 from streaming.upstreams.http_clients import close, problem_with_proxy, problem_with_tls
 from streaming.upstreams.probing import probe
 from streaming.upstreams.response import UpstreamResponse
+from streaming.upstreams.routing import Attempt, Prepare, in_order_now
 
 __all__ = [
     "NEVER_FORWARDED",
     "SIGNATURE_HEADER",
+    "Attempt",
     "BadPrompt",
     "Broken",
     "Busy",
@@ -45,6 +48,7 @@ __all__ = [
     "Guardrail",
     "Outside",
     "PostOnly",
+    "Prepare",
     "Refused",
     "Silent",
     "Unknown",
@@ -59,7 +63,9 @@ __all__ = [
     "complete_at_once",
     "config_of",
     "connect",
+    "discover_models",
     "end_to_end",
+    "in_order_now",
     "is_builtin",
     "is_signed",
     "leaves_its_base",

@@ -6,11 +6,11 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from django.http import HttpRequest
@@ -23,6 +23,7 @@ from streaming.upstreams.builtin import builtin_config, is_builtin
 from streaming.upstreams.decoding import decoded
 from streaming.upstreams.errors import (
     BadPrompt,
+    Broken,
     Closed,
     Outside,
     PostOnly,
@@ -31,11 +32,13 @@ from streaming.upstreams.errors import (
     UpstreamError,
 )
 from streaming.upstreams.event_body import EventBody
+from streaming.upstreams.guardrail import Fields, Guardrail
 from streaming.upstreams.headers import forwarded_headers, relayed_headers, without_challenge
 from streaming.upstreams.location_headers import with_public_locations
 from streaming.upstreams.relayed_prompts import moderated_body, moderated_query
 from streaming.upstreams.request import Header, UpstreamRequest
-from streaming.upstreams.response import UpstreamResponse
+from streaming.upstreams.response import Body, UpstreamResponse
+from streaming.upstreams.routing import Attempt, Prepare, first_that_answers
 from streaming.upstreams.sending import send
 from streaming.upstreams.upstream_refusals import not_what_was_asked, refusal
 from streaming.usage_meter import meter_of
@@ -60,19 +63,6 @@ def config_of(name: str, request: HttpRequest) -> UpstreamConfig:
     raise Unknown(name, "does not exist")
 
 
-Fields = dict[str, Any]
-
-
-class Guardrail(Protocol):
-    """Moderates prompts for upstreams, and the texts of their errors."""
-
-    async def moderate_prompt(self, fields: Fields) -> None:
-        """Moderates a request's fields in place, or raises an error if it may not be sent."""
-
-    def clean(self, words: str) -> str:
-        """An error's text, moderated."""
-
-
 async def connect(name: str, request: HttpRequest, body: bytes, guardrail: Guardrail) -> UpstreamResponse:
     """Requests a stream of text in the upstream's format, for ``/transfer``.
 
@@ -82,7 +72,9 @@ async def connect(name: str, request: HttpRequest, body: bytes, guardrail: Guard
     if upstream.format == "openai":
         if request.method != "POST":
             raise PostOnly(upstream.name, "takes a prompt, which has to be sent by POST")
-        return await complete(upstream, request, _chat_completion_fields(upstream, body), guardrail)
+        fields = _chat_completion_fields(upstream, body)
+        await guardrail.moderate_prompt(fields)
+        return await complete(request, [_ready(Attempt(upstream, fields, guardrail))])
     query, kind = request.META.get("QUERY_STRING", ""), request.headers.get("Content-Type", "")
     if not is_builtin(name):  # it has no words in its query: only parameters, which it checks
         query = await moderated_query(name, query, guardrail.moderate_prompt)
@@ -92,30 +84,73 @@ async def connect(name: str, request: HttpRequest, body: bytes, guardrail: Guard
     headers = forwarded_headers(upstream, request)
     if body and kind:
         headers.append(("Content-Type", kind))
-    return await _open_stream(_streaming(upstream, str(request.method), target, headers, body), guardrail)
+    asked = _streaming(upstream, str(request.method), target, headers, body)
+    is_in_time = asked.timeout == upstream.timeouts.head and not upstream.timeouts.queue
+    return await _open_stream(upstream, _open(asked, guardrail), None if is_in_time else upstream.timeouts.head)
 
 
-async def complete(
-    upstream: UpstreamConfig, request: HttpRequest, fields: Fields, guardrail: Guardrail
-) -> UpstreamResponse:
+async def complete(request: HttpRequest, attempts: Sequence[Prepare], *, may_be_late: bool = True) -> UpstreamResponse:
     """Requests a chat completion as a stream. A complete JSON response is converted to a stream.
 
-    Refused if the response is neither.
+    If an upstream fails before its first byte, the next attempt is made. Refused if a response is neither.
+    ``may_be_late``: whether the client may get a response before it is known which of the upstreams answers.
     """
-    await guardrail.moderate_prompt(fields)
+    first = await attempts[0]()
+    head = first.upstream.timeouts.head
+
+    async def ask(attempt: Attempt, is_last: bool) -> UpstreamResponse:
+        answer = await _open(_completion_request(request, attempt), attempt.guardrail)
+        return answer if is_last else await _with_first_byte(answer)
+
+    opening = first_that_answers([_ready(first), *attempts[1:]], ask)
+    # The request's own timeout can end it in time only if nothing else may have to be waited for.
+    is_in_time = len(attempts) == 1 and not first.upstream.timeouts.queue and _stream_timeout(first.upstream) == head
+    return await _open_stream(first.upstream, opening, None if is_in_time or not may_be_late else head)
+
+
+def _ready(attempt: Attempt) -> Prepare:
+    async def prepare() -> Attempt:
+        return attempt
+
+    return prepare
+
+
+def _completion_request(request: HttpRequest, attempt: Attempt) -> UpstreamRequest:
+    upstream, fields = attempt.upstream, attempt.fields
     _note_model(request, fields)
     plain = {**fields, "stream": True}
     counting = _counting(upstream, plain)
     headers = [*forwarded_headers(upstream, request), ("Content-Type", "application/json")]
     asked = _streaming(upstream, "POST", _completions_target(upstream), headers, json.dumps(counting).encode())
-    if counting is not plain:
-        asked = replace(asked, body_without_usage=json.dumps(plain).encode())
-    return await _open_stream(asked, guardrail)
+    return asked if counting is plain else replace(asked, body_without_usage=json.dumps(plain).encode())
 
 
-async def complete_at_once(upstream: UpstreamConfig, request: HttpRequest, fields: Fields, guardrail: Guardrail) -> str:
-    """The JSON of a chat completion that is not streamed. Refused if the response is anything else."""
-    await guardrail.moderate_prompt(fields)
+async def _with_first_byte(answer: UpstreamResponse) -> UpstreamResponse:
+    """The response once its body has begun: until then its failure is no reason to give up."""
+    try:
+        first = await answer.read()
+    except BaseException:
+        answer.close()
+        raise
+    if not first:
+        raise Broken(answer.name, "ended its answer before the first byte")
+    return replace(answer, body=BegunBody(answer.body, first))
+
+
+async def complete_at_once(request: HttpRequest, attempts: Sequence[Prepare]) -> str:
+    """The JSON of a chat completion that is not streamed. If an upstream fails, the next attempt is made.
+
+    Refused if a response is anything else.
+    """
+
+    async def ask(attempt: Attempt, _is_last: bool) -> str:
+        return await _complete_at_once(request, attempt)
+
+    return await first_that_answers(attempts, ask)
+
+
+async def _complete_at_once(request: HttpRequest, attempt: Attempt) -> str:
+    upstream, fields, guardrail = attempt.upstream, attempt.fields, attempt.guardrail
     _note_model(request, fields)
     body = json.dumps({**fields, "stream": False}).encode()
     headers = [
@@ -159,20 +194,26 @@ def _completions_target(upstream: UpstreamConfig) -> str:
 def _streaming(
     upstream: UpstreamConfig, method: str, target: str, headers: list[Header], body: bytes
 ) -> UpstreamRequest:
-    """A request for a stream. Its head may take as long as a pause in the stream may, if that is longer."""
-    head, idle, total = upstream.timeouts.head, upstream.timeouts.idle, upstream.timeouts.total
-    timeout = min((seconds for seconds in (idle and max(head, idle), total) if seconds is not None), default=None)
+    """A request for a stream."""
+    timeout = _stream_timeout(upstream)
     return UpstreamRequest(upstream, method, target, [*headers, *_STREAM_HEADERS], body, timeout)
 
 
-async def _open_stream(request: UpstreamRequest, guardrail: Guardrail) -> UpstreamResponse:
-    """The stream once its head has arrived, or after ``head`` seconds, so that the client gets a response by then."""
-    upstream, head = request.upstream, request.upstream.timeouts.head
+def _stream_timeout(upstream: UpstreamConfig) -> float | None:
+    """Seconds that the head of a stream may take: as long as a pause in the stream, if that is longer."""
+    head, idle, total = upstream.timeouts.head, upstream.timeouts.idle, upstream.timeouts.total
+    return min((seconds for seconds in (idle and max(head, idle), total) if seconds is not None), default=None)
+
+
+async def _open_stream(
+    upstream: UpstreamConfig, opens: Coroutine[Any, Any, UpstreamResponse], seconds: float | None
+) -> UpstreamResponse:
+    """The stream once it is open, or after so many seconds, so that the client gets a response by then."""
     # The pending body closes what the task opens; and the request closes the pending body.
-    opening = asyncio.create_task(_open(request, guardrail), context=request_cleanup.detached_context())
+    opening = asyncio.create_task(opens, context=request_cleanup.detached_context())
     pending = PendingBody(opening)
     try:
-        await asyncio.wait({opening}, timeout=None if request.timeout == head else head)
+        await asyncio.wait({opening}, timeout=seconds)
     except asyncio.CancelledError:
         pending.close()
         raise
@@ -273,6 +314,26 @@ def _close_response(opening: asyncio.Task[UpstreamResponse], linger: bool) -> No
         opening.result().close(linger=linger)
 
 
+class BegunBody:
+    """A body whose first bytes have been read already."""
+
+    def __init__(self, body: Body, first: bytes) -> None:
+        self._body = body
+        self._first: bytes | None = first
+
+    async def read(self) -> bytes:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await self._body.read()
+
+    def close(self, *, linger: bool = False) -> None:
+        self._body.close(linger=linger)
+
+    def detach(self) -> None:
+        self._body.detach()
+
+
 class CompleteBody:
     """A body that was read completely."""
 
@@ -352,7 +413,8 @@ async def _refuse_unless_open(upstream: UpstreamConfig, request: HttpRequest) ->
 
 
 def model_of(name: str, body: bytes) -> str | None:
-    """The model that ``connect`` would ask this upstream for; None if it is no LLM API, or if the body names none."""
+    """The model that ``connect`` would ask this upstream for, by its own name; None if it is no LLM API, or if the body
+    names none."""
     if not (entry := conf.upstreams().get(name)) or (upstream := read_config(name, entry)).format != "openai":
         return None
     with suppress(UpstreamError):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeVar
 
-from streaming.upstream_settings import Route
+from streaming.upstream_settings import Route, UpstreamConfig
 from streaming.upstreams.errors import Broken, Busy, Refused, Silent, Unreachable, UpstreamError
+from streaming.upstreams.guardrail import Fields, Guardrail
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LONGEST_COOLDOWN = 600.0
 """Seconds: an upstream's Retry-After may ask for more, but is tried again by then."""
@@ -65,3 +73,49 @@ def may_try_next(error: UpstreamError) -> bool:
             is_passing = status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
             return is_about_the_site or is_passing or status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return False
+
+
+# --- Trying them in turn
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A completion request as one upstream gets it. Its prompt has been moderated."""
+
+    upstream: UpstreamConfig
+    fields: Fields
+    guardrail: Guardrail
+
+
+Prepare = Callable[[], Awaitable[Attempt]]
+"""Prepares an attempt, when it is its turn. Raises an error if the prompt may not be sent."""
+
+cooldowns = Cooldowns()
+
+
+def in_order_now(routes: Iterable[Route]) -> list[Route]:
+    """The routes in the order in which this process would try them now."""
+    return in_order(routes, cooldowns, random.Random())  # noqa: S311 (nothing secret)
+
+
+async def first_that_answers(attempts: Sequence[Prepare], ask: Callable[[Attempt, bool], Awaitable[T]]) -> T:
+    """What ``ask`` returns for the first upstream that does not fail; otherwise raises the last one's error.
+
+    ``ask`` gets the attempt, and whether it is the last. It has to raise the errors that come before the first byte.
+    """
+    for number, prepare in enumerate(attempts, 1):
+        attempt = await prepare()
+        route = Route(attempt.upstream, str(attempt.fields.get("model")))
+        try:
+            answer = await ask(attempt, number == len(attempts))
+        except UpstreamError as error:
+            if not may_try_next(error):
+                raise
+            cooldowns.begin(route, error)
+            if number == len(attempts):
+                raise
+            logger.warning("%s; the next upstream that has the model is asked", error.for_log())
+        else:
+            cooldowns.end(route)
+            return answer
+    raise AssertionError("there is at least one attempt")
