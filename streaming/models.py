@@ -494,9 +494,14 @@ class RuleImport(models.Model):
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.PREVIEW)
     added = models.PositiveIntegerField(_("added"), default=0)
     changed = models.PositiveIntegerField(_("changed"), default=0)
-    # Until it is imported: the uploaded file, compressed, and the defaults chosen in the form.
+    removed = models.PositiveIntegerField(_("removed"), default=0)
+    # Until it is imported: the uploaded file, compressed, the defaults chosen in the form, and the other choices.
     data = models.BinaryField(null=True)
     defaults = models.JSONField(default=dict)
+    options = models.JSONField(default=dict)
+    # After the import: its edition, and what was refused, as compressed JSON.
+    edition = models.PositiveBigIntegerField(null=True)
+    refused = models.BinaryField(null=True)
     # After the import: the previous values of the rules that it changed, as pairs of pk and fields.
     before = models.JSONField(default=list)
 

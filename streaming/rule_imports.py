@@ -10,7 +10,7 @@ from datetime import timedelta
 from itertools import chain, islice
 from typing import Any, TypeVar
 
-from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.db.models import Model, QuerySet
@@ -19,7 +19,7 @@ from django.utils.dateparse import parse_datetime
 
 from streaming.editions import Edition, RuleEdition, changing, keep, keep_added
 from streaming.models import NAMED_BY, ModerationRule, RuleImport, RuleList, name_of
-from streaming.rule_files import COLUMNS, ParsedFile, Refusal, Row, RowKey, read
+from streaming.rule_files import COLUMNS, Answers, ColumnsQuestion, ParsedFile, Refusal, Row, RowKey, read
 
 Progress = Callable[[int, int], None]
 """Called with the number of rules written so far and the total."""
@@ -48,37 +48,83 @@ class Comparison:
     added: list[tuple[int, Row]] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
     unchanged: list[tuple[int, Row]] = field(default_factory=list)
+    removed: list[tuple[int, str]] = field(default_factory=list)
+    """The primary keys and names of the rules of the replaced list that are not in the file."""
     refused: list[Refusal] = field(default_factory=list)
+    elsewhere: int = 0
+    """How many of the added rules are in other lists, or in none, already."""
+
+
+class Unanswered(Exception):
+    """The file cannot be imported before the questions about it are answered."""
 
 
 class AlreadyDone(Exception):
     """The import was already carried out, or already undone."""
 
 
-def save_preview(data: bytes, name: str, who: str, defaults: dict[str, Any]) -> RuleImport:
+def save_preview(
+    data: bytes,
+    name: str,
+    who: str,
+    defaults: dict[str, Any],
+    answers: Answers | None = None,
+    *,
+    replaces: bool = False,
+) -> RuleImport:
     """Store an uploaded file until it is imported. Older files that were never imported are deleted."""
     old = timezone.now() - timedelta(days=PREVIEW_DAYS)
     RuleImport.objects.filter(state=RuleImport.State.PREVIEW, when__lt=old).delete()
-    return RuleImport.objects.create(name=name[:255], who=who, data=zlib.compress(data), defaults=defaults)
+    options = options_of(answers or Answers(), replaces=replaces)
+    return RuleImport.objects.create(
+        name=name[:255], who=who, data=zlib.compress(data), defaults=defaults, options=options
+    )
+
+
+def options_of(answers: Answers, *, replaces: bool) -> dict[str, Any]:
+    """What ``RuleImport.options`` keeps of an import."""
+    return {"answers": answers.as_json(), "replaces": replaces}
+
+
+def answers_of(rule_import: RuleImport) -> Answers:
+    return Answers.of(rule_import.options.get("answers", {}))
+
+
+def replaced_list(rule_import: RuleImport) -> str:
+    """The name of the list that the import replaces; empty if it only adds and changes rules."""
+    return rule_import.defaults.get("rule_list", "") if rule_import.options.get("replaces") else ""
 
 
 def read_preview(rule_import: RuleImport) -> ParsedFile:
     """Parse the stored file. FileError if it is not a file of rules."""
-    return read(zlib.decompress(bytes(rule_import.data)) if rule_import.data else b"", rule_import.defaults)
+    data = zlib.decompress(bytes(rule_import.data)) if rule_import.data else b""
+    return read(data, rule_import.defaults, answers_of(rule_import), rule_import.name)
 
 
-def compare(parsed: ParsedFile) -> Comparison:
+def compare(parsed: ParsedFile, replaced: str = "") -> Comparison:
+    """``replaced`` is the name of the list whose rules are removed unless they are in the file."""
     comparison = Comparison(refused=parsed.refused)
     for chunk in _chunks(parsed.rows, CHUNK):
         existing = _existing_rules(row for _, row in chunk)
+        patterns = {key[1:] for key in existing}
         for line, row in chunk:
             if (found := existing.get(row.key)) is None:
                 comparison.added.append((line, row))
+                comparison.elsewhere += row.key[1:] in patterns
             elif differences := _differences(found[1], row, parsed.columns):
                 comparison.changed.append(Change(line, found[0], row, differences))
             else:
                 comparison.unchanged.append((line, row))
+    if replaced:
+        comparison.removed = _not_in(parsed, replaced)
     return comparison
+
+
+def _not_in(parsed: ParsedFile, replaced: str) -> list[tuple[int, str]]:
+    there = {row.key for _, row in parsed.rows}
+    rules = ModerationRule.objects.filter(rule_list__name=replaced).order_by("pk")
+    found = rules.values_list("pk", "action", "kind", "compare", "pattern").iterator(chunk_size=2000)
+    return [(pk, name_of(action, key[-1])) for pk, action, *key in found if (replaced, *key) not in there]
 
 
 def _existing_rules(rows: Iterable[Row]) -> dict[RowKey, tuple[int, Row]]:
@@ -106,28 +152,46 @@ def _differences(old: Row, new: Row, columns: Iterable[str]) -> dict[str, tuple[
 
 
 def carry_out(rule_import: RuleImport, user_id: int | None = None, progress: Progress | None = None) -> Comparison:
-    """Add and change rules as in the file, in one transaction. AlreadyDone if that was done before."""
+    """Add and change rules as in the file, in one transaction. AlreadyDone if that was done before.
+
+    Unanswered if the columns of the file are not known.
+    """
     parsed = read_preview(rule_import)
+    if any(isinstance(question, ColumnsQuestion) for question in parsed.questions):
+        raise Unanswered
     with changing(RuleEdition.What.IMPORT, who=rule_import.who, detail=rule_import.name), transaction.atomic():
-        Edition.bump()  # locks: until the end of the transaction nobody else changes a rule
+        rule_import.edition = Edition.bump()  # locks: until the end of the transaction nobody else changes a rule
         if not RuleImport.objects.filter(pk=rule_import.pk, state=RuleImport.State.PREVIEW).update(
             state=RuleImport.State.DONE
         ):
             raise AlreadyDone
-        comparison = compare(parsed)
-        work = _ImportRun(rule_import, user_id, len(comparison.added) + len(comparison.changed), progress)
+        comparison = compare(parsed, replaced_list(rule_import))
+        total = len(comparison.added) + len(comparison.changed) + len(comparison.removed)
+        work = _ImportRun(rule_import, user_id, total, progress)
+        for removed in _chunks(comparison.removed, CHUNK):
+            work.remove(removed)
         for added in _chunks(comparison.added, CHUNK):
             work.add([row for _, row in added])
         for changes in _chunks(comparison.changed, CHUNK):
             work.change(changes)
         rule_import.state, rule_import.data = RuleImport.State.DONE, None
-        rule_import.added, rule_import.changed, rule_import.when = (
-            len(comparison.added),
-            len(comparison.changed),
-            timezone.now(),
-        )
+        rule_import.refused = _packed(comparison.refused)
+        rule_import.added, rule_import.changed = len(comparison.added), len(comparison.changed)
+        rule_import.removed, rule_import.when = len(comparison.removed), timezone.now()
         rule_import.save()
     return comparison
+
+
+def _packed(refusals: list[Refusal]) -> bytes:
+    return zlib.compress(json.dumps([[each.line, each.text, each.reason] for each in refusals]).encode())
+
+
+def refusals_of(rule_import: RuleImport) -> list[Refusal]:
+    """What is refused of a file, before the import or after it."""
+    if rule_import.state == RuleImport.State.PREVIEW:
+        return read_preview(rule_import).refused
+    packed = zlib.decompress(bytes(rule_import.refused)) if rule_import.refused else b"[]"
+    return [Refusal(*each) for each in json.loads(packed)]
 
 
 class _ImportRun:
@@ -176,6 +240,11 @@ class _ImportRun:
         messages = {change.rule: {"changed": change_message(change.differences)} for change in changes}
         self._log(CHANGE, [(pk, str(rule), messages[pk]) for pk, rule in rules.items()])
         self._report(len(changes))
+
+    def remove(self, rules: list[tuple[int, str]]) -> None:
+        ModerationRule.objects.filter(pk__in=[pk for pk, _ in rules]).delete()
+        self._log(DELETION, [(pk, name, {"deleted": {}}) for pk, name in rules])
+        self._report(len(rules))
 
     def _report(self, count: int) -> None:
         self._done += count

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 import re
 import warnings
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from streaming.models import ModerationRule, RuleImport, RuleList
+from streaming.models import ModerationHit, ModerationRule, RuleImport, RuleList
 from streaming.rule_files import read
 from streaming.rule_imports import export
 
@@ -35,13 +38,24 @@ def send(client: Client, data: bytes | str, name: str = "words.txt", **fields: s
     return client.post(IMPORT, {"action": "mask", **content, **fields}, follow=True)
 
 
+def update(client: Client, page: Any, **fields: Any) -> Any:
+    """The preview after an answer or another choice."""
+    (address, _status) = page.redirect_chain[-1]
+    return client.post(address, {"action": "mask", "_update": "1", **fields}, follow=True)
+
+
 def test_an_uploaded_file_is_previewed_first(moderator: Client) -> None:
     rules.create(pattern="there", action="block")
     rules.create(pattern="other", action="block")
 
-    page = send(moderator, "# list\nnew、there\nother\n\u200b\nnew\n".encode("gb18030"), action="block", category="")
+    data = "# list\nnew、there\nother\n\u200b\nnew\n".encode("gb18030")
+    page = send(moderator, data, action="block", category="")
+    assert "1 line has several words with a sign between them, line 2: “new、there”." in text_of(page)
+    assert moderator.post(page.redirect_chain[-1][0]).status_code == 200, "nothing is imported before the answer"
+    assert rules.count() == 2
 
-    text = text_of(page)
+    text = text_of(update(moderator, page, action="block", joined="any"))
+    assert "1 lines begin with # and were read as comments." in text
     assert "words.txt, read as a word list in gbk. Nothing is changed yet." in text
     for count in ("1 would be added", "0 would be changed", "2 unchanged", "2 are refused"):
         assert count in text
@@ -156,22 +170,187 @@ def test_an_export_with_a_filter_that_there_is_not_leads_back_to_the_list(modera
     assert (response.status_code, response.headers["Location"]) == (302, f"{LIST}?e=1")
 
 
+class TestATable:
+    TEXT = b"Term;Severity;Kind of word\nbad;3;insult\nworse;4;drug\n"
+
+    def test_is_asked_about_and_read_as_answered(self, moderator: Client) -> None:
+        page = send(moderator, self.TEXT, "list.csv")
+
+        text = text_of(page)
+        assert "The file looks like a table. What is it?" in text
+        assert "insult · drug" in text
+        page = update(moderator, page, is_table="yes", has_header="on", column_0="pattern", column_2="category")
+        assert "The file looks like a table" not in text_of(page)
+        text_of(moderator.post(page.redirect_chain[-1][0]))
+        assert dict(rules.values_list("pattern", "category")) == {"bad": "insult", "worse": "drug"}
+
+    @pytest.mark.parametrize(
+        ("answer", "words"),
+        [
+            ({"is_table": "yes", "column_1": "note"}, "Say which column has the words."),
+            (
+                {"is_table": "yes", "column_0": "pattern", "column_1": "pattern"},
+                "Two columns cannot be the same field.",
+            ),
+        ],
+    )
+    def test_with_a_wrong_answer_is_asked_about_again(self, moderator: Client, answer: Any, words: str) -> None:
+        page = send(moderator, self.TEXT, "list.csv")
+
+        assert words in text_of(update(moderator, page, **answer))
+
+    def test_may_be_none(self, moderator: Client) -> None:
+        page = update(moderator, send(moderator, b"bad,naughty\nworse,wicked\n"), is_table="no")
+        page = update(moderator, page, joined="any")
+
+        text_of(moderator.post(page.redirect_chain[-1][0]))
+        assert set(rules.values_list("pattern", flat=True)) == {"bad", "naughty", "worse", "wicked"}
+
+
+class TestTheChoices:
+    def test_hold_for_all_rules_of_the_file(self, moderator: Client) -> None:
+        chosen = {"new_list": "bad words", "compare": "loose", "applies_to": "prompts", "upstreams": "default"}
+
+        page = send(
+            moderator, "ass\n坏话", action="replace", replacement="…", on_trial="on", whole_word="auto", **chosen
+        )
+        text_of(moderator.post(page.redirect_chain[-1][0]))
+
+        values = ("action", "replacement", "compare", "applies_to", "upstreams", "on_trial", "rule_list__name")
+        assert set(rules.values_list("pattern", "whole_word")) == {("ass", True), ("坏话", False)}
+        for rule in rules.values_list(*values):
+            assert rule == ("replace", "…", "loose", "prompts", ["default"], True, "bad words")
+
+    def test_can_be_changed_in_the_preview(self, moderator: Client) -> None:
+        page = send(moderator, "ass\ncoffee")
+        page = update(moderator, page, action="block", whole_word="no", new_list="words")
+
+        text_of(moderator.post(page.redirect_chain[-1][0]))
+        assert set(rules.values_list("pattern", "action", "whole_word", "rule_list__name")) == {
+            ("ass", "block", False, "words"),
+            ("coffee", "block", False, "words"),
+        }
+
+    @pytest.mark.parametrize(
+        ("chosen", "words"),
+        [
+            ({"replaces": "on"}, "Choose the list to replace."),
+            ({"replaces": "on", "new_list": "new"}, "Choose the list to replace."),
+            ({"rule_list": "{pk}", "new_list": "new"}, "Choose a list, or name a new one; not both."),
+            ({"rule_list": "999"}, "Select a valid choice."),
+            ({"whole_word": "perhaps"}, "Select a valid choice."),
+            ({"upstreams": "nowhere"}, "Select a valid choice."),
+            ({"new_list": "x" * 101}, "Ensure this value has at most 100 characters"),
+        ],
+    )
+    def test_that_contradict_each_other_are_refused(self, moderator: Client, chosen: Any, words: str) -> None:
+        pk = str(RuleList.objects.create(name="there").pk)
+
+        page = send(moderator, "word", **{name: value.format(pk=pk) for name, value in chosen.items()})
+
+        assert words in text_of(page)
+        assert not RuleImport.objects.exists()
+
+
+class TestReplacingAList:
+    def test_deletes_what_is_no_longer_in_the_file_and_can_be_undone(self, moderator: Client) -> None:
+        words = RuleList.objects.create(name="words")
+        for pattern in ("stays", "goes", "goes too"):
+            rules.create(pattern=pattern, rule_list=words)
+        other = rules.create(pattern="goes", note="in no list")
+        before = list(rules.order_by("pk").values_list("pk", "pattern", "rule_list"))
+
+        page = send(moderator, "stays\nnew", rule_list=str(words.pk), replaces="on")
+
+        text = text_of(page)
+        assert "2 would be deleted" in text
+        assert "mask goes too" in text
+        assert "Deleted from the list: 2." in text_of(moderator.post(page.redirect_chain[-1][0]))
+        assert set(rules.values_list("pattern", "rule_list")) == {
+            ("stays", words.pk),
+            ("new", words.pk),
+            ("goes", None),
+        }
+        assert rules.get(pattern="goes") == other
+
+        undone = moderator.post(f"{IMPORT}{RuleImport.objects.get().pk}/undo/", follow=True)
+
+        assert "Removed: 1, restored to their previous values: 2." in text_of(undone)
+        assert list(rules.order_by("pk").values_list("pk", "pattern", "rule_list")) == before
+
+    def test_needs_the_permission_to_delete(self, moderator: Client) -> None:
+        words = RuleList.objects.create(name="words")
+        user = User.objects.get()
+        user.is_superuser = False
+        user.save()
+        user.user_permissions.set(
+            Permission.objects.filter(codename__in=["add_moderationrule", "change_moderationrule"])
+        )
+
+        assert send(moderator, "new", rule_list=str(words.pk)).status_code == 200
+        assert send(moderator, "new", rule_list=str(words.pk), replaces="on").status_code == 403
+        assert RuleImport.objects.count() == 1
+
+
+class TestThePreview:
+    def test_shows_what_is_found_in_harmless_texts(self, moderator: Client) -> None:
+        text = text_of(send(moderator, "ass\nqqqzzz", whole_word="no"))
+
+        assert "1 rule is found" in text
+        assert "everyday sentences in 17 languages" in text
+        assert "2 would be added" in text
+        assert "No rule is found in harmless texts" in text_of(send(moderator, "ass\nqqqzzz", whole_word="auto"))
+
+    def test_shows_what_is_found_in_recent_answers(self, moderator: Client) -> None:
+        ModerationHit.objects.create(
+            when="2026-01-01T00:00Z", version=1, offset=0, before="a qqqzzz ", text="darn", action="mask"
+        )
+
+        assert "a qqqzzz darn" in text_of(send(moderator, "qqqzzz"))
+
+    def test_warns_about_very_short_rules(self, moderator: Client) -> None:
+        text = text_of(send(moderator, "xq\n坏话\n坏\nlonger"))
+
+        assert "2 rules have only one or two characters: xq (line 1), 坏 (line 3)" in text
+
+    def test_gives_all_refusals_as_a_file_before_the_import_and_after_it(self, moderator: Client) -> None:
+        page = send(moderator, "\n".join(["ok", *["\u200b", "=1+1"] * 150]))
+        (address,) = re.findall(r'href="([^"]+refused/)"', page.content.decode())
+
+        before = moderator.get(address).content
+        text_of(moderator.post(page.redirect_chain[-1][0]))
+        after = moderator.get(address).content
+
+        assert before == after
+        found = list(csv.reader(io.StringIO(after.decode("utf-8-sig"))))
+        assert len(found) == 1 + 299
+        assert found[1] == [
+            "2",
+            "\u200b",
+            "The pattern has only marks and invisible characters, which are not compared.",
+        ]
+        assert found[3] == ["5", "'=1+1", "The same rule is on line 3."]
+        assert moderator.get(f"{IMPORT}99/refused/").status_code == 404
+
+
 class TestAnError:
     @pytest.mark.parametrize(
         ("data", "words"),
         [
             (b"x" * 50_000_000, "The file has 50 MB; at most 20 MB can be read."),
-            (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "Line 2: This is not a text file."),
-            ("坏话\n".encode() * 9 + b"\xff\xfe", "Line 10: The byte 0xFF is not UTF-8. Save the file as UTF-8."),
-            (b"pattern,colour\na,b\n", "Line 1: Unknown column “colour”."),
-            (b'pattern\n"a\nb\n', "Line 3: This is not valid CSV"),
+            (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "Line 1: This is not a text file."),
+            (b"PK\x03\x04\x14\0", "In a spreadsheet, save the table as CSV (UTF-8)."),
+            (b"pattern,note,note\na,b,c\n", "Line 1: The column “note” appears twice."),
+            (b"- a\n- [b\n", "Line 3: This is not valid YAML"),
+            (b"[[rules]]\nid = 'a'\nregex = \n", "Line 3: This is not valid TOML"),
             (b'{"name": ', "Line 1: This is not valid JSON"),
             ("", "Choose a file, or paste the words below."),
             ("   \n", "Choose a file, or paste the words below."),
         ],
     )
     def test_in_a_file_is_shown_under_the_file_field(self, moderator: Client, data: bytes | str, words: str) -> None:
-        page = send(moderator, data)
+        names = {b"- a": "words.yaml", b"[[r": "rules.toml"}
+        page = send(moderator, data, names.get(data[:3], "words.txt") if isinstance(data, bytes) else "")
 
         assert page.status_code == 200
         assert words in text_of(page)

@@ -136,8 +136,8 @@ class TestAnError:
         [
             ("pattern,kind\nok,\n(x,regex\n", "rules, line 3: At character 1: the ( is not closed."),
             ("pattern,color\n", "rules, line 1: Unknown column “color”."),
-            (b"ok\n\x00\x01", "rules, line 2: This is not a text file."),
-            ("好\n".encode() * 9 + b"\xff\n", "rules, line 10: The byte 0xFF is not UTF-8."),
+            (b"ok\n\x00\x01", "rules, line 2: The pattern contains a NUL character."),
+            ("好\n".encode() * 9 + b"\xff\n", "rules, line 10: It contains bytes that are not text"),
             ("pattern,priority\na,x\nb,y\n", "rules, line 2: priority: “x” is not a whole number.\nrules, line 3:"),
         ],
     )

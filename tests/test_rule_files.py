@@ -101,7 +101,7 @@ class TestCsv:
             ("a,literal,mask,high,", "priority: “high” is not a whole number."),
             ("a,literal,mask,99999999999,", "The priority is out of range."),
             ("a,literal,mask,,tomorrow", "valid_until: “tomorrow” is not a time like 2026-01-31 18:00."),
-            ("a,literal,mask,,,,", "There are 7 cells but only 5 columns."),
+            ("a,literal,mask,,,,x", "There are 7 cells but only 5 columns."),
             ("(a,regex,mask,,", "At character 1: the ( is not closed."),
             (
                 "(a)\\1,regex,mask,,",
@@ -134,20 +134,28 @@ class TestCsv:
             (4, "The same rule is on line 2."),
         ]
 
+    def test_is_refused_as_a_whole_if_a_column_is_there_twice(self) -> None:
+        with pytest.raises(FileError, match="The column “note” appears twice"):
+            read(b"pattern,note,note\n")
+
     @pytest.mark.parametrize(
         ("text", "line", "words"),
         [
-            ("pattern,colour\n", 1, "Unknown column “colour”. The columns are: pattern, kind,"),
-            ("pattern,note,note\n", 1, "The column “note” appears twice."),
-            ('pattern\na\n"b\nc\n', 4, "Is a closing quotation mark missing?"),
-            ("pattern\n" + "x" * 1_000_000 + "\n", 2, "field larger than field limit"),
+            ('pattern,note\na,1\n"b,2\nc,3\n', 3, "Is a closing quotation mark missing?"),
+            ('pattern,note\na,1\n"b"x,2\nc,3\n', 3, "Is a closing quotation mark missing?"),
+            ("pattern,note\na,1\n" + "x" * 1_000_000 + ",2\nc,3\n", 3, "field larger than field limit"),
         ],
     )
-    def test_is_refused_as_a_whole_if_its_header_is_invalid(self, text: str, line: int, words: str) -> None:
-        with pytest.raises(FileError, match=words.replace("?", r"\?")) as error:
-            read(text.encode())
+    def test_refuses_a_line_that_is_no_csv_and_reads_the_others(self, text: str, line: int, words: str) -> None:
+        reading = read(text.encode())
 
-        assert error.value.line == line
+        assert patterns(reading) == ["a", "c"]
+        ((at, reason),) = refused(reading)
+        assert (at, words in reason) == (line, True)
+
+    def test_with_quotation_marks_open_everywhere_is_given_up(self) -> None:
+        with pytest.raises(FileError, match="Is a closing quotation mark missing"):
+            read(("pattern,note\n" + '"a,b\nc,d\n' * 20_000 + '"').encode())
 
 
 class TestAutoMod:
@@ -210,8 +218,8 @@ class TestAutoMod:
         ("text", "words"),
         [
             ("{\n  oops", "This is not valid JSON"),
-            ("[1, 2]", "of Discord"),
-            ("[" * 100_000, "too deep"),
+            ('{"a":' * 100_000, "too deep"),
+            ('{"a": 1}', "This JSON has none of the forms that can be read"),
         ],
     )
     def test_is_refused_if_it_is_other_json(self, text: str, words: str) -> None:
@@ -219,22 +227,48 @@ class TestAutoMod:
             read(text.encode())
 
 
+class TestABadLine:
+    @pytest.mark.parametrize(
+        ("data", "reason"),
+        [
+            (
+                "一\n二\n三".encode() + b"\xff" + "四\n五\n".encode(),
+                "It contains bytes that are not text in the file’s",
+            ),
+            ("一\n二\n三".encode("gbk") + b"\xff" + "四\n五\n".encode("gbk"), "It contains bytes that are not text"),
+            ("一\n二\n三".encode("utf-16") + b"\0\xd8" + "四\n五\n".encode("utf-16")[2:], "bytes that are not text"),
+            ("一\n二\n三\x01\n五\n".encode(), "It contains the control character U+0001."),
+            ("一\n二\n三\0\n五\n".encode(), "The pattern contains a NUL character."),
+        ],
+    )
+    def test_is_refused_and_the_others_are_read(self, data: bytes, reason: str) -> None:
+        reading = read(data)
+
+        assert patterns(reading) == ["一", "二", "五"]
+        ((line, said),) = refused(reading)
+        assert (line, reason in said) == (3, True)
+
+
 class TestAFileThatIsNotText:
-    def test_is_refused_with_the_line_of_its_first_binary_byte(self) -> None:
+    @pytest.mark.parametrize(
+        ("data", "line"),
+        [
+            (b"\x89PNG\r\n\x1a\n\x00\x00", 1),
+            (b"a\n\x80\x00\x81\n\xff\xfe\xfd\n\x00\x01", 2),
+            ("一\n二".encode("utf-16-le"), 1),
+            ("one\ntwo".encode("utf-32"), 1),
+            (b"caf\xe9\n\xff\n", 1),
+        ],
+    )
+    def test_is_refused_with_the_line_of_its_first_binary_byte(self, data: bytes, line: int) -> None:
         with pytest.raises(FileError, match="This is not a text file") as error:
-            read(b"a\nb\n\x89PNG\r\n\x1a\n\x00\x00")
+            read(data)
 
-        assert error.value.line == 4
+        assert error.value.line == line
 
-    def test_can_be_damaged_utf8(self) -> None:
-        with pytest.raises(FileError, match="The byte 0xFF is not UTF-8") as error:
-            read("一\n二\n三".encode() + b"\xff" + "四".encode())
-
-        assert error.value.line == 3
-
-    def test_can_be_in_an_unknown_encoding(self) -> None:
-        with pytest.raises(FileError, match="The byte 0xE9 is not UTF-8, nor GBK"):
-            read(b"caf\xe9\n\xff\n")
+    def test_can_be_a_workbook(self) -> None:
+        with pytest.raises(FileError, match=r"save the table as CSV \(UTF-8\)"):
+            read(b"PK\x03\x04\x14\0\0\0")
 
     def test_can_be_too_large(self) -> None:
         with pytest.raises(FileError, match="The file has 51 MB; at most 20 MB can be read"):

@@ -246,8 +246,8 @@ class TestTheCommand:
         ("make", "words"),
         [
             (lambda file: file.unlink(), "words.csv cannot be read: No such file or directory"),
-            (lambda file: file.write_bytes(b"a\n\0"), "words.csv, line 2: This is not a text file"),
-            (lambda file: file.write_text("pattern,colour"), "words.csv, line 1: Unknown column “colour”"),
+            (lambda file: file.write_bytes(b"\0a\n\0"), "words.csv, line 1: This is not a text file"),
+            (lambda file: file.write_text("pattern,colour\na,b"), "words.csv, line 1: Unknown column “colour”"),
         ],
     )
     def test_reports_errors_in_a_file(self, file: Path, make: Callable[[Path], Any], words: str) -> None:

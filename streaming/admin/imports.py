@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import PermissionDenied
-from django.db import connections
+from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -20,14 +20,15 @@ from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.translation import gettext
+from django.utils.translation import get_language, gettext, override
 from django.utils.translation import gettext_lazy as _
 
-from streaming import rule_files, rule_imports
+from streaming import clean_samples, rule_files, rule_history, rule_imports
 from streaming.admin.forms import display_value
-from streaming.editions import changing
+from streaming.admin.import_forms import ImportForm, PreviewForm
+from streaming.editions import RuleEdition, changing
 from streaming.gc_pauses import no_long_pauses
-from streaming.models import ModerationRule, RuleImport
+from streaming.models import ModerationHit, ModerationRule, RuleImport
 
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[ModerationRule]
@@ -38,46 +39,8 @@ PREVIEW_ROWS = 100
 """How many added, changed and refused rules the preview lists."""
 
 RECENT = 10
+RECENT_HITS = 1000
 POLL_SECONDS = 0.1
-
-
-class ImportForm(forms.Form):
-    """A file or text, and the action and category of rules for which it gives none."""
-
-    file = forms.FileField(label=_("File"), required=False, allow_empty_file=True)
-    text = forms.CharField(
-        label=_("or text"),
-        required=False,
-        strip=False,
-        widget=forms.Textarea(attrs={"rows": 5, "class": "vLargeTextField", "spellcheck": "false"}),
-    )
-    action = forms.ChoiceField(label=_("Action"), choices=ModerationRule.Action.choices, initial="mask")
-    category = forms.CharField(label=_("Category"), max_length=50, required=False)
-
-    def clean_file(self) -> Any:
-        file = self.cleaned_data["file"]
-        if file and file.size > rule_files.MAX_BYTES:
-            message = gettext("The file has %(size)d MB; at most %(most)d MB can be read.")
-            sizes = {"size": -(-file.size // 1_000_000), "most": rule_files.MAX_BYTES // 1_000_000}
-            raise forms.ValidationError(message % sizes)
-        return file
-
-    def clean(self) -> dict[str, Any]:
-        values = super().clean() or {}
-        if "file" in values and not values.get("file") and not (values.get("text") or "").strip():
-            self.add_error("file", gettext("Choose a file, or paste the words below."))
-        return values
-
-    @property
-    def content(self) -> tuple[bytes, str]:
-        """The uploaded bytes and their name."""
-        if file := self.cleaned_data["file"]:
-            return file.read(), file.name
-        return self.cleaned_data["text"].encode(), gettext("pasted text")
-
-    @property
-    def defaults(self) -> dict[str, str]:
-        return {name: value for name in ("action", "category") if (value := self.cleaned_data[name])}
 
 
 class ImportPages(_Base):
@@ -90,6 +53,7 @@ class ImportPages(_Base):
         pages = [
             page("import/", self.import_view, "import"),
             page("import/<int:pk>/", self.preview_view, "import_preview"),
+            page("import/<int:pk>/refused/", self.refused_view, "import_refused"),
             page("import/<int:pk>/undo/", self.undo_view, "import_undo"),
             page("export/", self.export_view, "export"),
         ]
@@ -111,17 +75,22 @@ class ImportPages(_Base):
         form = ImportForm(request.POST or None, request.FILES or None)
         if request.method == "POST" and form.is_valid():
             data, name = form.content
+            if form.cleaned_data["replaces"] and not self.has_delete_permission(request):
+                raise PermissionDenied
             try:
                 with no_long_pauses():
-                    rule_files.read(data, form.defaults)
-                rule_import = rule_imports.save_preview(data, name, request.user.get_username(), form.defaults)
+                    rule_files.read(data, form.defaults, form.answers, name)
+                rule_import = rule_imports.save_preview(
+                    *(data, name, request.user.get_username(), form.defaults, form.answers),
+                    replaces=form.cleaned_data["replaces"],
+                )
                 return HttpResponseRedirect(
                     reverse("admin:streaming_moderationrule_import_preview", args=[rule_import.pk])
                 )
             except rule_files.FileError as error:
                 where = gettext("Line %d: ") % error.line if error.line else ""
                 form.add_error("file" if form.cleaned_data["file"] else "text", f"{where}{error}")
-        recent = RuleImport.objects.exclude(state=RuleImport.State.PREVIEW).defer("data", "before")[:RECENT]
+        recent = RuleImport.objects.exclude(state=RuleImport.State.PREVIEW).defer("data", "before", "refused")[:RECENT]
         return self._page(request, "import.html", gettext("Import rules"), form=form, recent=recent)
 
     def _page(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
@@ -136,15 +105,37 @@ class ImportPages(_Base):
         if rule_import.state != RuleImport.State.PREVIEW:
             self.message_user(request, gettext("This import was already carried out."), messages.WARNING)
             return HttpResponseRedirect(reverse("admin:streaming_moderationrule_import"))
-        if request.method == "POST":
-            return self._start_import(request, rule_import)
+        if rule_imports.replaced_list(rule_import) and not self.has_delete_permission(request):
+            raise PermissionDenied
         with no_long_pauses():
-            parsed = rule_imports.read_preview(rule_import)
-            comparison = rule_imports.compare(parsed)
+            return self._previewed(request, rule_import)
+
+    def _previewed(self, request: HttpRequest, rule_import: RuleImport) -> HttpResponseBase:
+        parsed = rule_imports.read_preview(rule_import)
+        form = PreviewForm(rule_import, parsed, request.POST if "_update" in request.POST else None)
+        if "_update" in request.POST and form.is_valid():
+            rule_import.defaults = form.defaults
+            rule_import.options = rule_imports.options_of(form.answers, replaces=form.cleaned_data["replaces"])
+            rule_import.save(update_fields=["defaults", "options"])
+            return HttpResponseRedirect(request.path)
+        if request.method == "POST" and "_update" not in request.POST and not form.asks:
+            return self._start_import(request, rule_import)
+        comparison = rule_imports.compare(parsed, rule_imports.replaced_list(rule_import))
         context = {"rule_import": rule_import, "parsed": parsed, "comparison": comparison, "max_rows": PREVIEW_ROWS}
-        context |= _preview_lists(comparison)
+        context |= {**_preview_lists(comparison), **_warnings(comparison), "form": form}
         context["file_format"] = _FORMAT_NAMES[parsed.file_format]
         return self._page(request, "import_preview.html", gettext("Import preview"), **context)
+
+    def refused_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """All refusals as a table for a spreadsheet."""
+        self._check_may_import(request)
+        rule_import = RuleImport.objects.filter(pk=pk).first()
+        if rule_import is None:
+            raise Http404
+        lines = rule_files.write_refusals(rule_imports.refusals_of(rule_import))
+        response = HttpResponse("\ufeff" + "".join(lines), content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = f'attachment; filename="refused-{pk}.csv"'
+        return response
 
     def _start_import(self, request: HttpRequest, rule_import: RuleImport) -> HttpResponseBase:
         """A page that is streamed during the import: each step appends a bar, and CSS hides all but the last."""
@@ -167,7 +158,7 @@ class ImportPages(_Base):
         if request.method == "POST" and done:
             try:
                 with changing(who=request.user.get_username()):
-                    undone = rule_imports.undo(done, request.user.pk)
+                    undone = _undo(done, request.user)
             except rule_imports.AlreadyDone:
                 self.message_user(request, gettext("This import was already undone."), messages.WARNING)
             else:
@@ -189,7 +180,47 @@ class ImportPages(_Base):
         return response
 
 
-_FORMAT_NAMES = {"words": _("a word list"), "csv": "CSV", "automod": "Discord AutoMod"}
+def _undo(done: RuleImport, user: Any) -> rule_imports.Undone:
+    """Undo an import; the rules that it removed are restored."""
+    with changing(RuleEdition.What.UNDO_IMPORT, detail=done.name), transaction.atomic():
+        undone = rule_imports.undo(done, user.pk)
+        if not done.removed:
+            return undone
+        back = rule_history.restore(rule_history.deleted().filter(edition=done.edition), user)
+        return replace(undone, restored=undone.restored + back.restored, kept=undone.kept + len(back.skipped))
+
+
+_FORMAT_NAMES = {
+    "words": _("a word list"),
+    "csv": "CSV",
+    "json": "JSON",
+    "yaml": "YAML",
+    "toml": "TOML",
+    "automod": "Discord AutoMod",
+    "gitleaks": "gitleaks",
+    "trufflehog": "TruffleHog",
+    "presidio": "Presidio",
+    "litellm": "LiteLLM",
+}
+
+MAX_WARNINGS = 20
+
+
+def _warnings(comparison: rule_imports.Comparison) -> dict[str, Any]:
+    """The new rules that match in clean texts, and those that are very short."""
+    rows = [*comparison.added, *((change.line, change.row) for change in comparison.changed)]
+    texts = clean_samples.clean_texts()
+    recent = "\n\n".join(recent_texts())
+    matches = clean_samples.find_matches(rows, texts | ({gettext("recent answers"): recent} if recent else {}))
+    short = clean_samples.too_short(rows)
+    return {
+        "clean_matches": matches[:MAX_WARNINGS],
+        "matching": len(matches),
+        "clean_count": sum(each.count for each in matches),
+        "clean_languages": len(clean_samples.languages()),
+        "short": short[:MAX_WARNINGS],
+        "too_short": len(short),
+    }
 
 
 def _preview_lists(comparison: rule_imports.Comparison) -> dict[str, Any]:
@@ -199,13 +230,20 @@ def _preview_lists(comparison: rule_imports.Comparison) -> dict[str, Any]:
         for line, row in comparison.added[:PREVIEW_ROWS]
     ]
     changed = [(change, list(_labelled(change.differences))) for change in comparison.changed[:PREVIEW_ROWS]]
-    return {"added": added, "changed": changed, "refused": comparison.refused[:PREVIEW_ROWS]}
+    removed = [name for _, name in comparison.removed[:PREVIEW_ROWS]]
+    return {"added": added, "changed": changed, "removed": removed, "refused": comparison.refused[:PREVIEW_ROWS]}
 
 
 def _labelled(differences: dict[str, tuple[Any, Any]]) -> Iterator[tuple[Any, str, str]]:
     for name, (old, new) in differences.items():
         field: Any = ModerationRule._meta.get_field(name)
         yield field.verbose_name, display_value(name, old), display_value(name, new)
+
+
+def recent_texts() -> list[str]:
+    """The texts around the latest hits, as far as they are kept."""
+    hits = ModerationHit.objects.exclude(text="").order_by("-when", "-pk").values_list("before", "text", "after")
+    return ["".join(parts) for parts in hits[:RECENT_HITS]]
 
 
 def _undo_message(undone: rule_imports.Undone) -> str:
@@ -223,13 +261,14 @@ class _ImportThread(threading.Thread):
         super().__init__(name="import", daemon=False)
         self._rule_import = rule_import
         self._user_id = user_id
+        self._language = get_language() or "en"
         self.done = self.total = 0
         self.comparison: rule_imports.Comparison | None = None
         self.error: Exception | None = None
 
     def run(self) -> None:
         try:
-            with no_long_pauses():
+            with no_long_pauses(), override(self._language):
                 self.comparison = rule_imports.carry_out(self._rule_import, self._user_id, self._progress)
         except Exception as error:  # noqa: BLE001 (shown on the page)
             self.error = error
@@ -273,6 +312,8 @@ def _render_outcome(job: _ImportThread) -> str:
     }
     if isinstance(job.error, rule_imports.AlreadyDone):
         context["reason"] = gettext("This import was already carried out.")
+    elif isinstance(job.error, rule_imports.Unanswered):
+        context["reason"] = gettext("The questions about the file are not answered yet.")
     elif job.error:
         context["reason"] = str(job.error)
     return render_to_string("admin/streaming/moderationrule/import_outcome.html", context)

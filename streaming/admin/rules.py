@@ -24,7 +24,7 @@ from streaming.admin import trial
 from streaming.admin.filters import ListFilter, VisibleValuesFilter
 from streaming.admin.forms import RuleForm, RuleListForm, display_value
 from streaming.admin.history_pages import HistoryPages, RecordsWho
-from streaming.admin.imports import ImportPages
+from streaming.admin.imports import ImportPages, recent_texts
 from streaming.admin.rules_on_trial import TrialPages
 from streaming.admin.try_page import TryPage
 from streaming.editions import RuleEdition, changing
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 else:
     RuleAdmin = admin.ModelAdmin  # takes no parameter at run time
 
-RECENT_HITS = 1000
 MAX_DELETED_LISTED = 20
 
 
@@ -305,10 +304,5 @@ class _Check:
         self.held = MAX_SPAN if self.longest is None else min(self.longest, MAX_SPAN)
         self.found = [
             *(trial.matches(self.rule, name, [sources.read_document(name)]) for name in sources.DOCUMENTS),
-            trial.matches(self.rule, "", _recent_texts(), most=5),
+            trial.matches(self.rule, "", recent_texts(), most=5),
         ]
-
-
-def _recent_texts() -> list[str]:
-    hits = ModerationHit.objects.exclude(text="").order_by("-when", "-pk").values_list("before", "text", "after")
-    return ["".join(parts) for parts in hits[:RECENT_HITS]]

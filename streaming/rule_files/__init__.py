@@ -1,15 +1,23 @@
-"""Reads rules from word lists, CSV and Discord AutoMod JSON, and writes CSV. Uses neither database nor requests."""
+"""Reads rules from word lists, tables and the files of other filters, and writes CSV. Pure: no database."""
 
-from streaming.rule_files.csv import write_csv
+from streaming.rule_files.csv import NO_TABLE, write_csv, write_refusals
 from streaming.rule_files.decoding import decode
+from streaming.rule_files.questions import JOINED, WHOLE_WORD, Answers, ColumnsQuestion, JoinedQuestion, Question
 from streaming.rule_files.reading import MAX_BYTES, find_problem, read
 from streaming.rule_files.rows import COLUMNS, FileError, ParsedFile, Refusal, Row, RowKey
 
 __all__ = [
     "COLUMNS",
+    "JOINED",
     "MAX_BYTES",
+    "NO_TABLE",
+    "WHOLE_WORD",
+    "Answers",
+    "ColumnsQuestion",
     "FileError",
+    "JoinedQuestion",
     "ParsedFile",
+    "Question",
     "Refusal",
     "Row",
     "RowKey",
@@ -17,4 +25,5 @@ __all__ = [
     "find_problem",
     "read",
     "write_csv",
+    "write_refusals",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from streaming.rule_fields import LIMITS
-from streaming.rule_files.rows import FileError, Refusal, Row, RowsAndRefusals
+from streaming.rule_files.questions import Reading
+from streaming.rule_files.rows import Refusal, Row, RowsAndRefusals
+from streaming.rule_files.structures import line_of
 
 _KEYWORD = 1
 _MEMBER_PROFILE = 6
@@ -20,45 +21,39 @@ _KINDS_WITHOUT_WORDS = {3: "spam", 4: "keyword_preset", 5: "mention_spam"}
 _WORD_REST = r"[\w\x{388}-\x{1dbf}]{0,64}"
 
 
-def read_automod(text: str, defaults: Row) -> RowsAndRefusals | None:
-    """A rule as returned by Discord's API, or a list of them; None if the text is not JSON."""
-    if not text.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        data = json.loads(text)
-    except RecursionError:
-        raise FileError(_("The JSON is nested too deeply.")) from None
-    except ValueError as error:
-        if text.lstrip().startswith("["):
-            return None  # a word list may begin with a bracket too
-        line = getattr(error, "lineno", None)
-        raise FileError(_("This is not valid JSON: %s.") % getattr(error, "msg", error), line) from error
+def read_automod(data: Any, defaults: Row, reading: Reading) -> RowsAndRefusals | None:
+    """A rule as returned by Discord's API, or a list of them; None if it is neither."""
     rules = data if isinstance(data, list) else [data]
-    if not all(isinstance(rule, dict) for rule in rules):
-        raise FileError(_("This JSON is not a rule, or a list of rules, of Discord's AutoMod."))
-    return _automod_rows(text, rules, defaults)
+    wanted = {"trigger_metadata", "trigger_type", "keyword_filter", "regex_patterns"}
+    if not rules or not all(isinstance(rule, dict) and wanted & rule.keys() for rule in rules):
+        return None
+    return (item for rule in rules for item in _of_rule(rule, defaults, reading))
 
 
-def _automod_rows(text: str, rules: list[dict[str, Any]], defaults: Row) -> RowsAndRefusals:
-    lines = _LineFinder(text)
-    for rule in rules:
-        metadata = rule.get("trigger_metadata", rule)
-        name, kind = str(rule.get("name", "")), rule.get("trigger_type", _KEYWORD)
-        rule_defaults = replace(
-            defaults, enabled=bool(rule.get("enabled", True)) and defaults.enabled, note=_automod_note(name, defaults)
-        )
-        if not isinstance(metadata, dict) or kind not in (_KEYWORD, _MEMBER_PROFILE):
-            reason = _("Discord rules of the type “%s” contain no words.")
-            yield Refusal(lines.of(name), name[:200], reason % _KINDS_WITHOUT_WORDS.get(kind, kind))
-            continue
-        for key, make in (("keyword_filter", _from_keyword), ("allow_list", _allowed), ("regex_patterns", _from_regex)):
-            words = metadata.get(key) or []
-            for word in words if isinstance(words, list) else [words]:
-                line = lines.of(word) if isinstance(word, str) else lines.line
-                if isinstance(word, str) and word.strip("* "):
-                    yield line, make(word.strip(), rule_defaults)
-                else:
-                    yield Refusal(line, str(word)[:200], _("This is not a word."))
+_KNOWN = ("id", "guild_id", "creator_id", "name", "enabled", "event_type", "trigger_type", "trigger_metadata")
+_LISTS = ("keyword_filter", "allow_list", "regex_patterns")
+
+
+def _of_rule(rule: dict[str, Any], defaults: Row, reading: Reading) -> RowsAndRefusals:
+    metadata = rule.get("trigger_metadata", rule)
+    name, kind = str(rule.get("name", "")), rule.get("trigger_type", _KEYWORD)
+    rule_defaults = replace(
+        defaults, enabled=bool(rule.get("enabled", True)) and defaults.enabled, note=_automod_note(name, defaults)
+    )
+    reading.drop_others(rule, (*_KNOWN, *_LISTS))
+    if not isinstance(metadata, dict) or kind not in (_KEYWORD, _MEMBER_PROFILE):
+        reason = _("Discord rules of the type “%s” contain no words.")
+        yield Refusal(line_of(rule.get("name", rule)), name[:200], reason % _KINDS_WITHOUT_WORDS.get(kind, kind))
+        return
+    if metadata is not rule:
+        reading.drop_others(metadata, _LISTS)
+    for key, make in zip(_LISTS, (_from_keyword, _allowed, _from_regex), strict=True):
+        words = metadata.get(key) or []
+        for word in words if isinstance(words, list) else [words]:
+            if isinstance(word, str) and word.strip("* "):
+                yield line_of(word), make(str(word.strip()), rule_defaults)
+            else:
+                yield Refusal(line_of(word, line_of(rule)), str(word)[:200], _("This is not a word."))
 
 
 def _automod_note(name: str, defaults: Row) -> str:
@@ -90,20 +85,3 @@ def _allowed(word: str, defaults: Row) -> Row:
 
 def _from_regex(pattern: str, defaults: Row) -> Row:
     return replace(defaults, pattern=pattern, kind="regex")
-
-
-class _LineFinder:
-    """Finds the line numbers of strings in a JSON text; ask for them in the order of the text."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._is_ascii = "\\u" in text
-        self._at = 0
-        self.line = 1
-
-    def of(self, word: str) -> int:
-        at = self._text.find(json.dumps(word, ensure_ascii=self._is_ascii), self._at)
-        if at >= 0:
-            self.line += self._text.count("\n", self._at, at)
-            self._at = at + 1
-        return self.line

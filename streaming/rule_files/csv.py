@@ -3,96 +3,172 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from streaming.moderation import ACTIONS, COMPARES, KINDS, OVERFLOWS
 from streaming.rule_fields import APPLIES_TO
-from streaming.rule_files.decoding import split_lines
+from streaming.rule_files.columns import FIELD_OF, OLD_COLUMNS, field_of, guessed_field_of, guesses
+from streaming.rule_files.questions import SKIPPED, ColumnsQuestion, Reading
 from streaming.rule_files.rows import COLUMNS, FileError, Refusal, Row, RowsAndRefusals
 
+_COLUMN_OF = {field: column for column, field in FIELD_OF.items()}
 
-def read_csv(text: str, defaults: Row) -> RowsAndRefusals | None:
-    """The rows of a CSV file; None if the first line that is not empty or a comment has no column ``pattern``."""
-    if not (names := columns_of(text)):
+NO_TABLE = ("words",)
+"""The answer to the question about columns that says that the file has none."""
+
+MAX_COLUMNS = 100
+_SAMPLES = 3
+_LOOKED_AT = 200
+_MAX_LINES_OF_A_ROW = 2_000
+_MAX_BROKEN_ROWS = 100
+
+
+def read_csv(text: str, defaults: Row, reading: Reading) -> RowsAndRefusals | None:
+    """The rows of a table; None if the text is none.
+
+    A table has a header with a column ``pattern``, or most of its first lines have the same number of cells. Unless the
+    header has nothing but names of our own files, what each column is is asked.
+    """
+    answer = reading.answers.columns
+    if answer == NO_TABLE:
         return None
-    return _csv_rows(text, _delimiter(text), names, defaults)
+    delimiter = _delimiter(text)
+    first = next(_records(text, delimiter), None)
+    if first is None:
+        return None
+    names = first[1]
+    own = [field_of(name) for name in names]
+    has_header = any(guessed_field_of(name) for name in names)
+    if len(names) > MAX_COLUMNS or not (answer or "pattern" in own or _looks_like_a_table(text, delimiter, names)):
+        return None
+    if not answer and not ("pattern" in own and SKIPPED not in own):
+        answer = guesses(names) if has_header else (SKIPPED,) * len(names)
+        samples = islice(_records(text, delimiter), 1 if has_header else 0, _SAMPLES + has_header)
+        cells = [cells for _line, cells in samples]
+        columns = tuple(tuple(row[at][:80] if at < len(row) else "" for row in cells) for at in range(len(names)))
+        shown = tuple(names) if has_header else tuple(_("Column %d") % at for at in range(1, len(names) + 1))
+        reading.questions.append(ColumnsQuestion(shown, answer, columns, has_header, first[0]))
+        if "pattern" not in answer:
+            return iter(())
+    fields = list(answer or own)
+    if duplicates := [name for name, count in Counter(filter(None, fields)).items() if count > 1]:
+        raise FileError(_("The column “%s” appears twice.") % _COLUMN_OF.get(duplicates[0], duplicates[0]), first[0])
+    headed = has_header if not reading.answers.columns else reading.answers.has_header
+    return _rows(text, delimiter, fields, defaults, headed=headed)
 
 
-def columns_of(text: str) -> list[str]:
-    names = [name.strip().strip('"').lower() for name in _head(text).split(_delimiter(text))]
-    names = [_FIELD_OF.get(name, name) for name in names]
-    return names if "pattern" in names else []
+def fields_of(text: str, reading: Reading) -> set[str]:
+    """The fields of a ``Row`` that the columns set."""
+    if reading.answers.columns:
+        return set(reading.answers.columns) - {SKIPPED}
+    first = next(_records(text, _delimiter(text)), (0, []))
+    return {"compare" if name in OLD_COLUMNS else name for name in map(guessed_field_of, first[1])} - {SKIPPED}
 
 
-_FIELD_OF = {"check": "match_check", "list": "rule_list"}
-_COLUMN_OF = {field: column for column, field in _FIELD_OF.items()}
-
-_OLD_COLUMNS = {"exact": "exact", "squeeze": "loose"}
-"""Columns of older files, and the value of ``compare`` that each means where it is true."""
-
-
-def current_columns(names: Iterable[str]) -> set[str]:
-    """The columns of a ``Row`` that a file with these columns sets."""
-    return {"compare" if name in _OLD_COLUMNS else name for name in names}
-
-
-def _head(text: str) -> str:
-    return next((line for line in split_lines(text) if line.strip() and not line.startswith("#")), "")
+def _looks_like_a_table(text: str, delimiter: str, names: list[str]) -> bool:
+    """Whether nearly all of the first lines have the same number of cells, more than one; or the first is a header."""
+    found = [len(cells) for _line, cells in islice(_records(text, delimiter), _LOOKED_AT)]
+    if len(names) == 1:
+        return len(found) > 1 and guessed_field_of(names[0]) == "pattern"
+    return len(found) > 1 and found.count(len(names)) >= 0.9 * len(found)
 
 
 def _delimiter(text: str) -> str:
-    return max(",;\t", key=_head(text).count)
+    head = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
+    return max(",;\t|", key=head.count)
 
 
-def _csv_rows(text: str, delimiter: str, names: list[str], defaults: Row) -> RowsAndRefusals:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    headed = False
-    try:
-        for cells in reader:
-            if not any(cell.strip() for cell in cells) or (not headed and cells[0].startswith("#")):
-                continue
-            if not headed:
-                _check_header(names, reader.line_num)
-                headed = True
-                continue
-            yield _csv_row(reader.line_num, names, cells, defaults)
-    except csv.Error as error:
-        message = _("This is not valid CSV (%s). Is a closing quotation mark missing?")
-        raise FileError(message % error, reader.line_num) from error
+class _Lines:
+    """The lines of a text for csv.reader, which begins anew behind a line where quotation marks do not match."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = re.split(r"(?<=\n)|(?<=\r)(?!\n)", text)
+        self.next = 0
+        self.begun = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        if self.next >= len(self._lines) or self.next - self.begun >= _MAX_LINES_OF_A_ROW:
+            raise StopIteration
+        self.next += 1
+        return self._lines[self.next - 1]
+
+    @property
+    def is_over(self) -> bool:
+        return self.next >= len(self._lines)
 
 
-def _check_header(names: list[str], line: int) -> None:
-    if unknown := [name for name in names if name not in COLUMNS and name not in _OLD_COLUMNS]:
-        message = _("Unknown column “%(name)s”. The columns are: %(columns)s.")
-        raise FileError(message % {"name": unknown[0], "columns": ", ".join(_header())}, line)
-    if duplicates := [name for name in names if names.count(name) > 1]:
-        raise FileError(_("The column “%s” appears twice.") % duplicates[0], line)
+def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    return (record for record in _records_and_refusals(text, delimiter) if isinstance(record, tuple))
+
+
+def _records_and_refusals(text: str, delimiter: str) -> Iterator[tuple[int, list[str]] | Refusal]:
+    """Each row that is not empty or a comment before the header, with its last line."""
+    lines, headed, broken = _Lines(text), False, 0
+    while not lines.is_over:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        try:
+            while not lines.is_over:
+                lines.begun = lines.next
+                cells = next(reader)
+                if any(cell.strip() for cell in cells) and (headed or not cells[0].startswith("#")):
+                    headed = True
+                    yield lines.next, cells
+        except StopIteration:
+            lines.next = max(lines.next, lines.begun + 1)
+        except csv.Error as error:
+            broken += 1
+            message = _("This is not valid CSV (%s). Is a closing quotation mark missing?") % error
+            if broken > _MAX_BROKEN_ROWS:
+                raise FileError(message, lines.begun + 1) from error
+            yield Refusal(lines.begun + 1, lines._lines[lines.begun].strip()[:200], message)
+            lines.next = lines.begun + 1
+
+
+def _rows(text: str, delimiter: str, names: list[str], defaults: Row, *, headed: bool) -> RowsAndRefusals:
+    for record in _records_and_refusals(text, delimiter):
+        if isinstance(record, Refusal):
+            yield record
+        elif headed:
+            headed = False
+        else:
+            yield _csv_row(record[0], names, record[1], defaults)
 
 
 def _csv_row(line: int, names: list[str], cells: list[str], defaults: Row) -> tuple[int, Row] | Refusal:
     excerpt = ",".join(cells)[:200]
-    if len(cells) > len(names):
+    if any(cell.strip() for cell in cells[len(names) :]):
         message = _("There are %(cells)d cells but only %(columns)d columns.")
         return Refusal(line, excerpt, message % {"cells": len(cells), "columns": len(names)})
+    return row_of(line, excerpt, zip(names, cells, strict=False), defaults)
+
+
+def row_of(line: int, excerpt: str, cells: Iterable[tuple[str, str]], defaults: Row) -> tuple[int, Row] | Refusal:
+    """A row from texts by their fields; those of SKIPPED fields are left out."""
     values: dict[str, Any] = {}
-    for name, cell in zip(names, cells, strict=False):
+    for name, cell in cells:
         try:
-            if name in _OLD_COLUMNS:
+            if name == SKIPPED:
+                continue
+            if name in OLD_COLUMNS:
                 if cell.strip() and _parse_bool(cell):
-                    values.setdefault("compare", _OLD_COLUMNS[name])
+                    values.setdefault("compare", OLD_COLUMNS[name])
             elif name not in _PARSERS:
                 values[name] = _without_escape(cell)
             elif cell.strip():  # an empty cell means the default
                 values[name] = _PARSERS[name](cell)
         except ValueError as error:
-            return Refusal(line, excerpt, f"{name}: {error}")
+            return Refusal(line, excerpt, f"{_COLUMN_OF.get(name, name)}: {error}")
     return line, replace(defaults, **values)
 
 
@@ -188,6 +264,14 @@ def write_csv(rows: Iterable[Row]) -> Iterator[str]:
     yield writer.writerow(_header())
     for row in rows:
         yield writer.writerow([_cell(getattr(row, name)) for name in COLUMNS])
+
+
+def write_refusals(refusals: Iterable[Refusal]) -> Iterator[str]:
+    """The lines of a CSV file with everything that was refused of a file."""
+    writer = csv.writer(_Line())
+    yield writer.writerow(["line", "text", "reason"])
+    for each in refusals:
+        yield writer.writerow([each.line, _with_escape(each.text), each.reason])
 
 
 def _header() -> list[str]:

@@ -8,46 +8,67 @@ from django.utils.translation import gettext as _
 
 from streaming.rule_files.rows import FileError
 
-_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+UNREADABLE = "\ufffd"
+"""Stands for bytes that are not text in the file's encoding. A rule that contains it is refused, with its line."""
+
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_BINARY = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF", b"\x1f\x8b", b"\x7fELF", b"SQLite format 3\0")
+_ARCHIVES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """The text of a file and the name of its encoding: UTF-8, with a BOM or not, UTF-16 with one, or else GBK."""
+    """The text of a file and the name of its encoding: UTF-8, with a BOM or not, UTF-16 with one, or else GBK.
+
+    Single bad bytes become UNREADABLE. FileError if most lines are no text.
+    """
+    if data.startswith(_ARCHIVES):
+        raise FileError(_("This is a workbook or an archive. In a spreadsheet, save the table as CSV (UTF-8)."))
+    if data.startswith(_BINARY):
+        raise FileError(_("This is not a text file."), 1)
+    encoding = _encoding_of(data)
+    text = data.decode(encoding, "replace")
+    lines = [line for line in split_lines(text) if line.strip()]
+    bad = [line for line in lines if UNREADABLE in line or "\0" in line]
+    if len(bad) * 2 > len(lines):
+        before = text[: text.index(bad[0])]
+        raise FileError(_("This is not a text file."), len(split_lines(before)))
+    return text, "gbk" if encoding == "gb18030" else encoding
+
+
+def _encoding_of(data: bytes) -> str:
     for bom, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if data.startswith(bom):
-            return _decoded(data, encoding), encoding
-    if found := _NO_TEXT.search(data):
-        raise FileError(_("This is not a text file."), data.count(b"\n", 0, found.start()) + 1)
+            return encoding
+    lines = [line for line in re.split(b"[\r\n]", data) if not line.isascii()]
+    # Text in GBK is hardly ever valid UTF-8; most lines of damaged UTF-8 are.
+    valid = sum(_is_utf8(line) for line in lines)
+    if valid * 2 >= len(lines):
+        return "utf-8"
+    if any(_is_gbk(line) for line in lines):
+        return "gb18030"
+    return "utf-8"
+
+
+def _is_utf8(line: bytes) -> bool:
     try:
-        return data.decode(), "utf-8"
-    except UnicodeDecodeError as error:
-        if _is_damaged_utf8(data):
-            raise _undecodable(data, error) from error
-        return _decoded(data, "gb18030"), "gbk"
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
-def _decoded(data: bytes, encoding: str) -> str:
+def _is_gbk(line: bytes) -> bool:
     try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise _undecodable(data, error) from error
-    if "\0" in text:
-        raise FileError(_("This is not a text file."), text.count("\n", 0, text.index("\0")) + 1)
-    return text
+        line.decode("gb18030")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
-def _is_damaged_utf8(data: bytes) -> bool:
-    """Whether most of its non-ASCII characters are valid UTF-8, which hardly ever happens in GBK text."""
-    text = data.decode(errors="replace")
-    wrong = text.count("\ufffd")
-    return sum(char > "\x7f" for char in text) - wrong > wrong
-
-
-def _undecodable(data: bytes, error: UnicodeDecodeError) -> FileError:
-    message = _("The byte 0x%(byte)02X is not %(encoding)s. Save the file as UTF-8.")
-    encoding = "UTF-8" if error.encoding in ("utf-8", "utf-8-sig") else "UTF-8, nor GBK"
-    byte = data[error.start] if error.start < len(data) else 0
-    return FileError(message % {"byte": byte, "encoding": encoding}, data.count(b"\n", 0, error.start) + 1)
+def has_control(text: str) -> str:
+    """The first control character of a text, or UNREADABLE if it has that; empty if it has neither."""
+    found = _CONTROL.search(text)
+    return UNREADABLE if UNREADABLE in text else found[0] if found else ""
 
 
 def split_lines(text: str) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -10,40 +13,116 @@ from django.utils.translation import gettext as _
 from streaming.moderation import RuleError, compile_rule
 from streaming.rule_fields import LIMITS
 from streaming.rule_files.automod import read_automod
-from streaming.rule_files.csv import columns_of, current_columns, read_csv
-from streaming.rule_files.decoding import decode
+from streaming.rule_files.csv import fields_of, read_csv
+from streaming.rule_files.decoding import UNREADABLE, decode, has_control
+from streaming.rule_files.pattern_lists import read_litellm, read_presidio, read_words_of_structure
+from streaming.rule_files.questions import Answers, Reading
 from streaming.rule_files.rows import COLUMNS, FileError, ParsedFile, Refusal, Row, RowKey, RowsAndRefusals
+from streaming.rule_files.scanner_rules import read_gitleaks, read_trufflehog
+from streaming.rule_files.structures import parse_json, parse_toml, parse_yaml
 from streaming.rule_files.words import read_words
 
 MAX_BYTES = 20_000_000
 """The largest file, in bytes; a hundred thousand rules with all columns take about half of it."""
 
 
-def read(data: bytes, defaults: Mapping[str, Any] | None = None) -> ParsedFile:
-    """The rules in a file. ``defaults`` are the values of columns that it does not have.
+def read(
+    data: bytes, defaults: Mapping[str, Any] | None = None, answers: Answers | None = None, name: str = ""
+) -> ParsedFile:
+    """The rules in a file. ``defaults`` are the values of columns that it does not have; ``name`` tells its format.
 
     FileError if the file as a whole cannot be read.
     """
     if len(data) > MAX_BYTES:
         raise FileError(_("The file has %(size)d MB; at most %(most)d MB can be read.") % _megabytes(len(data)))
     text, encoding = decode(data)
-    row_defaults = Row("", **(defaults or {}))
-    for file_format, reader in _READERS.items():
-        if (items := reader(text, row_defaults)) is not None:
-            names = current_columns(columns_of(text)) if file_format == "csv" else _COLUMNS_OF_FORMAT[file_format]
-            given = {*names, *(defaults or {})}
-            return _checked(ParsedFile(file_format, encoding, tuple(name for name in COLUMNS if name in given)), items)
-    raise AssertionError("any text is a word list")
+    reading, row_defaults = Reading(answers or Answers()), Row("", **_row_values(defaults or {}))
+    file_format, names, items = _read_text(text, name, row_defaults, reading)
+    own_whole_word = "whole_word" in names
+    given = {*names, *(defaults or {})}
+    if reading.answers.whole_word in ("yes", "no") and not own_whole_word:
+        given.add("whole_word")
+    columns = tuple(column for column in COLUMNS if column in given)
+    parsed = ParsedFile(file_format, encoding, columns, questions=reading.questions, notes=reading.notes)
+    _check(parsed, items if own_whole_word else _with_whole_word(items, reading.answers))
+    if reading.dropped:
+        parts = ", ".join(f"{part} ({count})" for part, count in sorted(reading.dropped.items())[:20])
+        parsed.notes.append(_("Not imported, because a rule here has no such part: %s.") % parts)
+    return parsed
 
 
-_COLUMNS_OF_FORMAT = {"words": ("pattern",), "automod": ("pattern", "kind", "whole_word", "enabled")}
+def _row_values(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if name == "upstreams" else value for name, value in defaults.items()}
+
+
+def _read_text(text: str, name: str, defaults: Row, reading: Reading) -> tuple[str, set[str], RowsAndRefusals]:
+    """The format of a text, the fields of a row that it sets, and its rows."""
+    if (structure := _structure(text, PurePath(name).suffix.lower())) is not None:
+        kind, data = structure
+        for file_format, (reader, names) in _READERS.items():
+            if (items := reader(data, defaults, reading)) is not None:
+                fields = {*names, *reading.answers.columns} - {""}
+                return file_format if file_format != "list" else kind, fields, items
+        raise FileError(
+            _("This %s has none of the forms that can be read; the page for import names them.") % kind.upper()
+        )
+    if (items := read_csv(text, defaults, reading)) is not None:
+        return "csv", fields_of(text, reading), items
+    return "words", {"pattern"}, read_words(text, defaults, reading)
+
+
+_TOML_SIGNS = re.compile(r"^\[\[?[\w.-]+\]\]?\s*$", re.MULTILINE), re.compile(r"^\w+\s*=", re.MULTILINE)
+_YAML_SIGNS = re.compile(r"^[\w -]+:[ ]*(?:#.*)?\r?\n(?:\s*#.*\n)*\s*- ", re.MULTILINE), re.compile("")
+
+
+def _structure(text: str, suffix: str) -> tuple[str, Any] | None:
+    """The name of its language and the content of a text in JSON, TOML or YAML; None if it is in none."""
+    begin = text.lstrip()[:1]
+    for kind, suffixes, parse, looks_so, is_certain in (
+        ("json", (".json",), parse_json, begin in ("{", "["), begin == "{"),
+        ("toml", (".toml",), parse_toml, all(sign.search(text) for sign in _TOML_SIGNS), False),
+        ("yaml", (".yml", ".yaml"), parse_yaml, all(sign.search(text) for sign in _YAML_SIGNS), False),
+    ):
+        if suffix in suffixes or looks_so:
+            try:
+                data = parse(text)
+            except FileError:
+                if suffix in suffixes or (is_certain and suffix not in (".yml", ".yaml")):
+                    raise
+                continue  # a word list may begin with a bracket too
+            if isinstance(data, list | dict):
+                return kind, data
+    return None
+
+
+_Reader = Callable[[Any, Row, Reading], RowsAndRefusals | None]
+
+_READERS: dict[str, tuple[_Reader, tuple[str, ...]]] = {
+    "automod": (read_automod, ("pattern", "kind", "whole_word", "enabled")),
+    "gitleaks": (read_gitleaks, ("pattern", "kind", "compare", "group", "match_check", "whole_word")),
+    "presidio": (read_presidio, ("pattern", "kind", "whole_word", "category")),
+    "litellm": (read_litellm, ("pattern", "kind", "action", "whole_word", "category")),
+    "trufflehog": (read_trufflehog, ("pattern", "kind", "compare", "group", "match_check", "whole_word")),
+    "list": (read_words_of_structure, ("pattern",)),
+}
+"""For each format that is a structure, its reader and the fields of a row that it sets."""
+
+
+def _with_whole_word(items: RowsAndRefusals, answers: Answers) -> RowsAndRefusals:
+    for item in items:
+        if isinstance(item, Refusal) or not answers.whole_word or item[1].kind == "regex":
+            yield item
+        else:
+            line, row = item
+            is_whole = answers.is_whole_word(row.pattern)
+            yield item if row.whole_word == is_whole else (line, replace(row, whole_word=is_whole))
 
 
 def _megabytes(size: int) -> dict[str, int]:
     return {"size": -(-size // 1_000_000), "most": MAX_BYTES // 1_000_000}
 
 
-def _checked(parsed: ParsedFile, items: RowsAndRefusals) -> ParsedFile:
+def _check(parsed: ParsedFile, items: RowsAndRefusals) -> None:
     """Sorts the items into valid rules and refusals; of duplicates the first is valid."""
     lines: dict[RowKey, tuple[int, Row]] = {}
     for item in items:
@@ -63,7 +142,6 @@ def _checked(parsed: ParsedFile, items: RowsAndRefusals) -> ParsedFile:
         else:
             lines[row.key] = item
             parsed.rows.append(item)
-    return parsed
 
 
 def find_problem(row: Row) -> str:
@@ -78,6 +156,10 @@ def find_problem(row: Row) -> str:
             }
         if "\0" in value:
             return _("The %s contains a NUL character.") % name
+    if bad := has_control(row.pattern):
+        if bad == UNREADABLE:
+            return _("It contains bytes that are not text in the file’s encoding.")
+        return _("It contains the control character U+%04X.") % ord(bad)
     if not -(1 << 31) <= row.priority < 1 << 31:
         return _("The priority is out of range.")
     if row.valid_from and row.valid_until and row.valid_until <= row.valid_from:
@@ -87,10 +169,3 @@ def find_problem(row: Row) -> str:
     except RuleError as error:
         return _(error.template) % error.params
     return ""
-
-
-_READERS: dict[str, Callable[[str, Row], RowsAndRefusals | None]] = {
-    "automod": read_automod,
-    "csv": read_csv,
-    "words": read_words,
-}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
 
 from streaming.moderation import Action, Compare, Kind, Overflow, Rule
 from streaming.rule_fields import RULE_FIELDS, RuleScope
+from streaming.rule_files.questions import Question
 
 
 class FileError(ValueError):
@@ -52,7 +54,7 @@ class Row:
         return self.rule_list, self.kind, self.compare, self.pattern
 
     def as_rule(self, rule_id: int | str) -> Rule:
-        return Rule(rule_id, *(getattr(self, name) for name in RULE_FIELDS))
+        return Rule(rule_id, *_rule_values(self))
 
     @property
     def scope(self) -> RuleScope:
@@ -63,8 +65,18 @@ class Row:
         return self.enabled and self.scope.is_active_at(now) and self.scope.covers(upstream, direction)
 
 
+_rule_values = attrgetter(*RULE_FIELDS)
+
 COLUMNS = tuple(column.name for column in fields(Row))
 """All fields of a rule that can be edited; a test compares them with the model's."""
+
+
+def words_like(defaults: Row) -> Callable[[str, bool], Row]:
+    """Makes rows of a pattern and of whether it is a whole word: ten times as fast as ``replace`` of a dataclass."""
+    at = COLUMNS.index("whole_word")
+    before, after = ([getattr(defaults, name) for name in part] for part in (COLUMNS[1:at], COLUMNS[at + 1 :]))
+    make: Callable[..., Row] = Row
+    return lambda pattern, whole_word: make(pattern, *before, whole_word, *after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,10 @@ class ParsedFile:
     """The columns with values from the file or the defaults. An import changes no other column of an existing rule."""
     rows: list[tuple[int, Row]] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    """What has to be answered before the rows mean what the file means."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences about what was left out or assumed."""
 
 
 RowsAndRefusals = Iterator[tuple[int, Row] | Refusal]

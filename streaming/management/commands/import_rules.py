@@ -24,18 +24,27 @@ class Command(PlainCommand):
         parser.add_argument("file", help="the file; - is stdin")
         parser.add_argument("--action", choices=ACTIONS, help="the action of rules for which the file has none")
         parser.add_argument("--category", help="the category of rules for which the file has none")
+        parser.add_argument("--list", help="the list of rules for which the file has none; it is made if it is new")
+        parser.add_argument("--joined", choices=rule_files.JOINED, help="what several words on one line mean")
+        parser.add_argument(
+            "--whole-word", choices=rule_files.WHOLE_WORD, default="auto", help="auto: for alphabets with spaces"
+        )
         parser.add_argument("--dry-run", action="store_true", help="only print what would be done")
         parser.add_argument("--undo", action="store_true", help="undo the last import of this file")
 
     def handle(self, *args: Any, file: str, dry_run: bool, undo: bool, **options: Any) -> None:
         if undo:
             return self._undo(Path(file).name)
-        defaults = {name: options[name] for name in ("action", "category") if options[name]}
+        names = {"action": "action", "category": "category", "list": "rule_list"}
+        defaults = {field: options[name] for name, field in names.items() if options[name]}
+        answers = rule_files.Answers(joined=options["joined"] or "", whole_word=options["whole_word"])
         data = self._read(file)
         try:
+            parsed = rule_files.read(data, defaults, answers, Path(file).name)
+            self._print_questions(parsed, file)
             if dry_run:
-                return self._print_summary(rule_imports.compare(rule_files.read(data, defaults)), file, "would be ")
-            rule_import = rule_imports.save_preview(data, Path(file).name, "manage.py", defaults)
+                return self._print_summary(rule_imports.compare(parsed), file, "would be ")
+            rule_import = rule_imports.save_preview(data, Path(file).name, "manage.py", defaults, answers)
             self._print_summary(rule_imports.carry_out(rule_import, progress=self._progress), file, "")
         except rule_files.FileError as error:
             raise CommandError(f"{file}{f', line {error.line}' if error.line else ''}: {error}") from error
@@ -50,6 +59,16 @@ class Command(PlainCommand):
     def _progress(self, done: int, total: int) -> None:
         if sys.stderr.isatty():
             self.stderr.write(f"\r{done:,} of {total:,}", ending="" if done < total else "\n")
+
+    def _print_questions(self, parsed: rule_files.ParsedFile, file: str) -> None:
+        for note in parsed.notes:
+            self.stderr.write(f"{file}: {note}")
+        for question in parsed.questions:
+            if isinstance(question, rule_files.ColumnsQuestion):
+                raise CommandError(f"{file}, line {question.line}: {question.unknown}")
+            self.stderr.write(
+                f"{file}, line {question.line}: {question.count:,} lines have several words; see --joined."
+            )
 
     def _print_summary(self, comparison: rule_imports.Comparison, file: str, prefix: str) -> None:
         for refusal in comparison.refused[:MAX_LISTED]:

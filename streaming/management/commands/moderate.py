@@ -69,11 +69,14 @@ class Command(PlainCommand):
 
     def _read_rules(self, path: str) -> rule_files.ParsedFile:
         try:
-            reading = rule_files.read(Path(path).read_bytes())
+            reading = rule_files.read(Path(path).read_bytes(), name=Path(path).name)
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {error.strerror}.") from error
         except rule_files.FileError as error:
             raise CommandError(f"{path}{f', line {error.line}' if error.line else ''}: {error}") from error
+        for question in reading.questions:
+            if isinstance(question, rule_files.ColumnsQuestion):
+                raise CommandError(f"{path}, line {question.line}: {question.unknown}")
         refused = [refusal for refusal in reading.refused if not _is_a_repetition(refusal, reading)]
         if refused:
             lines = [f"{path}, line {refusal.line}: {refusal.reason}" for refusal in refused[:20]]
