@@ -117,6 +117,7 @@ class Engine:
         self._rest: _Rest | None = None
         self._known = _NEVER  # how much text had arrived when a block ended it
         self._may_skim = not plan.exempting
+        self._looks_back = any(machine.looks_back for machine in plan.machines)
         self._swallows = False  # ignored characters after the last match are removed with it
         self.blocked = False
 
@@ -143,8 +144,10 @@ class Engine:
         Returns None, and has changed nothing, if the text must be examined.
         """
         window = self._window
-        if not self._may_skim or not text or not window.may_skim(text):
+        if not self._may_skim or not text:
             return None
+        if not window.may_skim(text):
+            return self._skim_emphasis(text)
         for spelling in window.active:
             if not spelling.skim(text):
                 return None
@@ -163,6 +166,29 @@ class Engine:
         for scanner in self._watching:
             scanner.state = scanner.following
         return window.skimmed(text, keep)
+
+    def _skim_emphasis(self, text: str) -> str | None:
+        """The same for text whose only signs are those of emphasis, if all readings have nothing to hold after it."""
+        window = self._window
+        read = window.without_emphasis(text)
+        if not read or (self._looks_back and read[-1] != text[-1]):
+            return None
+        for spelling in window.active:
+            if not spelling.skim(text) or spelling.opening:
+                return None
+        for scanner in self._watching:
+            scanner.following = state = reduce(getitem, scanner.spelling.added, scanner.state)
+            if state.is_hit or state.may_grow:
+                return None
+        for spelling in window.active:
+            if not spelling.is_raw and not spelling.skim(read):
+                return None
+        for scanner in self._watching:
+            if reduce(getitem, scanner.spelling.added, scanner.state) is not scanner.following:
+                return None
+        for scanner in self._watching:
+            scanner.state = scanner.following
+        return window.skimmed(text, 0)
 
     def examine(self, text: str) -> list[Decided]:
         """Decides text that may have signs or matches."""

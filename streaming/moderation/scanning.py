@@ -34,6 +34,14 @@ class Machine:
     accents: bool
     spaces: bool
 
+    @property
+    def looks_back(self) -> bool:
+        """Whether a match may depend on the symbol before it."""
+        automaton = self.automaton
+        if isinstance(automaton, LooseWords) or self.spaces or automaton.edges.whole_word:
+            return True
+        return isinstance(automaton, Regexes) and automaton.positions.before != 0
+
 
 class Found:
     """Searches a part of a window again for the matches of one automaton, from left to right."""

@@ -35,6 +35,8 @@ _QUOTE = re.compile(r"\n\s*>")
 _LINK_TAG_OR_FORMULA = re.compile(r"[\[\]<!$]|(?:\\|\A)[()]")
 # All characters with which a sign may begin, or a quote marker. A class is searched for much faster than the grammar.
 _MARKDOWN_SIGN = re.compile(r"[*~`_\\&%\[\]<>!$]")
+# Within a word, underscores are no signs.
+_ONLY_EMPHASIS = re.compile(r"(?:[^_\\&%\[\]<>!$]++|(?<=[^\W_])_{1,32}(?=[^\W_]))++\Z")
 _JSON_SIGN = READERS["json"].grammar.may_begin
 _QUOTE_FIRST = re.compile(r"\s*>")
 
@@ -124,6 +126,12 @@ class Window:
         if self._may_fork:
             return not _MARKDOWN_SIGN.search(text) or not self._has_signs(text)
         return self.json is None or not _JSON_SIGN.search(text)
+
+    def without_emphasis(self, text: str) -> str | None:
+        """The text without its signs of emphasis, as Markdown is read; None if it has other signs."""
+        if not self._may_fork or not _ONLY_EMPHASIS.match(text):
+            return None
+        return text.replace("*", "").replace("`", "").replace("~", "")
 
     def skimmed(self, text: str, keep: int) -> str:
         """Accounts for a text that was skimmed, and keeps the last ``keep`` characters. Returns those before them."""
