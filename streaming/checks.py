@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -91,6 +92,22 @@ def check_redis(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
     except ImproperlyConfigured as error:
         return [Error(str(error), id="streaming.E009")]
     return []
+
+
+@register()
+def check_journal(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    bytes_of_one = conf.journal_bytes()
+    values = [
+        ("STREAMING_GRACE", conf.stream_grace(), 0, "a number of seconds, 0 or more"),
+        ("STREAMING_KEEP", conf.stream_keep(), 0, "a number of seconds, 0 or more"),
+        ("STREAMING_JOURNAL_BYTES", bytes_of_one, 1, "a number of bytes above 0"),
+        ("STREAMING_JOURNAL_TOTAL", conf.journal_total(), bytes_of_one, "at least STREAMING_JOURNAL_BYTES"),
+    ]
+    return [
+        Error(f"{name} is {value:g}: it has to be {words}.", id="streaming.E010")
+        for name, value, least, words in values
+        if not (math.isfinite(value) and value >= least)
+    ]
 
 
 @register()

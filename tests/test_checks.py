@@ -287,5 +287,24 @@ class TestTheProjectAround:
         assert "secret" not in words(checks.check_redis(None))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("STREAMING_GRACE", value) for value in (-1, float("inf"), float("nan"))),
+        ("STREAMING_KEEP", -1),
+        ("STREAMING_JOURNAL_BYTES", 0),
+        ("STREAMING_JOURNAL_TOTAL", 1_000_000),  # less than one stream may have
+    ],
+)
+def test_sizes_and_times_of_the_journal_that_make_no_sense_are_reported(settings: Any, name: str, value: float) -> None:
+    assert checks.check_journal(None) == []
+    settings.STREAMING_GRACE = settings.STREAMING_KEEP = 0
+    assert checks.check_journal(None) == []
+
+    setattr(settings, name, value)
+
+    assert f"{name} is " in words(checks.check_journal(None))
+
+
 class OnlySynchronous:
     """Middleware as it was written before Django could be asynchronous."""

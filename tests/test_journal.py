@@ -462,6 +462,17 @@ class TestBounds:
         log.end("stop")
         assert await whole(reader) == events(1_901, 2_000)
 
+    async def test_the_smallest_journal_keeps_the_end_of_a_stream(self, workers: Workers) -> None:
+        driver, other = workers.pair(Limits(stream_bytes=1))
+        log = await driver.open(new_stream(), nothing)
+        for number in range(3):
+            log.append(event(number), 1)
+        log.end("stop")
+        await until_stored(driver)
+
+        assert (await other.find(log.info.id)).ended == "stop"
+        assert await whole(await other.follow(log.info.id, 1)) == event(2)
+
     async def test_the_stream_that_ended_first_is_discarded_first(self) -> None:
         overhead = LOG_OVERHEAD + BATCH_OVERHEAD + len(LAST_WORDS)
         journal = MemoryJournal(Limits(total_bytes=10_000 + 4 * overhead))

@@ -230,8 +230,8 @@ class StreamLog:
         return min((reader.offset for reader in self._readers if reader.position <= self.last), default=self._end)
 
     def _trim(self) -> None:
-        # Drops an eighth at a time, so that the cost is spread over many batches.
-        keep_from = min(self._end - self._max_bytes * 7 // 8, self._slowest())
+        # Drops an eighth at a time, so that the cost is spread over many batches; but never the newest batch.
+        keep_from = min(self._end - max(self._max_bytes * 7 // 8, 1), self._slowest())
         index = bisect_right(self._batches, keep_from, key=_end_of)
         if not index:
             return
