@@ -91,9 +91,10 @@ async def stop(key: str) -> bool:
     """Stops the stream with this key, in whichever worker it runs: there within a second. False if there is none."""
     if await _stop_here(key):
         return True
+    here = _process()
     try:
         for worker, notice in await resumption.journal().notices():
-            if any(fields["key"] == key for fields in json.loads(notice)):
+            if any(fields["key"] == key and fields["process"] != here for fields in json.loads(notice)):
                 await resumption.journal().ask(worker, key)
                 return True
     except JournalError:

@@ -82,7 +82,6 @@ class UsageRecordAdmin(OpenStreamsPage, UsageAdmin):
     list_display_links = ("when",)
     list_filter = ("when", UpstreamFilter, ModelFilter, EndpointFilter, ReasonFilter)
     search_fields = ("=username", "=key_name", "=model", "=stream")
-    search_help_text = _("A user, a key, a model or the id of a stream, in full.")
     date_hierarchy = "when"
     list_per_page = 50
     show_full_result_count = False
