@@ -20,6 +20,7 @@ from django.utils.dateparse import parse_datetime
 from streaming.editions import Edition, RuleEdition, changing, keep, keep_added
 from streaming.models import NAMED_BY, ModerationRule, RuleImport, RuleList, name_of
 from streaming.rule_files import COLUMNS, Answers, ColumnsQuestion, ParsedFile, Refusal, Row, RowKey, read
+from streaming.rule_packs import Pack
 
 Progress = Callable[[int, int], None]
 """Called with the number of rules written so far and the total."""
@@ -79,6 +80,18 @@ def save_preview(
     return RuleImport.objects.create(
         name=name[:255], who=who, data=zlib.compress(data), defaults=defaults, options=options
     )
+
+
+def save_pack_preview(pack: Pack, who: str) -> RuleImport:
+    """Store a pack as a file to be imported: into the list that has it, which it replaces, or into a new one."""
+    there = RuleList.objects.filter(pack=pack.name).first()
+    name = there.name if there else str(pack.title)
+    if not there and RuleList.objects.filter(name=name).exists():
+        name = f"{name} ({pack.name})"
+    made = save_preview(pack.as_file(), f"{pack.name}.csv", who, {"rule_list": name}, replaces=there is not None)
+    made.options["pack"] = pack.name
+    made.save(update_fields=["options"])
+    return made
 
 
 def options_of(answers: Answers, *, replaces: bool) -> dict[str, Any]:
@@ -204,7 +217,7 @@ class _ImportRun:
         self._progress = progress or (lambda done, total: None)
         self._done = 0
         self._now = timezone.now()
-        self._lists = _Lists()
+        self._lists = _Lists(rule_import.options.get("pack", ""))
 
     def add(self, rows: list[Row]) -> None:
         prints = _fingerprints(rows)
@@ -258,12 +271,15 @@ class _ImportRun:
 class _Lists:
     """The lists that rules are imported into; those that there are not yet are made."""
 
-    def __init__(self) -> None:
+    def __init__(self, pack: str = "") -> None:
+        self._pack = pack
         self._known: dict[str, int] = dict(RuleList.objects.values_list("name", "pk"))
 
     def pk_of(self, name: str) -> int | None:
         if name and name not in self._known:
-            self._known[name] = RuleList.objects.create(name=name, source=RuleList.Source.IMPORT).pk
+            source = RuleList.Source.PACK if self._pack else RuleList.Source.IMPORT
+            made = RuleList.objects.create(name=name, source=source, pack=self._pack, enabled=not self._pack)
+            self._known[name] = made.pk
         return self._known[name] if name else None
 
 

@@ -28,7 +28,7 @@ from streaming.admin.forms import display_value
 from streaming.admin.import_forms import ImportForm, PreviewForm
 from streaming.editions import RuleEdition, changing
 from streaming.gc_pauses import no_long_pauses
-from streaming.models import ModerationHit, ModerationRule, RuleImport
+from streaming.models import ModerationHit, ModerationRule, RuleImport, RuleList
 
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[ModerationRule]
@@ -115,7 +115,8 @@ class ImportPages(_Base):
         form = PreviewForm(rule_import, parsed, request.POST if "_update" in request.POST else None)
         if "_update" in request.POST and form.is_valid():
             rule_import.defaults = form.defaults
-            rule_import.options = rule_imports.options_of(form.answers, replaces=form.cleaned_data["replaces"])
+            options = rule_imports.options_of(form.answers, replaces=form.cleaned_data["replaces"])
+            rule_import.options = {**rule_import.options, **options}
             rule_import.save(update_fields=["defaults", "options"])
             return HttpResponseRedirect(request.path)
         if request.method == "POST" and "_update" not in request.POST and not form.asks:
@@ -293,7 +294,7 @@ async def _progress_page(page_html: str, job: _ImportThread) -> AsyncIterator[st
             yield _bar(*now)
         await asyncio.to_thread(job.join, POLL_SECONDS)
     yield _bar(max(job.total, 1), max(job.total, 1))
-    yield _render_outcome(job)
+    yield await asyncio.to_thread(_render_outcome, job)
     yield after
 
 
@@ -305,10 +306,12 @@ def _bar(done: int, total: int) -> str:
 
 
 def _render_outcome(job: _ImportThread) -> str:
+    name = job._rule_import.defaults.get("rule_list", "")
     context = {
         "job": job,
         "rule_import": job._rule_import,
         "refused": len(job.comparison.refused) if job.comparison else 0,
+        "waiting_list": RuleList.objects.filter(name=name, enabled=False).first() if name else None,
     }
     if isinstance(job.error, rule_imports.AlreadyDone):
         context["reason"] = gettext("This import was already carried out.")

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
 
+from streaming import rule_imports
 from streaming.admin.forms import UpstreamsField
 from streaming.admin.history_pages import RecordsWho
 from streaming.admin.rules_on_trial import TrialPages
-from streaming.models import RuleList
+from streaming.models import ModerationRule, RuleList
+from streaming.rule_packs import PACKS
 
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[RuleList]
@@ -26,6 +30,7 @@ else:
 class RuleListAdmin(RecordsWho, TrialPages, _Base):
     hits_of = "rule__rule_list__id__exact"
     change_form_template = "admin/streaming/rulelist/change_form.html"
+    change_list_template = "admin/streaming/rulelist/change_list.html"
     list_display = ("name", "source", "enabled", "on_trial", "number", "changed")
     list_editable = ("enabled", "on_trial")
     search_fields = ("name", "note")
@@ -36,6 +41,28 @@ class RuleListAdmin(RecordsWho, TrialPages, _Base):
 
     class Media:
         css = {"all": ("streaming/admin/admin.css",)}
+
+    def get_urls(self) -> list[Any]:
+        pack = self.admin_site.admin_view(require_POST(self.pack_view))
+        return [path("packs/<slug:name>/", pack, name="streaming_rulelist_pack"), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        added = set(RuleList.objects.values_list("pack", flat=True))
+        packs = {"packs": PACKS.values(), "added": added, "has_import_permission": self._may_import(request)}
+        return super().changelist_view(request, {**packs, **(extra_context or {})})
+
+    def _may_import(self, request: HttpRequest) -> bool:
+        rules: Any = self.admin_site._registry[ModerationRule]
+        return bool(rules.has_import_permission(request))
+
+    def pack_view(self, request: HttpRequest, name: str) -> HttpResponse:
+        """Leads to the preview of a pack's import."""
+        if not self._may_import(request):
+            raise PermissionDenied
+        if name not in PACKS:
+            raise Http404
+        kept = rule_imports.save_pack_preview(PACKS[name], request.user.get_username())
+        return HttpResponseRedirect(reverse("admin:streaming_moderationrule_import_preview", args=[kept.pk]))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RuleList]:
         lists: QuerySet[RuleList] = super().get_queryset(request)

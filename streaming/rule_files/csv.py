@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -258,12 +258,12 @@ def csv_line(values: Iterable[Any]) -> str:
     return str(csv.writer(_Line()).writerow([_cell(value) for value in values]))
 
 
-def write_csv(rows: Iterable[Row]) -> Iterator[str]:
+def write_csv(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> Iterator[str]:
     """The lines of a CSV file; reading it gives the same rows."""
     writer = csv.writer(_Line())
-    yield writer.writerow(_header())
+    yield writer.writerow([_COLUMN_OF.get(name, name) for name in columns])
     for row in rows:
-        yield writer.writerow([_cell(getattr(row, name)) for name in COLUMNS])
+        yield writer.writerow([_cell(getattr(row, name)) for name in columns])
 
 
 def write_refusals(refusals: Iterable[Refusal]) -> Iterator[str]:
@@ -272,10 +272,6 @@ def write_refusals(refusals: Iterable[Refusal]) -> Iterator[str]:
     yield writer.writerow(["line", "text", "reason"])
     for each in refusals:
         yield writer.writerow([each.line, _with_escape(each.text), each.reason])
-
-
-def _header() -> list[str]:
-    return [_COLUMN_OF.get(name, name) for name in COLUMNS]
 
 
 def _cell(value: Any) -> str:

@@ -1,0 +1,220 @@
+"""Keys and tokens in the formats that their issuers document. Upper and lower case count, as they do in keys."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+
+from streaming.rule_packs.pack import Pack, PackRule
+
+# The examples are made up, or the issuers' own.
+_HEX64 = "0123456789abcdef" * 4
+_LETTERS = "aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789"
+
+SECRETS = Pack(
+    "secrets",
+    _("Secrets"),
+    _("API keys, access tokens and private keys in the formats that their issuers document."),
+    "secret",
+    compare="exact",
+    rules=(
+        PackRule(
+            "AWS access key ID",
+            r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b",
+            "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html",
+            ("key AKIAIOSFODNN7EXAMPLE here", "ASIAIOSFODNN7EXAMPLE"),
+            ("AKIAIOSFODNN7EXAMPL", "XAKIAIOSFODNN7EXAMPLE", "akiaiosfodnn7example"),
+        ),
+        PackRule(
+            "AWS secret access key beside its name",
+            r"(?i:aws_?secret_?access_?key)[\"']?[ ]{0,3}[:=][ ]{0,3}[\"']?([A-Za-z0-9/+]{40})\b",
+            "https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-files.html",
+            ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",),
+            ("aws_secret_access_key = short",),
+            group=1,
+        ),
+        PackRule(
+            "GitHub token",
+            r"\bgh[oprsu]_[A-Za-z0-9]{36,251}\b",
+            "https://docs.github.com/authentication/keeping-your-account-and-data-secure/about-authentication-to-github",
+            (f"ghp_{_LETTERS}", f"token=ghs_{_LETTERS};"),
+            ("ghp_tooShort", f"ghx_{_LETTERS}"),
+        ),
+        PackRule(
+            "GitHub fine-grained token",
+            r"\bgithub_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}\b",
+            "https://docs.github.com/authentication/keeping-your-account-and-data-secure/about-authentication-to-github",
+            (f"github_pat_{_LETTERS[:22]}_{(_LETTERS * 2)[:59]}",),
+            ("github_pat_abc_def",),
+        ),
+        PackRule(
+            "GitLab token",
+            r"\bgl(?:pat|oas|dt|rt|cbt|ptt|ft|imt|agent|soat|ffct)-[A-Za-z0-9_.-]{20,300}",
+            "https://docs.gitlab.com/security/tokens/",
+            (f"glpat-{_LETTERS[:20]}", f"glrt-{_LETTERS[:20]}"),
+            ("glpat-short", f"glxyz-{_LETTERS}"),
+        ),
+        PackRule(
+            "Slack token",
+            r"\bxox[abeoprs]-[A-Za-z0-9-]{10,250}",
+            "https://docs.slack.dev/authentication/tokens",
+            ("xoxb-123456789012-abcdefghij",),
+            ("xoxb-short", "xoxz-123456789012"),
+        ),
+        PackRule(
+            "Slack webhook",
+            r"https://hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9+/]{20,80})",
+            "https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks",
+            (f"https://hooks.slack.com/services/T00000000/B00000000/{'X' * 24}",),
+            ("https://hooks.slack.com/", "https://example.com/services/T00000000/B00000000/X"),
+            group=1,
+        ),
+        PackRule(
+            "OpenAI key",
+            r"\bsk-(?:(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{20,250}|[A-Za-z0-9]{48}\b)",
+            "https://platform.openai.com/docs/api-reference/authentication",
+            (f"sk-proj-{_LETTERS}", f"sk-{(_LETTERS * 2)[:48]}"),
+            ("sk-learn", "task-management-for-everybody"),
+        ),
+        PackRule(
+            "Anthropic key",
+            r"\bsk-ant-[a-z]{3,10}[0-9]{2}-[A-Za-z0-9_-]{40,200}",
+            "https://docs.claude.com/en/api/overview",
+            (f"sk-ant-api03-{_LETTERS}{_LETTERS}",),
+            ("sk-ant-hill",),
+        ),
+        PackRule(
+            "Google API key",
+            r"\bAIza[0-9A-Za-z_-]{35}\b",
+            "https://docs.cloud.google.com/docs/authentication/api-keys",
+            (f"AIza{_LETTERS[:35]}",),
+            ("AIzaShort",),
+        ),
+        PackRule(
+            "Google OAuth client secret",
+            r"\bGOCSPX-[A-Za-z0-9_-]{28}\b",
+            "https://developers.google.com/identity/protocols/oauth2",
+            (f"GOCSPX-{_LETTERS[:28]}",),
+            ("GOCSPX-abc",),
+        ),
+        PackRule(
+            "Stripe secret key",
+            r"\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,250}\b",
+            "https://docs.stripe.com/keys",
+            (f"sk_test_{_LETTERS[:24]}", f"rk_test_{_LETTERS[:24]}"),
+            (f"pk_live_{_LETTERS[:24]}", "sk_live_short"),
+        ),
+        PackRule(
+            "Stripe webhook secret",
+            r"\bwhsec_[A-Za-z0-9+/]{32,128}",
+            "https://docs.stripe.com/webhooks/signature",
+            (f"whsec_{_LETTERS}",),
+            ("whsec_abc",),
+        ),
+        PackRule(
+            "SendGrid key",
+            r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}\b",
+            "https://www.twilio.com/docs/sendgrid/ui/account-and-settings/api-keys",
+            (f"SG.{_LETTERS[:22]}.{(_LETTERS * 2)[:43]}",),
+            ("SG.a.b",),
+        ),
+        PackRule(
+            "Twilio API key",
+            r"\bSK[0-9a-f]{32}\b",
+            "https://www.twilio.com/docs/iam/api-keys",
+            (f"SK{_HEX64[:32]}",),
+            (f"SK{_HEX64[:31]}", f"RISK{_HEX64[:32]}"),
+        ),
+        PackRule(
+            "npm token",
+            r"\bnpm_[A-Za-z0-9]{36}\b",
+            "https://docs.npmjs.com/about-access-tokens",
+            (f"npm_{_LETTERS}",),
+            ("npm_config_registry",),
+        ),
+        PackRule(
+            "PyPI token",
+            r"\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,1000}",
+            "https://packaging.python.org/en/latest/specifications/pypirc/",
+            (f"pypi-AgEIcHlwaS5vcmc{_LETTERS}{_LETTERS}",),
+            ("pypi-AgEIcHlwaS5vcmc",),
+        ),
+        PackRule(
+            "Hugging Face token",
+            r"\bhf_[A-Za-z]{34,40}\b",
+            "https://huggingface.co/docs/hub/security-tokens",
+            (f"hf_{'aBcDeFgHiJkLmNoPqRsTuVwXyZaBcDeFgH'}",),
+            ("hf_transfer",),
+        ),
+        PackRule(
+            "DigitalOcean token",
+            r"\bdo[opr]_v1_[a-f0-9]{64}\b",
+            "https://docs.digitalocean.com/reference/api/create-personal-access-token/",
+            (f"dop_v1_{_HEX64}",),
+            ("dop_v1_abc",),
+        ),
+        PackRule(
+            "Shopify token",
+            r"\bshp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}\b",
+            "https://shopify.dev/docs/apps/build/authentication-authorization",
+            (f"shpat_{_HEX64[:32]}",),
+            ("shpat_abc",),
+        ),
+        PackRule(
+            "Telegram bot token",
+            r"\b[0-9]{8,10}:[A-Za-z0-9_-]{35}\b",
+            "https://core.telegram.org/bots/features#botfather",
+            ("4839574812:AAFD39kkdpWt3ywyRZergyOLMaJhac60qcA",),
+            ("12345678:00", "20260101:abc"),
+        ),
+        PackRule(
+            "Azure storage key in a connection string",
+            r"\bAccountKey=([A-Za-z0-9+/]{86}==)",
+            "https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string",
+            (f"AccountName=a;AccountKey={(_LETTERS * 3)[:86]}==;",),
+            ("AccountKey=none",),
+            group=1,
+        ),
+        PackRule(
+            "JSON Web Token",
+            r"\beyJ[A-Za-z0-9_-]{10,1000}\.eyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,1000}",
+            "RFC 7519, https://www.rfc-editor.org/rfc/rfc7519",
+            ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P",),
+            ("eyJhbGciOiJIUzI1NiJ9", "eyJ.eyJ.x"),
+        ),
+        PackRule(
+            "Private key (PEM, PGP)",
+            r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----[\s\S]*?-----END [A-Z0-9 ]{0,30}PRIVATE KEY",
+            "RFC 7468, https://www.rfc-editor.org/rfc/rfc7468; RFC 9580, https://www.rfc-editor.org/rfc/rfc9580",
+            (
+                "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----",
+                "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
+                "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQ\n-----END PGP PRIVATE KEY BLOCK-----",
+            ),
+            ("-----BEGIN PUBLIC KEY-----\nMIIE\n-----END PUBLIC KEY-----", "-----BEGIN CERTIFICATE-----"),
+            overflow="match",
+        ),
+        PackRule(
+            "Password in a URL",
+            r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@?#]{0,100}:([^\s/@?#]{1,200})@",
+            "RFC 3986, section 3.2.1, https://www.rfc-editor.org/rfc/rfc3986#section-3.2.1",
+            ("postgres://me:s3cret@db/x", "redis://:pw@cache"),
+            ("http://localhost:8000/@me", "https://a.example/:x"),
+            group=1,
+        ),
+        PackRule(
+            "Bearer token",
+            r"(?i)\bbearer[ ]{1,3}([a-z0-9._~+/-]{20,2000}={0,2})",
+            "RFC 6750, section 2.1, https://www.rfc-editor.org/rfc/rfc6750#section-2.1",
+            ("Authorization: Bearer mF_9.B5f-4.1JqM-abcdef",),
+            ("the bearer of bad news", "Bearer token"),
+            group=1,
+        ),
+        PackRule(
+            "Key of this site",
+            r"\bstreams-[A-Za-z0-9_-]{43}\b",
+            "README, API keys",
+            (f"streams-{(_LETTERS * 2)[:43]}",),
+            ("streams-of-text",),
+        ),
+    ),
+)
