@@ -157,7 +157,7 @@ def changing(what: str = "", *, who: str = "", detail: str = "") -> Iterator[Non
 
 def kept_fields(model: type[models.Model]) -> list[Any]:
     """The fields of a rule or a list that a revision has."""
-    left_out = ("id", "fingerprint", "changed", "imported")
+    left_out = ("id", "fingerprint", "folded", "changed", "imported")
     return [field for field in model._meta.concrete_fields if field.name not in left_out]
 
 

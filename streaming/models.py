@@ -35,6 +35,7 @@ from streaming.editions import (  # noqa: F401 (Django finds models here)
     keep_added,
 )
 from streaming.moderation import ACTIONS, CHECKS, Remark, Rule, RuleError, compile_rule
+from streaming.moderation.folding import fold
 from streaming.moderation.validators import check_named
 from streaming.rule_fields import IDENTITY_FIELDS, LIMITS, RULE_FIELDS, SCOPE_FIELDS, Direction, RuleScope
 from streaming.visible_text import isolated
@@ -248,14 +249,14 @@ class ModerationRuleQuerySet(_EditionQuerySet):
     def bulk_create(self, objs: Iterable[ModerationRule], *args: Any, **kwargs: Any) -> list[ModerationRule]:
         rules = list(objs)
         for rule in rules:
-            rule.fingerprint = rule.make_fingerprint()
+            rule.derive()
         return super().bulk_create(rules, *args, **kwargs)
 
     def bulk_update(self, objs: Iterable[ModerationRule], fields: Iterable[str], batch_size: int | None = None) -> int:
         rules = list(objs)
         for rule in rules:
-            rule.fingerprint = rule.make_fingerprint()
-        return super().bulk_update(rules, {*fields, "fingerprint"}, batch_size)
+            rule.derive()
+        return super().bulk_update(rules, {*fields, "fingerprint", "folded"}, batch_size)
 
 
 _UPDATED_AT_ONCE = 500
@@ -392,6 +393,8 @@ class ModerationRule(models.Model):
     )
     # Unique in place of the pattern, which may be longer than PostgreSQL and MySQL can index.
     fingerprint = models.CharField(max_length=64, editable=False)
+    # For the search, which compares as rules do: COÑO finds coño.
+    folded = models.TextField(editable=False, default="", db_default="")
 
     objects = ModerationRuleQuerySet.as_manager()
 
@@ -413,10 +416,10 @@ class ModerationRule(models.Model):
         return name_of(*(getattr(self, name) for name in NAMED_BY))
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **more: Any) -> None:
-        """Like Django's. With ``update_fields``, ``changed`` and ``fingerprint`` are written too."""
-        self.fingerprint = self.make_fingerprint()
+        """Like Django's. With ``update_fields``, ``changed`` and what is derived are written too."""
+        self.derive()
         if update_fields:
-            update_fields = {*update_fields, "changed", "fingerprint"}
+            update_fields = {*update_fields, "changed", "fingerprint", "folded"}
         with changing(), transaction.atomic(using=more.get("using")):
             is_new = not keep(ModerationRule.objects.filter(pk=self.pk))
             super().save(*args, update_fields=update_fields, **more)
@@ -427,6 +430,16 @@ class ModerationRule(models.Model):
         with changing(), transaction.atomic(using=more.get("using")):
             keep(ModerationRule.objects.filter(pk=self.pk), removed=True)
             return super().delete(*args, **more)
+
+    def derive(self) -> None:
+        """Set the fields that follow from others."""
+        self.fingerprint = self.make_fingerprint()
+        self.folded = self.folded_of(self.pattern)
+
+    @staticmethod
+    def folded_of(pattern: str) -> str:
+        """A pattern as rules are compared: without case, accents and width."""
+        return fold(pattern) or pattern
 
     def make_fingerprint(self) -> str:
         return self.fingerprint_of(self.kind, self.compare, self.pattern)

@@ -244,7 +244,9 @@ class _PuttingBack:
         for row in rows:
             if row.fingerprint != existing[row.pk].fingerprint:
                 ModerationRule._base_manager.filter(pk=row.pk).update(fingerprint=f"pk {row.pk}")
-        rule_imports.write_fields(rows, [*(each.name for each in kept_fields(model)), "fingerprint", "changed"])
+        rule_imports.write_fields(
+            rows, [*(each.name for each in kept_fields(model)), "fingerprint", "folded", "changed"]
+        )
         self._log(CHANGE, [(row.pk, str(row), [_message(existing[row.pk], row)]) for row in rows])
 
     def _add(self, model: Any, rows: list[Any]) -> None:
@@ -272,7 +274,7 @@ def _row(model: Any, pk: int, kept: dict[str, Any], present: DjangoModel | None,
     row = model(pk=pk, **values)
     row.changed = timezone.now()
     if model is ModerationRule:
-        row.fingerprint = row.make_fingerprint()
+        row.derive()
     return row
 
 

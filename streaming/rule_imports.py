@@ -227,6 +227,7 @@ class _ImportRun:
             ModerationRule,
             (
                 {**_fields(row), "rule_list_id": self._lists.pk_of(row.rule_list), "fingerprint": fingerprint, **more}
+                | {"folded": ModerationRule.folded_of(row.pattern)}
                 for row, fingerprint in pairs
             ),
         )

@@ -23,7 +23,7 @@ class HitAlertAdmin(_Base):
     list_display = ("name", "about", "threshold", "enabled", "last_sent", "last_result")
     list_select_related = ("rule_list",)
     search_fields = ("name",)
-    autocomplete_fields = ("rule", "rule_list")
+    raw_id_fields = ("rule",)  # works without JavaScript too, with a hundred thousand rules
     fieldsets = (
         (None, {"fields": ("name", "enabled")}),
         (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
+from django.utils.translation import gettext as _
 
 from streaming.visible_text import visible
 
@@ -15,7 +16,7 @@ class VisibleValuesFilter(admin.AllValuesFieldListFilter):
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         for choice in super().choices(changelist):
-            yield {**choice, "display": visible(str(choice["display"]))}
+            yield {**choice, "display": visible(str(choice["display"])) or _("(none)")}
 
 
 class ListFilter(admin.RelatedFieldListFilter):

@@ -48,6 +48,12 @@ def display_value(name: str, value: Any, model: type[Model] = ModerationRule) ->
     return isolated(str(value))
 
 
+def short_name(action: str) -> str:
+    """The name of an action without its explanation."""
+    label = str(dict(ModerationRule.Action.choices).get(action, action))
+    return label.partition(":")[0].partition("：")[0]
+
+
 class UpstreamsField(forms.MultipleChoiceField):
     """A choice of the upstreams in the settings, and of any others that the rule already names."""
 
@@ -155,10 +161,25 @@ class LoadedVersionWidget(forms.HiddenInput):
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> Any:
         try:
-            when = formats.localize(timezone.localtime(datetime.fromisoformat(json.loads(value)[0])))
+            moment = timezone.localtime(datetime.fromisoformat(json.loads(value)[0]))
+            when = formats.date_format(moment, "SHORT_DATETIME_FORMAT")
         except (ValueError, TypeError, LookupError):
             when = ""
         return format_html("{} {}", when, super().render(name, value, attrs, renderer))
+
+
+def label_by_row(form: Any, name: str) -> None:
+    """The headings of columns are no labels of fields, so each field says what it is, and of which row."""
+    for field_name, field in form.fields.items():
+        field.widget.attrs["aria-label"] = f"{field.label or field_name}: {name}"
+
+
+class ListRowForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A rule list in the list of lists."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        label_by_row(self, self.instance.name)
 
 
 class RuleListForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -169,6 +190,10 @@ class RuleListForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["changed"].initial = self._state(self.instance)
+        label_by_row(self, self.instance.pattern[:60])
+        if "action" in self.fields:
+            choices = [(value, short_name(value)) for value in ModerationRule.Action.values]
+            self.fields["action"].choices = choices  # type: ignore[attr-defined]
 
     def _state(self, rule: ModerationRule) -> str:
         values = [getattr(rule, name) for name in self._meta.fields or ()]

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming.admin.charts import DAYS, DailyChart, first_day
 from streaming.admin.filters import ListFilter, VisibleValuesFilter
+from streaming.admin.forms import short_name
 from streaming.admin.hit_review import HitReview
 from streaming.models import LostHits, ModerationHit, ModerationRule
 from streaming.visible_text import isolated, visible
@@ -76,8 +77,8 @@ class ModerationHitAdmin(HitReview, HitAdmin):
     @admin.display(description=_("action"), ordering="action")
     def action_short(self, hit: ModerationHit) -> str:
         if not hit.on_trial:
-            return _short(hit.action)
-        return format_html('{} <span class="badge">{}</span>', _short(hit.action), gettext("on trial"))
+            return short_name(hit.action)
+        return format_html('{} <span class="badge">{}</span>', short_name(hit.action), gettext("on trial"))
 
     @admin.display(description=_("when"), ordering="when")
     def when_short(self, hit: ModerationHit) -> str:
@@ -168,13 +169,7 @@ def _top(hits: Any) -> Iterator[dict[str, Any]]:
     most = max((row["n"] for row in found), default=1)
     for row in found:
         address = _address(row["rule"]) if row["rule"] in there else ""
-        yield {**row, "address": address, "most": most, "label": _short(row["action"])}
-
-
-def _short(action: str) -> str:
-    """The name of an action without its explanation."""
-    label = str(dict(ModerationRule.Action.choices).get(action, action))
-    return label.partition(":")[0].partition("：")[0]
+        yield {**row, "address": address, "most": most, "label": short_name(row["action"])}
 
 
 def _counts(hits: Any) -> dict[date, int]:

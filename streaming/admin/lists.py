@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from streaming import rule_imports
-from streaming.admin.forms import UpstreamsField
+from streaming.admin.forms import ListRowForm, UpstreamsField
 from streaming.admin.history_pages import RecordsWho
 from streaming.admin.rules_on_trial import TrialPages
 from streaming.models import ModerationRule, RuleList
@@ -41,6 +41,9 @@ class RuleListAdmin(RecordsWho, TrialPages, _Base):
 
     class Media:
         css = {"all": ("streaming/admin/admin.css",)}
+
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().get_changelist_form(request, **{"form": ListRowForm, **kwargs})
 
     def get_urls(self) -> list[Any]:
         pack = self.admin_site.admin_view(require_POST(self.pack_view))

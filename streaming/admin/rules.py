@@ -10,19 +10,21 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils.html import format_html
+from django.utils.text import smart_split, unescape_string_literal
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from streaming import rule_imports, rulebook, sources
 from streaming.admin import trial
+from streaming.admin.bulk_edit import SELECTION_FIELDS, BulkEdit
 from streaming.admin.filters import ListFilter, VisibleValuesFilter
-from streaming.admin.forms import RuleForm, RuleListForm, display_value
+from streaming.admin.forms import RuleForm, RuleListForm, display_value, short_name
 from streaming.admin.history_pages import HistoryPages, RecordsWho
 from streaming.admin.imports import ImportPages, recent_texts
 from streaming.admin.rules_on_trial import TrialPages
@@ -41,9 +43,9 @@ MAX_DELETED_LISTED = 20
 
 
 @admin.register(ModerationRule)
-class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryPages, RuleAdmin):
+class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryPages, BulkEdit, RuleAdmin):
     form = RuleForm
-    list_display = ("pattern_short", "action", "category", "enabled", "hits", "where", "changed", "note_short")
+    list_display = ("pattern_short", "action", "category", "enabled", "hits", "where", "changed")
     list_display_links = ("pattern_short",)
     list_editable = ("action", "category", "enabled")
     list_filter = (
@@ -72,8 +74,10 @@ class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryP
         (_("Where and when it applies"), {"fields": ("upstreams", "applies_to", "valid_from", "valid_until")}),
         (None, {"fields": ("note",)}),
     )
-    actions = ("enable", "disable", "put_on_trial", "arm", "try_selected", "delete")
+    actions = ("change_many", "enable", "disable", "put_on_trial", "arm", "try_selected", "delete")
     list_per_page = 50
+    list_select_related = ("rule_list",)
+    show_full_result_count = False
     change_list_template = "admin/streaming/moderationrule/change_list.html"
     change_form_template = "admin/streaming/moderationrule/change_form.html"
     object_history_template = "admin/streaming/moderationrule/object_history.html"
@@ -89,34 +93,48 @@ class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryP
         rules: QuerySet[ModerationRule] = super().get_queryset(request)
         return rules.annotate(number_of_hits=number)
 
-    @admin.display(description=_("pattern"), ordering="fingerprint")
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[ModerationRule], search_term: str
+    ) -> tuple[QuerySet[ModerationRule], bool]:
+        """Patterns are compared as rules are; categories and notes as Django does."""
+        for word in smart_split(search_term):
+            term = unescape_string_literal(word) if word[:1] in "\"'" and word[:1] == word[-1:] and word[1:] else word
+            pattern = Q(folded__contains=ModerationRule.folded_of(term))
+            queryset = queryset.filter(pattern | Q(category__icontains=term) | Q(note__icontains=term))
+        return queryset, False
+
+    @admin.display(description=_("pattern"), ordering="folded")
     def pattern_short(self, rule: ModerationRule) -> str:
         pattern = visible(rule.pattern if len(rule.pattern) <= 80 else f"{rule.pattern[:79]}…")
-        return (
-            format_html('{} <span class="badge">{}</span>', pattern, gettext("on trial")) if rule.on_trial else pattern
-        )
-
-    @admin.display(description=_("note"))
-    def note_short(self, rule: ModerationRule) -> str:
-        return visible(rule.note if len(rule.note) <= 60 else f"{rule.note[:59]}…")
+        if not rule.on_trial and not (rule.rule_list and rule.rule_list.on_trial):
+            return pattern
+        return format_html('{} <span class="badge">{}</span>', pattern, gettext("on trial"))
 
     @admin.display(description=_("where"))
     def where(self, rule: ModerationRule) -> str:
+        """Its list and its scope, and the note."""
         scope = [] if rule.applies_to == ModerationRule.Scope.BOTH else [rule.get_applies_to_display()]
-        return ", ".join([*map(isolated, rule.upstreams), *scope]) or "–"
+        place = ", ".join([*([str(rule.rule_list)] if rule.rule_list else []), *map(isolated, rule.upstreams), *scope])
+        if not rule.note:
+            return place or "–"
+        note = visible(rule.note if len(rule.note) <= 60 else f"{rule.note[:59]}…")
+        return format_html('{}<div class="help">{}</div>', place, note)
 
     @admin.display(description=_("hits"), ordering="number_of_hits")
     def hits(self, rule: Any) -> str:
+        unit = format_html('<span class="on-phones">{}</span>', gettext("hits"))
         if not rule.number_of_hits:
-            return "0"
+            return format_html("0 {}", unit)
         address = f"{reverse('admin:streaming_moderationhit_changelist')}?rule__id__exact={rule.pk}"
-        return format_html('<a href="{}">{}</a>', address, rule.number_of_hits)
+        return format_html('<a href="{}">{} {}</a>', address, rule.number_of_hits, unit)
 
     def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> type[RuleListForm]:
         return super().get_changelist_form(request, **{"form": RuleListForm, **kwargs})  # type: ignore[return-value]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {**(extra_context or {}), "load_error": _load_error()})
+        actions = [(value, short_name(value)) for value in ModerationRule.Action.values]
+        context = {"load_error": _load_error(), "quick_actions": actions}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
 
     # --- the form
 
@@ -234,7 +252,7 @@ class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryP
     def delete(self, request: HttpRequest, rules: ModerationRuleQuerySet) -> HttpResponse | None:
         """Asks for confirmation first; the selection, possibly all results of a search, is sent back as it was."""
         if "post" not in request.POST:
-            chosen = [(name, value) for name in _SELECTION_FIELDS for value in request.POST.getlist(name)]
+            chosen = [(name, value) for name in SELECTION_FIELDS for value in request.POST.getlist(name)]
             context = {"chosen": chosen, "count": rules.count(), "rules": rules[:MAX_DELETED_LISTED]}
             page = {**self.admin_site.each_context(request), "opts": self.opts, "title": gettext("Are you sure?")}
             return render(request, "admin/streaming/moderationrule/delete_many.html", {**page, **context})
@@ -256,9 +274,6 @@ def _initial(form: Any, name: str) -> Any:
     """The value that a field of the form had; of a choice of a list, the list."""
     value = form.initial.get(name)
     return RuleList.objects.filter(pk=value).first() if name == "rule_list" and value else value
-
-
-_SELECTION_FIELDS = ("action", "select_across", "index", "_selected_action")
 
 
 def _load_error() -> Any:
