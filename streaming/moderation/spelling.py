@@ -7,7 +7,7 @@ from typing import NamedTuple
 from unicodedata import is_normalized
 
 from streaming.moderation.edges import Edges
-from streaming.moderation.folding import ODD, OPEN_LETTERS, TABLES, goes_on
+from streaming.moderation.folding import ODD, OPEN_LETTERS, TABLES, fold_letter, goes_on, is_mark
 from streaming.moderation.readings import Key, Reading
 from streaming.moderation.readings.spaces import Read
 
@@ -62,6 +62,13 @@ class Spelling:
     def last(self) -> str:
         """The last symbol; empty at the start of the text."""
         return self.chars[-1:] or self.before
+
+    @property
+    def last_or_open(self) -> str:
+        """The symbol before what is pending; empty if that depends on the pattern, as for a mark without a letter."""
+        if not self.open:
+            return self.last
+        return "" if is_mark(self.open[0]) else fold_letter(self.open, accents=self.key.accents)[-1:]
 
     @property
     def is_one_to_one(self) -> bool:

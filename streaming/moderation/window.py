@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from streaming.moderation.folding import is_mark
 from streaming.moderation.readings import Key, Medium
 from streaming.moderation.readings.json import JsonStrings
 from streaming.moderation.readings.reading import READERS
@@ -185,9 +184,7 @@ class Window:
         size = 0
         for each in self.active:
             pending = each.pending
-            before = each.open[:1] or each.last
-            # Whether a mark without a letter counts depends on the pattern.
-            if len(pending) > size and could_begin(pending, "" if before and is_mark(before) else before):
+            if len(pending) > size and could_begin(pending, each.last_or_open):
                 size = len(pending)
         return max(len(self.raw) - size, 0)  # a pending sign may have begun before the window
 
