@@ -46,7 +46,8 @@ READINGS: dict[Medium, tuple[str, ...]] = {
 ORDER = ("deep", "flat", "json", "written", "raw")
 SO_FAR = {
     "deep": rf"[\]!$]|<(?:/|!-?)?|_{{1,32}}|{REFERENCE_SO_FAR}|{CODES_SO_FAR}",
-    "flat": rf"_{{1,32}}|{REFERENCE_SO_FAR}|{CODES_SO_FAR}",
+    "flat": rf"[\]!$]|<(?:/|!-?)?|_{{1,32}}|{REFERENCE_SO_FAR}|\\",
+    "address": "(?!)",
     "json": CODES_SO_FAR,
     "written": "(?!)",
 }
@@ -73,11 +74,11 @@ def _sign(text: str, at: int, kind: str, previous: str) -> tuple[str | None, int
     rest = text[at:]
     if kind == "written":
         return None
+    if kind == "address":
+        return _reference_at(rest, at) or _code(rest, at)
     if kind == "json" and (m := re.match(r'\\(["\\/bfnrt])', rest)):
         return {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}.get(m[1], m[1]), at + 2
-    if kind == "deep" and (found := _link_or_tag(text, at)):
-        return "", found
-    if kind == "deep" and (m := re.match(r"\\[()\[\]]|\$\$", rest)):
+    if kind in ("deep", "flat") and (m := re.match(r"!?\[|\]|\\[()\[\]]|\$\$", rest)):
         return "", at + m.end()
     if kind in ("deep", "flat"):
         if m := re.match(r"[*~`]+", rest):
@@ -85,10 +86,16 @@ def _sign(text: str, at: int, kind: str, previous: str) -> tuple[str | None, int
         if m := re.match("_{1,32}", rest):
             following = rest[m.end() : m.end() + 1]
             return (None if previous.isalnum() and following.isalnum() else ""), at + m.end()
+        if rest.startswith("\\\n"):
+            return "", at + (2 if kind == "deep" else 1)
         if m := re.match(r"\\([!-/:-@\[-`{-~])", rest):
             return m[1], at + 2
-        if m := re.match(rf"&(?:#([0-9]{{1,7}})|#[xX]({HEX}{{1,6}})|([A-Za-z][A-Za-z0-9]{{1,31}}));", rest):
-            return _reference(m), at + m.end()
+        if found := _reference_at(rest, at):
+            return found
+    return None if kind == "flat" else _code(rest, at)
+
+
+def _code(rest: str, at: int) -> tuple[str | None, int] | None:
     if m := re.match(rf"\\u([dD][89abAB]{HEX}{HEX})\\u([dD][c-fC-F]{HEX}{HEX})", rest):
         return bytes.fromhex(m[1] + m[2]).decode("utf-16-be"), at + m.end()
     if m := re.match(rf"\\u({HEX}{{4}})|\\x({HEX}{HEX})", rest):
@@ -104,39 +111,52 @@ def _sign(text: str, at: int, kind: str, previous: str) -> tuple[str | None, int
     return None
 
 
-def _link_or_tag(text: str, at: int) -> int | None:
-    rest = text[at:]
-    if rest.startswith("]("):
-        return at + 2 + _end_of_link(rest[2:])
-    if m := re.match(r"\]\[(?:\\[^\n]|[^\[\]\n\\])*(?:\\?[\[\]\n]|\\?\Z)", rest):
-        return at + m.end()
-    if rest.startswith("<!--"):
-        end = re.compile("-->").search(rest, 4)
-        return at + (end.end() if end else len(rest))
-    for pattern in (r"!?\[|\]", r"(?:</?[A-Za-z]|<\?|<![A-Za-z\[])[^<>]*>?"):
-        if m := re.match(pattern, rest):
-            return at + m.end()
-    return None
-
-
 _GAP = r"(?:\s|(?<=\n[\s>]*)>)"
 _ANY = r"\\\S|\\(?=\s)"
-_LINK_END = regex.compile(
-    rf"{_GAP}*+(?:<(?:{_ANY}|[^<>\n\\])*>|(?!<)(?:{_ANY}|[^\s()\\]|(?P<nested>\((?:{_ANY}|[^\s()\\]|(?&nested))*\)))+)"
-    rf"""(?:{_GAP}++(?:"(?:{_ANY}|[^"\\])*"|'(?:{_ANY}|[^'\\])*'|\((?:{_ANY}|[^()\\])*\)))?{_GAP}*+\)|{_GAP}*+\)"""
-)
+_CONSTRUCTS = {
+    "link": rf"\]\({_GAP}*+(?:<(?:{_ANY}|[^<>\n\\])*>"
+    rf"|(?!<)(?:{_ANY}|[^\s()\\]|(?P<nested>\((?:{_ANY}|[^\s()\\]|(?&nested))*\)))+)"
+    rf"""(?:{_GAP}++(?:"(?:{_ANY}|[^"\\])*"|'(?:{_ANY}|[^'\\])*'|\((?:{_ANY}|[^()\\])*\)))?{_GAP}*+\)|\]\({_GAP}*+\)""",
+    "label": r"\]\[(?:\\.|[^\\\[\]])*\][^(]",
+    "comment": r"<!--(?:>|->|.*?-->)",
+    "open tag": r"""<[A-Z][A-Z0-9-]*(?:\s+[A-Z_:][A-Z0-9_.:-]*(?:\s*=\s*(?:[^\s"'=<>`]+|'[^']*'|"[^"]*"))?)*\s*/?>""",
+    "closing tag": r"</[A-Z][A-Z0-9-]*\s*>",
+    "instruction": r"<\?.*?\?>",
+    "declaration": r"<![A-Z][^>]*>",
+    "CDATA": r"<!\[CDATA\[.*?\]\]>",
+    "address": r"<[A-Z][A-Z0-9+.-]{1,31}:[^\s<>]*>",
+    "mail address": r"<[A-Z0-9][A-Z0-9.!#$%&'*+/=?^_`{|}~-]*@[A-Z0-9.-]+>",
+}
+_COMPILED = {
+    name: regex.compile(pattern, regex.DOTALL | (0 if name == "CDATA" else regex.IGNORECASE | regex.ASCII))
+    for name, pattern in _CONSTRUCTS.items()
+    if name != "link"
+} | {"link": regex.compile(_CONSTRUCTS["link"])}
 
 
-def _end_of_link(text: str) -> int:
-    """How much of a text is an address, a title and the bracket that ends a link, or may become that."""
-    blank = re.search(r"\n(?:[^\S\n]|>)*\n", text)
-    text = text[: blank.end() - 1] if blank else text
-    for size in range(1, len(text) + 1):
-        if _LINK_END.fullmatch(text[:size]):
-            return size
-        if not _LINK_END.fullmatch(text[:size], partial=True):
-            return size - 1
-    return len(text)
+@lru_cache(maxsize=50_000)
+def _construct(rest: str, *, final: bool) -> tuple[str, int] | None:
+    """The construct with which a text begins, and its end; "uncertain" while it may become one; None if it has none."""
+    if not re.match(r"\][(\[]|<(?:!--|/?[A-Za-z]|[0-9?]|![A-Za-z\[])", rest):
+        return None
+    names = list(_COMPILED)
+    for size in range(2, len(rest) + 1):
+        text = rest[:size]
+        blank = re.search(r"\n[^\S\n]*\n", text) or re.search(r"\n(?:[^\S\n]|>)*\n\Z", text)
+        for name in names:
+            if name != "comment" and blank and (name == "link" or ">" not in blank[0]):
+                names = [each for each in names if each != name]
+            elif name in names and _COMPILED[name].fullmatch(text):
+                return name, size - (name == "label")
+        names = [name for name in names if _COMPILED[name].fullmatch(text, partial=True)]
+        if not names:
+            return None
+    return None if final else ("uncertain", 0)
+
+
+def _reference_at(rest: str, at: int) -> tuple[str | None, int] | None:
+    m = re.match(rf"&(?:#([0-9]{{1,7}})|#[xX]({HEX}{{1,6}})|([A-Za-z][A-Za-z0-9]{{1,31}}));", rest)
+    return (_reference(m), at + m.end()) if m else None
 
 
 def _reference(m: re.Match[str]) -> str | None:
@@ -147,33 +167,70 @@ def _reference(m: re.Match[str]) -> str | None:
     return "\ufffd" if bad else chr(code)
 
 
-def _characters(text: str, reading: Reading, *, final: bool) -> Iterator[tuple[str, int, int]]:
+class _White:
+    """The current run of white space."""
+
+    run = ""
+
+
+def _characters(
+    text: str, kind: str, *, accents: bool, spaces: bool, final: bool, at: int = 0, white: _White | None = None
+) -> Iterator[tuple[str, int, int]]:
     """Normalised characters with their spans; uncertain ones at the end are omitted unless final."""
-    at, run = 0, ""  # run: the current run of white space
+    white = white or _White()
+    is_markdown = kind in ("deep", "flat")
+    brackets, has_code = 0, False
+
+    def with_white(char: str, start: int, end: int) -> tuple[str, int, int]:
+        folded = fold_letter(char, accents=accents)
+        if folded:
+            white.run = white.run + folded if folded.isspace() else ""
+        return char, start, end
+
+    def within(end: int, kind: str, at: int) -> Iterator[tuple[str, int, int]]:
+        return _characters(text[:end], kind, accents=accents, spaces=spaces, final=True, at=at, white=white)
+
     while at < len(text):
-        if reading.kind in ("deep", "flat") and reading.spaces and "\n" in run and text[at] == ">":
+        if is_markdown and spaces and "\n" in white.run and text[at] == ">":
             at += 1
             continue
-        before = text[:at][-1:]
-        if not final and re.fullmatch(SO_FAR[reading.kind], text[at:]) and (text[at] != "_" or before.isalnum()):
-            return
-        sign = _sign(text, at, reading.kind, before)
-        if sign is None:
-            chars, end = text[at], at + 1
-        elif sign[0] is None:
-            for place in range(at, sign[1]):
-                yield text[place], place, place + 1
-            run, at = "", sign[1]
+        may_end_link = text[at] != "]" or brackets > 0
+        construct = _construct(text[at:], final=final) if is_markdown and may_end_link else None
+        if is_markdown and text[at] == "]" and brackets and construct != ("uncertain", 0):
+            brackets -= not has_code
+        if construct:
+            name, size = construct
+            if name == "uncertain":
+                return
+            if name in ("address", "mail address"):
+                yield from within(at + size - 1, "address", at + 1)
+            elif kind == "flat" and re.fullmatch(r"(?i)<br\s*/?>", text[at : at + size]):
+                yield with_white("\n", at, at + size)
+            elif kind == "flat":
+                begin = at + (1 if text[at] == "<" else 2)
+                for place in range(at, begin):
+                    yield with_white(text[place], place, place + 1)
+                yield from within(at + size - 1, "deep", begin)
+                yield with_white(text[at + size - 1], at + size - 1, at + size)
+            at += size
             continue
+        before = text[:at][-1:]
+        if not final and re.fullmatch(SO_FAR[kind], text[at:]) and (text[at] != "_" or before.isalnum()):
+            return
+        sign = _sign(text, at, kind, before)
+        brackets += is_markdown and (text[at] == "[" or text[at : at + 2] == "![")
+        has_code |= brackets > 0 and sign is not None and sign[0] == "" and "`" in text[at : sign[1]]
+        if sign is None:
+            yield with_white(text[at], at, at + 1)
+            at += 1
+            continue
+        chars, end = sign
+        if chars is None:
+            for place in range(at, end):
+                yield with_white(text[place], place, place + 1)
         else:
-            chars, end = sign
-        for char in chars:
-            yield char, at, end
-            folded = fold_letter(char, accents=reading.accents)
-            if folded.isspace():
-                run += folded
-            elif folded:
-                run = ""
+            for char in chars:
+                yield with_white(char, at, end)
         at = end
 
 
@@ -184,7 +241,8 @@ def read(text: str, reading: Reading, *, final: bool = True) -> tuple[Symbol, ..
         return tuple(Symbol(char, at, at + 1) for at, char in enumerate(text))
     letters: list[list[tuple[str, int, int]]] = []
     is_open = OPEN_LETTERS[reading.accents]
-    for each in _characters(text, reading, final=final):
+    options = {"accents": reading.accents, "spaces": reading.spaces, "final": final}
+    for each in _characters(text, reading.kind, **options):
         if letters and goes_on(each[0]) and is_open[letters[-1][0][0]] and len(letters[-1]) < MAX_LETTER_CHARS:
             letters[-1].append(each)
         else:

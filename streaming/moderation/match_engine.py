@@ -277,7 +277,7 @@ class Engine:
 
     def _undecided_from(self) -> int:
         """The offset from which on the reading of the text is undecided and could matter."""
-        return self._window.sign_from(self._plan.could_begin)
+        return self._window.sign_from(self._plan.begins_in)
 
     def _rest_from(self) -> int:
         """The offset from which on the text may be the rest of a cut match."""

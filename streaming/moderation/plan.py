@@ -47,7 +47,8 @@ class Plan:
         for machine in self.replacing:
             if isinstance(machine.automaton, Regexes):
                 self.regexes |= dict.fromkeys(machine.automaton.ranks, machine.automaton)
-        self._could_begin: dict[tuple[str, bool], bool] = {}
+        self._begins_in: dict[tuple[str, bool], bool] = {}
+        self._begins: dict[str, bool] = {}
 
     @property
     def machines(self) -> tuple[Machine, ...]:
@@ -62,14 +63,37 @@ class Plan:
         keys = {key for machine in self.machines for key in readings_of(machine, medium)}
         return sorted(keys, key=lambda key: (KINDS.index(key.kind), key))
 
-    def could_begin(self, begun: str, before: str) -> bool:
-        """Whether a pattern could begin in a sign that starts with ``begun`` and follows the symbol ``before``."""
-        key = begun, before != "" and is_word_char(before)
-        found = self._could_begin.get(key)
+    def begins_in(self, begun: str, before: str) -> int:
+        """The offset in an incomplete sign from which on a pattern could begin; its length if none could.
+
+        ``begun`` is the sign so far, and ``before`` the symbol before it.
+        """
+        if begun[0] not in "]<":
+            return 0 if self._could_begin(begun, before) else len(begun)
+        return next((at for at, char in enumerate(begun) if char in "\\&%" or self._could_begin_with(char)), len(begun))
+
+    def _could_begin_with(self, char: str) -> bool:
+        """Whether a pattern could begin with a character, whatever stands beside it."""
+        found = self._begins.get(char)
         if found is None:
-            if len(self._could_begin) >= _MAX_KNOWN:
-                self._could_begin.clear()
-            found = self._could_begin[key] = any(_could_begin(each, begun, before) for each in self.machines)
+            if len(self._begins) >= _MAX_KNOWN:
+                self._begins.clear()
+            found = self._begins[char] = any(
+                machine.automaton.begins_with(form)
+                for machine in self.machines
+                if not machine.exact
+                for symbol in fold(char, accents=machine.accents)
+                for form in _forms(symbol, accents=machine.accents)
+            )
+        return found
+
+    def _could_begin(self, begun: str, before: str) -> bool:
+        key = begun, before != "" and is_word_char(before)
+        found = self._begins_in.get(key)
+        if found is None:
+            if len(self._begins_in) >= _MAX_KNOWN:
+                self._begins_in.clear()
+            found = self._begins_in[key] = any(_could_begin(each, begun, before) for each in self.machines)
         return found
 
 

@@ -44,6 +44,7 @@ class Spelling:
         self.opening = ""  # the one after what was skimmed last
         self.leader = self
         self._last_read = Read("")
+        self._late: list[tuple[int, int]] = []  # texts of the window of which no character was decided before the last
         self._table = TABLES[key.accents]
         self._is_open = OPEN_LETTERS[key.accents]
         self._keeps_accents, self._merges_spaces = key.accents, key.spaces
@@ -78,6 +79,8 @@ class Spelling:
         """Reads more text, which may contain signs."""
         if self.reading:
             self._last_read = self.reading.feed(text, final=final)
+            if self.reading.medium.late:
+                self._late += [(self.size + start, self.size + end) for start, end in self.reading.medium.take_late()]
             self._add(self._last_read, len(text))
             self.open = self.reading.letters.open
         else:
@@ -238,6 +241,7 @@ class Spelling:
         """Copies the leader's state."""
         leader = self.leader
         self.size, self.chars, self.before, self.dropped = leader.size, leader.chars, leader.before, leader.dropped
+        self._late = leader._late[:]
         self.starts = None if leader.starts is None else leader.starts[:]
         self.ends = None if leader.ends is None else leader.ends[:]
         self.open = leader.open
@@ -260,6 +264,8 @@ class Spelling:
     def drop(self, count: int) -> None:
         """Drops the symbols that come from the first ``count`` characters of the window."""
         self.size -= count
+        if self._late:
+            self._late = [(start - count, end - count) for start, end in self._late if end > count]
         index = self.index(count)
         if index:
             self.dropped += index
@@ -278,6 +284,7 @@ class Spelling:
             self.before = self.chars[-1]
             self.chars = ""
         self.starts = self.ends = None
+        self._late = []
         self.size = 0
 
     def index(self, at: int) -> int:
@@ -330,6 +337,7 @@ class Spelling:
     def _read_at(self, index: int, raw: str) -> int:
         """How many characters of the window are needed to read the sign of a symbol."""
         start, end = self.begin(index), self.end(index + 1)
+        late = max((stop for begin, stop in self._late if begin <= start < stop), default=0)
         if end - start > 1 or self.reading is None:
-            return end
-        return start + self.reading.medium.known_after(raw[start:])
+            return max(end, late)
+        return max(start + self.reading.medium.known_after(raw[start:]), late)

@@ -31,7 +31,7 @@ NONE, SWALLOWED = -1, -2
 
 # Readings that merge white space ignore quote markers after a line break.
 _QUOTE = re.compile(r"\n\s*>")
-_LINK_TAG_OR_FORMULA = re.compile(r"[\[\]<!$]|(?:\\|\A)[()]")
+_READ_APART = re.compile(r"[\[\]<!$%]|\\[()\nux]")
 # All characters with which a sign may begin, or a quote marker. A class is searched for much faster than the grammar.
 _MARKDOWN_SIGN = re.compile(r"[*~`_\\&%\[\]<>!$]")
 # Within a word, underscores are no signs.
@@ -98,18 +98,19 @@ class Window:
         self.raw += text
 
     def _read_apart(self, text: str) -> None:
-        """Feeds each reading separately. Without links, tags or formulas, the flat reading equals the deep one."""
+        """Feeds each reading separately. The flat one equals the deep one without links, tags, formulas and codes."""
         alike: dict[int, Spelling] = {}
-        if not _LINK_TAG_OR_FORMULA.search(text):
-            alike = {deep.number: flat for deep, flat in self._pairs if flat.is_where(deep)}
+        for deep, flat in self._pairs:
+            if not _READ_APART.search(deep.pending + text) and flat.is_where(deep):
+                alike[deep.number] = flat
         shared = {flat.number for flat in alike.values()}
         for each in self.active:
             if each.key.kind == "written":
                 each.read_written(text)
             elif each.number not in shared:
                 each.read(text)
-                if flat := alike.get(each.number):
-                    flat.read_like(each, len(text))
+                if each.number in alike:
+                    alike[each.number].read_like(each, len(text))
 
     def _has_signs(self, text: str) -> bool:
         if self._sign.search(text):
@@ -179,13 +180,13 @@ class Window:
             return False
         return any(each.pending for each in self.active)
 
-    def sign_from(self, could_begin: Callable[[str, str], bool]) -> int:
+    def sign_from(self, begins_in: Callable[[str, str], int]) -> int:
         """The offset of an incomplete sign with which a pattern could begin; the end of the window if there is none."""
         size = 0
         for each in self.active:
             pending = each.pending
-            if len(pending) > size and could_begin(pending, each.last_or_open):
-                size = len(pending)
+            if len(pending) > size:
+                size = max(size, len(pending) - begins_in(pending, each.last_or_open))
         return max(len(self.raw) - size, 0)  # a pending sign may have begun before the window
 
     def drop(self, count: int) -> None:

@@ -18,7 +18,7 @@ RULES = [Rule(n, word) for n, word in enumerate(["darn", "ばか", "敏感词", 
 
 DESTINATIONS = [
     *("x", "/a(b)c", "<a)b>", "<a b>", 'x "a)b"', "x 'a)b'", "x (a b)", "a\\)b", 'x\n"t"', "", " x ", "a%20b"),
-    "<a\\>)b>",
+    *("<a\\>)b>", "a b", 'x "t', "x 't", "x (t", "<a b", "x y z", "a<b", "x\n\ny", "](y"),
 ]
 SIMPLE = ["*", "**", "***", "~~", "~", "`", "``", "_", "__"]
 NOISE = [
@@ -43,7 +43,8 @@ NOISE = [
         "|",
     ),
     *("- ", "# ", "> ", "1. ", "\n", "\n\n", "\n> ", "  \n", "\\\n", " ", "a", "é", "一", ".", ": ", "[a]: /b\n"),
-    *("https://e.org/", "www.e.org/", "\n```\n", "\n    "),
+    *("https://e.org/", "www.e.org/", "<https://e.org/", "<a@", ">", "\n```\n", "\n    "),
+    *("](", "](x", '](x "', "](<", "][", "][a", "<", "<a", "<a b", '<a b="', "'", '"', "</", "<!--", "-->", "<?"),
 ]
 
 
@@ -112,6 +113,12 @@ class Author:
                 f"$${text}$$",
                 f"{text}<br>",
                 f"![]({destination}){text}",
+                f"<https://e.org/{text}>",
+                f"<a@{text}>",
+                f"<{text}",
+                f'<a b="{text}">',
+                f"]({text})",
+                f"][{text}]",
             ]
         )
 
@@ -132,6 +139,7 @@ async (questions) => {
     for (const child of node.childNodes) {
       if (child.nodeType === Node.TEXT_NODE) text += child.data;
       else if (child.nodeType === Node.ELEMENT_NODE) {
+        if (child.tagName === "BR") text += "\\n";
         const isBlock = /^(P|H[1-6]|LI|UL|OL|TABLE|T[RDH]|BLOCKQUOTE|FIGURE|HR|SECTION)$/.test(child.tagName);
         text += isBlock ? `\\n\\n${read(child)}\\n\\n` : read(child);
       }

@@ -38,6 +38,8 @@ class MediumReader:
         """The end of the text that could still become a sign."""
         self.previous = ""
         """The previous character, as written."""
+        self.late: list[tuple[int, int]] = []
+        """(start, end) of the texts read since ``take_late`` of which no character was decided before the last."""
 
     is_within = False
     """Whether it is inside syntax that it skips, such as a tag."""
@@ -67,6 +69,18 @@ class MediumReader:
     def feed(self, text: str, *, final: bool) -> None:
         """Reads a piece of text. Spans are relative to its start, so those of pending text are negative."""
         data, base = self.pending + text, -len(self.pending)
+        self.pending = data[self._read(data, base, final=final) :]
+
+    def read_all(self, text: str, start: int) -> None:
+        """Reads a text that is complete."""
+        self._read(text, start, final=True)
+
+    def take_late(self) -> list[tuple[int, int]]:
+        late, self.late = self.late, []
+        return late
+
+    def _read(self, data: str, base: int, *, final: bool) -> int:
+        """Reads as much as is decided, and returns how much that is."""
         at, size = 0, len(data)
         while at < size:
             done = self._step(data, at, base, final=final)
@@ -74,7 +88,7 @@ class MediumReader:
                 break
             at = done
             self.previous = data[at - 1]
-        self.pending = data[at:]
+        return at
 
     def _step(self, data: str, at: int, base: int, *, final: bool) -> int:
         """Reads on from ``at``. Returns the new offset, which is ``at`` if the text there is undecided."""
