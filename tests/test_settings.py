@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -84,6 +85,10 @@ class TestTheSecretKey:
 
         assert "SECRET_KEY is not set, and none can be kept in" in said
         assert said.endswith("Set SECRET_KEY.")
+
+
+INTERNAL = {"STREAMING_ENVIRONMENT", "ASGI_APPLICATION"}
+"""Set by a project rather than by its operator."""
 
 
 class TestDefaults:
@@ -167,3 +172,19 @@ def test_postgresql_without_its_driver_says_which_extra_to_install(machine: Path
     said = refused(machine, DATABASE_URL="postgres://me@localhost/streams", PYTHONPATH=str(machine))
 
     assert "its driver is not installed: pip install 'django-streaming-llm[postgres]'" in said
+
+
+class TestOPERATING:
+    TABLE = (ROOT / ".github" / "OPERATING.md").read_text("utf-8")
+
+    def test_has_every_setting_of_the_app(self) -> None:
+        settings = set(re.findall(r'^    """``([A-Z_]+)``', (ROOT / "streaming" / "conf.py").read_text("utf-8"), re.M))
+
+        assert len(settings) > 20
+        assert sorted(each for each in settings - INTERNAL if f"`{each}`" not in self.TABLE) == []
+
+    def test_has_every_environment_variable_of_the_project(self, machine: Path) -> None:
+        [names] = read(machine, "STREAMING_ENVIRONMENT", SECRET_KEY="x")
+
+        undocumented = [each for each in names if each not in self.TABLE and not each.startswith("UPSTREAM_")]
+        assert sorted(undocumented) == []
