@@ -178,7 +178,8 @@ class TestOPERATING:
     TABLE = (ROOT / ".github" / "OPERATING.md").read_text("utf-8")
 
     def test_has_every_setting_of_the_app(self) -> None:
-        settings = set(re.findall(r'^    """``([A-Z_]+)``', (ROOT / "streaming" / "conf.py").read_text("utf-8"), re.M))
+        code = (ROOT / "streaming" / "conf.py").read_text("utf-8")
+        settings = set(re.findall(r'^    """``([A-Z_]+)``', code, re.MULTILINE))
 
         assert len(settings) > 20
         assert sorted(each for each in settings - INTERNAL if f"`{each}`" not in self.TABLE) == []
