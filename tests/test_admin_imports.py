@@ -55,7 +55,7 @@ def test_an_uploaded_file_is_previewed_first(moderator: Client) -> None:
     assert rules.count() == 2
 
     text = text_of(update(moderator, page, action="block", joined="any"))
-    assert "1 lines begin with # and were read as comments." in text
+    assert "1 line begins with # and was read as a comment." in text
     assert "words.txt, read as a word list in gbk. Nothing is changed yet." in text
     for count in ("1 would be added", "0 would be changed", "2 unchanged", "2 are refused"):
         assert count in text

@@ -366,6 +366,18 @@ class TestJoinedWords:
         assert patterns(parsed) == ["plain", "free", "money", "Hello", "world"]
         assert parsed.questions == []
 
+    def test_can_be_both_of_them_in_a_few_rules_of_two_words(self) -> None:
+        text = "plain\nfree、money\na,b,c\n" + "".join(f"one{number}|two{number}\n" for number in range(10))
+
+        parsed = parse(text, answers=Answers(joined="all", whole_word="auto"), compare="loose")
+
+        first, second = parsed.rows[0][1], parsed.rows[1][1]
+        assert (first.pattern, first.compare, second.kind, second.compare) == ("plain", "loose", "regex", "normal")
+        assert moderated(second, "Money for nothing is free; freedom") == "•" * 25 + "; freedom"
+        assert moderated(second, "free" + " " * 31 + "money") == "free" + " " * 31 + "money"
+        assert [each.line for each in parsed.refused] == [3, 12, 13]
+        assert "There can be 10 rules that need two words" in parsed.refused[1].reason
+
     def test_can_be_one_phrase(self) -> None:
         assert patterns(parse(self.TEXT, answers=Answers(joined="one"))) == ["plain", "free、money", "Hello, world"]
 

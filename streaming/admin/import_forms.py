@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from streaming import rule_files
 from streaming.admin.forms import UpstreamsField
 from streaming.models import ModerationRule, RuleImport, RuleList
+from streaming.moderation import MAX_BOTH_OF, WITHIN
 from streaming.rule_fields import LIMITS
 from streaming.rule_files import Answers, ColumnsQuestion, JoinedQuestion, ParsedFile
 from streaming.rule_imports import answers_of
@@ -152,14 +153,7 @@ class ImportForm(ChoicesForm):
 class PreviewForm(ChoicesForm):
     """The choices of an import, which can be changed, and the questions about its file."""
 
-    joined = forms.ChoiceField(
-        required=False,
-        widget=forms.RadioSelect,
-        choices=[
-            ("any", _("any of them: each word is a rule")),
-            ("one", _("they are one phrase, with the sign in it")),
-        ],
-    )
+    joined = forms.ChoiceField(required=False, widget=forms.RadioSelect, choices=lambda: _joined_choices())
     is_table = forms.ChoiceField(
         required=False,
         widget=forms.RadioSelect,
@@ -232,6 +226,15 @@ def _initial(rule_import: RuleImport) -> dict[str, Any]:
     chosen = {"rule_list": existing, "new_list": "" if existing else name}
     whole_word = answers_of(rule_import).whole_word
     return {**defaults, **chosen, "whole_word": whole_word, "replaces": rule_import.options.get("replaces", False)}
+
+
+def _joined_choices() -> list[tuple[str, Any]]:
+    both = _("both of them, at most %(within)d characters apart; this slows streams down, so at most %(most)d rules")
+    return [
+        ("any", _("any of them: each word is a rule")),
+        ("all", both % {"within": WITHIN, "most": MAX_BOTH_OF}),
+        ("one", _("they are one phrase, with the sign in it")),
+    ]
 
 
 def _column_choices() -> list[tuple[str, Any]]:

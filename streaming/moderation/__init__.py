@@ -15,6 +15,8 @@ The words of this package, with the text ``da**rn** it``, the rule ``darn`` and 
   and priorities. The output is ``••**••** it``: what was ignored is kept.
 """
 
+from streaming.moderation.all_of import MAX_RULES as MAX_BOTH_OF
+from streaming.moderation.all_of import WITHIN, both_of
 from streaming.moderation.explaining import Explanation, explain
 from streaming.moderation.moderator import MASK, Hit, Moderator, Outcome, RuleSet, Text, check_mask
 from streaming.moderation.readings import MEDIA, Medium
@@ -41,9 +43,11 @@ __all__ = [
     "COMPARES",
     "KINDS",
     "MASK",
+    "MAX_BOTH_OF",
     "MAX_SPAN",
     "MEDIA",
     "OVERFLOWS",
+    "WITHIN",
     "Action",
     "Compare",
     "Explanation",
@@ -58,6 +62,7 @@ __all__ = [
     "RuleError",
     "RuleSet",
     "Text",
+    "both_of",
     "check_mask",
     "compile_rule",
     "explain",

@@ -130,6 +130,8 @@ def _check(parsed: ParsedFile, items: RowsAndRefusals) -> None:
             parsed.refused.append(item)
             continue
         line, row = item
+        if row.kind == "regex" and row.compare == "loose":
+            item = line, row = line, replace(row, compare="normal")  # loose is for words
         if reason := find_problem(row):
             parsed.refused.append(Refusal(line, row.pattern[:200], reason))
         elif first := lines.get(row.key):
