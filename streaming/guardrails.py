@@ -52,22 +52,43 @@ class Guardrail:
         return await moderate_completion(data, self.answers, self.on_answer_hit, is_json=is_json, meter=self.meter)
 
 
-async def begin(request: HttpRequest, upstream: str, stream: str | None = None) -> Guardrail:
-    """The guardrail of a stream of this upstream, under an id of its own unless it has one."""
+async def begin(
+    request: HttpRequest, upstream: str, stream: str | None = None, *, models: Iterable[str] = ()
+) -> Guardrail:
+    """The guardrail of a stream of this upstream, under an id of its own unless it has one.
+
+    ``models``: all names of the model that is asked for, if it is known.
+    """
     stream = stream or formats.new_stream_id()
-    return await _guardrail(request, upstream, stream, await usage_log.begin(request, upstream, stream))
+    meter = await usage_log.begin(request, upstream, stream)
+    return await _guardrail(request, upstream, stream, meter, await audience_of(request, models))
 
 
-async def for_another(guardrail: Guardrail, request: HttpRequest, upstream: str) -> Guardrail:
+async def audience_of(request: HttpRequest, models: Iterable[str]) -> frozenset[str]:
+    """What is true of a request, as the scope of rules has it (``RuleScope.only_for``)."""
+    caller = await caller_of(request)
+    labels = {f"model:{model}" for model in models}
+    if caller.api_key:
+        labels.add(f"key:{caller.username}/{caller.api_key.name}")
+    if caller.is_known and rulebook.mentions("group"):
+        labels |= {f"group:{name}" async for name in caller.user.groups.values_list("name", flat=True)}
+    return frozenset(labels)
+
+
+async def for_another(
+    guardrail: Guardrail, request: HttpRequest, upstream: str, *, models: Iterable[str] = ()
+) -> Guardrail:
     """The guardrail of the same stream, should another upstream answer."""
-    return await _guardrail(request, upstream, guardrail.stream, guardrail.meter)
+    return await _guardrail(request, upstream, guardrail.stream, guardrail.meter, await audience_of(request, models))
 
 
-async def _guardrail(request: HttpRequest, upstream: str, stream: str, meter: UsageMeter) -> Guardrail:
+async def _guardrail(
+    request: HttpRequest, upstream: str, stream: str, meter: UsageMeter, audience: frozenset[str]
+) -> Guardrail:
     who = (await caller_of(request)).username
 
     async def of(direction: Direction) -> tuple[RuleSet, HitHandler]:
-        snapshot = await rulebook.current(upstream, direction)
+        snapshot = await rulebook.current(upstream, direction, audience)
         on_hit = hit_log.on_hit(hit_log.StreamInfo(stream, upstream, direction, snapshot.version, who))
         return snapshot.rule_set, usage_log.counting(on_hit, meter)
 

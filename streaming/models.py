@@ -37,7 +37,7 @@ from streaming.editions import (  # noqa: F401 (Django finds models here)
 from streaming.moderation import ACTIONS, CHECKS, Remark, Rule, RuleError, compile_rule
 from streaming.moderation.folding import fold
 from streaming.moderation.validators import check_named
-from streaming.rule_fields import IDENTITY_FIELDS, LIMITS, RULE_FIELDS, SCOPE_FIELDS, Direction, RuleScope
+from streaming.rule_fields import IDENTITY_FIELDS, LIMITS, RULE_FIELDS, SCOPE_FIELDS, Direction, RuleScope, read_labels
 from streaming.visible_text import isolated
 from streaming.webhooks import make_secret as make_webhook_secret
 from streaming.webhooks import problem_with
@@ -127,6 +127,13 @@ class RuleList(models.Model):
     upstreams = models.JSONField(
         _("upstreams"), default=list, blank=True, help_text=_("If none is chosen, the list applies to all.")
     )
+    only_for = models.JSONField(
+        _("only for"),
+        default=list,
+        blank=True,
+        db_default=models.Value([], models.JSONField()),
+        help_text=_("Models, API keys and groups, one per line, like model:gpt-4o, key:ann/laptop, group:staff."),
+    )
     applies_to = models.CharField(_("applies to"), max_length=10, choices=Scope.choices, default=Scope.BOTH)
     valid_from = models.DateTimeField(
         _("valid from"), null=True, blank=True, help_text=_("Leave empty to start immediately.")
@@ -167,13 +174,23 @@ class RuleList(models.Model):
 def _check_scope(scoped: RuleList | ModerationRule) -> None:
     if scoped.valid_from and scoped.valid_until and scoped.valid_until <= scoped.valid_from:
         raise ValidationError({"valid_until": _("“Valid until” has to be later than “valid from”.")})
-    if not isinstance(scoped.upstreams, list) or not all(isinstance(name, str) for name in scoped.upstreams):
-        raise ValidationError({"upstreams": _("Enter a list of names.")})
+    for field in ("upstreams", "only_for"):
+        listed = getattr(scoped, field)
+        if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+            raise ValidationError({field: _("Enter a list of names.")})
+    try:
+        scoped.only_for = read_labels("\n".join(scoped.only_for))
+    except ValueError as error:
+        raise ValidationError({"only_for": not_an_audience(str(error))}) from error
+
+
+def not_an_audience(label: str) -> str:
+    return _("“%s” is not like model:gpt-4o, key:ann/laptop or group:staff.") % label[:50]
 
 
 def _scope(values: Iterable[Any]) -> RuleScope:
-    upstreams, *more = values
-    return RuleScope(frozenset(upstreams or ()), *more)
+    upstreams, applies_to, valid_from, valid_until, only_for = values
+    return RuleScope(frozenset(upstreams or ()), applies_to, valid_from, valid_until, frozenset(only_for or ()))
 
 
 _ROW_FIELDS = ("pk", "rule_list", *RULE_FIELDS, *SCOPE_FIELDS)
@@ -370,6 +387,13 @@ class ModerationRule(models.Model):
     )
     upstreams = models.JSONField(
         _("upstreams"), default=list, blank=True, help_text=_("If none is chosen, the rule applies to all.")
+    )
+    only_for = models.JSONField(
+        _("only for"),
+        default=list,
+        blank=True,
+        db_default=models.Value([], models.JSONField()),
+        help_text=_("Models, API keys and groups, one per line, like model:gpt-4o, key:ann/laptop, group:staff."),
     )
     applies_to = models.CharField(_("applies to"), max_length=10, choices=Scope.choices, default=Scope.BOTH)
     enabled = models.BooleanField(_("enabled"), default=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -25,18 +26,31 @@ RULE_FIELDS = tuple(_RENAMED.get(name, name) for name in Rule.__dataclass_fields
 """The fields that make up the engine's ``Rule``, in its order, without the id."""
 
 
+AUDIENCES = ("model", "key", "group")
+"""What a rule can be limited to besides upstreams: a model by the name that clients use, an API key by its owner's and
+its own name (``ann/laptop``), a group of users."""
+
+
 class RuleScope(NamedTuple):
-    """The upstreams (empty: all), the direction and the period in which a rule applies."""
+    """The upstreams (empty: all), the direction, the period and the audience in which a rule applies.
+
+    ``only_for`` has labels like ``model:gpt-4o``, ``key:ann/laptop`` and ``group:staff``. Of each kind that it has, one
+    must be true of a request.
+    """
 
     upstreams: frozenset[str]
     applies_to: str
     valid_from: datetime | None
     valid_until: datetime | None
+    only_for: frozenset[str] = frozenset()
 
-    def covers(self, upstream: str | None, direction: str | None) -> bool:
-        """None means any upstream, any direction."""
-        includes_upstream = not self.upstreams or upstream is None or upstream in self.upstreams
-        return includes_upstream and (direction is None or self.applies_to in ("both", direction))
+    def covers(self, upstream: str | None, direction: str | None, audience: frozenset[str] | None = None) -> bool:
+        """None means any upstream, any direction, any audience. ``audience``: all labels that are true of a request."""
+        if self.upstreams and upstream is not None and upstream not in self.upstreams:
+            return False
+        if self.only_for and audience is not None and not all(each & audience for each in _by_kind(self.only_for)):
+            return False
+        return direction is None or self.applies_to in ("both", direction)
 
     def is_active_at(self, now: datetime) -> bool:
         has_begun = self.valid_from is None or self.valid_from <= now
@@ -49,14 +63,52 @@ class RuleScope(NamedTuple):
         valid_from = _latest(self.valid_from, other.valid_from)
         valid_until = _earliest(self.valid_until, other.valid_until)
         never = valid_from is not None and valid_until is not None and valid_until <= valid_from
-        if never or len(directions) > 1 or (upstreams is not None and not upstreams):
+        only_for = _both(self.only_for, other.only_for)
+        if never or len(directions) > 1 or only_for is None or (upstreams is not None and not upstreams):
             return None
         return RuleScope(
             self.upstreams or other.upstreams if upstreams is None else upstreams,
             directions.pop() if directions else "both",
             valid_from,
             valid_until,
+            only_for,
         )
+
+
+def _by_kind(labels: Iterable[str]) -> list[frozenset[str]]:
+    kinds: dict[str, set[str]] = {}
+    for label in labels:
+        kinds.setdefault(label.partition(":")[0], set()).add(label)
+    return [frozenset(each) for each in kinds.values()]
+
+
+def _both(one: frozenset[str], other: frozenset[str]) -> frozenset[str] | None:
+    """The labels of an audience that belongs to both; None if there is none."""
+    if not (one and other):
+        return one or other
+    found = set(one | other)
+    for mine in _by_kind(one):
+        kind = next(iter(mine)).partition(":")[0]
+        theirs = {label for label in other if label.partition(":")[0] == kind}
+        if theirs and not mine & theirs:
+            return None
+        if theirs:
+            found -= mine ^ theirs
+    return frozenset(found)
+
+
+def read_labels(text: str) -> list[str]:
+    """The labels of an audience, on lines of their own or separated by ``|``, ``;`` or commas.
+
+    ValueError names the first one that is none.
+    """
+    labels = list(dict.fromkeys(filter(None, map(str.strip, re.split("[|,;\\r\\n]", text)))))
+    for number, label in enumerate(labels):
+        kind, colon, name = label.partition(":")
+        if not colon or kind.strip().lower() not in AUDIENCES or not name.strip():
+            raise ValueError(label)
+        labels[number] = f"{kind.strip().lower()}:{name.strip()}"
+    return list(dict.fromkeys(labels))
 
 
 def _latest(*moments: datetime | None) -> datetime | None:

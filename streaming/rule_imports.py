@@ -156,7 +156,8 @@ _ROW_COLUMNS = tuple("rule_list__name" if name == "rule_list" else name for name
 
 def _row(values: Sequence[Any]) -> Row:
     fields = dict(zip(COLUMNS, values, strict=True))
-    return Row(**{**fields, "upstreams": tuple(fields["upstreams"]), "rule_list": fields["rule_list"] or ""})
+    names = {name: tuple(fields[name]) for name in ("upstreams", "only_for")}
+    return Row(**{**fields, **names, "rule_list": fields["rule_list"] or ""})
 
 
 def _differences(old: Row, new: Row, columns: Iterable[str]) -> dict[str, tuple[Any, Any]]:
@@ -365,7 +366,7 @@ def _as_json(value: Any) -> Any:
 
 def _fields(row: Row) -> dict[str, Any]:
     fields = {name: getattr(row, name) for name in COLUMNS if name != "rule_list"}
-    return {**fields, "upstreams": list(row.upstreams)}
+    return {**fields, "upstreams": list(row.upstreams), "only_for": list(row.only_for)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,10 @@ class ScopedRuleSet:
     rule_set: RuleSet
 
 
+Key = tuple[str, Direction, frozenset[str]]
+"""The upstream, the direction, and of the audience what some rule mentions."""
+
+
 @dataclass(slots=True)
 class CompiledEdition:
     """All rules of one edition that are active at one time, and the rule sets compiled from them so far."""
@@ -64,7 +68,13 @@ class CompiledEdition:
     since: datetime | None
     until: datetime | None
     """The last and the next time at which a rule starts or expires. ``since`` matters if the clock is set back."""
-    rule_sets: dict[tuple[str, Direction], ScopedRuleSet] = field(default_factory=dict)
+    mentioned: frozenset[str] = frozenset()
+    """The labels of all audiences to which rules are limited."""
+    rule_sets: dict[Key, ScopedRuleSet] = field(default_factory=dict)
+
+    def key(self, upstream: str, direction: Direction, audience: frozenset[str]) -> Key:
+        """What decides which rules apply: of the audience only what some rule mentions."""
+        return upstream, direction, audience & self.mentioned
 
     def is_active_at(self, now: datetime) -> bool:
         return (self.since is None or self.since <= now) and (self.until is None or now < self.until)
@@ -99,7 +109,13 @@ class Rulebook:
         """The edition in use in this process; None before the first is loaded."""
         return self._edition.version if self._edition else None
 
-    async def current(self, upstream: str, direction: Direction) -> ScopedRuleSet:
+    def mentions(self, kind: str) -> bool:
+        """Whether a rule may be limited to an audience of this kind."""
+        return self._edition is None or any(label.startswith(f"{kind}:") for label in self._edition.mentioned)
+
+    async def current(
+        self, upstream: str, direction: Direction, audience: frozenset[str] = frozenset()
+    ) -> ScopedRuleSet:
         """The active rules, at most FRESH_SECONDS behind the database.
 
         They are compiled off the event loop and only when they have changed. While they cannot be compiled, or the
@@ -107,11 +123,11 @@ class Rulebook:
         sent unmoderated.
         """
         edition = self._edition
-        known = edition.rule_sets.get((upstream, direction)) if edition else None
+        known = edition.rule_sets.get(edition.key(upstream, direction, audience)) if edition else None
         if edition and known and self._is_fresh(edition):
             return known
         loop = asyncio.get_running_loop()
-        asked = loop.run_in_executor(self._executor, self._rule_set_for, upstream, direction)
+        asked = loop.run_in_executor(self._executor, self._rule_set_for, upstream, direction, audience)
         if edition and known and len(edition.rules) >= MANY_RULES:
             # So many rules may take seconds: meanwhile those that were in use are.
             done, _ = await asyncio.wait([asked], timeout=LONGEST_WAIT)
@@ -141,9 +157,12 @@ class Rulebook:
     def _is_fresh(self, edition: CompiledEdition) -> bool:
         return self._clock() - self._checked_at < FRESH_SECONDS and edition.is_active_at(timezone.now())
 
-    def _rule_set_for(self, upstream: str, direction: Direction) -> ScopedRuleSet:
+    def _rule_set_for(
+        self, upstream: str, direction: Direction, audience: frozenset[str] = frozenset()
+    ) -> ScopedRuleSet:
         with no_long_pauses():
-            return _compiled(self._refreshed(), (upstream, direction), None)
+            edition = self._refreshed()
+            return _compiled(edition, edition.key(upstream, direction, audience), None)
 
     def _refresh(self) -> None:
         with no_long_pauses():
@@ -216,12 +235,15 @@ class Rulebook:
             return previous
         scoped = reuse_unchanged(ModerationRule.objects.scoped_rules(now), previous)
         edition = CompiledEdition(
-            version, [each for each in scoped if each.scope.is_active_at(now)], *_unchanged_period(scoped, now)
+            version,
+            [each for each in scoped if each.scope.is_active_at(now)],
+            *_unchanged_period(scoped, now),
+            _mentioned(scoped),
         )
         try:
             _check_rules(scoped, previous)
-            for key in previous.rule_sets if previous else ():
-                _compiled(edition, key, previous)
+            for upstream, direction, audience in previous.rule_sets if previous else ():
+                _compiled(edition, edition.key(upstream, direction, audience), previous)
         except RuleError as error:
             logger.error("the rules cannot be compiled, for %r: %s", error.rule, error)  # noqa: TRY400
             self.load_error = LoadError(version, error)
@@ -257,7 +279,11 @@ def reuse_unchanged(scoped: Iterable[ScopedRule], previous: CompiledEdition | No
     return [old if old is not None and old == new else new for old, new in pairs]
 
 
-def _compiled(edition: CompiledEdition, key: tuple[str, Direction], previous: CompiledEdition | None) -> ScopedRuleSet:
+def _mentioned(scoped: Iterable[ScopedRule]) -> frozenset[str]:
+    return frozenset(label for _, scope in scoped for label in scope.only_for)
+
+
+def _compiled(edition: CompiledEdition, key: Key, previous: CompiledEdition | None) -> ScopedRuleSet:
     """The rule set of an edition for an upstream and direction. Where the same rules apply, it is the same object."""
     if key not in edition.rule_sets:
         rules = tuple(rule for rule, scope in edition.rules if scope.covers(*key))
@@ -292,7 +318,8 @@ def _dismantle(automata: list[Any]) -> None:
 def _extended(full: CompiledEdition, version: int, changed: list[tuple[ScopedRule, bool]]) -> CompiledEdition:
     """An edition with some rules changed: only those are compiled."""
     now, removed = timezone.now(), [each.rule.id for each, _ in changed]
-    edition = CompiledEdition(version, full.rules, full.since, full.until)
+    mentioned = full.mentioned | _mentioned(each for each, _ in changed)
+    edition = CompiledEdition(version, full.rules, full.since, full.until, mentioned)
     for key, known in full.rule_sets.items():
         active = [each for each, enabled in changed if enabled and each.scope.is_active_at(now)]
         added = [each.rule for each in active if each.scope.covers(*key)]
@@ -312,6 +339,7 @@ def _has_rules(rule_set: RuleSet, rules: tuple[Rule, ...]) -> bool:
 _rulebook = Rulebook()
 state = _rulebook.state
 current = _rulebook.current
+mentions = _rulebook.mentions
 current_blocking = _rulebook.current_blocking
 refresh = _rulebook.refresh
 rules_changed.connect(_rulebook.invalidate)

@@ -117,9 +117,11 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
 async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseBase:
     if response := await resumption.answer_reconnect(request):
         return response
-    await require_permission(request, name, upstreams.model_of(name, read_body(request)))
+    model = upstreams.model_of(name, read_body(request))
+    await require_permission(request, name, model)
     writer = formats.NativeWriter()
-    guardrail = await guardrails.begin(request, name, writer.stream)
+    models = [model, *upstream_settings.public_names(name, model)] if model else []
+    guardrail = await guardrails.begin(request, name, writer.stream, models=models)
     writer.prompt_notices = guardrail.prompt_notices
 
     async def start() -> tuple[Source, Relay]:

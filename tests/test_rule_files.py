@@ -66,16 +66,17 @@ class TestCsv:
     def test_has_a_column_for_every_field(self) -> None:
         head = ",".join(COLUMNS).replace("match_check", "check")
         row = (
-            r'"a, (b+)",regex,replace,[x],yes,c,-3,exact,1,luhn,match,yes,one|two,prompts,no,2026-01-31 18:00,'
-            '2026-02-01T12:00+08:00,"n\nm"'
+            r'"a, (b+)",regex,replace,[x],yes,c,-3,exact,1,luhn,match,yes,one|two,model:a|group:g,'
+            'prompts,no,2026-01-31 18:00,2026-02-01T12:00+08:00,"n\nm"'
         )
 
         (found,) = read(f"{head}\n{row}\n".encode()).rows
 
         how = ("exact", 1, "luhn", "match", True)
-        said = ("a, (b+)", "regex", "replace", "[x]", True, "c", -3, *how, ("one", "two"), "prompts", False)
+        said = ("a, (b+)", "regex", "replace", "[x]", True, "c", -3, *how)
+        where = (("one", "two"), ("model:a", "group:g"), "prompts", False)
         times = (datetime(2026, 1, 31, 18, tzinfo=UTC), datetime(2026, 1, 31, 18, tzinfo=UTC))
-        assert found == (3, Row(*said, times[0], times[1] + timedelta(hours=10), "n\nm"))
+        assert found == (3, Row(*said, *where, times[0], times[1] + timedelta(hours=10), "n\nm"))
 
     def test_with_the_old_columns_exact_and_squeeze_is_still_read(self) -> None:
         reading = read(b"pattern,exact,squeeze\na,true,\nb,,yes\nc,yes,yes\nd,no,0\n")

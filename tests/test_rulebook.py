@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from streaming import rulebook
 from streaming.editions import rules_changed
-from streaming.models import ModerationRule
+from streaming.models import ModerationRule, RuleList
 from streaming.moderation import Hit, Moderator, RuleError, RuleSet, Text
 from streaming.rulebook import Rulebook, ScopedRuleSet
 
@@ -337,3 +337,25 @@ async def eventually(book: Rulebook, text: str, seconds: float = 10.0) -> None:
         assert time.monotonic() < deadline, shown_now
         book.invalidate()  # SQLite in memory may have been locked, and this clock stands still
         await asyncio.sleep(0.01)
+
+
+async def test_the_rulebook_compiles_only_for_what_rules_mention() -> None:
+    rule_list = await RuleList.objects.acreate(name="staff only", only_for=["group:staff"])
+    await ModerationRule.objects.acreate(pattern="everywhere")
+    await ModerationRule.objects.acreate(pattern="model", only_for=["model:a"])
+    await ModerationRule.objects.acreate(pattern="listed", rule_list=rule_list)
+    rulebook = Rulebook()
+
+    async def patterns(*audience: str) -> set[str]:
+        found = await rulebook.current("up", "answers", frozenset(audience))
+        return {rule.pattern for rule in found.rule_set.rules}
+
+    assert await patterns() == {"everywhere"}
+    assert await patterns("model:a") == {"everywhere", "model"}
+    assert await patterns("model:a", "group:staff") == {"everywhere", "model", "listed"}
+    for number in range(50):
+        assert await patterns(f"model:{number}", f"key:ann/{number}") == {"everywhere"}
+    assert rulebook._edition
+    assert len(rulebook._edition.rule_sets) == 3
+    assert rulebook.mentions("group")
+    assert not rulebook.mentions("key")

@@ -69,6 +69,24 @@ class UpstreamsField(forms.MultipleChoiceField):
         self.choices = [(name, name) for name in dict.fromkeys([*known, *names])]
 
 
+class LinesField(forms.CharField):
+    """A list of names, one per line."""
+
+    widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false"})
+
+    def __init__(self, **kwargs: Any) -> None:
+        for unwanted in ("encoder", "decoder", "max_length"):
+            kwargs.pop(unwanted, None)
+        super().__init__(**kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
+        lines = value if isinstance(value, list) else str(value or "").replace(",", "\n").splitlines()
+        return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+
+
 class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     """The form of one rule. ``loaded_version`` is the rule's ``changed`` when the form was rendered."""
 
@@ -76,6 +94,13 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         label=gettext_lazy("Upstreams"),
         required=False,
         help_text=gettext_lazy("If none is chosen, the rule applies to all."),
+    )
+    only_for = LinesField(
+        label=gettext_lazy("Only for"),
+        required=False,
+        help_text=gettext_lazy(
+            "Models, API keys and groups, one per line, like model:gpt-4o, key:ann/laptop, group:staff."
+        ),
     )
     loaded_version = forms.CharField(widget=forms.HiddenInput, required=False)
 

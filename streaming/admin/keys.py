@@ -12,31 +12,13 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from streaming.admin.forms import UpstreamsField
+from streaming.admin.forms import LinesField, UpstreamsField
 from streaming.models import ApiKey
 
 if TYPE_CHECKING:
     KeyAdmin = admin.ModelAdmin[ApiKey]
 else:
     KeyAdmin = admin.ModelAdmin
-
-
-class LinesField(forms.CharField):
-    """A list of names, one per line."""
-
-    widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false"})
-
-    def __init__(self, **kwargs: Any) -> None:
-        for unwanted in ("encoder", "decoder", "max_length"):
-            kwargs.pop(unwanted, None)
-        super().__init__(**kwargs)
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(map(str, value)) if isinstance(value, list) else value
-
-    def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
-        lines = value if isinstance(value, list) else str(value or "").replace(",", "\n").splitlines()
-        return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]

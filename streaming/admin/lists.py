@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from streaming import rule_imports
-from streaming.admin.forms import ListRowForm, UpstreamsField
+from streaming.admin.forms import LinesField, ListRowForm, UpstreamsField
 from streaming.admin.history_pages import RecordsWho
 from streaming.admin.rules_on_trial import TrialPages
 from streaming.models import ModerationRule, RuleList
@@ -36,7 +36,10 @@ class RuleListAdmin(RecordsWho, TrialPages, _Base):
     search_fields = ("name", "note")
     fieldsets = (
         (None, {"fields": ("name", "enabled", "on_trial", "note")}),
-        (_("Where and when it applies"), {"fields": ("upstreams", "applies_to", "valid_from", "valid_until")}),
+        (
+            _("Where and when it applies"),
+            {"fields": ("upstreams", "only_for", "applies_to", "valid_from", "valid_until")},
+        ),
     )
 
     class Media:
@@ -79,4 +82,6 @@ class RuleListAdmin(RecordsWho, TrialPages, _Base):
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "upstreams":
             return UpstreamsField(label=db_field.verbose_name, required=False, help_text=db_field.help_text)
+        if db_field.name == "only_for":
+            return LinesField(label=db_field.verbose_name, required=False, help_text=db_field.help_text)
         return super().formfield_for_dbfield(db_field, request, **kwargs)

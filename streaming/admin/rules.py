@@ -71,7 +71,10 @@ class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryP
         ),
         (_("How text is compared"), {"fields": ("compare", "whole_word", "priority")}),
         (_("Regular expressions"), {"fields": ("group", "match_check", "overflow")}),
-        (_("Where and when it applies"), {"fields": ("upstreams", "applies_to", "valid_from", "valid_until")}),
+        (
+            _("Where and when it applies"),
+            {"fields": ("upstreams", "only_for", "applies_to", "valid_from", "valid_until")},
+        ),
         (None, {"fields": ("note",)}),
     )
     actions = ("change_many", "enable", "disable", "put_on_trial", "arm", "try_selected", "delete")
@@ -114,7 +117,8 @@ class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryP
     def where(self, rule: ModerationRule) -> str:
         """Its list and its scope, and the note."""
         scope = [] if rule.applies_to == ModerationRule.Scope.BOTH else [rule.get_applies_to_display()]
-        place = ", ".join([*([str(rule.rule_list)] if rule.rule_list else []), *map(isolated, rule.upstreams), *scope])
+        names = map(isolated, [*rule.upstreams, *rule.only_for])
+        place = ", ".join([*([str(rule.rule_list)] if rule.rule_list else []), *names, *scope])
         if not rule.note:
             return place or "–"
         note = visible(rule.note if len(rule.note) <= 60 else f"{rule.note[:59]}…")

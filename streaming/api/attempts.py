@@ -10,7 +10,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from streaming import guardrails, upstreams
+from streaming import guardrails, upstream_settings, upstreams
 from streaming.guardrails import Guardrail
 from streaming.upstream_settings import Route
 
@@ -28,8 +28,12 @@ class Attempts:
     async def begin(self) -> Guardrail:
         """Looks up the rules for the first upstream."""
         first, *others = self._routes
-        guardrail = await guardrails.begin(self._request, first.upstream.name)
-        more = [await guardrails.for_another(guardrail, self._request, route.upstream.name) for route in others]
+        request = self._request
+        guardrail = await guardrails.begin(request, first.upstream.name, models=_names(first))
+        more = [
+            await guardrails.for_another(guardrail, request, route.upstream.name, models=_names(route))
+            for route in others
+        ]
         found = [guardrail, *more]
         # Any of them may answer: none of their secrets may be quoted.
         secrets = tuple(dict.fromkeys(secret for each in found for secret in each.secrets))
@@ -61,3 +65,7 @@ class Attempts:
         guardrail.meter.upstream = route.upstream.name
         upstream = upstreams.config_of(route.upstream.name, self._request)
         return upstreams.Attempt(upstream, {**self._moderated, "model": route.model}, guardrail)
+
+
+def _names(route: Route) -> list[str]:
+    return [route.model, *upstream_settings.public_names(route.upstream.name, route.model)]

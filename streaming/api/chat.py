@@ -62,7 +62,7 @@ def _wants_json(chat: CompletionRequest) -> bool:
 
 
 async def _simulated_stream(request: HttpRequest, chat: CompletionRequest) -> HttpResponseBase:
-    playback, guardrail = _playback(chat), await guardrails.begin(request, SIMULATED)
+    playback, guardrail = _playback(chat), await guardrails.begin(request, SIMULATED, models=[SIMULATED])
     guardrail.meter.model = SIMULATED
     writer = formats.OpenAIWriter(SIMULATED, chat.choices, chat.counts_usage, _prompt_chars(chat))
 
@@ -76,7 +76,7 @@ async def _simulated_stream(request: HttpRequest, chat: CompletionRequest) -> Ht
 
 
 async def _simulated_completion(request: HttpRequest, chat: CompletionRequest) -> HttpResponseBase:
-    playback, guardrail = _playback(chat), await guardrails.begin(request, SIMULATED)
+    playback, guardrail = _playback(chat), await guardrails.begin(request, SIMULATED, models=[SIMULATED])
     guardrail.meter.model = SIMULATED
 
     async def make() -> dict[str, Any]:

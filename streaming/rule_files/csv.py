@@ -14,7 +14,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from streaming.moderation import ACTIONS, COMPARES, KINDS, OVERFLOWS
-from streaming.rule_fields import APPLIES_TO
+from streaming.rule_fields import APPLIES_TO, read_labels
 from streaming.rule_files.columns import FIELD_OF, OLD_COLUMNS, field_of, guessed_field_of, guesses
 from streaming.rule_files.questions import SKIPPED, ColumnsQuestion, Reading
 from streaming.rule_files.rows import COLUMNS, FileError, Refusal, Row, RowsAndRefusals
@@ -203,6 +203,13 @@ def _parse_names(cell: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
+def _parse_labels(cell: str) -> tuple[str, ...]:
+    try:
+        return tuple(read_labels(_without_escape(cell)))
+    except ValueError as error:
+        raise ValueError(_("“%s” is not like model:gpt-4o, key:ann/laptop or group:staff.") % str(error)[:50]) from None
+
+
 def _parse_choice(choices: Iterable[str]) -> Callable[[str], str]:
     def parse(cell: str) -> str:
         word = cell.strip().lower()
@@ -227,6 +234,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "enabled": _parse_bool,
     "priority": _parse_int,
     "upstreams": _parse_names,
+    "only_for": _parse_labels,
     "valid_from": _parse_moment,
     "valid_until": _parse_moment,
     "rule_list": lambda cell: _without_escape(cell.strip()),

@@ -40,6 +40,7 @@ class Row:
     overflow: Overflow = "pass"
     on_trial: bool = False
     upstreams: tuple[str, ...] = ()
+    only_for: tuple[str, ...] = ()
     applies_to: str = "both"
     enabled: bool = True
     valid_from: datetime | None = None
@@ -58,7 +59,8 @@ class Row:
 
     @property
     def scope(self) -> RuleScope:
-        return RuleScope(frozenset(self.upstreams), self.applies_to, self.valid_from, self.valid_until)
+        period = (self.valid_from, self.valid_until)
+        return RuleScope(frozenset(self.upstreams), self.applies_to, *period, frozenset(self.only_for))
 
     def is_active(self, now: datetime, upstream: str | None = None, direction: str | None = None) -> bool:
         """Whether the rule applies at that moment to an upstream and a direction; None means any."""
