@@ -131,6 +131,13 @@ def check_access_for_deployment(app_configs: Sequence[AppConfig] | None, **_: An
 
 
 @register()
+def check_metrics(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if (readers := conf.metrics()) in ("staff", "public"):
+        return []
+    return [Error(f"STREAMING_METRICS is {readers!r}. It may be 'staff' or 'public'.", id="streaming.E011")]
+
+
+@register()
 def check_upstreams(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     for name, entry in conf.upstreams().items():

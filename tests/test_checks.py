@@ -34,6 +34,13 @@ def test_an_unknown_access_mode_is_an_error(settings: Any, access: str, found: l
     assert ids(checks.check_access(None)) == [f"streaming.{code}" for code in found]
 
 
+@pytest.mark.parametrize(("readers", "found"), [("staff", []), ("public", []), ("everyone", ["streaming.E011"])])
+def test_unknown_readers_of_the_metrics_are_an_error(settings: Any, readers: str, found: list[str]) -> None:
+    settings.STREAMING_METRICS = readers
+
+    assert ids(checks.check_metrics(None)) == found
+
+
 @pytest.mark.parametrize(
     ("access", "debug", "found"), [("public", False, ["streaming.W002"]), ("public", True, []), ("login", False, [])]
 )

@@ -226,6 +226,24 @@ class TestARecord:
         service.record(before + 2)
         assert service.count() == before + 2
 
+    def test_is_written_once_for_requests_that_share_an_answer_at_once(self, service: Service) -> None:
+        choice = {"index": 0, "message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}
+
+        async def script(connection: Connection) -> None:
+            await connection.body()
+            await connection.begin(kind="application/json")
+            await connection.send(json.dumps({**HEAD, "choices": [choice], "usage": USAGE}).encode())
+
+        service.upstream.script = script
+        before, key = service.count(), {"Idempotency-Key": "one answer", **service.site.as_staff}
+
+        for _ in range(2):
+            httpx.post(f"{service.site.url}/v1/chat/completions", json=chat(), headers=key, timeout=20)
+        service.post("/v1/chat/completions", **chat())
+
+        assert service.record(before + 2)["completion_tokens"] == 4
+        assert service.count() == before + 2
+
     def test_and_the_log_have_nothing_of_prompt_and_answer(self, service: Service) -> None:
         service.answers(*COUNTED)
         before = service.count()
