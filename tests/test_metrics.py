@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streaming import metrics
-from tests.conftest import PASSWORD, Connection, ScriptedUpstream, Site, eventually, manage, read_until
+from tests.conftest import PASSWORD, Connection, ScriptedUpstream, Site, eventually, free_port, manage, read_until
 
 MakeSite = Callable[..., Site]
 CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "hi darn"}, "finish_reason": null}]}\n\n'
@@ -189,6 +189,29 @@ class TestAccess:
             assert httpx.get(f"{site.url}/stream", timeout=20).status_code == 429
 
             assert figures(site)["streaming_limits_reached_total limit=streams_at_once"] == 1
+
+    def test_counts_the_failure_of_an_upstream_that_another_one_made_up_for(
+        self, make_site: MakeSite, upstream: ScriptedUpstream
+    ) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.body()
+            await connection.begin()
+            await connection.send(CHUNK + END + COUNT)
+
+        upstream.script = script
+        entry = {"FORMAT": "openai", "MODELS": ["one"]}
+        dead = {**entry, "URL": f"http://127.0.0.1:{free_port()}/v1", "ORDER": 0}
+        alive = {**entry, "URL": f"{upstream.url}/v1", "ORDER": 1}
+        site = make_site(STREAMING_UPSTREAMS=json.dumps({"dead": dead, "alive": alive}))
+        message = {"model": "one", "messages": [{"role": "user", "content": "x"}], "stream": True}
+
+        answer = httpx.post(f"{site.url}/v1/chat/completions", json=message, headers=site.as_staff, timeout=20)
+
+        assert "[DONE]" in answer.text
+        found = figures(site)
+        assert found["streaming_upstream_errors_total error=unreachable upstream=dead"] == 1
+        ended = "streaming_streams_ended_total endpoint=chat-completions model=one reason=stop upstream=alive"
+        assert found[ended] == 1
 
     def test_speaks_openmetrics_to_those_who_prefer_it(self, site: Site) -> None:
         headers = {**site.as_staff, "Accept": "application/openmetrics-text; version=1.0.0"}

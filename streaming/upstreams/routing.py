@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
 
+from streaming import metrics
 from streaming.upstream_settings import Route, UpstreamConfig
 from streaming.upstreams.errors import Broken, Busy, Refused, Silent, Unreachable, UpstreamError
 from streaming.upstreams.guardrail import Fields, Guardrail
@@ -114,6 +115,7 @@ async def first_that_answers(attempts: Sequence[Prepare], ask: Callable[[Attempt
             cooldowns.begin(route, error)
             if number == len(attempts):
                 raise
+            metrics.count("upstream_errors", upstream=route.upstream.name, error=error.kind)
             logger.warning("%s; the next upstream that has the model is asked", error.for_log())
         else:
             cooldowns.end(route)
