@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import replace
 from itertools import chain, groupby
 
 from streaming.formats import ChoiceEnd, Delta, Failure, Notice, Part, RawChunk, Snapshot, StreamEnd, TextPart
@@ -353,7 +352,7 @@ class DeltaStream:
         """Parts of the text after a release, once no match that began before the release is possible."""
         self._crossing = None
         shift = len(crossing.before)
-        self._record("", [replace(hit, start=hit.start - shift, end=hit.end - shift) for hit in crossing.hits])
+        self._record("", [hit._replace(start=hit.start - shift, end=hit.end - shift) for hit in crossing.hits])
         parts = self._parts([Text(crossing.rest), *crossing.hits])
         self._offset += crossing.cut
         outcomes = self._moderator.feed(crossing.after[crossing.cut :])
@@ -374,7 +373,7 @@ class DeltaStream:
         if self.recorder:
             hits = [outcome for outcome in outcomes if not isinstance(outcome, Text)]
             if offset := self._offset:
-                hits = [replace(hit, start=hit.start + offset, end=hit.end + offset) for hit in hits]
+                hits = [hit._replace(start=hit.start + offset, end=hit.end + offset) for hit in hits]
             self.recorder.record(text, hits, len(self._crossing.held) if self._crossing else len(self._held))
 
     def _parts(self, outcomes: list[Outcome]) -> list[Part]:

@@ -37,9 +37,6 @@ MANY_RULES = 5_000
 LONGEST_WAIT = 0.008
 """Seconds for which a new stream waits for changed rules where there are very many."""
 
-LONGEST_STALE = 5.0
-"""Seconds for which an edition stays in use while the next one is being compiled."""
-
 MAX_CHANGED = 1_000
 """Rules that are added to an edition while the next one is being compiled: what moderators change by hand."""
 
@@ -100,7 +97,7 @@ class Rulebook:
         # Of very many rules whole editions are compiled in a thread of its own, while the last one is in use.
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="rulebook-loader")
         self._loading: Future[None] | None = None
-        self._loading_since = 0.0
+        self._asking_in: asyncio.AbstractEventLoop | None = None
         self._full: CompiledEdition | None = None
         self._loaded_at = timezone.now()
 
@@ -128,13 +125,29 @@ class Rulebook:
             return known
         loop = asyncio.get_running_loop()
         asked = loop.run_in_executor(self._executor, self._rule_set_for, upstream, direction, audience)
-        if edition and known and len(edition.rules) >= MANY_RULES:
+        if known and self._has_very_many:
             # So many rules may take seconds: meanwhile those that were in use are.
             done, _ = await asyncio.wait([asked], timeout=LONGEST_WAIT)
             if not done:
                 asked.add_done_callback(_logged_if_failed)
                 return known
-        return await asked
+        rule_set = await asked
+        self._ask_every_second(loop)
+        return rule_set
+
+    def _ask_every_second(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Looks for changes of very many rules before a stream needs them: it would begin without them."""
+        if self._has_very_many and self._asking_in is not loop:
+            self._asking_in = loop
+            loop.call_later(FRESH_SECONDS, self._ask, loop)
+
+    def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._has_very_many:
+            self._asking_in = None
+            return
+        asked = loop.run_in_executor(self._executor, self._refresh)
+        asked.add_done_callback(_logged_if_failed)
+        asked.add_done_callback(lambda _: loop.call_later(FRESH_SECONDS, self._ask, loop))
 
     def current_blocking(self, upstream: str, direction: Direction) -> ScopedRuleSet:
         """``current`` for synchronous code: blocks until the rules are compiled."""
@@ -153,6 +166,10 @@ class Rulebook:
         """The version in use in this process and the error that prevents a later one, for ``/healthz``."""
         error = {"version": self.load_error.version, "reason": str(self.load_error.error)} if self.load_error else None
         return {"version": self.version, "error": error}
+
+    @property
+    def _has_very_many(self) -> bool:
+        return self._edition is not None and len(self._edition.rules) >= MANY_RULES
 
     def _is_fresh(self, edition: CompiledEdition) -> bool:
         return self._clock() - self._checked_at < FRESH_SECONDS and edition.is_active_at(timezone.now())
@@ -194,17 +211,19 @@ class Rulebook:
     def _with_changes(self, previous: CompiledEdition, full: CompiledEdition) -> CompiledEdition:
         """The last edition that was compiled as a whole, with what moderators have changed by hand since.
 
-        The next one is compiled meanwhile, in a thread of its own; from LONGEST_STALE on it is waited for.
+        The next one is compiled meanwhile, in a thread of its own.
         """
         version = ModerationRule.objects.version()
         tried = self.load_error.version if self.load_error else previous.version
         if version == tried and previous.is_active_at(timezone.now()):
             return full if full.version == version else previous
-        if self._loading is None or self._loading.done():
-            self._loading, self._loading_since = self._loader.submit(self._load_fully), self._clock()
-        elif self._clock() - self._loading_since > LONGEST_STALE:
-            self._loading.result()
-            return self._edition or previous
+        try:
+            return self._extended(previous, full, version)
+        finally:
+            if self._loading is None or self._loading.done():  # last, because the two would slow each other down
+                self._loading = self._loader.submit(self._load_fully)
+
+    def _extended(self, previous: CompiledEdition, full: CompiledEdition, version: int) -> CompiledEdition:
         changed = ModerationRule.objects.changed_since(self._loaded_at - _CLOCKS_DIFFER, MAX_CHANGED)
         if changed is None or not previous.is_active_at(timezone.now()):
             return previous

@@ -316,6 +316,24 @@ class TestVeryManyRules:
 
         asked.set()
 
+    async def test_have_what_was_changed_in_another_worker_before_a_stream_asks(
+        self, compiling: threading.Event, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rulebook, "FRESH_SECONDS", 0.05)
+        book = Rulebook()
+        for pattern in ("darn", "one", "two"):
+            await rules.acreate(pattern=pattern)
+        await now(book)
+        compiling.clear()
+
+        await rules.acreate(pattern="heck")
+
+        deadline = time.monotonic() + 20
+        while book.version != await sync_to_async(rules.version)():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        assert await now(book) == "••••, •••• and 中文"
+
     async def test_are_taken_as_a_whole_when_very_many_were_changed(
         self, book: Rulebook, compiling: threading.Event, monkeypatch: pytest.MonkeyPatch
     ) -> None:

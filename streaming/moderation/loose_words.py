@@ -108,7 +108,8 @@ class _Hit(LooseState):
     __slots__ = ()
 
     def __missing__(self, symbol: str) -> LooseState:
-        return self.automaton.hit
+        self[symbol] = self
+        return self
 
 
 class LooseWords:

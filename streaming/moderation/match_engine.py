@@ -86,6 +86,8 @@ class _Scanners(NamedTuple):
 _NEVER = 1 << 62
 """An offset after every character."""
 
+_NO_ALLOWANCES = _Allowances((), _NEVER)
+
 
 class Engine:
     """Runs a plan on one text. Returns the decided text in order, each character once."""
@@ -440,6 +442,8 @@ class Engine:
         return found
 
     def _allowed(self, *, final: bool) -> _Allowances:
+        if not self._exempting:
+            return _NO_ALLOWANCES
         size = len(self._window.raw)
         if final:
             found = (
@@ -447,8 +451,6 @@ class Engine:
                 for each in self._exempting
             )
             return _Allowances(((match.start, -match.minus_end) for each in found for match in each), _NEVER)
-        if not self._exempting:
-            return _Allowances((), _NEVER)
         spans = [span for each in self._exempting for span in each.reach()]
         live = min(each.live(0).first(0) for each in self._exempting)
         return _Allowances(spans, min(live, self._undecided_from()))
@@ -492,8 +494,7 @@ class Engine:
                     match = first
             if match is None or match.start >= hold:
                 # It only grows as more is decided, so it is computed only when needed.
-                hold = min((each.first(self._shown) for each in live), default=bound)
-                hold = min(hold, bound)
+                hold = min(bound, *(each.first(self._shown) for each in live)) if live else bound
                 if match is None or match.start >= hold:
                     return hold
             if allowed.covers(match):

@@ -54,6 +54,17 @@ class _Accepting(State):
         return self.machine.hit
 
 
+class _Hit(State):
+    """The state after a match."""
+
+    __slots__ = ()
+    is_hit = True
+
+    def __missing__(self, symbol: str) -> State:
+        self[symbol] = self
+        return self
+
+
 class _Machine:
     """A cache of states by their positions, filled on demand and cleared when there are too many."""
 
@@ -64,7 +75,7 @@ class _Machine:
         self._states: dict[int, State] = {}
         self._transitions = 0
         self.start = State(self, start, begins=False)
-        self.hit: State = _Accepting(self, 0, begins=False)
+        self.hit: State = _Hit(self, 0, begins=False)
 
     def go(self, state: State, symbol: str) -> State:
         positions = self.step(state.positions, symbol)
@@ -86,6 +97,7 @@ class _Machine:
         for old in self._states.values():
             old.clear()
         self.start.clear()
+        self.hit.clear()
         self._states.clear()
         self._transitions = 0
 

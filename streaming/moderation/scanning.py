@@ -390,17 +390,22 @@ class LiteralScanner(Scanner):
         """Stores a match. Matches arrive in order of their ends."""
 
     def _read(self, text: str) -> None:
+        node, step = self.state, self.automaton.step
+        for end, char in enumerate(text, len(self.spelling.chars) - len(text) + 1):
+            after = step(node, char) if node.is_hit else node[char]
+            node = self._step(node, char, end) if after.is_hit else after
+        self.state = node
+
+    def _step(self, node: Node, char: str, end: int) -> Node:
+        """Reads the symbol before ``end``, and records the words that end before or after it."""
         literals, chars = self.automaton, self.spelling.chars
         may_end = literals.edges.may_end_between
-        node, end = self.state, len(chars) - len(text)
-        for char in text:
-            if node.waits and may_end(chars[end - 1] if end else self.spelling.before, char):
-                self._record_words(node, end)
-            node = literals.step(node, char)
-            end += 1
-            if node.is_hit and (end == len(chars) or may_end(char, chars[end])):
-                self._record_words(node, end)
-        self.state = node
+        if node.waits and may_end(chars[end - 2] if end > 1 else self.spelling.before, char):
+            self._record_words(node, end - 1)
+        after = literals.step(node, char)
+        if after.is_hit and (end == len(chars) or may_end(char, chars[end])):
+            self._record_words(after, end)
+        return after
 
     def _record_words(self, node: Node, end: int) -> None:
         """Records the words that end with this node."""
@@ -424,8 +429,9 @@ class LiteralScanner(Scanner):
         self._found = [match for match in self._found if match.start >= least]
 
     def _in_window(self, match: Match) -> Match:
+        start, minus_end, rank, spelling, looks = match
         offset = self._window.offset
-        return match._replace(start=match.start - offset, minus_end=match.minus_end + offset)
+        return Match(start - offset, minus_end + offset, rank, spelling, looks)
 
 
 class LongestWords(LiteralScanner):

@@ -65,8 +65,15 @@ class _Accepting(Node):
         return self.automaton.hit
 
 
-class _Hit(_Accepting):
+class _Hit(Node):
+    """The state after a word."""
+
     __slots__ = ()
+    is_hit = True
+
+    def __missing__(self, char: str) -> Node:
+        self[char] = self
+        return self
 
 
 class Literals:
@@ -77,7 +84,7 @@ class Literals:
         ranks: dict[str, int] = {}
         for word, rank in words:
             ranks[word] = min(rank, ranks.get(word, rank))
-        self._words = sorted(ranks)
+        self._words = _in_order(ranks)
         self._ranks = [ranks[word] for word in self._words]
         self.longest = max(map(len, self._words), default=0)
         self._nodes: dict[tuple[int, int], Node] = {}  # by their first word and depth
@@ -173,7 +180,7 @@ class Literals:
         return self._root_after(before) if before else self.start
 
     def _forget(self) -> None:
-        for node in (self.start, self.within_word, *self._nodes.values()):
+        for node in (self.start, self.within_word, self.hit, *self._nodes.values()):
             node.clear()
         self._nodes.clear()
         self._transitions = 0
@@ -239,6 +246,14 @@ class Literals:
 
     def matches(self, text: str, before: str, *, final: bool) -> LiteralMatches:
         return LiteralMatches(self, text, before, final=final)
+
+
+def _in_order(words: Iterable[str]) -> list[str]:
+    """The words, sorted in small parts: while it sorts, other threads have to wait."""
+    by_first: dict[str, list[str]] = {}
+    for word in words:
+        by_first.setdefault(word[0], []).append(word)
+    return [word for _, same in sorted(by_first.items()) for word in sorted(same)]
 
 
 class LiteralMatches:

@@ -244,10 +244,12 @@ def of_hard_texts(_: list[str]) -> None:
 
 
 def of_hits(words: list[str]) -> None:
-    text = _repeated("oh darn it", 20_000)
-    ten = [*rules_not_in(text, words, 9_999), Rule("darn", "darn")]
-    row("10,000 words, two hits in each piece", ten, text, 20)
-    row("10,000 words, a hit in every second piece", ten, _repeated("oh darn it, it is so", 20_000), 10)
+    for name, text, size in (
+        ("four hits in each piece", "darn darn darn darn ", 20),
+        ("a hit in every second piece", "oh darn it, it is so", 10),
+    ):
+        text = _repeated(text, 20_000)
+        row(f"10,000 words, {name}", [*rules_not_in(text, words, 9_999), Rule("darn", "darn")], text, size)
 
 
 def of_large_sets(words: list[str]) -> None:
