@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain, islice
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
@@ -78,8 +79,14 @@ def save_preview(
     RuleImport.objects.filter(state=RuleImport.State.PREVIEW, when__lt=old).delete()
     options = options_of(answers or Answers(), replaces=replaces)
     return RuleImport.objects.create(
-        name=name[:255], who=who, data=zlib.compress(data), defaults=defaults, options=options
+        name=_short(name), who=who, data=zlib.compress(data), defaults=defaults, options=options
     )
+
+
+def _short(name: str) -> str:
+    """A file name that fits the column, with its suffix, which tells its format."""
+    suffix = PurePath(name).suffix[:20]
+    return name if len(name) <= 255 else name[: 255 - len(suffix)] + suffix
 
 
 def save_pack_preview(pack: Pack, who: str) -> RuleImport:

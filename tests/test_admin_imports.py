@@ -206,6 +206,25 @@ class TestATable:
         text_of(moderator.post(page.redirect_chain[-1][0]))
         assert set(rules.values_list("pattern", flat=True)) == {"bad", "naughty", "worse", "wicked"}
 
+    def test_of_objects_is_asked_about_by_the_names_of_their_parts(self, moderator: Client) -> None:
+        text = b'[{"term": "bad", "severity": 3}, {"term": "worse", "severity": 4}]'
+        page = send(moderator, text, f"{'x' * 300}.json")
+
+        assert "Say what the parts of each entry are." in text_of(page)
+        assert "The first line has the names" not in text_of(page)
+        page = update(moderator, page, column_0="pattern", column_1="priority")
+        text_of(moderator.post(page.redirect_chain[-1][0]))
+        assert dict(rules.values_list("pattern", "priority")) == {"bad": 3, "worse": 4}
+
+    def test_is_not_imported_by_a_form_that_was_forged(self, moderator: Client) -> None:
+        address = send(moderator, b"a,1\nb,2\nc,3\n").redirect_chain[-1][0]
+
+        assert "Please say first" in text_of(moderator.post(address))
+        for forged in ({"column_0": "pk"}, {"column_0": "fingerprint"}, {"column_9": "pattern"}, {}):
+            answer = moderator.post(address, {"_update": "1", "action": "mask", "is_table": "yes", **forged})
+            assert answer.status_code == 200
+        assert not rules.exists()
+
 
 class TestTheChoices:
     def test_hold_for_all_rules_of_the_file(self, moderator: Client) -> None:
@@ -293,6 +312,14 @@ class TestReplacingAList:
 
 
 class TestThePreview:
+    def test_shows_names_and_texts_of_strangers_as_text(self, moderator: Client) -> None:
+        hostile = "<script>alert(1)</script>"
+        table = f"Term;{hostile}\n{hostile};x\n{hostile}2;y\n"
+        words = f"{hostile}\n{hostile}、b\n\u200b{hostile[:0]}\nass\n"
+
+        for page in (send(moderator, table.encode(), f"{hostile}.csv"), send(moderator, words, new_list=hostile)):
+            assert hostile.encode() not in page.content
+
     def test_shows_what_is_found_in_harmless_texts(self, moderator: Client) -> None:
         text = text_of(send(moderator, "ass\nqqqzzz", whole_word="no"))
 

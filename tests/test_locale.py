@@ -90,6 +90,7 @@ def test_no_page_of_the_admin_contains_english(client: Client) -> None:
     for address in (
         *("", "add/", f"{rule.pk}/change/", "try/", "import/", f"{rule.pk}/history/"),
         "../moderationhit/",
+        "../rulelist/",
     ):
         page = client.get(
             f"/admin/streaming/moderationrule/{address}", headers={"Accept-Language": "zh-CN"}, follow=True

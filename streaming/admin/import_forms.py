@@ -165,6 +165,8 @@ class PreviewForm(ChoicesForm):
         self.rule_import = rule_import
         self.answers_before = answers_of(rule_import)
         self.joined_question, self.columns_question = _questions(parsed)
+        self.may_be_words = parsed.file_format == "csv"
+        """Whether the table may be none; the columns of JSON and YAML are certain."""
         super().__init__(data, initial=_initial(rule_import))
         self.fields["upstreams"].add_choices(rule_import.defaults.get("upstreams", ()))  # type: ignore[attr-defined]
         self._add_columns()
@@ -189,6 +191,12 @@ class PreviewForm(ChoicesForm):
 
     def clean(self) -> dict[str, Any]:
         values = super().clean()
+        if not self.may_be_words:
+            values |= {"is_table": "yes", "has_header": True}
+        if self.columns_question and not values.get("is_table"):
+            self.add_error("is_table", gettext("Please choose one."))
+        if self.joined_question and not self.columns_question and not values.get("joined"):
+            self.add_error("joined", gettext("Please choose one."))
         if self.columns_question and values.get("is_table") == "yes":
             chosen = [values.get(f"column_{at}", "") for at in range(len(self.columns_question.names))]
             if "pattern" not in chosen:
