@@ -66,7 +66,9 @@ def own_keys(request: HttpRequest) -> HttpResponseBase:
     match request.POST.get("action"):
         case "create":
             form = NewKeyForm(request.POST, owner=request.user)
-            return _page(request, form, *form.create()) if form.is_valid() else _page(request, form)
+            if form.is_valid():
+                return _page(request, NewKeyForm(owner=request.user), *form.create())
+            return _page(request, form)
         case "rotate":
             key = _own_key(request)
             secret = key.make_secret()

@@ -240,7 +240,8 @@ class TestThePageOfOwnKeys:
 
     def create(self, client: Client, **fields: str) -> str:
         page = client.post(self.PAGE, {"action": "create", "name": "my script", "days": "30", **fields})
-        [shown] = set(re.findall(r"streams-[\w-]{43}", page.content.decode()))
+        self.created = page.content.decode()
+        [shown] = set(re.findall(r"streams-[\w-]{43}", self.created))
         return shown
 
     def test_makes_a_key_and_shows_it_once(self, client: Client, bob: User) -> None:
@@ -248,6 +249,7 @@ class TestThePageOfOwnKeys:
 
         key = ApiKey.objects.get()
         assert (key.owner, key.name, key.hashed) == (bob, "my script", hash_of_secret(shown))
+        assert 'value="my script"' not in self.created, "the form is empty again"
         assert key.expires
         assert (key.streams_at_once, key.tokens_per_day) == (None, None), "limits are the site's"
         page = client.get(self.PAGE)
