@@ -7,10 +7,16 @@ bounded: callers pass names from the settings, or "other".
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 
 FOLDER = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
 if FOLDER:
@@ -96,7 +102,9 @@ _figures: Figures | None = None
 
 def _get() -> Figures | None:
     global _figures
-    if _figures is None and client is not None:
+    if client is None:
+        return None
+    if _figures is None:
         _figures = Figures()
     return _figures
 
@@ -105,24 +113,43 @@ def is_available() -> bool:
     return client is not None
 
 
+def _harmless(write: Callable[P, None]) -> Callable[P, None]:
+    """No stream fails because a figure cannot be written: the folder may be gone, or the disk full."""
+
+    @wraps(write)
+    def write_if_possible(*args: P.args, **kwargs: P.kwargs) -> None:
+        global client
+        try:
+            write(*args, **kwargs)
+        except OSError as error:
+            client = None  # type: ignore[assignment]
+            logger.error("the metrics are given up, in this process: %s", error)  # noqa: TRY400 (said once)
+
+    return write_if_possible
+
+
+@_harmless
 def count(name: str, amount: float = 1, **labels: str) -> None:
     """Adds to a counter (see COUNTERS)."""
     if amount > 0 and (figures := _get()):
         figures.of(name, labels).inc(amount)
 
 
+@_harmless
 def observe(name: str, seconds: float, **labels: str) -> None:
     """Adds an observation to a histogram (see HISTOGRAMS)."""
     if figures := _get():
         figures.of(name, labels).observe(seconds)
 
 
+@_harmless
 def show(name: str, value: float, **labels: str) -> None:
     """Sets a gauge (see GAUGES)."""
     if figures := _get():
         figures.of(name, labels).set(value)
 
 
+@_harmless
 def show_all(name: str, values: Mapping[tuple[str, ...], float]) -> None:
     """Sets a gauge with labels, in their order; combinations that are missing become 0."""
     if figures := _get():

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from streaming import resumption
+from streaming import conf, resumption
 from streaming.journal import JournalError
 from streaming.usage_log import open_meters
 from streaming.usage_meter import UsageMeter
@@ -22,8 +23,7 @@ MAX_SHOWN = 500
 _has_posted = False
 
 
-@dataclass(frozen=True, slots=True)
-class OpenStream:
+class OpenStream(NamedTuple):
     """A request that is being answered."""
 
     key: str
@@ -59,14 +59,17 @@ class OpenStreams:
 
 
 async def exchange() -> None:
-    """Posts the list of this worker, and stops what other workers were asked to stop. Called once a second."""
+    """Posts the list of this worker, and stops what other workers asked it to stop. Called once a second.
+
+    Without Redis there are no others to tell.
+    """
     global _has_posted
-    if not open_meters and not _has_posted:
+    if not conf.redis_url() or not (open_meters or _has_posted):
         return
     mine = _mine()
     try:
         for key in await resumption.journal().post(
-            json.dumps([asdict(each) for each in mine]).encode() if mine else b""
+            json.dumps([each._asdict() for each in mine]).encode() if mine else b""
         ):
             await _stop_here(key)
         _has_posted = bool(mine)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from weakref import WeakSet
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, transaction
 from django.db.models import F, Sum
 from django.db.models.functions import Coalesce
@@ -135,7 +136,10 @@ class _KnownNames:
         if time.monotonic() - self._read_at < self.FRESH_SECONDS:
             return
         self._read_at = time.monotonic()
-        models = upstream_settings.routes()
+        try:
+            models = upstream_settings.routes()
+        except ImproperlyConfigured:  # whoever asks for an upstream is told
+            models = {}
         self.upstreams = {sources.SIMULATED, *upstream_settings.names()}
         self.models = {sources.SIMULATED, *models, *(route.model for routes in models.values() for route in routes)}
 
@@ -166,20 +170,21 @@ def _count(meter: UsageMeter) -> None:
         metrics.count("tokens", tokens or 0, upstream=upstream, model=model, direction=direction)
     if meter.upstream_error:
         metrics.count("upstream_errors", upstream=upstream, error=meter.upstream_error)
-    _count_progress(meter)
+    _count_progress([meter])
 
 
 def count_progress() -> None:
     """Counts what running streams have sent since the last call."""
-    for meter in list(open_meters):
+    meters = list(open_meters)
+    for meter in meters:
         meter.update()
-        _count_progress(meter)
+    _count_progress(meters)
 
 
-def _count_progress(meter: UsageMeter) -> None:
-    messages, sent_bytes = meter.take_progress()
-    metrics.count("events", messages)
-    metrics.count("sent_bytes", sent_bytes)
+def _count_progress(meters: Iterable[UsageMeter]) -> None:
+    taken = [meter.take_progress() for meter in meters]
+    metrics.count("events", sum(messages for messages, _ in taken))
+    metrics.count("sent_bytes", sum(sent_bytes for _, sent_bytes in taken))
 
 
 # --- Rows

@@ -237,6 +237,30 @@ class TestNames:
             assert f"# HELP streaming_{name}{suffix} {words}" in text
 
 
+def test_a_figure_that_cannot_be_written_stops_nothing(
+    make_site: MakeSite, tmp_path: Path, upstream: ScriptedUpstream
+) -> None:
+    folder = tmp_path / "figures"
+    site = make_site(PROMETHEUS_MULTIPROC_DIR=str(folder))
+    eventually(folder.exists, "the folder is there")
+    httpx.get(f"{site.url}/stream?interval=0&document=poem", timeout=20)
+    shutil.rmtree(folder)
+    folder.write_text("a file in its place")
+
+    answers = [httpx.get(f"{site.url}/transfer?interval=0&document=poem", timeout=20) for _ in range(2)]
+
+    assert all("done" in answer.text for answer in answers)
+    assert site.process.poll() is None
+
+
+def test_wrong_settings_of_upstreams_do_not_close_the_sites_own_stream(make_site: MakeSite) -> None:
+    site = make_site(STREAMING_UPSTREAMS=json.dumps({"wrong": {"URL": "nonsense", "FORMAT": "openai"}}))
+
+    answer = httpx.get(f"{site.url}/stream?interval=0&document=poem", timeout=20)
+
+    assert (answer.status_code, "done" in answer.text) == (200, True)
+
+
 def test_without_the_library_counting_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "client", None)
     monkeypatch.setattr(metrics, "_figures", None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -89,7 +88,7 @@ class OpenStreamsPage(_Base):
 
 def _row(stream: open_streams.OpenStream) -> dict[str, Any]:
     """A row as the page shows it: what users choose is made visible, as in the page itself."""
-    return {**asdict(stream), "who": visible(stream.who), "where": visible(stream.where)}
+    return {**stream._asdict(), "who": visible(stream.who), "where": visible(stream.where)}
 
 
 class _Lists:
