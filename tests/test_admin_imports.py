@@ -229,16 +229,27 @@ class TestATable:
 class TestTheChoices:
     def test_hold_for_all_rules_of_the_file(self, moderator: Client) -> None:
         chosen = {"new_list": "bad words", "compare": "loose", "applies_to": "prompts", "upstreams": "default"}
+        chosen["only_for"] = "model:gpt-4o\nGroup: staff"
 
         page = send(
             moderator, "ass\n坏话", action="replace", replacement="…", on_trial="on", whole_word="auto", **chosen
         )
         text_of(moderator.post(page.redirect_chain[-1][0]))
 
-        values = ("action", "replacement", "compare", "applies_to", "upstreams", "on_trial", "rule_list__name")
+        values = (
+            "action",
+            "replacement",
+            "compare",
+            "applies_to",
+            "upstreams",
+            "only_for",
+            "on_trial",
+            "rule_list__name",
+        )
         assert set(rules.values_list("pattern", "whole_word")) == {("ass", True), ("坏话", False)}
         for rule in rules.values_list(*values):
-            assert rule == ("replace", "…", "loose", "prompts", ["default"], True, "bad words")
+            assert rule[:5] == ("replace", "…", "loose", "prompts", ["default"])
+            assert rule[5:] == (["model:gpt-4o", "group:staff"], True, "bad words")
 
     def test_can_be_changed_in_the_preview(self, moderator: Client) -> None:
         page = send(moderator, "ass\ncoffee")
@@ -259,6 +270,7 @@ class TestTheChoices:
             ({"rule_list": "999"}, "Select a valid choice."),
             ({"whole_word": "perhaps"}, "Select a valid choice."),
             ({"upstreams": "nowhere"}, "Select a valid choice."),
+            ({"only_for": "colour:blue"}, "colour:blue"),
             ({"new_list": "x" * 101}, "Ensure this value has at most 100 characters"),
         ],
     )

@@ -9,16 +9,16 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from streaming import rule_files
-from streaming.admin.forms import UpstreamsField
-from streaming.models import ModerationRule, RuleImport, RuleList
+from streaming.admin.forms import LinesField, UpstreamsField
+from streaming.models import ModerationRule, RuleImport, RuleList, not_an_audience
 from streaming.moderation import MAX_BOTH_OF, WITHIN
-from streaming.rule_fields import LIMITS
+from streaming.rule_fields import LIMITS, read_labels
 from streaming.rule_files import Answers, ColumnsQuestion, JoinedQuestion, ParsedFile
 from streaming.rule_imports import answers_of
 
 _COLUMN_FIELDS = (
     *("pattern", "action", "category", "replacement", "kind", "whole_word", "compare", "priority", "enabled", "note"),
-    *("upstreams", "applies_to"),
+    *("upstreams", "only_for", "applies_to"),
 )
 
 
@@ -70,6 +70,18 @@ class ChoicesForm(forms.Form):
         label=_("Upstreams"), required=False, help_text=_("If none is chosen, the rule applies to all.")
     )
 
+    only_for = LinesField(
+        label=_("Only for"),
+        required=False,
+        help_text=_("Models, API keys and groups, one per line, like model:gpt-4o, key:ann/laptop, group:staff."),
+    )
+
+    def clean_only_for(self) -> list[str]:
+        try:
+            return read_labels("\n".join(self.cleaned_data["only_for"]))
+        except ValueError as error:
+            raise forms.ValidationError(not_an_audience(str(error))) from error
+
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
         if values.get("rule_list") and values.get("new_list"):
@@ -88,7 +100,7 @@ class ChoicesForm(forms.Form):
         """The fields of a ``Row`` for which the file has no values; without those for which nothing was chosen."""
         values = self.cleaned_data
         chosen = {"rule_list": self.list_name}
-        for name in ("action", "category", "replacement", "compare", "applies_to", "upstreams", "on_trial"):
+        for name in ("action", "category", "replacement", "compare", "applies_to", "upstreams", "only_for", "on_trial"):
             chosen[name] = values[name]
         if chosen["applies_to"] == "both":
             del chosen["applies_to"]
@@ -106,7 +118,7 @@ class ChoicesForm(forms.Form):
 
     @property
     def more_fields(self) -> list[Any]:
-        return [self[name] for name in ("compare", "replacement", "applies_to", "upstreams")]
+        return [self[name] for name in ("compare", "replacement", "applies_to", "upstreams", "only_for")]
 
     @property
     def has_more_errors(self) -> bool:

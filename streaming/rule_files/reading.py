@@ -52,7 +52,7 @@ def read(
 
 
 def _row_values(defaults: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if name == "upstreams" else value for name, value in defaults.items()}
+    return {name: tuple(value) if name in ("upstreams", "only_for") else value for name, value in defaults.items()}
 
 
 def _read_text(text: str, name: str, defaults: Row, reading: Reading) -> tuple[str, set[str], RowsAndRefusals]:
