@@ -7,8 +7,9 @@ import json
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.test_admin import MORE_PAGES, SEED
 from tests.browser.test_page import start, status
-from tests.conftest import JAVASCRIPT, PASSWORD
+from tests.conftest import JAVASCRIPT, PASSWORD, manage
 
 AXE = JAVASCRIPT / "node_modules" / "axe-core" / "axe.min.js"
 EVERYTHING = """# Heading
@@ -83,6 +84,8 @@ def test_the_login_page_has_no_violation(open_page, violations):
 
 def test_the_admin_pages_of_this_project_have_no_violation(make_site, browser, violations):
     site = make_site()
+    seeded = manage(site.folder, "shell", "-c", SEED)
+    assert seeded.returncode == 0, seeded.stderr
     page = browser.new_context().new_page()
     page.goto(f"{site.url}/login/?next=/admin/streaming/moderationrule/")
     page.get_by_label("Username").fill("admin")
@@ -94,6 +97,14 @@ def test_the_admin_pages_of_this_project_have_no_violation(make_site, browser, v
         found[path] = violations(page)
     page.goto(f"{site.url}/admin/streaming/moderationhit/")
     found["hits"] = violations(page)
+    for path in MORE_PAGES.values():
+        page.goto(site.url + path)
+        found[path] = violations(page)
+    page.goto(f"{site.url}/admin/streaming/moderationrule/")
+    page.locator("#result_list tbody input.action-select").first.check()
+    page.locator("#changelist-form select[name=action]").select_option("change_many")
+    page.locator("button[name=index]").click()
+    found["bulk"] = violations(page)
     wrong = {path: each for path, each in found.items() if each}
     assert wrong == {}, json.dumps(wrong)
     page.context.close()

@@ -23,11 +23,14 @@ from django.utils import timezone
 from streaming.management.commands.demo import SAMPLE_RULES
 from streaming.models import ModerationHit, ModerationRule
 made = [ModerationRule.objects.create(**fields) for fields in SAMPLE_RULES]
+made[3].on_trial = True
+made[3].save()
 for number in range(120):
-    rule = made[number * number % len(made)]
+    rule = made[number % 6]
     ModerationHit.objects.create(
         when=timezone.now() - timedelta(hours=number * 5), stream="a1b2c3", upstream="default", direction="answers",
         rule=rule, pattern=rule.pattern, version=3, action=rule.action, category=rule.category, channel="content",
+        on_trial=rule.on_trial,
         offset=number, before="A status report may name ", text=rule.pattern[:20], after=" too early", who="ann")
 """
 
@@ -35,6 +38,19 @@ LOOKS = {
     "light": {"viewport": {"width": 1280, "height": 800}},
     "dark-400": {"viewport": {"width": 400, "height": 800}, "color_scheme": "dark"},
     "zh-400": {"viewport": {"width": 400, "height": 800}, "locale": "zh-CN"},
+}
+
+
+MORE_PAGES = {
+    "rule-on-trial": f"{RULES}4/change/",
+    "editions": f"{RULES}editions/",
+    "comparison": f"{RULES}editions/compare/?from=1&to=99",
+    "deleted": f"{RULES}deleted/",
+    "hit": "/admin/streaming/moderationhit/1/change/",
+    "allow": "/admin/streaming/moderationhit/1/allow/",
+    "review": "/admin/streaming/moderationhit/review/",
+    "alert": "/admin/streaming/hitalert/add/",
+    "lists": "/admin/streaming/rulelist/",
 }
 
 
@@ -97,6 +113,10 @@ def test_every_page_fits_its_window(enter, look):
     page.goto(page.url.partition("/admin/")[0] + "/admin/streaming/moderationhit/")
     expect(page.locator(".hits-chart")).to_be_visible()
     photograph(page, f"hits-{look}")
+
+    for name, address in MORE_PAGES.items():
+        page.goto(page.url.partition("/admin/")[0] + address)
+        photograph(page, f"{name}-{look}")
 
 
 def test_the_form_shows_what_the_rule_matches_while_it_is_edited(enter):
@@ -186,3 +206,38 @@ def test_the_admin_pages_contain_no_inline_script_or_style(enter):
     for address in ("try/", "import/", "add/"):
         page = enter(address)
         assert page.locator("#content").evaluate("e => e.querySelectorAll('script:not([src]), style').length") == 0
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_wrong_hit_is_allowed_and_everything_undone_by_clicks(enter, scripts):
+    page = enter("", java_script_enabled=scripts)
+    site = page.url.partition("/admin/")[0]
+    page.locator("#quick-pattern").fill(f"status{scripts}")
+    page.locator("#quick-trial").check()
+    page.locator("#quick-add [type=submit]").click()
+    page.get_by_role("link", name=re.compile(f"status{scripts}")).first.click()
+    expect(page.locator(".trial-results")).to_contain_text("In the last day it hit nothing.")
+    page.get_by_role("button", name="Arm it").click()
+    expect(page.locator(".messagelist")).to_contain_text("was changed successfully")
+
+    page.goto(f"{site}/admin/streaming/moderationhit/review/")
+    page.get_by_role("button", name="Wrong, allow it …").first.click()
+    page.get_by_label("or another one").fill("A status report may name tired engineer too early")
+    page.get_by_role("button", name="Allow it").click()
+    expect(page.locator(".messagelist")).to_contain_text("is allowed in all streams")
+
+    page.goto(f"{site}{RULES}editions/")
+    page.get_by_role("button", name=re.compile("Undo edition")).first.click()
+    expect(page.locator(".messagelist")).to_contain_text("was undone")
+
+
+def test_many_rules_are_changed_with_the_keyboard_alone(enter):
+    page = enter("")
+    page.locator("#result_list tbody input.action-select").first.focus()
+    page.keyboard.press("Space")
+    page.locator("#changelist-form select[name=action]").select_option("change_many")
+    page.locator("button[name=index]").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("New category").fill("by keyboard")
+    page.keyboard.press("Enter")
+    expect(page.locator(".messagelist")).to_contain_text("1 rule was changed.")
