@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from streaming.clean_samples import clean_texts, find_matches, languages
@@ -15,6 +18,10 @@ from streaming.rule_packs import PACKS, Pack, PackRule
 
 RULES = [(pack, each) for pack in PACKS.values() for each in pack.rules]
 IDS = [f"{pack.name}: {each.title}" for pack, each in RULES]
+
+
+def visible_text(page: Any) -> str:
+    return re.sub("[\u2066-\u2069]", "", html.unescape(page.content.decode()))
 
 
 def row_of(pack: Pack, rule: PackRule) -> Row:
@@ -118,6 +125,30 @@ class TestInTheAdmin:
         assert set(ModerationRule.objects.values_list("action", "rule_list__name", "rule_list__enabled")) == {
             ("flag", "where they lead", False)
         }
+
+    def test_a_list_is_deleted_with_its_rules_which_are_counted_and_not_shown(self, moderator: Client) -> None:
+        self.add(moderator, "secrets")
+        pk = RuleList.objects.get().pk
+
+        for page in (
+            moderator.get(f"{self.LISTS}{pk}/delete/"),
+            moderator.post(self.LISTS, {"action": "delete_selected", "_selected_action": pk}),
+        ):
+            assert f"Secrets: {len(PACKS['secrets'].rules)} rules" in visible_text(page)
+            assert "AKIA" not in page.content.decode()
+        moderator.post(f"{self.LISTS}{pk}/delete/", {"post": "yes"})
+        assert not ModerationRule.objects.exists()
+
+    def test_a_list_is_not_deleted_without_the_permission_to_delete_rules(self, moderator: Client) -> None:
+        self.add(moderator, "secrets")
+        user = User.objects.get()
+        user.is_superuser = False
+        user.save()
+        user.user_permissions.set(Permission.objects.filter(codename__in=["view_rulelist", "delete_rulelist"]))
+
+        moderator.post(f"{self.LISTS}{RuleList.objects.get().pk}/delete/", {"post": "yes"})
+
+        assert RuleList.objects.exists()
 
     def test_what_is_no_pack_is_a_404_and_needs_the_permission_to_import(self, moderator: Client) -> None:
         assert moderator.post(f"{self.LISTS}packs/nothing/").status_code == 404

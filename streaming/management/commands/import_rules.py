@@ -18,7 +18,7 @@ MAX_LISTED = 20
 
 
 class Command(PlainCommand):
-    help = "Imports the moderation rules of a file (CSV, word list or AutoMod JSON), all of them or none."
+    help = "Imports the moderation rules of a file in any format that the admin reads, all of them or none."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", help="the file; - is stdin")
