@@ -77,8 +77,9 @@ class AnswerModeration:
         """The stream that this part continues, if it is the only active one of its choice."""
         if type(part) is not Delta:
             return None
-        key = (Delta, part.choice, part.channel)
-        active = self._active.get(part.choice)
+        _, channel, choice = part
+        active = self._active.get(choice)
+        key = Delta, choice, channel
         return self._channels.get(key) if active and len(active) == 1 and key in active else None
 
     def _feed(self, parts: list[Part]) -> Iterator[Step]:
@@ -294,12 +295,16 @@ class DeltaStream:
         return self._feed_in_slices(texts)
 
     def _feed_one(self, text: str) -> list[Part]:
-        outcomes = self._moderator.feed(text)
-        self._keep_held(text)
-        if len(outcomes) == 1 and type(outcomes[0]) is Text:  # nearly every piece
+        shown = self._moderator.skim(text)
+        if shown is not None:  # nearly every piece
+            undecided = self._held + text
+            self._held = undecided[len(shown) :]
+            self._fed += len(text)
             if self.recorder:
                 self.recorder.record(text, (), len(self._held))
-            return [Delta(outcomes[0].text, self._channel, self._choice)]
+            return [Delta(shown, self._channel, self._choice)] if shown else []
+        outcomes = self._moderator.feed(text)
+        self._keep_held(text)
         self._record(text, outcomes)
         return self._parts(outcomes)
 

@@ -55,7 +55,8 @@ class ContextRecorder:
         if text:
             self._pieces.append(text)
             self._end += len(text)
-        self._waiting += [outcome for outcome in outcomes if not isinstance(outcome, Text)]
+        if outcomes:
+            self._waiting += [outcome for outcome in outcomes if not isinstance(outcome, Text)]
         while self._waiting and self._waiting[0].end + CONTEXT <= self._end:
             self._report(self._waiting.pop(0))
         keep = held + MAX_TEXT + 2 * CONTEXT

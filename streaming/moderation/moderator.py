@@ -169,15 +169,23 @@ class Moderator:
 
     def feed(self, text: str) -> list[Outcome]:
         """The outcomes that are now certain. There are none after a block."""
+        shown = self.skim(text)
+        if shown is not None:
+            return [Text(shown)] if shown else []
         engine = self._engine
-        shown = engine.skim(text)
-        if shown is None:
-            return [] if engine.blocked else self._outcomes(engine.examine(text))
-        if not shown:
+        if engine.blocked:
             return []
-        if not self._recording:
-            return [Text(shown)]
-        return [Text(shown), *(hit for other, rules in self._recording for hit in _hits(other.feed(shown), rules))]
+        shown = engine.skim(text) if self._recording else None
+        if shown is None:
+            return self._outcomes(engine.examine(text))
+        return [Text(shown), *self._recorded_in(shown)] if shown else []
+
+    def skim(self, text: str) -> str | None:
+        """Feeds a text, and returns what may be shown, if nothing else comes of it, as of nearly all text.
+
+        Otherwise it returns None and feeds nothing.
+        """
+        return None if self._recording else self._engine.skim(text)
 
     def feed_all(self, pieces: list[str]) -> list[list[Outcome]]:
         """The same outcomes as feeding the pieces one by one, for each piece, but in a single scan.
@@ -217,9 +225,10 @@ class Moderator:
 
     def _recorded(self, decided: list[Decided]) -> list[Outcome]:
         """The hits of rules that change nothing, in this text."""
-        return [
-            hit for engine, rules in self._recording for each in decided for hit in _hits(engine.feed(each.text), rules)
-        ]
+        return self._recorded_in("".join(each.text for each in decided))
+
+    def _recorded_in(self, text: str) -> list[Outcome]:
+        return [hit for engine, rules in self._recording for hit in _hits(engine.feed(text), rules)]
 
     def _recorded_to_the_end(self, last: list[Decided]) -> list[Outcome]:
         """The hits of rules that change nothing, in the rest of the text."""
