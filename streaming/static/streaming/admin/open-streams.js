@@ -13,7 +13,7 @@ const PARTS = ["who", "where", "chars", "held", "hits", "readers", "process"];
 const events = new FetchEventSource(table.dataset.events ?? "");
 events.onopen = () => showConnection(true);
 events.onerror = () => showConnection(false);
-events.onmessage = (event) => {
+events.onmessage = (/** @type {MessageEvent} */ event) => {
   const { complete, streams } = JSON.parse(event.data);
   show("incomplete", !complete);
   show("none", streams.length === 0);
