@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import DEADLINE, Site, eventually
+from tests.conftest import DEADLINE, Site, eventually, read_until
 from tests.faults.upstream import BODIES, FaultyUpstream
 
 APPLICATION = "tests.faults.counted_site:application"
@@ -115,7 +115,13 @@ def start_site(folder: Path, server: str, upstream: FaultyUpstream, **more: obje
     }
     site = FaultySite(folder, {**SERVERS, **WITH_WORKERS}[server], deadline=3 * DEADLINE, **env)
     site.upstream = upstream
+    start_background_tasks(site)
     return site
+
+
+def start_background_tasks(site: Site) -> None:
+    """The first request starts those that then run as long as the process."""
+    read_until(site.connect("GET /healthz\nConnection: close"), b"never")
 
 
 @pytest.fixture(scope="module", params=SERVERS)

@@ -26,6 +26,7 @@ from redis import Redis
 from streaming.sse import Message, Parser
 from tests.conftest import Connection, ScriptedUpstream, Site, eventually
 from tests.cutting_proxy import CuttingProxy
+from tests.faults.conftest import start_background_tasks
 from tests.nginx import Nginx
 from tests.redis_server import RedisServer
 
@@ -79,6 +80,8 @@ class Cluster:
             self.workers.append(Site(folder / f"worker-{number}", SERVERS[server], deadline=60, **env))
         self.nginx = Nginx(folder / "nginx", [worker.port for worker in self.workers])
         self.proxy = CuttingProxy(self.nginx.port)
+        for worker in self.workers:
+            start_background_tasks(worker)
         self.tasks_at_rest = [self._tasks(worker) for worker in self.workers]
 
     def stop(self) -> None:
