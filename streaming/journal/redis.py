@@ -80,10 +80,16 @@ class RedisJournal:
         self._back_since = float("-inf")
         self._lost_at = float("-inf")
         self._is_leased = False
-        self._redis = _client(url, 2, COMMAND_BEATS * beat)
-        self._listener = _client(url, 1, (COMMAND_BEATS + 1) * beat)
-        self._open, self._append, self._seal, self._discard = map(
-            self._redis.register_script, (scripts.OPEN, scripts.APPEND, scripts.SEAL, scripts.DISCARD)
+        self._asked_for: dict[str, asyncio.Future[Found]] = {}
+        self._look_up_task: asyncio.Task[None] | None = None
+        # One connection each: for this worker's own work, for what clients ask, and to listen. A crowd of clients must
+        # not delay the heartbeat, and that it waits does not mean that Redis is away.
+        self._redis = _client(url, COMMAND_BEATS * beat)
+        self._requests = _client(url, COMMAND_BEATS * beat, wait=5 * COMMAND_BEATS * beat)
+        self._listener = _client(url, (COMMAND_BEATS + 1) * beat)
+        self._append = self._redis.register_script(scripts.APPEND)
+        self._open, self._find, self._seal, self._discard = map(
+            self._requests.register_script, (scripts.OPEN, scripts.FIND, scripts.SEAL, scripts.DISCARD)
         )
 
     # --- The interface of a journal
@@ -152,11 +158,11 @@ class RedisJournal:
         for replica in list(self._replicas.values()):
             replica.fail(StoreUnavailable("this worker is going down"))
         await self._memory.close()
-        await self._redis.aclose()
-        await self._listener.aclose()
+        await asyncio.gather(self._redis.aclose(), self._requests.aclose(), self._listener.aclose())
 
     async def _cancel_tasks(self) -> None:
-        tasks = {*self._tasks, *self._loading.values(), *([self._flush_task] if self._flush_task else [])}
+        others = [task for task in (self._flush_task, self._look_up_task) if task]
+        tasks = {*self._tasks, *self._loading.values(), *others}
         while tasks:
             for task in tasks:
                 task.cancel()
@@ -167,10 +173,11 @@ class RedisJournal:
 
     async def post(self, notice: bytes) -> list[str]:
         await self.start()
-        async with self._redis.pipeline(transaction=True) as pipeline:
+        async with self._requests.pipeline(transaction=True) as pipeline:
             if notice:
                 pipeline.set(_notice_key(self._worker), notice, px=int(NOTICE_BEATS * self._beat * 1000))
                 pipeline.zadd(NOTICES, {self._worker: time.time()})
+                pipeline.expire(NOTICES, 60)
             else:
                 pipeline.delete(_notice_key(self._worker))
                 pipeline.zrem(NOTICES, self._worker)
@@ -181,16 +188,16 @@ class RedisJournal:
 
     async def notices(self) -> list[tuple[str, bytes]]:
         await self.start()
-        workers = await self._answered(self._redis.zrange(NOTICES, 0, -1))
+        workers = await self._answered(self._requests.zrange(NOTICES, 0, -1))
         if not workers:
             return []
-        found = await self._answered(self._redis.mget([_notice_key(worker.decode()) for worker in workers]))
+        found = await self._answered(self._requests.mget([_notice_key(worker.decode()) for worker in workers]))
         if gone := [worker for worker, notice in zip(workers, found, strict=True) if notice is None]:
-            await self._answered(self._redis.zrem(NOTICES, *gone))
+            await self._answered(self._requests.zrem(NOTICES, *gone))
         return [(worker.decode(), notice) for worker, notice in zip(workers, found, strict=True) if notice]
 
     async def ask(self, worker: str, request: str) -> None:
-        async with self._redis.pipeline(transaction=True) as pipeline:
+        async with self._requests.pipeline(transaction=True) as pipeline:
             pipeline.rpush(_asked_key(worker), request)
             pipeline.expire(_asked_key(worker), 60)
             await self._answered(pipeline.execute())
@@ -307,23 +314,53 @@ class RedisJournal:
         """The stream's metadata in Redis. The stream is sealed first if its worker is dead."""
         await self.start()
         while True:
-            meta = await self._answered(self._redis.hgetall(_keys(stream)[0]))
+            found: Found = await self._answered(self._look_up(stream))
+            meta = found.meta
             if not meta and self._may_still_be_stored:
                 await asyncio.sleep(self._beat / 4)
                 continue
             if not meta:
                 raise UnknownStream("there is no such stream, or it has expired")
-            if meta[b"ended"] or await self._answered(self._is_alive(meta[b"worker"].decode())):
-                return dict(meta)
+            if meta[b"ended"] or found.is_alive:
+                return meta
             await self._answered(self._seal_stream(stream, meta))
 
-    async def _is_alive(self, worker: str) -> bool:
-        if self._trusts_leases:
-            theirs, own = await self._redis.mget(_lease_key(worker), _lease_key(self._worker))
-            if own is None:
-                self._leases_were_lost()
-            return theirs is not None or own is None
-        return True
+    async def _look_up(self, stream: str) -> Found:
+        """All streams that are asked for meanwhile are looked up in one call."""
+        if (asked := self._asked_for.get(stream)) is None:
+            asked = self._asked_for[stream] = asyncio.get_running_loop().create_future()
+            asked.add_done_callback(lambda asked: asked.cancelled() or asked.exception())  # nobody may wait any more
+        if self._look_up_task is None:
+            self._look_up_task = asyncio.get_running_loop().create_task(self._look_up_all())
+        return await asyncio.shield(asked)
+
+    async def _look_up_all(self) -> None:
+        asked: dict[str, asyncio.Future[Found]] = {}
+        try:
+            while self._asked_for:
+                asked, self._asked_for = self._asked_for, {}
+                try:
+                    for future, found in zip(asked.values(), await self._found(list(asked)), strict=True):
+                        future.set_result(found)
+                except STORE_ERRORS as error:
+                    for future in asked.values():
+                        future.set_exception(error)
+        finally:
+            self._look_up_task = None
+            for future in (*asked.values(), *self._asked_for.values()):
+                future.cancel()
+
+    async def _found(self, streams: list[str]) -> list[Found]:
+        async with self._requests.pipeline(transaction=False) as pipeline:
+            for stream in streams:
+                await self._find(keys=[_keys(stream)[0]], args=[PREFIX, self._worker], client=pipeline)
+            answers = await pipeline.execute()
+        if self._trusts_leases and not all(own for _, _, own in answers):
+            self._leases_were_lost()
+        return [
+            Found(dict(zip(meta[::2], meta[1::2], strict=True)), bool(theirs) or not own or not self._trusts_leases)
+            for meta, theirs, own in answers
+        ]
 
     @property
     def _trusts_leases(self) -> bool:
@@ -360,7 +397,7 @@ class RedisJournal:
     async def _load(self, stream: str) -> Replica:
         """Loads a stream from Redis. The listener adds further events to it."""
         meta = await self._meta(stream)
-        entries = await self._answered(self._redis.xrange(_keys(stream)[1]))
+        entries = await self._answered(self._requests.xrange(_keys(stream)[1]))
         replica = Replica(_info(stream, meta), self._limits.stream_bytes, _first_of(entries), meta[b"worker"].decode())
         for identity, fields in entries:
             replica.take_in(identity, fields)
@@ -563,6 +600,13 @@ class RedisJournal:
             await asyncio.sleep(self._beat)
 
 
+class Found(NamedTuple):
+    meta: dict[bytes, bytes]
+    """The stream's metadata; empty if there is no such stream."""
+    is_alive: bool
+    """Whether the worker that drives it is alive, as far as this one can tell."""
+
+
 class Entry(NamedTuple):
     """The new events of one stream in one call: arguments of scripts.APPEND."""
 
@@ -673,11 +717,12 @@ def _inbox_key(worker: str) -> str:
     return f"{PREFIX}worker:{worker}:inbox"
 
 
-def _client(url: str, connections: int, timeout: float) -> Redis:
+def _client(url: str, timeout: float, wait: float | None = None) -> Redis:
+    """A client with one connection. Commands wait for it for up to ``wait`` seconds, and ``timeout`` for an answer."""
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=connections,
-        timeout=timeout,
+        max_connections=1,
+        timeout=wait or timeout,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         protocol=2,

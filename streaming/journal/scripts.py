@@ -24,6 +24,15 @@ redis.call('EXPIRE', KEYS[1], ARGV[3])
 return {}
 """
 
+FIND = """
+-- KEYS: meta. ARGV: the prefix of other keys, the worker that asks.
+-- Gives the metadata, and whether the leases exist of the worker that drives the stream, and of the one that asks.
+local meta = redis.call('HGETALL', KEYS[1])
+local worker = redis.call('HGET', KEYS[1], 'worker') or ''
+local function is_leased(name) return redis.call('EXISTS', ARGV[1] .. 'worker:' .. name .. ':lease') end
+return {meta, is_leased(worker), is_leased(ARGV[2])}
+"""
+
 APPEND = """
 -- For each stream, KEYS: meta, log. ARGV: its epoch, the first and last number of its new events, "1" if numbers before
 -- them are lost, why it ended, seconds to live ("0": as before), the oldest number to keep, the events.
