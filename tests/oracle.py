@@ -45,8 +45,8 @@ READINGS: dict[Medium, tuple[str, ...]] = {
 }
 ORDER = ("deep", "flat", "json", "written", "raw")
 SO_FAR = {
-    "deep": rf"[\]!$]|<(?:/|!-?)?|_{{1,32}}|{REFERENCE_SO_FAR}|{CODES_SO_FAR}",
-    "flat": rf"[\]!$]|<(?:/|!-?)?|_{{1,32}}|{REFERENCE_SO_FAR}|\\",
+    "deep": rf"[\]!$]|<(?:/|!-?)?|_{{1,32}}|{REFERENCE_SO_FAR}|\\",
+    "flat": rf"[\]!$]|<(?:/|!-?)?|_{{1,32}}|{REFERENCE_SO_FAR}|{CODES_SO_FAR}",
     "address": "(?!)",
     "json": CODES_SO_FAR,
     "written": "(?!)",
@@ -78,21 +78,22 @@ def _sign(text: str, at: int, kind: str, previous: str) -> tuple[str | None, int
         return _reference_at(rest, at) or _code(rest, at)
     if kind == "json" and (m := re.match(r'\\(["\\/bfnrt])', rest)):
         return {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}.get(m[1], m[1]), at + 2
-    if kind in ("deep", "flat") and (m := re.match(r"!?\[|\]|\\[()\[\]]|\$\$", rest)):
+    is_markdown = kind in ("deep", "flat", "inner")
+    if is_markdown and (m := re.match(r"!?\[|\]|\\[()\[\]]|\$\$", rest)):
         return "", at + m.end()
-    if kind in ("deep", "flat"):
+    if is_markdown:
         if m := re.match(r"[*~`]+", rest):
             return "", at + m.end()
         if m := re.match("_{1,32}", rest):
             following = rest[m.end() : m.end() + 1]
             return (None if previous.isalnum() and following.isalnum() else ""), at + m.end()
         if rest.startswith("\\\n"):
-            return "", at + (2 if kind == "deep" else 1)
+            return "", at + (1 if kind == "flat" else 2)
         if m := re.match(r"\\([!-/:-@\[-`{-~])", rest):
             return m[1], at + 2
         if found := _reference_at(rest, at):
             return found
-    return None if kind == "flat" else _code(rest, at)
+    return None if kind == "deep" else _code(rest, at)
 
 
 def _code(rest: str, at: int) -> tuple[str | None, int] | None:
@@ -178,7 +179,7 @@ def _characters(
 ) -> Iterator[tuple[str, int, int]]:
     """Normalised characters with their spans; uncertain ones at the end are omitted unless final."""
     white = white or _White()
-    is_markdown = kind in ("deep", "flat")
+    is_markdown = kind in ("deep", "flat", "inner")
     brackets, has_code = 0, False
 
     def with_white(char: str, start: int, end: int) -> tuple[str, int, int]:
@@ -210,7 +211,7 @@ def _characters(
                 begin = at + (1 if text[at] == "<" else 2)
                 for place in range(at, begin):
                     yield with_white(text[place], place, place + 1)
-                yield from within(at + size - 1, "deep", begin)
+                yield from within(at + size - 1, "inner", begin)
                 yield with_white(text[at + size - 1], at + size - 1, at + size)
             at += size
             continue

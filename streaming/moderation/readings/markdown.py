@@ -128,15 +128,15 @@ class _MarkdownReader(MediumReader):
 
 
 class DeepReader(_MarkdownReader):
-    """Also ignores destinations, labels, tags, comments and line breaks, and decodes codes.
+    """Also ignores destinations, labels, tags, comments and line breaks. It is what a page shows.
 
     A word may go on after ``<br>`` or a backslash at the end of a line, as in the text that programs get from a page.
     """
 
     grammar: Grammar = grammar(
         rf"%|{_MAY_BEGIN}",
-        rf"{_BRACKET}|{_FORMULA}|(?P<line_break>\\\n)|{_FLAT}|{CODES}",
-        rf"{_SO_FAR}|{CODES_SO_FAR}",
+        rf"{_BRACKET}|{_FORMULA}|(?P<line_break>\\\n)|{_FLAT}",
+        rf"\\|{_SO_FAR}",
     )
 
     def __init__(self, letters: Letters) -> None:
@@ -166,10 +166,20 @@ class DeepReader(_MarkdownReader):
             self._skip_long = self._finder.follow_long
 
 
-class FlatReader(_MarkdownReader):
-    """Reads what may be hidden as text, breaks between lines as white space, and codes as written."""
+class _InnerReader(DeepReader):
+    """Reads the inside of what pages may hide: also decodes codes, as in an address."""
 
-    grammar = grammar(rf"{_MAY_BEGIN}", rf"{_BRACKET}|{_FORMULA}|(?P<line_break>\\(?=\n))|{_FLAT}", rf"\\|{_SO_FAR}")
+    grammar = grammar(DeepReader.grammar.may_begin.pattern, f"{DeepReader.grammar.sign.pattern}|{CODES}", "(?!)")
+
+
+class FlatReader(_MarkdownReader):
+    """Decodes codes, and reads breaks between lines as white space, and as text what the deep reading ignores."""
+
+    grammar = grammar(
+        rf"%|{_MAY_BEGIN}",
+        rf"{_BRACKET}|{_FORMULA}|(?P<line_break>\\(?=\n))|{_FLAT}|{CODES}",
+        rf"{_SO_FAR}|{CODES_SO_FAR}",
+    )
 
     def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> None:
         if _BREAK_TAG.match(data, at):
@@ -181,7 +191,7 @@ class FlatReader(_MarkdownReader):
         stop = end if kind == "long" else end - 1
         self.as_written(data[at:begin], base + at)
         if begin < stop:
-            inside = DeepReader(self.letters)
+            inside = _InnerReader(self.letters)
             inside.previous = self.previous
             inside.read_all(data[begin:stop], base + begin)
             self.late += inside.late
