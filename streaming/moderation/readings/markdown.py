@@ -33,17 +33,23 @@ class _MarkdownReader(MediumReader):
     def __init__(self, letters: Letters) -> None:
         super().__init__(letters)
         self._finder = ConstructFinder()
-        # Brackets that a link may end. Backticks among them may hide one, so then they are not counted down.
-        self._open_brackets = 0
-        self._has_code = False
+        self.open_brackets = 0
+        """The brackets that a link may end. Backticks among them may hide one, so then they are not counted down."""
+        self.has_code = False
 
     def follow(self, other: MediumReader) -> None:
         super().follow(other)
         if isinstance(other, _MarkdownReader):
-            self._open_brackets, self._has_code = other._open_brackets, other._has_code
+            self.open_brackets, self.has_code = other.open_brackets, other.has_code
+
+    def agrees(self, other: MediumReader) -> bool:
+        if isinstance(other, _MarkdownReader):
+            same = (self.open_brackets, self.has_code) == (other.open_brackets, other.has_code)
+            return same and super().agrees(other)
+        return super().agrees(other)
 
     def _step(self, data: str, at: int, base: int, *, final: bool) -> int:
-        if (data[at] == "<" or (data[at] == "]" and self._open_brackets)) and (
+        if (data[at] == "<" or (data[at] == "]" and self.open_brackets)) and (
             construct := self._finder.find(data, at, final=final)
         ):
             return self._read_construct(construct, data, at, base)
@@ -68,7 +74,7 @@ class _MarkdownReader(MediumReader):
         return end
 
     def _close_bracket(self) -> None:
-        self._open_brackets -= not self._has_code
+        self.open_brackets -= not self.has_code
 
     def _read_text(self, char: str, start: int) -> None:
         """Reads the first character of what turned out to be no construct."""
@@ -96,8 +102,8 @@ class _MarkdownReader(MediumReader):
 
     def _read_bracket(self, text: str, start: int) -> None:
         if text != "]":
-            self._open_brackets += 1
-        elif self._open_brackets:
+            self.open_brackets += 1
+        elif self.open_brackets:
             self._close_bracket()
 
     def _is_decided(self, data: str, at: int) -> bool:
@@ -114,7 +120,7 @@ class _MarkdownReader(MediumReader):
             self._read_bracket(text, start)
             return
         if kind in ("nothing", "formula", "line_break"):
-            self._has_code |= "`" in text and self._open_brackets > 0
+            self.has_code |= "`" in text and self.open_brackets > 0
             return
         if kind == "underscores":
             if self.previous.isalnum() and data[sign.end() : sign.end() + 1].isalnum():
