@@ -203,7 +203,7 @@ def _characters(
             name, size = construct
             if name == "uncertain":
                 return
-            if name in ("address", "mail address"):
+            if name in ("address", "mail address") and kind != "flat":
                 yield from within(at + size - 1, "address", at + 1)
             elif kind == "flat" and re.fullmatch(r"(?i)<br\s*/?>", text[at : at + size]):
                 yield with_white("\n", at, at + size)

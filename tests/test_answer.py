@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming.answer import AnswerModeration
+from streaming.answer import AnswerModeration, medium_of
 from streaming.formats import ChoiceEnd, Delta, Notice, Part, RawChunk, StreamEnd, TextPart
 from streaming.hit_context import HitContext
 from streaming.moderation import Rule, RuleSet
@@ -171,3 +171,15 @@ class TestAnAtomicTextThatIsRepeated:
         shown = "".join(part.text for part in self.parts(*texts) if isinstance(part, TextPart))
 
         assert "darn" not in shown
+
+
+@pytest.mark.parametrize("channel", ["content", "x_note", "delta.annotation", "reasoning_content", "0.text"])
+def test_a_field_that_nobody_knows_is_read_as_markdown(channel: str) -> None:
+    (shown,) = [part for part in moderated([(channel, "da%72n d&#97;**rn**")]) if isinstance(part, Delta)]
+
+    assert shown.text == "•••• ••**••**"
+
+
+@pytest.mark.parametrize("channel", ["name", "tool_calls.0.name", "title", "label", "call_id"])
+def test_names_and_labels_are_read_as_they_stand(channel: str) -> None:
+    assert medium_of(channel) == "plain"

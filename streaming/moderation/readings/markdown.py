@@ -202,3 +202,7 @@ class FlatReader(_MarkdownReader):
             inside.read_all(data[begin:stop], base + begin)
             self.late += inside.late
         self._as_written(data[stop:end], base + stop)
+
+    def _read_address(self, data: str, at: int, end: int, base: int) -> None:
+        """Pages show addresses with a scheme that they do not know as any text."""
+        self._read_hidden("address", data, at, end, base)

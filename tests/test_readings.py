@@ -1,0 +1,198 @@
+"""Each stage of a reading by itself: what it makes of a text, from where, whole and in every cut."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from streaming.moderation.readings import Key, Reading, constructs
+from streaming.moderation.readings.escapes import could_stand_for
+from streaming.moderation.readings.json import JsonStrings
+
+Symbols = list[tuple[str, int, int]]
+
+
+def read(key: Key, *pieces: str) -> Symbols:
+    """The symbols of a text that is fed in these pieces, each with the characters that it comes from."""
+    reading, at, symbols = Reading(key), 0, Symbols()
+    for piece in (*pieces, None):
+        got = reading.feed(piece or "", final=piece is None)
+        starts = got.starts or range(got.first, got.first + len(got.symbols))
+        ends = got.ends or range(got.first + 1, got.first + 1 + len(got.symbols))
+        symbols += [(symbol, at + a, at + b) for symbol, a, b in zip(got.symbols, starts, ends, strict=True)]
+        at += len(piece or "")
+    assert not reading.undecided
+    return symbols
+
+
+def cuts(text: str) -> list[tuple[str, ...]]:
+    """The text whole, by character, and cut at each one and two places."""
+    places = itertools.combinations(range(len(text) + 1), 2)
+    return [(text,), tuple(text), *((text[:a], text[a:b], text[b:]) for a, b in places)]
+
+
+def read_in_every_cut(key: Key, text: str) -> Symbols:
+    whole = read(key, text)
+    for pieces in cuts(text):
+        assert read(key, *pieces) == whole, pieces
+    return whole
+
+
+def chars(symbols: Symbols) -> str:
+    return "".join(symbol for symbol, _, _ in symbols)
+
+
+DEEP, FLAT, WRITTEN, JSON = Key("deep"), Key("flat"), Key("written"), Key("json")
+
+
+@pytest.mark.parametrize(
+    ("text", "deep", "flat"),
+    [
+        ("da**rn**", "darn", "darn"),
+        ("a_b_c _d_", "a_b_c d", "a_b_c d"),
+        ("a\\*b \\a", "a*b \\a", "a*b \\a"),
+        ("&amp;&#97;&#x62;&bogus;&#0;", "&ab&bogus;\ufffd", "&ab&bogus;\ufffd"),
+        ("%61 %c3%a9 %zz \\x61 \\u0061", "%61 %c3%a9 %zz \\x61 \\u0061", "a e %zz a a"),
+        ("\\ud83d\\ude00", "\\ud83d\\ude00", "😀"),
+        ("[da](x)rn", "darn", "da](x)rn"),
+        ("![da](<a)b> 't')rn", "darn", "da](<a)b> 't')rn"),
+        ("[a](b\\)c)d", "ad", "a](bc)d"),
+        ("[a](b(c)d)e", "ae", "a](b(c)d)e"),
+        ("[a](b c)d", "a(b c)d", "a(b c)d"),
+        ('[a](b "c)d', 'a(b "c)d', 'a(b "c)d'),
+        ("[a](x\n\ny)b", "a(x\n\ny)b", "a(x\n\ny)b"),
+        ("[a](%61)", "a", "a](a)"),
+        ("](a)", "(a)", "(a)"),
+        ("[a](b)](c)", "a(c)", "a](b)(c)"),
+        ("[a][b]c", "ac", "a][b]c"),
+        ("[a][b](c)d", "abd", "ab](c)d"),
+        ("[a][b\\]c]d", "ad", "a][bc]d"),
+        ("[a][b", "ab", "ab"),
+        ("a<b>c</b>d<br/>e", "acde", "a<b>c</b>d\ne"),
+        ("a<b c='>'>d", "ad", "a<b c='>'>d"),
+        ("a<b c=>d", "a<b c=>d", "a<b c=>d"),
+        ("a<b\n\n>c", "a<b\n\n>c", "a<b\n\n>c"),
+        ("a <b and c", "a <b and c", "a <b and c"),
+        ("a<!-- b - -> c -->d", "ad", "a<!-- b - -> c -->d"),
+        ("a<!-->b", "ab", "a<!-->b"),
+        ("a<!-- b", "a<!-- b", "a<!-- b"),
+        ("a<?b?>c<!D e>f<![CDATA[g]]>h", "acfh", "a<?b?>c<!d e>f<cdatag>h"),
+        ("<https://a.b/c>d", "https://a.b/cd", "<https://a.b/c>d"),
+        ("<ab:c$$d>", "ab:c$$d", "<ab:cd>"),
+        ("<https://a.b/%61&amp;*c>", "https://a.b/a&*c", "<https://a.b/a&c>"),
+        ("<a@b.c>d <a@b c>", "a@b.cd <a@b c>", "<a@b.c>d <a@b c>"),
+        ("<da\\(rn\\)", "<darn", "<darn"),
+        ("\\(a\\)\\[b\\]$$c$$ $5", "abc $5", "abc $5"),
+        ("a\\\nb", "ab", "a\nb"),
+        ("a  \nb", "a  \nb", "a  \nb"),
+    ],
+)
+def test_markdown_is_read_as_a_page_shows_it_and_as_it_hides_it(text: str, deep: str, flat: str) -> None:
+    assert chars(read_in_every_cut(DEEP, text)) == deep
+    assert chars(read_in_every_cut(FLAT, text)) == flat
+    assert chars(read_in_every_cut(WRITTEN, text)) == text.replace("D", "d").replace("CDATA", "cdata").lower()
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "symbols"),
+    [
+        (DEEP, "a**&#98;", [("a", 0, 1), ("b", 3, 8)]),
+        (DEEP, "[a](x)b", [("a", 1, 2), ("b", 6, 7)]),
+        (DEEP, "ﬁ&#x1F600;", [("f", 0, 1), ("i", 0, 1), ("😀", 1, 10)]),
+        (FLAT, "%c3%a9a", [("e", 0, 6), ("a", 6, 7)]),
+        (DEEP, "e\u0301a", [("e", 0, 1), ("a", 2, 3)]),
+        (Key("deep", accents=True), "e\u0301a", [("é", 0, 2), ("a", 2, 3)]),
+        (Key("deep", accents=True), "e**\u0301**a", [("é", 0, 4), ("a", 6, 7)]),
+        (WRITTEN, "は\u3099カ", [("ば", 0, 2), ("か", 2, 3)]),
+        (WRITTEN, "ﾊﾞ", [("ば", 0, 2)]),
+        (WRITTEN, "\u1112\u1161\u11ab", [("한", 0, 3)]),
+        (WRITTEN, "กี่", [("ก", 0, 1), ("ี", 1, 2), ("่", 2, 3)]),
+        (WRITTEN, "a\u200bb", [("a", 0, 1), ("b", 2, 3)]),
+        (WRITTEN, "и\u0306e\u0308", [("й", 0, 2), ("e", 2, 3)]),
+        (Key("written", spaces=True), "a \t\n b", [("a", 0, 1), (" ", 1, 2), ("b", 5, 6)]),
+        (Key("deep", spaces=True), "a\n> > b", [("a", 0, 1), (" ", 1, 2), ("b", 6, 7)]),
+        (Key("deep", spaces=True), "a > b", [("a", 0, 1), (" ", 1, 2), (">", 2, 3), (" ", 3, 4), ("b", 4, 5)]),
+        (Key("flat", spaces=True), "a<br>b", [("a", 0, 1), (" ", 1, 5), ("b", 5, 6)]),
+        (JSON, '"\\u0061\\n\\"', [('"', 0, 1), ("a", 1, 7), ("\n", 7, 9), ('"', 9, 11)]),
+        (JSON, "**a** &amp;", [*((c, n, n + 1) for n, c in enumerate("**a** &amp;"))]),
+    ],
+)
+def test_symbols_have_the_characters_that_they_come_from(key: Key, text: str, symbols: Symbols) -> None:
+    assert read_in_every_cut(key, text) == symbols
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "undecided"),
+    [
+        (DEEP, "a&am", 3),
+        (DEEP, "a&am ", 0),
+        (DEEP, "a%6", 0),
+        (FLAT, "a%6", 2),
+        (FLAT, "a%c3%a", 5),
+        (DEEP, "[a](x", 3),
+        (DEEP, "[a](x y", 0),
+        (DEEP, "a](x", 0),
+        (DEEP, "a<b c", 4),
+        (DEEP, "a<b c,", 0),
+        (DEEP, "a<5", 2),
+        (DEEP, "a_", 1),
+        (DEEP, "a _", 0),
+        (WRITTEN, "aは", 1),
+        (WRITTEN, "aん", 0),
+        (WRITTEN, "a가", 1),
+        (WRITTEN, "a각", 0),
+        (WRITTEN, "e", 0),
+        (Key("written", accents=True), "e", 1),
+    ],
+)
+def test_only_text_that_could_be_read_otherwise_is_undecided(key: Key, text: str, undecided: int) -> None:
+    for pieces in cuts(text):
+        reading = Reading(key)
+        for piece in pieces:
+            reading.feed(piece)
+        assert reading.undecided == undecided, pieces
+
+
+@pytest.mark.parametrize(
+    ("text", "deep"),
+    [
+        ("[a](xxxxxxxxxxxx)b", "ab"),
+        ("[a](xxxxxxx xxxx)b", "axxxx)b"),
+        ("[a][xxxxxxxxxxxx]b", "ab"),
+        ("a<b xxxxxxxxxxxx>b", "ab"),
+        ("a<!-- xxxxxxxx -->b", "ab"),
+        ("a<!-- xxxxxxxx -- b", "a"),
+        ("<https://a.b/cccc>d", "<https://a.b/cccc>d"),
+    ],
+)
+def test_a_long_construct_is_taken_for_what_it_looks_like(
+    text: str, deep: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constructs, "MAX_HELD_CHARS", 10)
+
+    assert chars(read_in_every_cut(DEEP, text)) == deep
+    # The flat reading has the text between.
+    assert chars(read_in_every_cut(FLAT, text)).replace("]", "").replace("[", "") == text.replace("]", "").replace(
+        "[", ""
+    )
+
+
+def test_an_escape_that_is_not_complete_tells_what_it_may_become() -> None:
+    assert could_stand_for("&am") == {"&", "ā", "⨿"}
+    assert could_stand_for("\\x6") == {chr(code) for code in range(0x60, 0x70)}
+    assert could_stand_for("%4") == {chr(code) for code in range(0x40, 0x50)}
+    assert could_stand_for("&#9") is None
+    assert could_stand_for("&") is None
+    assert could_stand_for("_") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [("", False), ('{"a', True), ('{"a"', False), ('{"a\\"', True), ('{"a\\\\"', False), ('"\\', True)],
+)
+def test_strings_of_json_are_followed_over_escaped_quotes(text: str, inside: bool) -> None:
+    for at in range(len(text) + 1):
+        strings = JsonStrings()
+        strings.passed(text[:at])
+        assert strings.is_inside(text[at:]) is inside
