@@ -111,6 +111,27 @@ def check_journal(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Che
 
 
 @register()
+def check_limits(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Below 0 nothing would be limited: probably not what was meant."""
+    limits = {
+        "STREAMING_MAX_STREAMS": conf.max_streams(),
+        "STREAMING_STREAMS_PER_CALLER": conf.streams_per_caller(),
+        "STREAMING_STREAMS_PER_ADDRESS": conf.streams_per_address(),
+        "STREAMING_REQUESTS_PER_MINUTE": conf.requests_per_minute(),
+        "STREAMING_TOKENS_PER_DAY": conf.tokens_per_day(),
+        "STREAMING_MAX_PROMPT_CHARS": conf.max_prompt_chars(),
+        "STREAMING_MAX_MESSAGE_CHARS": conf.max_message_chars(),
+        "STREAMING_MAX_STREAM_BYTES": conf.max_stream_bytes(),
+        "STREAMING_MAX_STREAM_SECONDS": conf.max_stream_seconds(),
+    }
+    return [
+        Error(f"{name} is {value:g}: it has to be above 0, or 0 for no limit.", id="streaming.E012")
+        for name, value in limits.items()
+        if not (math.isfinite(value) and value >= 0)
+    ]
+
+
+@register()
 def check_access(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     problem = conf.problem_with_access(conf.access())
     return [Error(problem, id="streaming.E003")] if problem else []

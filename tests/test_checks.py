@@ -313,5 +313,28 @@ def test_sizes_and_times_of_the_journal_that_make_no_sense_are_reported(settings
     assert f"{name} is " in words(checks.check_journal(None))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STREAMING_MAX_STREAMS", -1),
+        ("STREAMING_STREAMS_PER_CALLER", -1),
+        ("STREAMING_STREAMS_PER_ADDRESS", -5),
+        ("STREAMING_REQUESTS_PER_MINUTE", -1),
+        ("STREAMING_TOKENS_PER_DAY", -1),
+        ("STREAMING_MAX_PROMPT_CHARS", -1),
+        ("STREAMING_MAX_MESSAGE_CHARS", -1),
+        ("STREAMING_MAX_STREAM_BYTES", -1),
+        ("STREAMING_MAX_STREAM_SECONDS", float("nan")),
+    ],
+)
+def test_limits_below_zero_are_reported(settings: Any, name: str, value: float) -> None:
+    setattr(settings, name, 0)
+    assert checks.check_limits(None) == []
+
+    setattr(settings, name, value)
+
+    assert f"{name} is {value:g}: it has to be above 0, or 0 for no limit." in words(checks.check_limits(None))
+
+
 class OnlySynchronous:
     """Middleware as it was written before Django could be asynchronous."""
