@@ -184,6 +184,38 @@ def test_litellm_patterns_and_blocked_words_are_read() -> None:
     assert parsed.notes == ["Not imported, because a rule here has no such part: severity (1)."]
 
 
+def test_litellm_categories_are_read_with_their_phrases_exceptions_and_action() -> None:
+    text = r"""
+category_name: insults
+default_action: BLOCK
+always_block_keywords:
+  - keyword: "dunce"
+    severity: high
+identifier_words: [dumb]
+phrase_patterns:
+  - '\bas\s+helpful\s+as\s+a\b'
+exceptions:
+  - "dunce cap"
+"""
+    parsed = parse(text, "insults.yaml", action="mask")
+
+    assert [(line, row.pattern, row.kind, row.action, row.category) for line, row in parsed.rows] == [
+        (9, r"\bas\s+helpful\s+as\s+a\b", "regex", "block", "insults"),
+        (5, "dunce", "literal", "block", "insults"),
+        (11, "dunce cap", "literal", "allow", ""),
+    ]
+    assert parsed.notes == ["Not imported, because a rule here has no such part: identifier_words (1), severity (1)."]
+
+
+def test_litellm_lists_join_their_words() -> None:
+    text = '[{"id": "dag", "match": "dag|dags", "tags": ["insult"], "severity": 1, "exceptions": ["graph"]}]'
+
+    assert [(row.pattern, row.category, row.whole_word) for _, row in parse(text).rows] == [
+        ("dag", "insult", True),
+        ("dags", "insult", True),
+    ]
+
+
 def test_what_automod_does_beside_matching_is_said_to_be_left_out() -> None:
     rule = {
         "name": "words",

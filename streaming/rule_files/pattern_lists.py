@@ -17,7 +17,7 @@ from streaming.rule_files.columns import guesses
 from streaming.rule_files.csv import row_of
 from streaming.rule_files.questions import SKIPPED, ColumnsQuestion, Reading
 from streaming.rule_files.rows import Refusal, Row, RowsAndRefusals
-from streaming.rule_files.structures import line_of
+from streaming.rule_files.structures import TextAt, line_of
 
 _LISTS = {
     "words",
@@ -75,44 +75,56 @@ def _has_anchors(regex: str) -> bool:
 
 def read_litellm(data: Any, defaults: Row, reading: Reading) -> RowsAndRefusals | None:
     """The patterns of its content filter, and its blocked words and categories of words."""
+    if (
+        isinstance(data, list)
+        and data
+        and all(isinstance(each, dict) and {"match", "severity"} <= each.keys() for each in data)
+    ):
+        return (item for each in data for item in _of_matches(each, defaults, reading))
     if not isinstance(data, dict):
         return None
     patterns = [each for each in _list(data.get("patterns")) if isinstance(each, dict) and "pattern" in each]
+    patterns += [{"pattern": each} for each in _list(data.get("phrase_patterns"))]
     words = [each for name in ("keywords", "blocked_words", "always_block_keywords") for each in _list(data.get(name))]
     words = [each for each in words if isinstance(each, dict) and "keyword" in each]
     if not patterns and not words:
         return None
-    known = (
-        "patterns",
-        "keywords",
-        "blocked_words",
-        "always_block_keywords",
-        "category_name",
-        "description",
-        "version",
-    )
-    reading.drop_others(data, (*known, "display_name", "exceptions"))
+    known = ("patterns", "phrase_patterns", "keywords", "blocked_words", "always_block_keywords", "category_name")
+    reading.drop_others(data, (*known, "description", "version", "display_name", "exceptions", "default_action"))
     return _of_litellm(data, patterns, words, defaults, reading)
+
+
+def _of_matches(each: dict[str, Any], defaults: Row, reading: Reading) -> RowsAndRefusals:
+    """An entry of a list of toxic words: several words with ``|`` between them."""
+    reading.drop_others(each, ("id", "match", "tags"))
+    tags = [tag for tag in _list(each.get("tags")) if isinstance(tag, str)]
+    row = replace(_about(defaults, tags[0] if tags else "", f"LiteLLM: {each.get('id', '')}"), whole_word=True)
+    if not isinstance(each["match"], str):
+        yield _word(each["match"], row)
+        return
+    for word in each["match"].split("|"):
+        yield _word(TextAt.at(line_of(each["match"]), word), row)
 
 
 def _of_litellm(
     data: dict[str, Any], patterns: list[Any], words: list[Any], defaults: Row, reading: Reading
 ) -> RowsAndRefusals:
+    category = str(data.get("category_name", ""))
+    defaults = replace(defaults, action=_action({"action": data.get("default_action", "")}, defaults))
     for each in patterns:
         if not isinstance(each["pattern"], str):
             yield Refusal(line_of(each), str(each)[:200], _("There is no regular expression."))
             continue
         reading.drop_others(each, ("pattern", "name", "display_name", "category", "description", "action"))
-        row = _about(
-            defaults, str(each.get("category", "")), f"LiteLLM: {each.get('display_name', each.get('name', ''))}"
-        )
+        title = each.get("display_name", each.get("name", ""))
+        row = _about(defaults, str(each.get("category", category)), f"LiteLLM: {title}")
         yield (
             line_of(each["pattern"]),
             replace(row, pattern=str(each["pattern"]), kind="regex", action=_action(each, row)),
         )
     for each in words:
         reading.drop_others(each, ("keyword", "description", "action"))
-        row = _about(defaults, str(data.get("category_name", "")), f"LiteLLM: {each.get('description', '')}")
+        row = _about(defaults, category, f"LiteLLM: {each.get('description', '')}")
         yield _word(each["keyword"], replace(row, whole_word=True, action=_action(each, row)))
     for word in _list(data.get("exceptions")):
         yield _word(word, replace(defaults, action="allow"))
