@@ -142,7 +142,7 @@ def test_presidio_recognizers_give_patterns_and_whole_words_by_entity() -> None:
                 "patterns": [{"name": "zip", "regex": r"\b\d{5}\b", "score": 0.1}],
                 "context": ["zip"],
             },
-            {"supported_entity": "TITLE", "deny_list": ["Mr", "Mrs"]},
+            {"supported_entity": "TITLE", "deny_list": ["Mr", "Mrs"], "enabled": False},
             {"name": "SpacyRecognizer", "supported_entity": "PERSON"},
         ],
         indent=1,
@@ -155,6 +155,7 @@ def test_presidio_recognizers_give_patterns_and_whole_words_by_entity() -> None:
         ("Mr", "literal", "TITLE", True, "normal"),
         ("Mrs", "literal", "TITLE", True, "normal"),
     ]
+    assert [row.enabled for _, row in parsed.rows] == [True, False, False]
     assert [each.text for each in parsed.refused] == ["SpacyRecognizer"]
     assert parsed.notes == ["Not imported, because a rule here has no such part: context (1), score (1)."]
     assert patterns(parse("recognizers:\n  - supported_entity: X\n    deny_list:\n      - no\n      - 007\n")) == [

@@ -53,10 +53,20 @@ def _of_recognizer(each: Any, defaults: Row, reading: Reading) -> Iterator[tuple
         name = str(each.get("name", each)) if isinstance(each, dict) else str(each)
         yield Refusal(line_of(each), name[:200], _("This recognizer has no pattern and no words; it is a program."))
         return
-    known = ("name", "patterns", "deny_list", "supported_entity", "supported_entities", "supported_language", "type")
+    known = (
+        "name",
+        "patterns",
+        "deny_list",
+        "supported_entity",
+        "supported_entities",
+        "supported_language",
+        "type",
+        "enabled",
+    )
     reading.drop_others(each, known)
     entity = each.get("supported_entity") or next(iter(_list(each.get("supported_entities"))), "")
     row = _about(defaults, str(entity), f"Presidio: {each.get('name', entity)}")
+    row = replace(row, enabled=row.enabled and str(each.get("enabled", True)).lower() != "false")
     for pattern in patterns:
         regex = pattern.get("regex") if isinstance(pattern, dict) else None
         if not isinstance(regex, str) or not regex:

@@ -100,7 +100,7 @@ _Reader = Callable[[Any, Row, Reading], RowsAndRefusals | None]
 _READERS: dict[str, tuple[_Reader, tuple[str, ...]]] = {
     "automod": (read_automod, ("pattern", "kind", "whole_word", "enabled")),
     "gitleaks": (read_gitleaks, ("pattern", "kind", "compare", "group", "match_check", "whole_word")),
-    "presidio": (read_presidio, ("pattern", "kind", "whole_word", "category")),
+    "presidio": (read_presidio, ("pattern", "kind", "whole_word", "category", "enabled")),
     "litellm": (read_litellm, ("pattern", "kind", "action", "whole_word", "category")),
     "trufflehog": (read_trufflehog, ("pattern", "kind", "compare", "group", "match_check", "whole_word")),
     "list": (read_words_of_structure, ("pattern",)),
