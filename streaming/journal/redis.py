@@ -184,7 +184,7 @@ class RedisJournal:
             pipeline.lrange(_asked_key(self._worker), 0, -1)
             pipeline.delete(_asked_key(self._worker))
             answers = await self._answered(pipeline.execute())
-        return [request.decode() for request in answers[2]]
+        return [request.decode() for request in answers[-2]]
 
     async def notices(self) -> list[tuple[str, bytes]]:
         await self.start()
