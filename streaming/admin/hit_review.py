@@ -274,8 +274,9 @@ def _word_start(after: str) -> str:
 
 
 def _stands_alone(char: str) -> bool:
-    """Whether words of its script have no spaces between them: Chinese, Japanese, Thai ..."""
-    return "\u0e00" <= char <= "\u0eff" or "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff"
+    """Whether words of its script have no spaces between them (Chinese, Japanese, Thai ...), or it is their sign."""
+    ranges = (("\u0e00", "\u0eff"), ("\u3000", "\u30ff"), ("\u3400", "\u9fff"), ("\uff00", "\uffef"))
+    return any(first <= char <= last for first, last in ranges)
 
 
 def _neighbour_before(before: str) -> str:
