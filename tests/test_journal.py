@@ -401,6 +401,20 @@ class TestAClaim:
             await other.find(info.id)
 
 
+class TestNotices:
+    async def test_are_seen_and_answered_by_other_workers(self, workers: Workers) -> None:
+        one, other = workers.pair()
+        assert await one.post(b"mine") == []
+        ((worker, notice),) = await other.notices()
+
+        await other.ask(worker, "stop it")
+
+        assert notice == b"mine"
+        assert await one.post(b"mine") == ["stop it"]
+        assert await one.post(b"") == []
+        assert await other.notices() == []
+
+
 class TestBounds:
     async def test_a_slow_reader_slows_the_driver_down(self, workers: Workers) -> None:
         driver, other = workers.pair(Limits(stream_bytes=50_000))
