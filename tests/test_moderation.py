@@ -911,3 +911,31 @@ def test_classes_of_letters_take_no_time_to_compile() -> None:
     RuleSet([Rule(number, rf"a{number}[^\pL\pN]{{0,3}}b", "regex") for number in range(400)])
 
     assert time.process_time() - began < 3
+
+
+class TestSkimmedText:
+    """Text without matches is read in a fast way, which leaves everything as the slow one would."""
+
+    @pytest.mark.parametrize("size", range(1, 16))
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("[a `]` da](x)rn", "[a `]` ••](x)••"),  # a backtick where a bracket is open
+            ("so *very*, `da`rn", "so *very*, `••`••"),
+            ("snake_case *da*rn", "snake_case *••*••"),
+            ("*a* __da__**rn**", "*a* __••__**••**"),
+            ("~~a~~\n> da\n> rn, da  *rn*", "~~a~~\n> da\n> rn, da  *rn*"),
+        ],
+    )
+    def test_is_the_same_in_every_cut(self, text: str, shown: str, size: int) -> None:
+        assert read([Rule(1, "darn")], *cut(text, size), medium="markdown").shown == shown
+
+    @pytest.mark.parametrize("before", ["", "a", "*", "a*", "`", "*_", "_", " ", "\n"])
+    def test_has_no_sign(self, before: str) -> None:
+        """Whatever the readings take for a sign is one for the fast way too."""
+        rules = RuleSet([Rule(1, "abcd"), Rule(2, "xy", whole_word=True), Rule(3, "p q")])
+        for sign in map(chr, range(33, 127)):
+            text = f"{before}{sign}ab{sign}cd {sign}xy{sign} p{sign} q"
+            whole = read(rules, text, medium="markdown")
+
+            assert read(rules, *cut(text, 3), medium="markdown").shown == whole.shown

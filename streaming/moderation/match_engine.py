@@ -112,6 +112,8 @@ class Engine:
                 self._followers.append((scanner, leader))
             scanner.removed = plan.removed
         self._leaders = list(leaders.values())
+        everyone = (*self._leaders, *(follower for follower, _ in self._followers))
+        self._of_regexes = [scanner for scanner in everyone if isinstance(scanner, RegexScanner)]
         self._together = _Scanners(*([s for s in each if leaders[id(s.automaton)] is s] for each in self._apart))
         self._use(self._together)
         for scanner in self._leaders:
@@ -234,9 +236,8 @@ class Engine:
         self._forget_earliest()
 
     def _forget_earliest(self) -> None:
-        for scanner in (*self._leaders, *(follower for follower, _ in self._followers)):
-            if isinstance(scanner, RegexScanner):
-                scanner.forget_earliest()
+        for scanner in self._of_regexes:
+            scanner.forget_earliest()
 
     def _look(self) -> list[Decided]:
         window = self._window

@@ -108,7 +108,7 @@ class Spelling:
     @property
     def is_even(self) -> bool:
         """Whether each character of the window is one symbol, but for the open letter at its end."""
-        if self.starts is not None or len(self.open) > 1:
+        if self.starts is not None or len(self.open) > 1 or self._late:
             return False
         return not self.pending and self.size in (0, len(self.chars) + len(self.open))
 
