@@ -106,6 +106,8 @@ async def _take(request: HttpRequest, checked: list[Limit]) -> None:
     request_cleanup.close_at_end(place.hold())
     admission = await counters().admit(checked, place.member)
     _add_headers(request, _ratelimit_headers(checked, admission))
+    if admission.refused_by:
+        place.took_nothing()
     match admission.refused_by:
         case None:
             request._streaming_place = place  # type: ignore[attr-defined]
@@ -135,6 +137,10 @@ class Place:
         self.member = uuid.uuid4().hex
         self._keys = keys
         self._holders = 0
+
+    def took_nothing(self) -> None:
+        """There is nothing to free: a flood of refused requests costs the store nothing more."""
+        self._keys = []
 
     def hold(self) -> Callable[[], None]:
         """Holds them once more. Gives a function that lets go; it may be called again."""
