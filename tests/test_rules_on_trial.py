@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
+from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +15,8 @@ from hypothesis import strategies as st
 from streaming.answer import AnswerModeration, Step
 from streaming.formats import ChoiceEnd, Delta, Part, Snapshot, StreamEnd, TextPart
 from streaming.moderation import ACTIONS, Hit, Medium, Moderator, Outcome, Rule, RuleSet, Text
+from tests.conftest import eventually
+from tests.test_hit_log import add_rule, rows
 from tests.test_moderation import LIBERAL, compiled, in_pieces, media, rule_lists, rule_strategy, texts
 
 trial_lists = st.lists(rule_strategy(list(ACTIONS)), min_size=1, max_size=3).map(
@@ -144,3 +150,22 @@ def test_rules_that_are_added_later_may_be_on_trial_and_armed_later() -> None:
     assert shown(RuleSet([MASK_A]).extended([DARN])) == "darn"
     assert shown(RuleSet([MASK_A, DARN]).extended([in_force])) == "••••"
     assert shown(RuleSet([MASK_A, in_force]).extended([DARN])) == "darn"
+
+
+def test_a_stream_is_the_same_with_a_rule_on_trial_and_its_hits_are_recorded(make_site: Any) -> None:
+    site = make_site()
+
+    def answer() -> tuple[str, list[Any]]:
+        """The text, and everything else that is said about it."""
+        stream = httpx.get(f"{site.url}/transfer?interval=0&seed=1", timeout=30).text
+        said = [json.loads(line) for line in re.findall(r"^data: (.*)$", stream, re.MULTILINE)]
+        rest = [each for each in said if {"reason", "action"} & set(each)]
+        return "".join(each.get("delta", "") for each in said), rest
+
+    without = answer()
+    add_rule(site.folder, pattern="darn", action="block", on_trial=True)
+
+    assert answer() == without
+    assert without[1] == [{"reason": "stop"}]
+    found = "SELECT DISTINCT pattern, action, on_trial FROM streaming_moderationhit"
+    eventually(lambda: rows(site, found) == [("darn", "block", 1)], "the hits are recorded")
