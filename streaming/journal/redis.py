@@ -348,7 +348,8 @@ class RedisJournal:
         finally:
             self._look_up_task = None
             for future in (*asked.values(), *self._asked_for.values()):
-                future.cancel()
+                if not future.done():
+                    future.set_exception(StoreUnavailable("this worker is going down"))
 
     async def _found(self, streams: list[str]) -> list[Found]:
         async with self._requests.pipeline(transaction=False) as pipeline:
