@@ -131,7 +131,7 @@ class Window:
         """The text without its signs of emphasis, as Markdown is read; None if it has other signs."""
         if not self._may_fork or not _ONLY_EMPHASIS.match(text):
             return None
-        if "`" in text and any(each.reading and each.reading.medium.open_brackets for each in self._leaders):
+        if "`" in text and any(each.reading and each.reading.medium.minds_backticks for each in self._leaders):
             return None
         return text.replace("*", "").replace("`", "").replace("~", "")
 

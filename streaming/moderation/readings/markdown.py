@@ -37,6 +37,10 @@ class _MarkdownReader(MediumReader):
         """The brackets that a link may end. Backticks among them may hide one, so then they are not counted down."""
         self.has_code = False
 
+    @property
+    def minds_backticks(self) -> bool:  # type: ignore[override]
+        return self.open_brackets > 0 and not self.has_code
+
     def follow(self, other: MediumReader) -> None:
         super().follow(other)
         if isinstance(other, _MarkdownReader):

@@ -41,7 +41,8 @@ class MediumReader:
         self.late: list[tuple[int, int]] = []
         """(start, end) of the texts read since ``take_late`` of which no character was decided before the last."""
 
-    open_brackets = 0
+    minds_backticks = False
+    """Whether a backtick changes how what follows is read."""
 
     is_within = False
     """Whether it is inside syntax that it skips, such as a tag."""
