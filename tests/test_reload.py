@@ -81,11 +81,13 @@ def test_health_reports_the_version_of_the_rules_in_each_worker(site: Site) -> N
     eventually(lambda: health(site)["streams"] == 0, "nobody reads")
     state = health(site)
     assert state.pop("journal")["store"] == "memory"
+    assert state.pop("pid") > 0
     assert state == {
         "status": "ok",
         "rules": {"version": 0, "error": None},
         "streams": 0,
         "hits": {"waiting": 0, "lost": 0},
+        "usage": {"waiting": 0, "lost": 0},
     }
     with site.connect("GET /transfer?interval=1"):
         eventually(lambda: health(site)["streams"] == 2, "the relay, and what it relays")
