@@ -1,0 +1,42 @@
+"""The models of the app: rules, their lists and imports, hits, usage and API keys."""
+
+from streaming.editions import Edition, Revision, RuleEdition
+from streaming.models.api_keys import API_KEY_BEGINNING, ApiKey, hash_of_secret
+from streaming.models.hits import HitAlert, LostHits, ModerationHit
+from streaming.models.rule_imports import RuleImport
+from streaming.models.rules import (
+    NAMED_BY,
+    ModerationRule,
+    ModerationRuleQuerySet,
+    RuleList,
+    ScopedRule,
+    _validate_check,
+    name_of,
+    not_an_audience,
+    translated,
+)
+from streaming.models.usage import LostUsage, UsageRecord
+
+__all__ = [
+    "API_KEY_BEGINNING",
+    "NAMED_BY",
+    "ApiKey",
+    "Edition",
+    "HitAlert",
+    "LostHits",
+    "LostUsage",
+    "ModerationHit",
+    "ModerationRule",
+    "ModerationRuleQuerySet",
+    "Revision",
+    "RuleEdition",
+    "RuleImport",
+    "RuleList",
+    "ScopedRule",
+    "UsageRecord",
+    "_validate_check",
+    "hash_of_secret",
+    "name_of",
+    "not_an_audience",
+    "translated",
+]
