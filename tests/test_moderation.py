@@ -89,6 +89,7 @@ class TestActions:
             (Rule(1, "Darn", compare="exact"), "darn Darn", "darn ••••"),
             (Rule(1, "bad", compare="loose"), "baaaad bbaaddd bd", "•••••• ••••••• bd"),
             (Rule(1, "book", compare="loose"), "bok book boook", "bok •••• •••••"),
+            (Rule(1, "bad", compare="loose"), "b...ad b....ad", "•...•• b....ad"),
             (Rule(1, "ass", whole_word=True), "ass class assess an ass", "••• class assess an •••"),
             (Rule(1, "c++", whole_word=True), "c++ is c++x", "••• is •••x"),
             (Rule(1, "爱", whole_word=True), "我爱你", "我•你"),
@@ -207,6 +208,24 @@ class TestActions:
         exact = Rule(2, "A", action="block", whole_word=True, compare="exact")
 
         assert read([folded, exact], *cut("A\u200b b", size)).blocked == Hit(exact, 0, 1)
+
+    def test_a_flag_is_found_before_a_block_that_ends_the_text(self) -> None:
+        flag, block = Rule(1, "ab", action="flag"), Rule(2, "bomb", action="block")
+
+        assert read([flag, block], "ab bomb").found == [(flag, 0, 2), (block, 3, 7)]
+
+    def test_a_block_that_needs_the_next_character_waits_for_it_beside_one_that_is_exempted(self) -> None:
+        words = [Rule(1, "[b]", "regex", "block", whole_word=True), Rule(2, "[a]ss", "regex", "block", whole_word=True)]
+
+        assert read([*words, Rule(3, "b", action="allow")], "b ass", "ess").shown == "b assess"
+
+    @pytest.mark.parametrize("size", [1, 2, 3])
+    @pytest.mark.parametrize("kind", ["literal", "regex"])
+    def test_a_whole_word_ends_before_a_letter_that_is_undecided(self, kind: Any, size: int) -> None:
+        rule = Rule(1, "ab", kind, whole_word=True)
+
+        assert read([rule], *cut("abか ab", size)).shown == "••か ••"
+        assert read([replace(rule, action="block")], *cut("x abか", size)).shown == "x "
 
     def test_a_flag_is_found_inside_a_match(self) -> None:
         mask, flag = Rule(1, "abcd"), Rule(2, "bc", action="flag")
@@ -897,6 +916,9 @@ def test_a_match_has_to_pass_the_check_of_its_rule(check: str, pattern: str, tex
         (r"[ﬁx]y", "fiy xy", "••• ••"),
         (r"[^\p{L}\p{N}]", "a1-", "a1•"),
         (r"(?#a remark)ab", "ab", "••"),
+        (r"(?<![a-c])(?<![x-z])d", "ad xd d", "ad xd •"),
+        (r"e(?![a-c])(?![x-z])", "ea ex e", "ea ex •"),
+        (r"(?=[a-f])(?=[d-k])\w", "adk", "a•k"),
     ],
 )
 def test_classes_are_what_they_say(pattern: str, text: str, shown: str) -> None:
