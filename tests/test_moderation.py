@@ -209,6 +209,12 @@ class TestActions:
 
         assert read([folded, exact], *cut("A\u200b b", size)).blocked == Hit(exact, 0, 1)
 
+    @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+    def test_a_block_in_what_turns_out_to_be_no_link_is_known_no_earlier(self, size: int) -> None:
+        rules = [Rule(1, "da", action="block"), Rule(2, "a ", action="block", compare="exact")]
+
+        assert read(rules, *cut("[b](d*a x y", size), medium="markdown").shown == "[b](d*"
+
     def test_a_flag_is_found_before_a_block_that_ends_the_text(self) -> None:
         flag, block = Rule(1, "ab", action="flag"), Rule(2, "bomb", action="block")
 

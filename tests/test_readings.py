@@ -59,6 +59,9 @@ DEEP, FLAT, WRITTEN, JSON = Key("deep"), Key("flat"), Key("written"), Key("json"
         ("![da](<a)b> 't')rn", "darn", "da](<a)b> 't')rn"),
         ("[a](b\\)c)d", "ad", "a](bc)d"),
         ("[a](b(c)d)e", "ae", "a](b(c)d)e"),
+        ("[a](b(c d)e)f", "a(b(c d)e)f", "a(b(c d)e)f"),
+        ('[a](b "c\n\nd")e', 'a(b "c\n\nd")e', 'a(b "c\n\nd")e'),
+        ("[a](<b<c>)d", "a(<b)d", "a(<b<c>)d"),
         ("[a](b c)d", "a(b c)d", "a(b c)d"),
         ('[a](b "c)d', 'a(b "c)d', 'a(b "c)d'),
         ("[a](x\n\ny)b", "a(x\n\ny)b", "a(x\n\ny)b"),
@@ -66,6 +69,7 @@ DEEP, FLAT, WRITTEN, JSON = Key("deep"), Key("flat"), Key("written"), Key("json"
         ("](a)", "(a)", "(a)"),
         ("[a](b)](c)", "a(c)", "a](b)(c)"),
         ("[a][b]c", "ac", "a][b]c"),
+        ("[`]`a](b)c", "ac", "a](b)c"),
         ("[a][b](c)d", "abd", "ab](c)d"),
         ("[a][b\\]c]d", "ad", "a][bc]d"),
         ("[a][b", "ab", "ab"),
@@ -135,6 +139,8 @@ def test_symbols_have_the_characters_that_they_come_from(key: Key, text: str, sy
         (DEEP, "a](x", 0),
         (DEEP, "a<b c", 4),
         (DEEP, "a<b c,", 0),
+        (DEEP, "a<b\n", 3),
+        (DEEP, "a<b\n\n", 0),
         (DEEP, "a<5", 2),
         (DEEP, "a_", 1),
         (DEEP, "a _", 0),
@@ -152,6 +158,14 @@ def test_only_text_that_could_be_read_otherwise_is_undecided(key: Key, text: str
         for piece in pieces:
             reading.feed(piece)
         assert reading.undecided == undecided, pieces
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+def test_text_is_known_to_be_no_construct_from_the_character_that_rules_it_out(size: int) -> None:
+    text = "<" + "a" * size
+
+    assert constructs.ConstructFinder().find(text + ",more", 0, final=False) == ("text", len(text) + 1)
+    assert constructs.ConstructFinder().find(text, 0, final=False) == ("undecided", 0)
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,6 @@ class FlatReader(_MarkdownReader):
         self.as_written(data[at:begin], base + at)
         if begin < stop:
             inside = _InnerReader(self.letters)
-            inside.previous = self.previous
             inside.read_all(data[begin:stop], base + begin)
             self.late += inside.late
         self._as_written(data[stop:end], base + stop)
