@@ -209,6 +209,10 @@ class TestActions:
 
         assert read([folded, exact], *cut("A\u200b b", size)).blocked == Hit(exact, 0, 1)
 
+    @pytest.mark.parametrize("size", [1, 2, 3, 100])
+    def test_a_reference_in_what_turns_out_to_be_no_link_is_held(self, size: int) -> None:
+        assert read([Rule(1, "a")], *cut("[b](&#97; c d", size), medium="markdown").shown == "[b](• c d"
+
     @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
     def test_a_block_in_what_turns_out_to_be_no_link_is_known_no_earlier(self, size: int) -> None:
         rules = [Rule(1, "da", action="block"), Rule(2, "a ", action="block", compare="exact")]
