@@ -213,6 +213,10 @@ class TestActions:
     def test_a_reference_in_what_turns_out_to_be_no_link_is_held(self, size: int) -> None:
         assert read([Rule(1, "a")], *cut("[b](&#97; c d", size), medium="markdown").shown == "[b](• c d"
 
+    @pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
+    def test_a_tag_that_stands_for_a_line_break_is_held(self, size: int) -> None:
+        assert read([Rule(1, r"\sa", "regex")], *cut("b<br>a", size), medium="markdown").shown == "b••"
+
     @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
     def test_a_block_in_what_turns_out_to_be_no_link_is_known_no_earlier(self, size: int) -> None:
         rules = [Rule(1, "da", action="block"), Rule(2, "a ", action="block", compare="exact")]

@@ -70,6 +70,8 @@ class Plan:
         """
         if begun[0] not in "]<":
             return 0 if self._could_begin(begun, before) else len(begun)
+        if begun[:3].lower() in ("<", "<b", "<br") and self._could_begin_with("\n"):
+            return 0  # a tag that stands for a line break
         return next((at for at, char in enumerate(begun) if char in "\\&%" or self._could_begin_with(char)), len(begun))
 
     def _could_begin_with(self, char: str) -> bool:
