@@ -17,11 +17,15 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from django.apps import apps
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.test import Client
 from django.utils import translation
 
@@ -138,6 +142,16 @@ def english() -> Iterator[None]:
     translation.activate("en")
     yield
     translation.deactivate()
+
+
+@pytest.fixture
+def groups(db: None) -> None:
+    """The groups that migrations make. A transactional test of this process may have emptied their tables."""
+    app, schema_editor = apps.get_app_config("streaming"), SimpleNamespace(connection=connection)
+    models_module = app.models_module
+    for name, grant in (("0005_groups", "make_groups"), ("0019_alerts", "grant"), ("0021_folded_patterns", "grant")):
+        getattr(import_module(f"streaming.migrations.{name}"), grant)(apps, schema_editor)
+        app.models_module = models_module
 
 
 @pytest.fixture(scope="session")

@@ -267,6 +267,7 @@ class TestActionsOnManyRules:
         assert list(rules.values_list("pk", flat=True)) == [other.pk]
         assert LogEntry.objects.filter(action_flag=3).count() == 120
 
+    @pytest.mark.usefixtures("groups")
     def test_delete_nothing_without_the_permission(self, client: Client) -> None:
         user = User.objects.create_user("ann", is_staff=True)
         user.groups.add(Group.objects.get(name="auditor"))
@@ -560,6 +561,7 @@ class TestTheHistory:
         assert moderator.get(f"{LIST}{rule.pk}/history/").status_code == 200
 
 
+@pytest.mark.usefixtures("groups")
 class TestGroups:
     def member(self, group: str) -> Client:
         user = User.objects.create_user(group, is_staff=True)

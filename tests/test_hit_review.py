@@ -183,6 +183,7 @@ class TestTheList:
         assert rows[0]["version"] == "7"
 
 
+@pytest.mark.usefixtures("groups")
 class TestWhoMayNot:
     def test_judge_sees_no_button_and_is_refused(self, client: Client) -> None:
         user = User.objects.create_user("eve", is_staff=True)

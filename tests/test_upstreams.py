@@ -275,7 +275,8 @@ class TestConnecting:
         await all_of(await connected(body=json.dumps(sent).encode(), address="/transfer?a=1"))
 
         assert upstream.requests[0].request_line == "POST /v1/chat/completions HTTP/1.1"
-        assert bodies == [{"model": "ours", **asked, "stream": True}]
+        counting = {"stream_options": {"include_usage": True}}
+        assert bodies == [{"model": "ours", **asked, "stream": True, **counting}]
 
     @pytest.mark.parametrize(
         "body",
@@ -1074,11 +1075,11 @@ async def test_a_body_can_take_longer_than_the_timeout_for_the_head(
 
     async def slowly() -> AsyncGenerator[bytes]:
         for _ in range(8):
-            await asyncio.sleep(0.1)  # the reader's own pace, twice as slow in all as the head's limit
+            await asyncio.sleep(0.4)  # the reader's own pace, twice as slow in all as the head's limit
             yield b"x"
 
     upstream.script = answer
-    configure(TIMEOUTS={"head": 0.4})
+    configure(TIMEOUTS={"head": 1.6})
 
     answered = await relayed(method="POST", body=slowly(), headers={"Transfer-Encoding": "chunked"})
 
