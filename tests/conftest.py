@@ -144,6 +144,16 @@ def english() -> Iterator[None]:
     translation.deactivate()
 
 
+@pytest.fixture(autouse=True)
+def nothing_written_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests in this process record neither usage nor uses of keys: a thread that writes them would lock tables that
+    are emptied after a test. Tests of what is recorded have logs or servers of their own."""
+    from streaming import api_keys, usage_log
+
+    monkeypatch.setattr(usage_log._usage_log, "put", lambda _: None)
+    monkeypatch.setattr(api_keys._last_used, "put", lambda _: None)
+
+
 @pytest.fixture
 def groups(db: None) -> None:
     """The groups that migrations make. A transactional test of this process may have emptied their tables."""

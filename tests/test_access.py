@@ -58,7 +58,6 @@ def login(settings: Any) -> None:
 @pytest.fixture(autouse=True)
 def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     api_keys._cache.clear()
-    monkeypatch.setattr(api_keys._last_used, "put", lambda _: None)  # no thread writes into the tests' database
 
 
 class TestBuiltInDocuments:
@@ -127,12 +126,6 @@ class TestAConfiguredUpstream:
 
         assert [each["id"] for each in listed.json()["data"]] == ["simulated"]
         assert (await client().get(f"/v1/models/{model}")).status_code == 401
-
-
-@pytest.fixture(autouse=True)
-def uses_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread that records them would lock a table that is emptied after the test."""
-    monkeypatch.setattr(api_keys._last_used, "put", lambda use: None)
 
 
 async def make_key(**fields: Any) -> tuple[ApiKey, str]:

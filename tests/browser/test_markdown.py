@@ -721,6 +721,18 @@ def test_a_formula_is_copied_as_its_source(open_page, wait_until):
     assert page.evaluate("navigator.clipboard.readText()") == "It is \\(e^{i\\pi}\\) here."
 
 
+def test_a_bare_address_is_shown_as_it_was_written_and_moderated(workbench):
+    script = """
+    const root = makeRoot();
+    const view = new MarkdownView(root);
+    view.append(given);
+    view.end();
+    return [root.textContent.trim(), root.querySelector("a").href];
+    """
+    for written in ("https://e.org/d%61rn", "https://xn--bcher-kva.example/"):
+        assert run(workbench, script, written) == [written, written]
+
+
 def test_no_formula_creates_a_link_loads_anything_or_hangs(workbench, wait_until):
     hostile = [
         r"\href{javascript:alert(1)}{x}",

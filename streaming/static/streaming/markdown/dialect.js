@@ -23,6 +23,8 @@ export { isHarmless };
 export function createMarkdown() {
   const md = MarkdownIt({ html: false, linkify: true });
   md.validateLink = isHarmless;
+  // Bare addresses are shown as they were written, as in CommonMark, and as they were moderated: not decoded.
+  md.normalizeLinkText = (text) => text;
   emphasizeBesideCJK(md);
   linkBareAddresses(md);
   markParagraphs(md);
