@@ -1,4 +1,4 @@
-"""Static files below any path."""
+"""URLs of static files that include the root path (``--root-path``) below which the site is served."""
 
 from django.contrib.staticfiles import storage
 from django.urls import get_script_prefix

@@ -1,4 +1,4 @@
-"""The moderation of an answer: parts in, parts out. It is pure: its caller decides when the event loop gets a turn.
+"""Moderates an answer: parts (``formats/parts.py``) in, parts out. Pure: its caller decides when others get a turn.
 
 The text of a channel arrives as fragments (``DeltaStream``), as the whole text so far (``SnapshotStream``), or as
 complete texts (``AtomicTexts``).

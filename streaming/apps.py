@@ -1,4 +1,4 @@
-"""The streaming app."""
+"""The configuration of the app ``streaming``."""
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _

@@ -1,4 +1,4 @@
-"""The numbered states of the rules, and what each rule and list was before it changed, so that nothing is final.
+"""Each change of rules gives all rules together a new edition number. What they were before is kept, to undo it.
 
 Own tables rather than django-simple-history or django-reversion: both miss ``QuerySet.update`` and ``delete``, by which
 a hundred thousand rules change at once, and neither numbers the states of all rules together.

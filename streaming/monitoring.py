@@ -1,4 +1,4 @@
-"""What operators see of this process: who may, and the gauges, which are set each second."""
+"""Who may read ``/metrics`` and the details of ``/healthz``; and a task that sets the gauges each second."""
 
 from __future__ import annotations
 

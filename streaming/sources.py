@@ -1,4 +1,4 @@
-"""Sources of this site itself: ticks, and documents played back like an LLM's answer."""
+"""Streams that this site makes itself: ticks of a clock, and documents played back like an LLM's answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The addresses."""
+"""The URL patterns of the app: pages, streams, the ``/v1`` API, and what operators read."""
 
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path, re_path, reverse_lazy

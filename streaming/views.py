@@ -1,4 +1,7 @@
-"""The views. Each reads like a sentence; the functions that it calls are the next level of detail."""
+"""The views of pages and streams outside ``/v1`` and the admin.
+
+Each reads like a sentence; the functions that it calls are the next level of detail.
+"""
 
 from __future__ import annotations
 

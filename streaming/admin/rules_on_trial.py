@@ -1,4 +1,4 @@
-"""Rules on trial: what they would have done, in a sentence, and how they are armed."""
+"""Rules on trial record hits and change no text: what they would have done, and a button to arm them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts requests and what is open, in this process or, with Redis, for all workers together."""
+"""Counts for limits: requests in a period, slots for open streams; in this process or, with Redis, in all workers."""
 
 from streaming.counters.counters import Admission, Counters, Limit, Rate, Slots
 from streaming.counters.memory import MemoryCounters

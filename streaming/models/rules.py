@@ -1,4 +1,4 @@
-"""The rules and their lists in the database. They leave it as plain values (``ScopedRule``)."""
+"""The models of rules and their lists. Other code gets rules as plain values (``ScopedRule``), not as instances."""
 
 from __future__ import annotations
 

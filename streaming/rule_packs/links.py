@@ -1,4 +1,4 @@
-"""Links, and what leads to a page or a chat of somebody else."""
+"""Rules for links on the web, and for invitations to other sites and chats."""
 
 from __future__ import annotations
 

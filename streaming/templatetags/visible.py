@@ -1,4 +1,4 @@
-"""``{{ text|visible }}`` and ``{{ text|isolated }}``: what strangers wrote, for moderators."""
+"""Filters for untrusted text: ``visible`` shows invisible characters, ``isolated`` isolates right-to-left text."""
 
 from __future__ import annotations
 

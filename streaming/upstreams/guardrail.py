@@ -1,4 +1,4 @@
-"""What upstreams need of moderation."""
+"""The interface through which upstreams have prompts and texts of errors moderated: ``guardrails.py`` implements it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``manage.py doctor``: what this site finds around it, each with what to do about it."""
+"""``manage.py doctor``: tries settings, database, Redis and upstreams, and says how to mend what fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The constructs of Markdown whose inside a page hides or shows apart: where they end, or that they are plain text.
+"""Finds where constructs of Markdown end whose inside a page hides or shows apart, or that they are plain text.
 
 These are the end of a link (``](address "title")`` or ``][label]``), tags, comments and addresses in angle brackets
 (CommonMark 0.31 §6.3, §6.5 and §6.6). What looks like one of them may turn out to be text: then a page shows it.

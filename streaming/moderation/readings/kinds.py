@@ -1,4 +1,4 @@
-"""The keys that identify readings."""
+"""The keys that identify readings: a medium and a kind. The words are explained in ``moderation/__init__.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collects the symbols of a reading. On request, a run of white space becomes one space."""
+"""The last stage of a reading: collects symbols with their spans. On request, white space becomes one space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// Reading event streams: what other modules and other pages import.
+// The public API for reading event streams: other modules and other pages import from here.
 
 export { FetchEventSource } from "./fetch-event-source.js";
 export { fetchEvents } from "./fetch-events.js";

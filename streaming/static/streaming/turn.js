@@ -1,4 +1,4 @@
-// One question and its answer.
+// The elements of one question and its answer.
 
 import { MarkdownView } from "./markdown/view.js";
 import { Part } from "./ping-and-fetch-panels.js";
