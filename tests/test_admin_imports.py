@@ -80,6 +80,17 @@ def test_an_import_shows_its_progress(moderator: Client) -> None:
     assert "Added." in history
 
 
+def test_an_import_shows_its_progress_and_outcome_in_the_language_of_its_page(moderator: Client) -> None:
+    page = send(moderator, "one\ntwo")
+
+    response = moderator.post(page.redirect_chain[-1][0], headers={"Accept-Language": "zh-Hans"})
+
+    text = text_of(response)
+    assert "完成。新增 2 条" in text
+    assert "查看规则" in text
+    assert "Done." not in text
+
+
 def test_an_import_can_be_undone(moderator: Client) -> None:
     rules.create(pattern="old", category="before")
     page = send(moderator, b"pattern,category\nold,after\nnew,c\n", "rules.csv")

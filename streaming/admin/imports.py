@@ -262,14 +262,14 @@ class _ImportThread(threading.Thread):
         super().__init__(name="import", daemon=False)
         self._rule_import = rule_import
         self._user_id = user_id
-        self._language = get_language() or "en"
+        self.language = get_language() or "en"
         self.done = self.total = 0
         self.comparison: rule_imports.Comparison | None = None
         self.error: Exception | None = None
 
     def run(self) -> None:
         try:
-            with no_long_pauses(), override(self._language):
+            with no_long_pauses(), override(self.language):
                 self.comparison = rule_imports.carry_out(self._rule_import, self._user_id, self._progress)
         except Exception as error:  # noqa: BLE001 (shown on the page)
             self.error = error
@@ -291,21 +291,27 @@ async def _progress_page(page_html: str, job: _ImportThread) -> AsyncIterator[st
         now = (job.done, job.total)
         if now != last:
             last = now
-            yield _bar(*now)
+            yield _bar(job, *now)
         await asyncio.to_thread(job.join, POLL_SECONDS)
-    yield _bar(max(job.total, 1), max(job.total, 1))
+    yield _bar(job, max(job.total, 1), max(job.total, 1))
     yield await asyncio.to_thread(_render_outcome, job)
     yield after
 
 
-def _bar(done: int, total: int) -> str:
-    if not total:
-        return format_html('<p class="bar"><progress></progress> {}</p>\n', gettext("Reading …"))
-    message = gettext("%(done)d of %(total)d") % {"done": done, "total": total}
+def _bar(job: _ImportThread, done: int, total: int) -> str:
+    with override(job.language):  # the request's own is over while its response streams
+        if not total:
+            return format_html('<p class="bar"><progress></progress> {}</p>\n', gettext("Reading …"))
+        message = gettext("%(done)d of %(total)d") % {"done": done, "total": total}
     return format_html('<p class="bar"><progress value="{}" max="{}"></progress> {}</p>\n', done, total, message)
 
 
 def _render_outcome(job: _ImportThread) -> str:
+    with override(job.language):
+        return _render_outcome_of(job)
+
+
+def _render_outcome_of(job: _ImportThread) -> str:
     name = job._rule_import.defaults.get("rule_list", "")
     context = {
         "job": job,
