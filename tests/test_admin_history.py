@@ -104,6 +104,7 @@ def test_deleted_rules_are_found_and_restored_with_their_history(moderator: Clie
     assert rules.get().pk == rule.pk
 
 
+@pytest.mark.usefixtures("groups")
 @pytest.mark.parametrize("address", ["editions/1/undo/", "editions/0/bring-back/", "deleted/"])
 def test_nobody_without_all_permissions_changes_anything_and_nobody_without_csrf(address: str) -> None:
     rules.create(pattern="one").delete()

@@ -347,6 +347,7 @@ class TestTheForm:
         assert (made.last_sent, made.emails) == (None, ""), "a test does not begin the cooldown"
         assert made.secret in text_of(done)
 
+    @pytest.mark.usefixtures("groups")
     def test_shows_the_secret_only_to_who_may_change_it(self, client: Client) -> None:
         user = User.objects.create_user("eve", is_staff=True)
         user.groups.add(Group.objects.get(name="auditor"))

@@ -102,6 +102,7 @@ class TestABulkChange:
         assert error in text_of(page)
         assert rules.version() == before
 
+    @pytest.mark.usefixtures("groups")
     def test_is_not_for_auditors(self, client: Client) -> None:
         user = User.objects.create_user("eve", is_staff=True)
         user.groups.add(Group.objects.get(name="auditor"))

@@ -89,7 +89,7 @@ class TestWorkersTogether:
         assert found["streaming_stream_duration_seconds_count upstream=first"] == 9
         assert found["streaming_sent_bytes_total"] > 9 * 100
         assert found["streaming_events_total"] >= 9 * 4
-        assert found["streaming_rules_edition"] >= 1
+        eventually(lambda: figures(site)["streaming_rules_edition"] >= 1, "the gauges are set, which each second are")
         assert found["streaming_streams_ended_total endpoint=transfer model=other reason=stop upstream=first"] == 1
         assert "made up" not in str(found)
 

@@ -186,7 +186,7 @@ def site(make_site: Callable[..., Site], upstream: ScriptedUpstream) -> Site:
     site = make_site(UPSTREAM_URL=upstream.url)
     words = site.folder / "words.txt"
     words.write_text("".join(f"{rule.pattern}\n" for rule in RULES), "utf-8")
-    imported = manage(site.folder, "import_rules", str(words), "--action", "mask")
+    imported = manage(site.folder, "import_rules", str(words), "--action", "mask", "--whole-word", "no")
     assert imported.returncode == 0, imported.stderr
     return site
 
