@@ -110,7 +110,7 @@ def _count_in(cache: BaseCache, key: str, step: int) -> int:
     except ValueError:  # it expired in between
         return step
     if count == step:
-        cache.touch(key, WINDOW_SECONDS)  # it may have expired in between, and have been made anew without an end
+        cache.touch(key, WINDOW_SECONDS)  # it may have expired in between, and have been made again without an end
     return count
 
 

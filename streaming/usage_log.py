@@ -138,7 +138,7 @@ class _KnownNames:
         self._read_at = time.monotonic()
         try:
             models = upstream_settings.routes()
-        except ImproperlyConfigured:  # whoever asks for an upstream is told
+        except ImproperlyConfigured:  # reported to each request for an upstream
             models = {}
         self.upstreams = {sources.SIMULATED, *upstream_settings.names()}
         self.models = {sources.SIMULATED, *models, *(route.model for routes in models.values() for route in routes)}

@@ -73,7 +73,7 @@ FAILURES: dict[str, Callable[[Connection], Awaitable[None]]] = {
 
 
 class Routed:
-    """A site with two upstreams for one model: the first fails as told, the second answers with its name."""
+    """A site with two upstreams for one model: the first fails as configured, the second answers with its name."""
 
     def __init__(self, make_site: Callable[..., Site], first: ScriptedUpstream, second: ScriptedUpstream) -> None:
         self.first, self.second = first, second

@@ -32,7 +32,7 @@ def chunk(content: str, finish_reason: str | None = None) -> bytes:
 
 
 class Llm:
-    """An upstream whose answers go on until they are told to end."""
+    """An upstream whose answers go on until the test ends them."""
 
     def __init__(self, upstream: ScriptedUpstream) -> None:
         self.upstream = upstream

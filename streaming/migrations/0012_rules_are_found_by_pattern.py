@@ -6,7 +6,7 @@ BATCH = 500
 
 
 def one_rule_for_a_pattern(apps, schema_editor):
-    """Compute the fingerprints anew; rules of one pattern that differed in their actions go on, in lists of their own."""
+    """Compute the fingerprints again; rules of one pattern that differed in their actions go on, in lists of their own."""
     db = schema_editor.connection.alias
     rules = apps.get_model("streaming", "ModerationRule").objects.using(db)
     lists = apps.get_model("streaming", "RuleList").objects.using(db)

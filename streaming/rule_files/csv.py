@@ -87,7 +87,7 @@ def _delimiter(text: str) -> str:
 
 
 class _Lines:
-    """The lines of a text for csv.reader, which begins anew behind a line where quotation marks do not match."""
+    """The lines of a text for csv.reader, which begins again behind a line where quotation marks do not match."""
 
     def __init__(self, text: str) -> None:
         self._lines = re.split(r"(?<=\n)|(?<=\r)(?!\n)", text)
