@@ -23,7 +23,7 @@ UVICORN = ["-m", "uvicorn", "--port", "{port}", "ssesite.asgi:application"]
 
 
 class Model:
-    """The upstream: answers "one" to its first request, "two" to its second, and waits before that if a test asks for it."""
+    """The upstream: answers "one" to its first request, "two" to its second, and waits before that if asked to."""
 
     def __init__(self, upstream: ScriptedUpstream) -> None:
         self.upstream = upstream
