@@ -383,9 +383,15 @@ def _matches(rule: Rule, chars: str, first: int, last: int, medium: Medium) -> b
     if not matcher(rule, len(chars) - last).match(chars, first):
         return None
     check = check_named(rule.check)
-    if check and not check(text):
+    if check and not check(chars[slice(*_acted(rule, chars, first, last))]):
         return None
     return not _matches_whatever_follows(rule, chars, first, last)
+
+
+def _acted(rule: Rule, chars: str, first: int, last: int) -> tuple[int, int]:
+    """The part of a match that its rule acts on."""
+    found = matcher(rule, len(chars) - last).match(chars, first) if rule.group else None
+    return found.span(1) if found and found[1] else (first, last)
 
 
 def _matches_whatever_follows(rule: Rule, chars: str, first: int, last: int) -> bool:
@@ -495,9 +501,10 @@ def _flagged(ranked: list[Rule], text: str, medium: Medium) -> list[tuple[Rule, 
 
 @lru_cache(maxsize=50_000)
 def _is_alive(rule: Rule, chars: str, first: int) -> bool:
-    """Whether the text so far could still become a match, of any length."""
+    """Whether the text so far could still become a match, of any length, in which the rule acts on its end."""
     tails = ("".join(tail) for size in range(4) for tail in itertools.product("abse -*9\n", repeat=size))
-    return any(matcher(rule, 0).match(chars + tail, first) for tail in tails)
+    found = (matcher(rule, 0).match(chars + tail, first) for tail in tails)
+    return any(each and (not rule.group or each.start(1) < len(chars) <= each.end(1)) for each in found)
 
 
 class _Acting:
@@ -528,12 +535,15 @@ class _Acting:
             return
         rule = self._rules[place.rank]
         self.pass_until(place.start)
-        symbols = self._symbols_of(self._text, place.reading)[place.first : place.last]
-        self.shown += self._replaced(rule, symbols)
+        symbols = self._symbols_of(self._text, place.reading)
+        first, last = _acted(rule, "".join(symbol.char for symbol in symbols), place.first, place.last)
+        self.shown += self._text[place.start : symbols[first].start]
+        self.shown += self._replaced(rule, symbols[first:last])
+        self.shown += self._text[symbols[last - 1].end : -place.minus_end]
         self.found.append((rule, place.start, -place.minus_end))
         self._at = -place.minus_end
         self._swallows = place.reading.kind != "raw"
-        if rule.kind == "regex" and place.last - place.first == SPAN:
+        if rule.kind == "regex" and place.last - place.first == SPAN and last == place.last:
             self._go_on(rule, place)
 
     def _go_on(self, rule: Rule, place: Place) -> None:

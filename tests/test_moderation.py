@@ -461,19 +461,20 @@ def test_a_word_with_tatweel_is_masked_completely() -> None:
 
 @st.composite
 def rule_strategy(draw: st.DrawFn, actions: list[str]) -> Rule:
-    kind = draw(st.sampled_from(["word", "word", "regex", "look", "loose"]))
-    patterns = {"word": WORDS, "regex": REGEXES, "look": LOOKS, "loose": LOOSE}[kind]
+    kind = draw(st.sampled_from(["word", "word", "regex", "look", "group", "loose"]))
+    patterns = {"word": WORDS, "regex": REGEXES, "look": LOOKS, "group": GROUPS, "loose": LOOSE}[kind]
     compare = "loose" if kind == "loose" else draw(st.sampled_from(["normal", "normal", "normal", "exact"]))
     return Rule(
         draw(st.integers(1, 9)),
         draw(st.sampled_from(patterns)),
-        "regex" if kind in ("regex", "look") else "literal",
+        "literal" if kind in ("word", "loose") else "regex",
         draw(st.sampled_from(actions)),  # type: ignore[arg-type]
         draw(st.sampled_from(["", "<R>", 'q"'])),
         draw(st.sampled_from([False, False, True])),
         priority=draw(st.integers(0, 1)),
         compare=compare,
-        check=draw(st.sampled_from(["", "", "", "entropy:0.9"])) if kind == "regex" else "",
+        group=draw(st.sampled_from([0, 1, 1])) if kind == "group" else 0,
+        check=draw(st.sampled_from(["", "", "", "entropy:0.9"])) if kind in ("regex", "group") else "",
     )
 
 
@@ -567,6 +568,10 @@ LOOKS = [
         "(?<=[ab])b(?=a|$)",
         "(?:\\b|-)a.?\\b",
     ),
+]
+GROUPS = [
+    *("(a)b", "a(b+)", "[ab](.a)", "b(a?)s", "(?:a|(b))s", "a(b.*)", "(a+)b*", "a(.{2})", "a.*(b)", "(?:(a)|b)b?"),
+    *("\\b(a)b", "(?<=a)b(a)|(b)a", "a(b)(?=s)|(a)b", "(a|b)\\b.?", "(?:\\b|s)(a.?)", "a(?:(b)|.)s?", "(a.??)b?"),
 ]
 LOOSE = ["ab", "bass", "as", "ba", "sa", "éa", "爱a", "i1"]
 ACTIONS = ["mask", "replace", "drop", "block", "flag", "allow", "mask", "mask"]
@@ -897,6 +902,82 @@ class TestVeryLongMatches:
 )
 def test_a_rule_may_act_on_its_first_group_only(pattern: str, text: str, shown: str, size: int) -> None:
     assert read([Rule(1, pattern, "regex", group=1)], *cut(text, size)).shown == shown
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize(
+    ("check", "pattern", "text", "shown"),
+    [
+        ("luhn", r"card: (\d{16})", "card: 4111111111111111", "card: ••••••••••••••••"),
+        ("luhn", r"card: (\d{16})", "card: 4111111111111112", "card: 4111111111111112"),
+        ("iban", r"IBAN[: ]+([A-Z]{2}\d{20}) *;?", "IBAN: DE89370400440532013000 ;", f"IBAN: {'•' * 22} ;"),
+        (
+            "cn_id",
+            r"\bid=(\d{17}[\dXx])\b",
+            "id=11010519491231002X id=110105194912310021",
+            "id=•••••••••••••••••• id=110105194912310021",
+        ),
+        # The text beside the secret has more entropy than the secret.
+        (
+            "entropy:2",
+            r"xyzuvwrst=(\w{8})",
+            "xyzuvwrst=aaaabbbb xyzuvwrst=abcdefgh",
+            "xyzuvwrst=aaaabbbb xyzuvwrst=••••••••",
+        ),
+        # Of the ends whose group passes, the last one.
+        ("luhn", r"n(\d+)x*", "n18xx n181", "n••xx n••1"),
+        # A group that is not part of the match: then the match is checked.
+        ("entropy:1", r"(?:a|(b+))cd", "acd bbcd", "••• bbcd"),
+    ],
+)
+def test_a_rule_that_acts_on_its_group_checks_the_group(
+    check: str, pattern: str, text: str, shown: str, size: int
+) -> None:
+    assert read([Rule(1, pattern, "regex", group=1, check=check)], *cut(text, size)).shown == shown
+
+
+def test_each_rule_checks_its_own_group() -> None:
+    rules = [
+        Rule(1, r"(n)=\d{2}", "regex", "drop", group=1, check="luhn"),
+        Rule(2, r"n=(\d{2})", "regex", "mask", group=1, check="luhn"),
+    ]
+
+    assert read(rules, *"n=18 n=19").shown == "n=•• n=19"
+
+
+def test_the_group_is_that_of_the_rule_that_counts() -> None:
+    rules = [Rule(1, "(?<=x)a(b)c", "regex", group=1), Rule(2, "(a)bc", "regex", group=1)]
+
+    assert read(rules, *"xabc abc").shown == "xa•c •bc"
+
+
+@pytest.mark.parametrize("text", ["abc", "abd", "ab"])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_the_group_is_on_the_way_that_what_follows_allows(text: str, size: int) -> None:
+    shown = {"abc": "•bc", "abd": "••d", "ab": "••"}
+
+    assert read([Rule(1, "(a)b(?=c)|ab", "regex", group=1)], *cut(text, size)).shown == shown[text]
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_group_that_grows_beyond_the_limit_is_acted_on_to_its_end(size: int) -> None:
+    rules = RuleSet([Rule(1, "key=([a-z]+);?", "regex", group=1)], max_span=12)
+
+    assert read(rules, *cut("key=abcdefghijklmnop; x", size)).shown == "key=••••••••••••••••; x"
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_what_follows_a_group_beyond_the_limit_stays(size: int) -> None:
+    rules = RuleSet([Rule(1, "key=([a-z]+);.*", "regex", group=1)], max_span=12)
+
+    assert read(rules, *cut("key=abc; and more and more", size)).shown == "key=•••; and more and more"
+
+
+def test_a_checked_expression_for_whole_words_allows_what_ends_the_text() -> None:
+    allow = Rule(1, "a.?b?", "regex", "allow", whole_word=True, check="entropy:0.9")
+
+    for pieces in (["a:b"], list("a:b"), ["a:b", ";"]):
+        assert read([allow, Rule(2, "b")], *pieces).shown == "".join(pieces)
 
 
 @pytest.mark.parametrize(

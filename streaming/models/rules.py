@@ -359,7 +359,10 @@ class ModerationRule(models.Model):
         max_length=LIMITS["match_check"],
         blank=True,
         validators=[_validate_check],
-        help_text=_("An additional condition for a match: luhn, iban, cn_id, entropy or, for example, entropy:3.5."),
+        help_text=_(
+            "An additional condition for a match, or for the group acted on: luhn, iban, cn_id, entropy or, for example, "
+            "entropy:3.5."
+        ),
     )
     overflow = models.CharField(
         _("when a match gets too long"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from streaming.moderation.char_sets import Ranges
@@ -36,8 +36,11 @@ class Positions:
         # Contexts: positions that read the symbol before or after a match. Some also stand for the edge of the text.
         self._contexts: dict[tuple[Ranges, bool, int], int] = {}
         self.before = self.before_edge = self.after = self.after_edge = 0
-        self.group = 0
-        self.preferred: dict[int, list[int]] = {}  # for patterns with a group: successors by preference
+        # For patterns with a group: the positions in it, and successors by preference. The first positions of each
+        # rank's pattern have the context that they need before them, or 0.
+        self._group = 0
+        self._preferred: dict[int, list[int]] = {}
+        self._begins: dict[int, list[tuple[int, int]]] = {}
         cut = 0
         for node, rank in sorted(patterns, key=lambda pattern: pattern[1]):
             begin = len(self._sets)
@@ -72,7 +75,8 @@ class Positions:
     def _lay_out(self, node: Node, rank: int) -> tuple[int, int]:
         """Returns the first positions of a pattern, and the last ones that need no lookahead."""
         if has_look(node) or has_group(node):
-            return self._connect_layout(lay_out(node), rank)
+            layout = lay_out(node)
+            return self._connect_layout(layout, [self._new(ranges) for ranges in layout.sets], rank)
         _, first, last = self._place(node)
         return first, last
 
@@ -94,34 +98,28 @@ class Positions:
                 self.before_edge |= bit if edge else 0
         return self._contexts[key]
 
-    def _connect_layout(self, layout: Layout, rank: int) -> tuple[int, int]:
-        bits = [self._new(ranges) for ranges in layout.sets]
-        self.group |= union(bits[number] for number in layout.group)
+    def _connect_layout(self, layout: Layout, bits: list[int], rank: int) -> tuple[int, int]:
+        """Connects the positions of a layout, which are given as bits."""
+        self._group |= union(bits[number] for number in layout.group)
         first = last = 0
         for arrow in layout.arrows:
             sources = [bits[number] for number in arrow.sources]
             targets = [bits[number] for number in arrow.targets]
             if arrow.begins:
-                if arrow.behind is None:
-                    first |= union(targets)
-                    self._prefer([1], targets)
-                else:
-                    context = self._context(*arrow.behind, ahead=False, rank=rank)
-                    self._connect(context, union(targets))
-                    self._prefer([context], targets)
-            elif arrow.ends:
-                if arrow.ahead is None:
-                    last |= union(sources)
-                else:
-                    self._connect(union(sources), self._context(*arrow.ahead, ahead=True, rank=rank))
-            else:
+                context = self._context(*arrow.behind, ahead=False, rank=rank) if arrow.behind else 0
+                first |= 0 if context else union(targets)
+                self._connect(context, union(targets))
+                if layout.group:
+                    self._begins.setdefault(rank, []).extend((context, target) for target in targets)
+            elif not arrow.ends:
                 self._connect(union(sources), union(targets))
-                self._prefer(sources, targets)
+                for source in sources if layout.group else ():
+                    self._preferred.setdefault(source, []).extend(targets)
+            elif arrow.ahead:
+                self._connect(union(sources), self._context(*arrow.ahead, ahead=True, rank=rank))
+            else:
+                last |= union(sources)
         return first, last
-
-    def _prefer(self, sources: Iterable[int], targets: Sequence[int]) -> None:
-        for source in sources:
-            self.preferred.setdefault(source, []).extend(targets)
 
     def _place(self, node: Node) -> tuple[bool, int, int]:
         """Lays out a pattern. Returns whether it can be empty, its first positions and its last positions."""
@@ -212,44 +210,71 @@ class Positions:
 
     def rank(self, positions: int) -> int:
         """The lowest rank of the patterns that end at these positions; -1 if there is none."""
-        if positions & self.final:
-            return next(ending.rank for ending in self.endings if positions & ending.final)
-        return -1
+        return next(self.ranks_of(positions), -1) if positions & self.final else -1
+
+    def ranks_of(self, positions: int) -> Iterator[int]:
+        """The ranks of the patterns that end at these positions, ascending."""
+        return (ending.rank for ending in self.endings if positions & ending.final)
 
     def rank_after(self, positions: int) -> int:
         """The lowest rank of the patterns whose lookahead accepted the symbol just read; -1 if there is none."""
-        if positions & self.after:
-            return next(ending.rank for ending in self.endings if positions & ending.after)
-        return -1
+        return next(self.ranks_after(positions), -1) if positions & self.after else -1
+
+    def ranks_after(self, positions: int) -> Iterator[int]:
+        return (ending.rank for ending in self.endings if positions & ending.after)
 
     def rank_of_any(self, positions: int) -> int:
         """The lowest rank of the patterns that have any of these positions; -1 if there is none."""
         return next((ending.rank for ending in self.endings if positions & ending.all), -1)
 
-    def rank_at_edge(self, positions: int) -> int:
-        """The lowest rank of the patterns whose lookahead the end of the text satisfies; -1 if there is none."""
-        return self.rank_after(self.forwards.step(positions & self.final_edge) & self.after_edge)
+    def at_edge(self, positions: int) -> int:
+        """The lookahead contexts after these positions that the end of the text satisfies."""
+        return self.forwards.step(positions & self.final_edge) & self.after_edge
 
     def distance(self, positions: int) -> int:
         """The least number of further symbols until a match ends, from those of the positions that have successors."""
         return min((self._distances[position] for position in bits_of(positions & self.grows)), default=1 << 30)
 
-    def group_within(self, text: str, start: int, end: int, before: str) -> tuple[int, int]:
-        """The span of the group within a match, on the pattern's preferred path."""
+    def group_within(
+        self, rank: int, text: str, place: tuple[int, int], before: str, *, final: bool
+    ) -> tuple[int, int] | None:
+        """The span of the group within a match of this rank's pattern, on its preferred path.
+
+        The match itself if nothing in it is in the group; None if it is no match.
+        """
+        start, end = place
+        before = text[start - 1] if start else before
+        ways = self._ways(self._ending(rank), text, place, final=final)
+        if not ways[0] & self.first_after(before):
+            return None
+        behind = self.beside(before) if self.before else 0
+        choices = [target for context, target in self._begins.get(rank, ()) if not context or context & behind]
+        inside: list[int] = []
+        for at in range(start, end) if choices else ():
+            choice = next(target for target in choices if target & ways[at - start])
+            if choice & self._group:
+                inside.append(at)
+            choices = self._preferred.get(choice, [])
+        return (inside[0], inside[-1] + 1) if inside else place
+
+    def _ways(self, ending: Ending, text: str, place: tuple[int, int], *, final: bool) -> list[int]:
+        """For each symbol of a match, the positions that read it on a path to the end of the match."""
+        start, end = place
+        edge = self.after_edge if final else 0
+        back = ending.final | self.backwards.step(ending.after & (self.reads(text[end]) if end < len(text) else edge))
         ways = [0] * (end - start)
-        back = self.final | self.backwards.step(self.after)
         for at in range(end - 1, start - 1, -1):
             ways[at - start] = back = back & self.reads(text[at])
             back = self.backwards.step(back)
-        sources = [1, *(1 << position for position in bits_of(self.beside(before) if self.before else 0))]
-        inside: list[int] = []
-        for at in range(start, end):
-            choices = (target for source in sources for target in self.preferred.get(source, ()))
-            choice = next((target for target in choices if target & ways[at - start]), 0)
-            if choice & self.group:
-                inside.append(at)
-            sources = [choice]
-        return (inside[0], inside[-1] + 1) if inside else (start, end)
+        return ways
+
+    def of_rank(self, rank: int, *, in_group: bool) -> int:
+        """The positions of this rank's pattern, or those in its group, that read a symbol of a match."""
+        own = self._ending(rank).all & ~self.after
+        return own & self._group if in_group else own
+
+    def _ending(self, rank: int) -> Ending:
+        return next(ending for ending in self.endings if ending.rank == rank)
 
 
 class _Arrows:

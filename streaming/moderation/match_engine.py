@@ -37,6 +37,7 @@ from streaming.moderation.scanning import (
     Live,
     LongestWords,
     Machine,
+    ReachOfCheckedRegexes,
     ReachOfLooseWords,
     ReachOfRegexes,
     ReachOfWords,
@@ -69,11 +70,14 @@ class _FromLeft(Protocol):
 
 
 class _Rest(NamedTuple):
-    """The rest of a match that was cut at ``max_span``: the state from which it continues, and its spelling."""
+    """The rest of a match that was cut at ``max_span``: the state from which it continues, and its spelling.
+
+    It goes on while the state has one of the ``positions``, those that the rule acts on.
+    """
 
     state: State
     spelling: Spelling
-    regexes: Regexes
+    positions: int
     rank: int
 
 
@@ -120,6 +124,8 @@ class Engine:
             scanner.spelling = scanner.own.leader
         self._rest: _Rest | None = None
         self._known = _NEVER  # how much text had arrived when a block ended it
+        self._end = _NEVER  # where the block ended it
+        self._is_final = False
         self._may_skim = not plan.exempting
         self._looks_back = any(machine.looks_back for machine in plan.machines)
         self._swallows = False  # ignored characters after the last match are removed with it
@@ -264,7 +270,7 @@ class Engine:
         """Decides the rest of the text. Called when the text has ended."""
         if not self._window.raw:
             return []
-        size = len(self._window.raw)
+        size, self._is_final = len(self._window.raw), True
         self._window.finish()
         allowed = self._allowed(final=True)
         block = self._first_block(allowed, final=True)
@@ -336,14 +342,10 @@ class Engine:
         rule, spelling = self._plan.rules[match.rank], window.spellings[match.spelling]
         regexes = self._plan.regexes.get(match.rank)
         if regexes and (rule.group or regexes.positions.has_cut):
-            first, last = spelling.index(start), spelling.index_of_end(stop)
-            if rule.group:
-                before = spelling.symbol_before(first)
-                inside = regexes.positions.group_within(spelling.chars, first, last, before)
-                acted = match._replace(start=spelling.begin(inside[0]), minus_end=-spelling.end(inside[1]))
-            else:
-                state = regexes.still_alive(spelling.chars, first, last, spelling.before)
-                self._rest = None if state is None else _Rest(state, spelling, regexes, match.rank)
+            place, inside = self._place(match, spelling, regexes)
+            acted = match._replace(start=spelling.begin(inside[0]), minus_end=-spelling.end(inside[1]))
+            if inside[1] == place[1]:
+                self._rest = self._rest_of(match, spelling, regexes, place)
         shown = raw[start : acted.start] + self._rendering.shown(rule, acted) + raw[-acted.minus_end : stop]
         decided.append(Decided(raw[start:stop], offset + start, offset + stop, match.rank, shown))
         self._shown = stop
@@ -351,11 +353,39 @@ class Engine:
         if self._rest:
             self._go_on(bound, decided)
 
+    def _place(self, match: Match, spelling: Spelling, regexes: Regexes) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The indexes of the first symbol and the one after the last: of a match, and of what its rule acts on."""
+        places = spelling.places(match)
+        is_group = self._plan.rules[match.rank].group > 0
+        if is_group or len(places) > 1:
+            text, final = self._searched(spelling), self._is_final
+            for place in places:
+                within = regexes.positions.group_within(match.rank, text, place, spelling.before, final=final)
+                if within is not None:
+                    return place, within if is_group else place
+        return places[0], places[0]
+
+    def _rest_of(self, match: Match, spelling: Spelling, regexes: Regexes, place: tuple[int, int]) -> _Rest | None:
+        """What may follow a match that was cut at ``max_span``; None if nothing can."""
+        state = regexes.state_at_limit(spelling.chars, *place, spelling.before)
+        if state is None:
+            return None
+        in_group = self._plan.rules[match.rank].group > 0
+        wanted = regexes.positions.of_rank(match.rank, in_group=in_group)
+        return _Rest(state, spelling, wanted, match.rank) if state.positions & wanted else None
+
+    def _searched(self, spelling: Spelling) -> str:
+        """The symbols of a spelling in which matches are found: those before a block."""
+        if self._known == _NEVER:
+            return spelling.chars
+        stop = spelling.end_of_known(self._end, self._known, self._window.raw)
+        return spelling.chars[: spelling.index_of_end(stop)]
+
     def _go_on(self, bound: int, decided: list[Decided]) -> None:
         """Applies the rule to the continuation of a match that was cut at ``max_span``, up to where a block begins."""
         rest, window = self._rest, self._window
         assert rest  # noqa: S101 (the callers check it)
-        state, own, regexes, rank = rest
+        state, own, wanted, rank = rest
         spelling = self._current(own)
         alive = True
         if self._known < _NEVER:
@@ -364,7 +394,7 @@ class Engine:
         start = at = spelling.index(self._shown)
         while alive and at < size:
             after = state[spelling.chars[at]]
-            alive = regexes.continues(after)
+            alive = bool(after.positions & wanted)
             if alive:
                 state, at = after, at + 1
         if at > start:
@@ -374,7 +404,7 @@ class Engine:
             text = window.raw[self._shown : stop]
             decided.append(Decided(text, offset + self._shown, offset + stop, rank, shown, is_rest=True))
             self._shown = stop
-        self._rest = _Rest(state, own, regexes, rank) if alive else None
+        self._rest = _Rest(state, own, wanted, rank) if alive else None
 
     def _forget(self, block_from: int) -> None:
         """Drops what can no longer matter from the window; ``block_from`` is where a block could begin."""
@@ -421,6 +451,7 @@ class Engine:
     def _end_with(self, known_block: tuple[int, Match], allowed: _Allowances) -> list[Decided]:
         """Decides the end of the text: the matches that count before the block, and the block itself."""
         self._known, block = known_block
+        self._end, self._is_final = -block.minus_end, True
         window, decided = self._window, list[Decided]()
         if self._rest:
             self._go_on(block.start, decided)
@@ -518,9 +549,9 @@ def _scanners(
     for machine in machines:
         automaton = machine.automaton
         kind: type[Scanner] = words if isinstance(automaton, Literals) else regexes
-        if isinstance(automaton, LooseWords) or (
-            regexes is ReachOfRegexes and isinstance(automaton, Regexes) and (automaton.check or automaton.overflows)
-        ):
+        if isinstance(automaton, LooseWords):
             kind = loose
+        elif regexes is ReachOfRegexes and isinstance(automaton, Regexes) and (automaton.check or automaton.overflows):
+            kind = ReachOfCheckedRegexes
         scanners += [kind(automaton, window, window.by_key[key]) for key in readings_of(machine, window.medium)]
     return scanners

@@ -106,13 +106,14 @@ def _ends_text(ranked: tuple[int, Compiled]) -> bool:
 
 def _machines(rules: list[tuple[int, Compiled]], max_span: int) -> tuple[Machine, ...]:
     """Builds one automaton for all rules that are compared in the same way."""
-    alike: dict[tuple[str, bool, bool, bool, str, str], list[tuple[int, Compiled]]] = {}
+    alike: dict[tuple[str, bool, bool, bool, tuple[str, int], str], list[tuple[int, Compiled]]] = {}
     for rank, compiled in rules:
-        rule, accents = compiled.rule, compiled.accents
-        key = (rule.compare, rule.whole_word, accents, compiled.has_spaces, rule.check, rule.overflow)
+        rule, accents, group = compiled.rule, compiled.accents, compiled.rule.group
+        checked = (rule.check, group if rule.check else 0)
+        key = (rule.compare, rule.whole_word, accents, compiled.has_spaces, checked, rule.overflow)
         alike.setdefault(key, []).append((rank, compiled))
     machines = []
-    for (compare, whole_word, accents, spaces, check, overflow), same in alike.items():
+    for (compare, whole_word, accents, spaces, (check, group), overflow), same in alike.items():
         edges = Edges(whole_word=whole_word, accents=None if compare == "exact" else accents)
         words = [(word, rank) for rank, compiled in same for word in compiled.words]
         nodes = [(compiled.node, rank) for rank, compiled in same if compiled.node is not None]
@@ -122,8 +123,8 @@ def _machines(rules: list[tuple[int, Compiled]], max_span: int) -> tuple[Machine
         elif words:
             automata.append(Literals(words, edges))
         if nodes:
-            overflows = overflow == "match"
-            automata.append(Regexes(nodes, max_span, edges, check_named(check), overflows=overflows))
+            choices = {"acts_on_group": group > 0, "overflows": overflow == "match"}
+            automata.append(Regexes(nodes, max_span, edges, check_named(check), **choices))
         machines += [Machine(each, compare == "exact", accents, spaces) for each in automata]
     return tuple(machines)
 

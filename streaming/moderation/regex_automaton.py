@@ -122,9 +122,12 @@ class Regexes:
         edges: Edges,
         check: Check | None = None,
         *,
+        acts_on_group: bool = False,
         overflows: bool = False,
     ) -> None:
         self.check = check
+        """What the part of a match that is acted on has to pass: its group, or all of it."""
+        self.acts_on_group = acts_on_group
         self.overflows = overflows
         """Whether an incomplete match that reaches ``max_span`` symbols counts as a match."""
         self.positions = places = Positions(patterns, max_span)
@@ -248,12 +251,11 @@ class Regexes:
     def may_begin(self, text: str, start: int, before: str) -> bool:
         return self.edges.may_begin(text[start - 1] if start else before, text[start])
 
-    def still_alive(self, text: str, start: int, end: int, before: str) -> State | None:
-        """The state from which a match of ``max_span`` symbols continues; None if it cannot."""
+    def state_at_limit(self, text: str, start: int, end: int, before: str) -> State | None:
+        """The state after a match, from which it may continue, if it has ``max_span`` symbols; else None."""
         if not self.positions.has_cut or end - start < self.max_span:
             return None
-        state = self.run(self.match_from(text[start - 1] if start else before), text[start:end])
-        return state if self.continues(state) else None
+        return self.run(self.match_from(text[start - 1] if start else before), text[start:end])
 
     def overflow(self, text: str, start: int, before: str) -> int:
         """The lowest rank of the patterns still incomplete after ``max_span`` symbols; -1 if there is none."""
@@ -313,14 +315,27 @@ class RegexMatches:
     def ends(self, start: int) -> Iterator[Ending]:
         """The matches that begin at ``start``, shortest first. One end may occur twice: without and with lookahead."""
         is_complete = False
-        for ending in self._complete(start):
-            is_complete = True
-            yield ending
+        for end, positions, ahead in self._ends_of(start):
+            for ending in self._endings(start, end, positions, ahead):
+                is_complete = True
+                yield ending
+        if not is_complete:
+            yield from self._overflow(start)
+
+    def longest(self, start: int) -> Ending | None:
+        for end, positions, ahead in reversed(list(self._ends_of(start))):
+            endings = self._endings(start, end, positions, ahead)
+            if (longest := min(endings, key=lambda ending: ending.rank, default=None)) is not None:
+                return longest
+        return next(self._overflow(start), None)
+
+    def _overflow(self, start: int) -> Iterator[Ending]:
         regexes = self._regexes
-        if regexes.overflows and not is_complete and (rank := regexes.overflow(self._text, start, self._before)) >= 0:
+        if regexes.overflows and (rank := regexes.overflow(self._text, start, self._before)) >= 0:
             yield Ending(start + regexes.max_span, rank)
 
-    def _complete(self, start: int) -> Iterator[Ending]:
+    def _ends_of(self, start: int) -> Iterator[tuple[int, int, int]]:
+        """Where the patterns that begin at ``start`` end: the end, the positions there, and the lookahead met."""
         regexes, text, ways = self._regexes, self._text, self._ways
         if not regexes.may_begin(text, start, self._before):
             return
@@ -331,30 +346,37 @@ class RegexMatches:
                 positions = places.forwards.step(positions) & ways[at]
             if not positions:
                 return
-            end = at + 1
-            yield from self._endings(start, end, places.rank(positions), self._rank_ahead(positions, end))
+            ahead = self._ahead(positions, at + 1) if places.after else 0
+            if positions & places.final or ahead:
+                yield at + 1, positions, ahead
 
-    def _rank_ahead(self, positions: int, end: int) -> int:
-        """The lowest rank of the patterns that end here because their lookahead accepts what follows."""
+    def _ahead(self, positions: int, end: int) -> int:
+        """The lookahead contexts after these positions that accept what follows."""
         places = self._regexes.positions
-        if not places.after:
-            return -1
         if end < len(self._text):
-            return places.rank_after(places.forwards.step(positions) & places.reads(self._text[end]))
-        return places.rank_at_edge(positions) if self._final else -1
+            return places.forwards.step(positions) & places.reads(self._text[end]) & places.after
+        return places.at_edge(positions) if self._final else 0
 
-    def _endings(self, start: int, end: int, rank: int, ahead: int) -> Iterator[Ending]:
-        if rank < 0 and ahead < 0:
+    def _endings(self, start: int, end: int, positions: int, ahead: int) -> Iterator[Ending]:
+        places = self._regexes.positions
+        if not self._regexes.edges.may_end(self._text, end, final=self._final):
             return
-        regexes = self._regexes
-        if not regexes.edges.may_end(self._text, end, final=self._final):
-            return
-        if regexes.check and not regexes.check(self._text[start:end]):
-            return
+        rank = self._first_passing(places.ranks_of(positions), start, end)
         if rank >= 0:
             yield Ending(end, rank)
-        if ahead >= 0 and (rank < 0 or ahead != rank):
-            yield Ending(end, ahead, looks=True)
+        looking = self._first_passing(places.ranks_after(ahead), start, end) if ahead else -1
+        if looking >= 0 and looking != rank:
+            yield Ending(end, looking, looks=True)
 
-    def longest(self, start: int) -> Ending | None:
-        return max(self.ends(start), key=lambda ending: (ending.end, -ending.rank), default=None)
+    def _first_passing(self, ranks: Iterator[int], start: int, end: int) -> int:
+        """The first of the ranks whose match, or group in it, passes the check; -1 if there is none."""
+        check = self._regexes.check
+        if not check:
+            return next(ranks, -1)
+        if not self._regexes.acts_on_group:
+            return next(ranks, -1) if check(self._text[start:end]) else -1
+        return next((rank for rank in ranks if check(self._group(rank, start, end))), -1)
+
+    def _group(self, rank: int, start: int, end: int) -> str:
+        within = self._regexes.positions.group_within(rank, self._text, (start, end), self._before, final=self._final)
+        return self._text[slice(*within)] if within else ""

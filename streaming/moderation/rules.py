@@ -40,9 +40,9 @@ class Rule:
     several rules match the same text, the one with the highest ``priority`` counts, then the first in the rule set.
     ``compare`` is how text is compared: as written (``exact``), folded and with its medium's syntax resolved
     (``normal``), or also with look-alike letters and separators (``loose``). ``group`` 1 restricts the action to the
-    first group of a regular expression. ``check`` names an additional check of each match. ``overflow`` is whether an
-    incomplete match that reaches the length limit counts as a match. A rule ``on_trial`` changes nothing: its matches
-    are only reported.
+    first group of a regular expression. ``check`` names a check that this group, or else the match, has to pass.
+    ``overflow`` is whether an incomplete match that reaches the length limit counts as a match. A rule ``on_trial``
+    changes nothing: its matches are only reported.
     """
 
     id: int | str

@@ -567,6 +567,13 @@ class ReachOfLooseWords(RescanningScanner):
         return ((match.start, -match.minus_end) for match in self.found(0).all())
 
 
+class ReachOfCheckedRegexes(RegexScanner):
+    """The same for regular expressions that have a check, or whose matches may be incomplete."""
+
+    def reach(self) -> Iterable[tuple[int, int]]:
+        return ((match.start, -match.minus_end) for match in self.found(0).all())
+
+
 def _join(threads: dict[int, tuple[State, list[tuple[int, int]]]], state: State, starts: list[tuple[int, int]]) -> None:
     if not state.positions:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 from unicodedata import is_normalized
 
@@ -294,6 +294,18 @@ class Spelling:
     def index_of_end(self, at: int) -> int:
         """The number of symbols that end at or before character ``at``."""
         return min(at, len(self.chars)) if self.ends is None else bisect_left(self.ends, at + 1)
+
+    def places(self, match: Match) -> list[tuple[int, int]]:
+        """The indexes of the first symbol of a match and the one after its last.
+
+        Several if symbols have the same span: then the first that the pattern matches is meant.
+        """
+        start, end = match.start, -match.minus_end
+        if self.starts is None or self.ends is None:
+            return [(start, end)]
+        firsts = range(bisect_left(self.starts, start), bisect_right(self.starts, start))
+        ends = range(bisect_left(self.ends, end), bisect_right(self.ends, end))
+        return [(first, last + 1) for first in firsts for last in ends if first <= last]
 
     def begin(self, index: int) -> int:
         """The character at which a symbol begins; for the next symbol, the start of the undecided text."""

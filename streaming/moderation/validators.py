@@ -1,4 +1,7 @@
-"""Additional checks of a match, for rules that have one. They receive symbols, so all letters are lower case."""
+"""Additional checks of what a rule acts on: the match, or the group in it.
+
+They receive symbols, so all letters are lower case, except for rules that are compared exactly.
+"""
 
 from __future__ import annotations
 
