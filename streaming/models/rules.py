@@ -360,8 +360,8 @@ class ModerationRule(models.Model):
         blank=True,
         validators=[_validate_check],
         help_text=_(
-            "An additional condition for a match, or for the group acted on: luhn, iban, cn_id, entropy or, for example, "
-            "entropy:3.5."
+            "An additional condition for a match, or for the group acted on: luhn, iban, cn_id, entropy or, for "
+            "example, entropy:3.5."
         ),
     )
     overflow = models.CharField(
