@@ -597,8 +597,8 @@ async def kill(journal: Journal) -> None:
     """Like SIGKILL: nothing more is written and nothing is released."""
     assert isinstance(journal, RedisJournal)
     await journal._cancel_tasks()
-    await journal._redis.connection_pool.disconnect()
-    await journal._listener.connection_pool.disconnect()
+    await journal._connections.own.connection_pool.disconnect()
+    await journal._connections.listener.connection_pool.disconnect()
 
 
 BEAT = 0.3
@@ -647,7 +647,7 @@ class TestADeadWorker:
         await until_stored(late)
         reading = asyncio.create_task(whole(await other.follow(log.info.id, -1)))
         assert isinstance(late, RedisJournal)
-        tasks = set(late._tasks)
+        tasks = set(late._connections._tasks)
         for task in tasks:
             task.cancel()
         sealed = await reading

@@ -12,14 +12,10 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
 from streaming.counters import scripts
 from streaming.counters.counters import Admission, Counters, Limit, Rate, Slots
 from streaming.counters.memory import MemoryCounters, remaining
+from streaming.redis_client import STORE_ERRORS, client_with_one_connection
 
 logger = logging.getLogger(__name__)
 
@@ -49,16 +45,7 @@ class RedisCounters(Counters):
         self._away_until = float("-inf")
         self._renewing: asyncio.Task[None] | None = None
         self._tasks = set[asyncio.Task[None]]()
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=1,
-            timeout=5 * COMMAND_SECONDS,  # in the queue for the connection: a crowd does not mean that Redis is away
-            socket_timeout=COMMAND_SECONDS,
-            socket_connect_timeout=COMMAND_SECONDS,
-            protocol=2,
-            retry=Retry(NoBackoff(), 1),  # for a connection that was closed while idle
-        )
-        self._redis = Redis(connection_pool=pool)
+        self._redis = client_with_one_connection(url, COMMAND_SECONDS, queue=5 * COMMAND_SECONDS)
         self._admit, self._take, self._renew = map(
             self._redis.register_script, (scripts.ADMIT, scripts.TAKE, scripts.RENEW)
         )
@@ -137,7 +124,7 @@ class RedisCounters(Counters):
             return None
         try:
             answer = await asking
-        except (RedisError, OSError, TimeoutError) as error:
+        except STORE_ERRORS as error:
             if self._away_until == float("-inf"):
                 logger.warning("Redis is away, so each worker counts limits for itself: %s", error)
             self._away_until = time.monotonic() + AWAY_SECONDS
@@ -153,7 +140,7 @@ class RedisCounters(Counters):
             await asyncio.wait(set(self._tasks), timeout=COMMAND_SECONDS)
         for task in tasks:
             task.cancel()
-        with suppress(RedisError, OSError, TimeoutError):
+        with suppress(*STORE_ERRORS):
             await self._redis.aclose()
 
 

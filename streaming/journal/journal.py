@@ -4,7 +4,7 @@ The events of a stream are numbered 0, 1, 2, ...; ``-1`` is the number before th
 encoded, moderated events, addressed by the number of their last event. Unmoderated text is never stored.
 
 One *driver* appends to a stream's log, and any number of readers follow it. ``memory.py`` keeps logs in this process,
-``redis.py`` shares them with all workers; ``tests/test_journal.py`` runs the same tests on both.
+``redis/`` shares them with all workers; ``tests/test_journal.py`` runs the same tests on both.
 """
 
 from __future__ import annotations

@@ -1,0 +1,29 @@
+"""Clients of Redis or Valkey, for what workers share. Needs the extra ``redis``."""
+
+from __future__ import annotations
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+STORE_ERRORS = (RedisError, OSError, TimeoutError)
+"""What a command raises if Redis does not answer it."""
+
+
+def client_with_one_connection(url: str, timeout: float, *, queue: float) -> Redis:
+    """Commands wait up to ``queue`` seconds for the connection, and then ``timeout`` for an answer.
+
+    With one connection a crowd of clients cannot open thousands; that a command waits in the queue does not mean that
+    Redis is away.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=1,
+        timeout=queue,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        protocol=2,
+        retry=Retry(NoBackoff(), 1),  # retries once, for connections that were closed while idle
+    )
+    return Redis(connection_pool=pool)
