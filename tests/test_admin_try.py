@@ -65,6 +65,13 @@ class TestATrial:
 
         assert (len(done.steps), done.omitted) == (300, 700)
 
+    def test_lists_and_explains_a_limited_number_of_hits_and_marks_all(self) -> None:
+        done = trial.run(RuleSet([Rule(1, "a")]), "A" * 2000, 100)
+
+        assert (len(done.listed_hits), done.omitted_hits) == (300, 1700)
+        assert [hit.number for hit in done.hits if hit.explanation] == list(range(1, 301))
+        assert [each.hits for each in done.original] == [(number,) for number in range(1, 2001)]
+
     @given(st.text("darnheckbdopst ", max_size=40), st.integers(1, 10))
     def test_gives_the_same_text_as_the_moderator(self, text: str, cut: int) -> None:
         done, moderator = trial.run(RULES, text, cut), Moderator(RULES)
@@ -93,7 +100,7 @@ class TestThePage:
 
         assert "may write •••• when" in moderated_text(page)
         assert "secret-project" in moderated_text(page)
-        assert "1 rule, version 2;" in text_of(page)
+        assert "1 rule, edition 2;" in text_of(page)
 
     def test_includes_a_rule_that_was_just_saved(self, moderator: Client) -> None:
         rule = rules.create(pattern="darn")
@@ -154,6 +161,38 @@ class TestThePage:
 
         assert "<html" not in part.content.decode()
         assert moderated_text(part) == "a ••••"
+
+    def test_says_why_each_hit_is_one(self, moderator: Client) -> None:
+        rules.create(pattern="darn")
+        rules.create(pattern="shit", compare="loose")
+
+        page = moderator.post(TRY, {"which": "all", "text": "[da](x)[rn](y) $h1t", "cut": "3"})
+
+        assert "darn (through Markdown)" in text_of(page)
+        assert "shit loose mask" in text_of(page)
+        assert "shit (look-alike letters)" in text_of(page)
+        chinese = moderator.post(
+            TRY, {"which": "all", "text": "da**rn**", "cut": "3"}, headers={"Accept-Language": "zh-CN"}
+        )
+        assert "darn (透过 Markdown)" in text_of(chinese)
+
+    def test_reads_the_text_as_what_it_is_written_in(self, moderator: Client) -> None:
+        rules.create(pattern="darn")
+
+        def shown(medium: str) -> str:
+            given = {"which": "all", "text": r'"d\u0061rn da**rn**"', "cut": "3", "medium": medium}
+            return moderated_text(moderator.post(TRY, given))
+
+        assert shown("markdown") == r'"•••• ••**••**"'
+        assert shown("json") == '"•••• da**rn**"'
+        assert shown("plain") == r'"d\u0061rn da**rn**"'
+
+    def test_lists_a_limited_number_of_hits_in_little_time(self, moderator: Client) -> None:
+        rules.create(pattern="a")
+
+        page = moderator.post(TRY, {"which": "all", "text": "A" * MAX_TEXT, "cut": "200"})
+
+        assert "19700 more hits are not listed." in text_of(page)
 
     def test_escapes_what_it_shows(self, moderator: Client) -> None:
         rules.create(pattern="<script>", action="flag")

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT, environment, eventually
 
 SUMMARY = re.compile(
-    r"([\d,]+) characters, ([\d,]+) hits, held: mean ([\d.]+), p99 (\d+); ([\d.]+) µs per character\n\Z"
+    r"([\d,]+) characters of markdown, ([\d,]+) hits, held: mean ([\d.]+), p99 (\d+); ([\d.]+) µs per character\n\Z"
 )
 
 
@@ -70,6 +70,22 @@ def test_explains_each_hit(tmp_path: Path) -> None:
         "rules, line 3: flag 9-13 (heck)",
         "rules, line 4: block 15-19 (stop)",
     ]
+
+
+def test_explains_why_a_text_is_a_hit(tmp_path: Path) -> None:
+    rules = "pattern,compare\ndarn,\nshit,loose\n"
+
+    run = moderate(tmp_path, "--explain", "--cut", 2, text="d&#97;rn [da](x)[rn](y) $h1t", rules=rules)
+    arguments = moderate(tmp_path, "--explain", "--medium", "json", text=r'{"q": "\u0064arn"}', rules=rules)
+
+    assert run.stderr.splitlines()[:3] == [
+        "rules, line 2: mask 0-8 (darn): through character codes; read as 'darn'",
+        "rules, line 2: mask 10-19 (darn): through Markdown; read as 'darn'",
+        "rules, line 3: mask 24-28 (shit, loose): look-alike letters; read as 'shit'",
+    ]
+    assert arguments.stdout == '{"q": "••••"}'
+    assert arguments.stderr.startswith("rules, line 2: mask 7-16 (darn): through JSON's escapes; read as 'darn'\n")
+    assert " characters of json, 1 hits" in arguments.stderr
 
 
 def test_filters_rules_by_upstream_and_direction(tmp_path: Path) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from streaming.moderation import Explanation, Hit, Medium, Moderator, Outcome, Rule, RuleSet, Text, explain
+from streaming.moderation import Explainer, Explanation, Hit, Medium, Moderator, Outcome, Rule, RuleSet, Text
 
 MAX_STEPS = 300
 """How many steps of a trial are listed. The whole text is moderated in any case."""
+
+MAX_HITS = 300
+"""How many hits of a trial are listed and explained. The others are only marked in the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class NumberedHit:
     start: int
     end: int
     text: str
-    explanation: Explanation
+    explanation: Explanation | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,14 @@ class Trial:
     def omitted(self) -> int:
         return self.pieces - len(self.steps)
 
+    @property
+    def listed_hits(self) -> list[NumberedHit]:
+        return self.hits[:MAX_HITS]
+
+    @property
+    def omitted_hits(self) -> int:
+        return len(self.hits) - len(self.listed_hits)
+
 
 def run(rule_set: RuleSet, text: str, cut: int, medium: Medium = "markdown") -> Trial:
     """Moderate the text, fed ``cut`` characters at a time."""
@@ -90,7 +101,9 @@ def _summarize(trial: Trial, text: str, outcomes: list[Outcome], medium: Medium)
     found = [outcome for outcome in outcomes if isinstance(outcome, Hit)]
     order = sorted(found, key=lambda hit: (hit.start, hit.end))
     numbers = {id(hit): number for number, hit in enumerate(order, 1)}
-    trial.hits = [_numbered(numbers[id(hit)], hit, text, medium) for hit in order]
+    explainer = Explainer(medium, keep=len(text))
+    explainer.feed(text, final=True)
+    trial.hits = [_numbered(numbers[id(hit)], hit, text, explainer) for hit in order]
     trial.blocked = next((trial.hits[numbers[id(hit)] - 1] for hit in order if _blocks(hit)), None)
     trial.original = list(_segments(text, trial.hits))
     last: int | None = None
@@ -104,15 +117,22 @@ def _summarize(trial: Trial, text: str, outcomes: list[Outcome], medium: Medium)
             last = numbers[id(outcome)] if replaces else None
 
 
-def _numbered(number: int, hit: Hit, text: str, medium: Medium) -> NumberedHit:
-    matched = text[hit.start : hit.end]
-    return NumberedHit(number, hit.rule, hit.start, hit.end, matched, explain(hit.rule, matched, medium))
+def _numbered(number: int, hit: Hit, text: str, explainer: Explainer) -> NumberedHit:
+    explanation = explainer.explain(hit) if number <= MAX_HITS else None
+    return NumberedHit(number, hit.rule, hit.start, hit.end, text[hit.start : hit.end], explanation)
 
 
 def _segments(text: str, hits: list[NumberedHit]) -> Iterable[Segment]:
+    """The text, cut where hits begin and end. The hits are in the order in which they begin."""
     cuts = sorted({0, len(text), *(at for hit in hits for at in (hit.start, hit.end))})
+    waiting, inside = iter([*hits, None]), list[NumberedHit]()
+    following = next(waiting)
     for start, end in pairwise(cuts):
-        yield Segment(text[start:end], tuple(hit.number for hit in hits if hit.start <= start and end <= hit.end))
+        inside = [hit for hit in inside if hit.end > start]
+        while following and following.start <= start:
+            inside.append(following)
+            following = next(waiting)
+        yield Segment(text[start:end], tuple(hit.number for hit in inside))
 
 
 @dataclass(slots=True)

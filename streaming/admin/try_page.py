@@ -116,7 +116,7 @@ class TryPage(_Base):
         medium: Any = values["medium"] or "markdown"
         done = trial.run(rule_set, values["text"], values["cut"], medium)
         labels = dict(ModerationRule.Action.choices)
-        hits = [(hit, _label(hit.rule, labels), _why(hit)) for hit in done.hits]
+        hits = [(hit, _label(hit.rule, labels), _compare(hit.rule), _why(hit)) for hit in done.listed_hits]
         return {"trial": done, "hits": hits, "version": version, "number_of_rules": len(rule_set.rules)}
 
     def _rules(
@@ -145,6 +145,11 @@ def _label(rule: Rule, labels: dict[str, Any]) -> str:
     )
 
 
+def _compare(rule: Rule) -> str:
+    """How the rule compares text, unless it does as most do."""
+    return "" if rule.compare == "normal" else str(ModerationRule.Compare(rule.compare).label)
+
+
 def _armed(rule: ModerationRule) -> Rule:
     """The rule as it acts once its trial has ended."""
     return replace(rule.as_value(), on_trial=False)
@@ -158,7 +163,7 @@ def _unsaved_names() -> list[str]:
 
 def _why(hit: trial.NumberedHit) -> str:
     """Why it is a hit, where that cannot be seen."""
-    return "; ".join(map(translated, hit.explanation.reasons))
+    return "; ".join(map(translated, hit.explanation.reasons)) if hit.explanation else ""
 
 
 def _initial(form: TryForm) -> dict[str, Any]:

@@ -17,7 +17,7 @@ The words of this package, with the text ``da**rn** it``, the rule ``darn`` and 
 
 from streaming.moderation.all_of import MAX_RULES as MAX_BOTH_OF
 from streaming.moderation.all_of import WITHIN, both_of
-from streaming.moderation.explaining import Explanation, explain
+from streaming.moderation.explaining import Explainer, Explanation
 from streaming.moderation.moderator import MASK, Hit, Moderator, Outcome, RuleSet, Text, check_mask
 from streaming.moderation.readings import MEDIA, Medium
 from streaming.moderation.rule_messages import Remark
@@ -50,6 +50,7 @@ __all__ = [
     "WITHIN",
     "Action",
     "Compare",
+    "Explainer",
     "Explanation",
     "Hit",
     "Kind",
@@ -65,5 +66,4 @@ __all__ = [
     "both_of",
     "check_mask",
     "compile_rule",
-    "explain",
 ]

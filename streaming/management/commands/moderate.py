@@ -19,11 +19,9 @@ from django.utils import timezone
 from streaming import rule_files
 from streaming.management.commands._plain_errors import PlainCommand
 from streaming.models import ModerationRule
-from streaming.moderation import MEDIA, Hit, Medium, Moderator, Outcome, Rule, RuleError, RuleSet, Text, explain
+from streaming.moderation import MEDIA, Explainer, Hit, Medium, Moderator, Outcome, Rule, RuleError, RuleSet, Text
 
 READ_BYTES = 65536
-RECENT_CHARS = 20_000
-"""The end of the text that is kept, to explain why something in it is a hit."""
 
 
 class Command(PlainCommand):
@@ -49,7 +47,7 @@ class Command(PlainCommand):
         for rule, warning in rule_set.warnings:
             self.stderr.write(f"{origin(rule)}: {warning}", self.style.WARNING)
         with _ignoring_broken_pipe(), _open(file) as source:
-            run = Run(rule_set, options["medium"])
+            run = Run(rule_set, options["medium"], explain=explain)
             for outcome in run.outcomes(_cut_into_pieces(_texts(source, file), cut)):
                 if isinstance(outcome, Text):
                     self.stdout.write(outcome.text, ending="")
@@ -93,17 +91,17 @@ def _is_a_repetition(refusal: rule_files.Refusal, reading: rule_files.ParsedFile
 class Run:
     """Moderates one text and collects the figures for the summary."""
 
-    def __init__(self, rule_set: RuleSet, medium: Medium) -> None:
-        self._medium: Medium = medium
+    def __init__(self, rule_set: RuleSet, medium: Medium, *, explain: bool) -> None:
+        self._medium = medium
         self._moderator = Moderator(rule_set, medium)
-        self._recent, self._dropped = "", 0
+        self._explainer = Explainer(medium) if explain else None
         self._held: Counter[int] = Counter()
         self._characters = self._hits = 0
         self._seconds = 0.0
 
     def outcomes(self, pieces: Iterator[str]) -> Iterator[Outcome]:
         for piece in pieces:
-            self._keep(piece)
+            self._read(piece)
             began = time.perf_counter()
             outcomes = self._moderator.feed(piece)
             self._seconds += time.perf_counter() - began
@@ -112,23 +110,23 @@ class Run:
             yield from self._counted(outcomes)
             if any(isinstance(outcome, Hit) and outcome.ends_text for outcome in outcomes):
                 return
+        self._read("", final=True)
         yield from self._counted(self._moderator.finish())
 
     def _counted(self, outcomes: list[Outcome]) -> list[Outcome]:
         self._hits += sum(isinstance(outcome, Hit) for outcome in outcomes)
         return outcomes
 
-    def _keep(self, piece: str) -> None:
-        self._recent += piece
-        surplus = max(len(self._recent) - len(piece) - RECENT_CHARS, 0)
-        self._recent, self._dropped = self._recent[surplus:], self._dropped + surplus
+    def _read(self, piece: str, *, final: bool = False) -> None:
+        if self._explainer:
+            self._explainer.feed(piece, final=final)
 
     def why(self, hit: Hit) -> str:
         """Why it is a hit, if that is not obvious, and the text that was compared with the rule."""
-        text = self._recent[max(hit.start - self._dropped, 0) : max(hit.end - self._dropped, 0)]
-        found = explain(hit.rule, text, self._medium)
-        reasons = ", ".join(map(str, found.reasons))
-        return f": {reasons}; read as {found.read[:80]!r}" if reasons else ""
+        found = self._explainer.explain(hit) if self._explainer else None
+        if found is None or not found.reasons:
+            return ""
+        return f": {', '.join(map(str, found.reasons))}; read as {found.read[:80]!r}"
 
     def summary(self) -> str:
         pieces = max(self._held.total(), 1)
@@ -140,14 +138,15 @@ class Run:
                 break
         speed = self._seconds / max(self._characters, 1) * 1e6
         return (
-            f"{self._characters:,} characters, {self._hits:,} hits, "
+            f"{self._characters:,} characters of {self._medium}, {self._hits:,} hits, "
             f"held: mean {mean:.2f}, p99 {p99}; {speed:.2f} µs per character"
         )
 
 
 def _describe_hit(hit: Hit, origin: str, why: str) -> str:
     action = f"{hit.rule.action} (on trial)" if hit.rule.on_trial else hit.rule.action
-    return f"{origin}: {action} {hit.start}-{hit.end} ({hit.rule.pattern[:80]}){why}"
+    compare = "" if hit.rule.compare == "normal" else f", {hit.rule.compare}"
+    return f"{origin}: {action} {hit.start}-{hit.end} ({hit.rule.pattern[:80]}{compare}){why}"
 
 
 @contextmanager
