@@ -42,8 +42,8 @@ def test_translations_have_the_same_placeholders() -> None:
 def test_the_compiled_catalogue_is_up_to_date() -> None:
     compiled = polib.mofile(str(FOLDER / "django.mo"))
 
-    written = {entry.msgid: words(entry) for entry in CATALOGUE if all(words(entry))}
-    assert {entry.msgid: words(entry) for entry in compiled} == written
+    written = {(entry.msgctxt, entry.msgid): words(entry) for entry in CATALOGUE if all(words(entry))}
+    assert {(entry.msgctxt, entry.msgid): words(entry) for entry in compiled} == written
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce
 from django.db.models.signals import pre_save
 from django.dispatch import receiver
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from streaming.editions import (
@@ -129,7 +129,7 @@ class RuleList(models.Model):
     )
     valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("Leave empty for no end."))
     note = models.TextField(_("note"), blank=True, help_text=_("For moderators only."))
-    changed = models.DateTimeField(_("changed"), auto_now=True, db_index=True)
+    changed = models.DateTimeField(pgettext_lazy("when", "changed"), auto_now=True, db_index=True)
 
     objects = RuleListQuerySet.as_manager()
 
@@ -403,7 +403,7 @@ class ModerationRule(models.Model):
         blank=True,
         help_text=_("The rules of a list are switched, scoped and replaced together."),
     )
-    changed = models.DateTimeField(_("changed"), auto_now=True, db_index=True)
+    changed = models.DateTimeField(pgettext_lazy("when", "changed"), auto_now=True, db_index=True)
     imported = models.ForeignKey(
         "RuleImport", models.SET_NULL, verbose_name=_("import"), related_name="rules", null=True, editable=False
     )
