@@ -246,6 +246,19 @@ def test_githubs_markdown_extensions_are_supported(workbench, typed, html):
     assert shown == html
 
 
+@pytest.mark.parametrize("typed", ["da  \nrn", "da\\\nrn", "- da  \n  rn"])
+def test_a_hard_line_break_is_one_in_the_text_of_the_page_too(workbench, typed):
+    script = """
+    const root = makeRoot();
+    const view = new MarkdownView(root);
+    for (const character of given) { view.append(character); view.flush(); }
+    view.end();
+    getSelection().selectAllChildren(root);
+    return [root.textContent, root.innerText.trim(), String(getSelection()).trim(), root.querySelectorAll("br").length];
+    """
+    assert run(workbench, script, typed) == ["da\nrn", "da\nrn", "da\nrn", 1]
+
+
 CASES = json.loads((ROOT / "tests" / "cases" / "markdown.json").read_text("utf-8"))
 TYPED = """
 const root = makeRoot();

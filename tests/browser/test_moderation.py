@@ -133,15 +133,17 @@ async (questions) => {
   const { MarkdownView } = await import("/static/streaming/markdown/view.js");
   const panel = document.querySelector("#chat");
   const part = (name) => panel.querySelector(`[data-part="${name}"]`);
-  // A word does not go on in the next block.
-  const read = (node) => {
+  // As textContent and, with a line break for each <br>, as people read it. But blank lines stand between blocks, as in
+  // innerText, in what is copied and for screen readers: a word does not go on in the next paragraph, item or cell, and
+  // to moderate as if it did would hit words that no one reads.
+  const read = (node, lineBreak) => {
     let text = "";
     for (const child of node.childNodes) {
       if (child.nodeType === Node.TEXT_NODE) text += child.data;
       else if (child.nodeType === Node.ELEMENT_NODE) {
-        if (child.tagName === "BR") text += "\\n";
+        if (child.tagName === "BR") text += lineBreak;
         const isBlock = /^(P|H[1-6]|LI|UL|OL|TABLE|T[RDH]|BLOCKQUOTE|FIGURE|HR|SECTION)$/.test(child.tagName);
-        text += isBlock ? `\\n\\n${read(child)}\\n\\n` : read(child);
+        text += isBlock ? `\\n\\n${read(child, lineBreak)}\\n\\n` : read(child, lineBreak);
       }
     }
     return text;
@@ -151,7 +153,7 @@ async (questions) => {
     const shown = new Set();
     const look = () => {
       const article = [...panel.querySelectorAll("article")].at(-1);
-      if (article) shown.add(read(article));
+      if (article) for (const each of ["", "\\n"]) shown.add(read(article, each));
     };
     const observer = new MutationObserver(look);
     observer.observe(part("turns"), { childList: true, characterData: true, subtree: true });
@@ -171,7 +173,7 @@ async (questions) => {
     for (const char of text) {
       view.append(char);
       view.flush();
-      shown.add(read(root));
+      for (const each of ["", "\\n"]) shown.add(read(root, each));
     }
     part("new-chat").click();
     answers.push({ text, shown: [...shown], flushes });

@@ -42,6 +42,8 @@ export function patch(place, tokens, inside = null, open) {
       end = end.enter(token, inside);
       end.text(content);
       end = end.close().outer;
+      // As in CommonMark's HTML, so that programs that read textContent do not join the words around it.
+      if (type === "hardbreak") end.text("\n");
     }
   }
   return { end: end.flush(), inside: left };
