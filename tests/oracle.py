@@ -180,7 +180,7 @@ def _characters(
     """Normalised characters with their spans; uncertain ones at the end are omitted unless final."""
     white = white or _White()
     is_markdown = kind in ("deep", "flat", "inner")
-    brackets, has_code = 0, False
+    brackets, has_code, in_formula = 0, False, False
 
     def with_white(char: str, start: int, end: int) -> tuple[str, int, int]:
         folded = fold_letter(char, accents=accents)
@@ -216,8 +216,13 @@ def _characters(
             at += size
             continue
         before = text[:at][-1:]
+        in_formula &= not (before == text[at] == "\n")
+        if in_formula and text[at] in "_^{}":
+            at += 1
+            continue
         if not final and re.fullmatch(SO_FAR[kind], text[at:]) and (text[at] != "_" or before.isalnum()):
             return
+        in_formula |= kind == "deep" and re.match(r"\\[()\[\]]|\$\$", text[at:]) is not None
         sign = _sign(text, at, kind, before)
         brackets += is_markdown and (text[at] == "[" or text[at : at + 2] == "![")
         has_code |= brackets > 0 and sign is not None and sign[0] == "" and "`" in text[at : sign[1]]

@@ -19,7 +19,8 @@ _ESCAPE = r"(?P<escape>\\[!-/:-@\[-`{-~])"
 _REFERENCE_OR_CODE = rf"(?P<reference>{REFERENCE})|{CODES}"
 _FLAT = rf"{_EMPHASIS}|{_ESCAPE}|(?P<reference>{REFERENCE})"
 _MAY_BEGIN = r"[*~`_\\&\[\]<]|!(?:\[|\Z)|\$(?:\$|\Z)"
-_SO_FAR = rf"[\]!$]|<(?:/|!-?)?|_{{1,32}}|{REFERENCE_SO_FAR}"
+_SO_FAR_IN_FORMULA = rf"[\]!$]|<(?:/|!-?)?|{REFERENCE_SO_FAR}"
+_SO_FAR = rf"_{{1,32}}|{_SO_FAR_IN_FORMULA}"
 _FORMULA = r"(?P<formula>\\[()\[\]]|\$\$)"
 _BRACKET = r"(?P<bracket>!?\[|\])"
 _IN_ADDRESS = re.compile(_REFERENCE_OR_CODE)
@@ -104,6 +105,9 @@ class _MarkdownReader(MediumReader):
         """Reads a construct that pages hide, or the beginning of a long one."""
         raise NotImplementedError
 
+    def _enter_formula(self) -> None:
+        """Notes the beginning or end of a formula."""
+
     def _read_bracket(self, text: str, start: int) -> None:
         if text != "]":
             self.open_brackets += 1
@@ -125,6 +129,8 @@ class _MarkdownReader(MediumReader):
             return
         if kind in ("nothing", "formula", "line_break"):
             self.has_code |= "`" in text and self.open_brackets > 0
+            if kind == "formula":
+                self._enter_formula()
             return
         if kind == "underscores":
             if self.previous.isalnum() and data[sign.end() : sign.end() + 1].isalnum():
@@ -141,6 +147,7 @@ class DeepReader(_MarkdownReader):
     """Also ignores destinations, labels, tags, comments and line breaks. It is what a page shows.
 
     A word may go on after ``<br>`` or a backslash at the end of a line, as in the text that programs get from a page.
+    After the beginning of a formula, subscripts and superscripts are read in line: ``a_{b}`` is ab.
     """
 
     grammar: Grammar = grammar(
@@ -152,34 +159,63 @@ class DeepReader(_MarkdownReader):
     def __init__(self, letters: Letters) -> None:
         super().__init__(letters)
         self._skip_long: Callable[[str, int], int] | None = None
+        self._is_in_formula = False
 
     @property
     def is_within(self) -> bool:  # type: ignore[override]
-        return self._skip_long is not None
+        return self._skip_long is not None or self._is_in_formula
 
     @property
     def is_neutral(self) -> bool:
-        return not self.pending and not self._skip_long
+        return not self.pending and not self.is_within
 
     def follow(self, other: MediumReader) -> None:
         super().follow(other)
         self._skip_long = None
+        self._leave_formula()
+
+    def _enter_formula(self) -> None:
+        # Where it ends is not looked at: pages disagree, and reading more is no leak.
+        self._is_in_formula, self.grammar = True, _IN_FORMULA
+
+    def _leave_formula(self) -> None:
+        self._is_in_formula, self.grammar = False, type(self).grammar
+
+    def _line_beginning(self, data: str, at: int) -> int:
+        end = super()._line_beginning(data, at)
+        if self._is_in_formula and "\n\n" in self.previous + data[at:end]:
+            self._leave_formula()
+        return end
 
     def _step(self, data: str, at: int, base: int, *, final: bool) -> int:
         end = self._skip_long(data, at) if self._skip_long else at
         if end <= 0:
             self._skip_long = None
-        return abs(end) if abs(end) > at else super()._step(data, at, base, final=final)
+        if abs(end) > at:
+            return abs(end)
+        if self._is_in_formula and self.previous == data[at] == "\n":
+            self._leave_formula()
+        return super()._step(data, at, base, final=final)
 
     def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> None:
         if kind == "long":
             self._skip_long = self._finder.follow_long
 
 
+_IN_FORMULA = grammar(
+    rf"[\n{{}}^]|{DeepReader.grammar.may_begin.pattern}",
+    rf"(?P<nothing>[*~`_^{{}}]+)|{DeepReader.grammar.sign.pattern}".replace("(?P<nothing>[*~`]+)|", ""),
+    rf"\\|{_SO_FAR_IN_FORMULA}",
+)
+
+
 class _InnerReader(DeepReader):
     """Reads the inside of what pages may hide: also decodes codes, as in an address."""
 
     grammar = grammar(DeepReader.grammar.may_begin.pattern, f"{DeepReader.grammar.sign.pattern}|{CODES}", "(?!)")
+
+    def _enter_formula(self) -> None:
+        """It is read as a whole, without a formula of its own."""
 
 
 class FlatReader(_MarkdownReader):

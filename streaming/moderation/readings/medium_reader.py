@@ -125,8 +125,8 @@ class MediumReader:
 
     def known_after(self, text: str) -> int:
         """How many characters of a text are needed to decide how the first one is read."""
-        size = 1
-        while size < len(text) and self.grammar.so_far.match(text[:size]):
+        size, so_far = 1, type(self).grammar.so_far
+        while size < len(text) and so_far.match(text[:size]):
             size += 1
         return size
 
