@@ -591,7 +591,10 @@ class _Acting:
     def _replaced_in_json(self, rule: Rule, stretches: list[tuple[str, Symbol]], *, is_rest: bool) -> str:
         inside = _is_inside(self._text[: stretches[0][1].start])
         shown = ""
-        if rule.action != "mask" and not is_rest:
+        start = stretches[0][1].start
+        in_number = self._text[start].isdecimal() and self._text[max(start - 1, 0) : start] in list("0123456789.-+eE")
+        masks = rule.action == "mask" or (in_number and not inside)
+        if not masks and not is_rest:
             quoted = json.dumps(rule.replacement if rule.action == "replace" else "", ensure_ascii=False)
             shown = quoted[1:-1] if inside else quoted
         for gap, symbol in stretches:
@@ -600,7 +603,7 @@ class _Acting:
             if text == '"':
                 inside = not inside
                 shown += text
-            elif rule.action == "mask":
+            elif masks:
                 keeps = not inside and text in " \t\n\r{}[]:,"
                 is_digit = not inside and text.isdecimal()
                 shown += text if keeps else "0" if is_digit else self._mask(rule, symbol)

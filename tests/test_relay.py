@@ -238,9 +238,8 @@ def test_moderates_each_channel_and_choice_separately() -> None:
     assert merged(batches) == [
         Delta("da"),
         Delta("rk", "reasoning"),
-        Delta("••"),
+        Delta("••!"),
         Notice("mask", "profanity"),
-        Delta("!"),
         Delta("••••!", choice=1),
         Notice("mask", "profanity"),
         StreamEnd(),

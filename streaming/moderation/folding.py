@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from streaming.moderation.chinese import SIMPLIFIED
+from streaming.moderation.shared import Shared
 from streaming.moderation.unicode_tables import ACCENTS as _ACCENTS
 from streaming.moderation.unicode_tables import ranges_of
 
@@ -82,7 +83,7 @@ _OPEN = {
 }
 
 
-class _OpenLetters(dict[str, bool]):
+class _OpenLetters(Shared, dict[str, bool]):
     """Whether a letter is open: the next character may still change how it is read. Keyed by character."""
 
     def __init__(self, *, accents: bool) -> None:
@@ -181,7 +182,7 @@ ODD = "\uffff"
 does, the text takes the slow path, as it does for those characters."""
 
 
-class FoldingTable(dict[int, str]):
+class FoldingTable(Shared, dict[int, str]):
     """A table for str.translate: the symbol of each character, or ODD. Entries are computed on first use."""
 
     def __init__(self, *, accents: bool) -> None:

@@ -16,6 +16,7 @@ from operator import getitem
 
 from streaming.moderation.edges import Edges, Ending
 from streaming.moderation.folding import fold, fold_letter, is_mark, is_word_char
+from streaming.moderation.shared import Shared
 from streaming.moderation.unicode_tables import LOOK_ALIKES
 
 MAX_SEPARATORS = 3
@@ -86,7 +87,7 @@ _Thread = tuple[int, int]
 """The number of a node, and the number of separators since its letter."""
 
 
-class LooseState(dict[str, "LooseState"]):
+class LooseState(Shared, dict[str, "LooseState"]):
     """A set of threads. ``state[symbol]`` is the next state, computed on first use."""
 
     __slots__ = ("automaton", "is_hit", "may_grow", "threads", "with_open")
@@ -112,7 +113,7 @@ class _Hit(LooseState):
         return self
 
 
-class LooseWords:
+class LooseWords(Shared):
     """An automaton for loose words, each with the rank of its rule."""
 
     _MAX_STATES = 1 << 14

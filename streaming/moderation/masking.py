@@ -39,7 +39,7 @@ class Rendering:
         start, stop = match.start, -match.minus_end
         spelling = self._window.spellings[match.spelling]
         if spelling.is_one_to_one and rule.compare != "loose":
-            return self._mask * (stop - start)
+            return self._mask * (stop - max(start, self._window.sent_here))
         shown: list[str] = []
         for gap, text, symbol in self._stretches(match):
             is_separator = rule.compare == "loose" and not is_letter(symbol)
@@ -51,10 +51,13 @@ class Rendering:
         return "" if spelling.is_one_to_one else "".join(gap for gap, _, _ in self._stretches(match))
 
     def _stretches(self, match: Match) -> list[tuple[str, str, str]]:
-        """The units of a match that are read as a whole: (ignored text kept before it, its text, its first symbol)."""
+        """The units of a match that are read as a whole: (ignored text kept before it, its text, its first symbol).
+
+        Those that have left are left out.
+        """
         raw, spelling = self._window.raw, self._window.spellings[match.spelling]
         stretches = []
-        at, before = match.start, ""
+        at, before = max(match.start, self._window.sent_here), ""
         for index in range(spelling.index(match.start), spelling.index_of_end(-match.minus_end)):
             start, end = spelling.begin(index), spelling.end(index + 1)
             if end > at:
@@ -74,9 +77,13 @@ class Rendering:
 
     def _shown_in_json(self, rule: Rule, match: Match, replacement: str, *, is_rest: bool) -> str:
         raw = self._window.raw
-        inside = self._window.json is not None and self._window.json.is_inside(raw[: match.start])
+        start = max(match.start, self._window.sent_here)
+        inside = self._window.json is not None and self._window.json.is_inside(raw[:start])
         shown: list[str] = []
-        if rule.action != "mask" and not is_rest:
+        before = raw[start - 1] if start else self._window.spellings[match.spelling].before
+        # Within a number there is no place for a string.
+        masks = rule.action == "mask" or (not inside and before in _OF_NUMBERS and raw[start : start + 1].isdecimal())
+        if not masks and not is_rest:
             quoted = json.dumps(replacement, ensure_ascii=False)
             shown.append(quoted[1:-1] if inside else quoted)
         for gap, text, symbol in self._stretches(match):
@@ -84,7 +91,7 @@ class Rendering:
             if text == '"':
                 inside = not inside
                 shown.append(text)
-            elif rule.action == "mask":
+            elif masks:
                 is_separator = rule.compare == "loose" and not is_letter(symbol)
                 shown.append(text if is_separator else self._mask if inside else self._outside(text))
             elif not inside and _STRUCTURE.match(text):
@@ -97,6 +104,7 @@ class Rendering:
 
 
 _STRUCTURE = re.compile(r"[\s{}\[\]:,]")
+_OF_NUMBERS = tuple("0123456789.-+eE")
 
 
 def takes_along(spelling: Spelling) -> bool:

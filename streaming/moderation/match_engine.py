@@ -141,6 +141,10 @@ class Engine:
         """The number of characters fed so far."""
         return self._window.offset + len(self._window.raw)
 
+    def let_go(self) -> None:
+        """All text so far has left. A match that begins in it is acted on after it."""
+        self._window.sent = self.fed
+
     def feed(self, text: str) -> list[Decided]:
         start = self._window.offset
         shown = self.skim(text)
@@ -346,7 +350,8 @@ class Engine:
             acted = match._replace(start=spelling.begin(inside[0]), minus_end=-spelling.end(inside[1]))
             if inside[1] == place[1]:
                 self._rest = self._rest_of(match, spelling, regexes, place)
-        shown = raw[start : acted.start] + self._rendering.shown(rule, acted) + raw[-acted.minus_end : stop]
+        sent, after = window.sent_here, -acted.minus_end
+        shown = raw[max(start, sent) : acted.start] + self._rendering.shown(rule, acted) + raw[max(after, sent) : stop]
         decided.append(Decided(raw[start:stop], offset + start, offset + stop, match.rank, shown))
         self._shown = stop
         self._swallows = takes_along(spelling)

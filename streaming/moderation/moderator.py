@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from copy import copy
+from copy import copy, deepcopy
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -161,10 +161,17 @@ class Moderator:
         self._rules = rule_set.plan.rules
         self._engine = Engine(rule_set.plan, medium, rule_set.mask)
         self._recording = [(Engine(plan, medium, rule_set.mask), plan.rules) for plan in rule_set.recording_plans]
+        self._sent = 0  # characters of the text that were released while they were undecided
+        self._reported: list[Outcome] = []  # the hits in them
 
     @property
     def held(self) -> int:
-        """The number of undecided characters."""
+        """The number of undecided characters that are held back."""
+        return min(self._engine.held, self._engine.fed - self._sent) if self._sent else self._engine.held
+
+    @property
+    def undecided(self) -> int:
+        """The number of undecided characters, with those that were released."""
         return self._engine.held
 
     def feed(self, text: str) -> list[Outcome]:
@@ -175,7 +182,7 @@ class Moderator:
         engine = self._engine
         if engine.blocked:
             return []
-        shown = engine.skim(text) if self._recording else None
+        shown = engine.skim(text) if self._recording and not self._sent else None
         if shown is None:
             return self._outcomes(engine.examine(text))
         return [Text(shown), *self._recorded_in(shown)] if shown else []
@@ -185,7 +192,9 @@ class Moderator:
 
         Otherwise it returns None and feeds nothing.
         """
-        return None if self._recording else self._engine.skim(text)
+        if self._sent and self._engine.fed - self._engine.held >= self._sent:
+            self._sent = 0
+        return None if self._recording or self._sent else self._engine.skim(text)
 
     def feed_all(self, pieces: list[str]) -> list[list[Outcome]]:
         """The same outcomes as feeding the pieces one by one, for each piece, but in a single scan.
@@ -208,8 +217,31 @@ class Moderator:
         outcomes = self._outcomes(self._engine.finish())
         return outcomes if self._engine.blocked else [*outcomes, *self._recorded_to_the_end([])]
 
+    def release(self) -> list[Outcome]:
+        """The outcomes of the held text as if it were the end, although more may follow.
+
+        If it turns out to be the beginning of a match, the rule's action applies to the rest of the match, so that the
+        match is never shown whole.
+        """
+        if not self.held or self._engine.blocked:
+            return []
+        ending = copy(self)
+        ending._engine = deepcopy(self._engine)
+        ending._recording = [(deepcopy(engine), rules) for engine, rules in self._recording]
+        outcomes = ending.finish()
+        self._reported = [*self._reported, *(outcome for outcome in outcomes if isinstance(outcome, Hit))]
+        self._sent = self._engine.fed
+        self._engine.let_go()
+        return outcomes
+
     def _outcomes(self, decided: list[Decided]) -> list[Outcome]:
-        if len(decided) == 1 and decided[0].rank == NONE and not self._recording:
+        if self._sent:
+            decided = [_after(self._sent, each) for each in decided]
+            return [outcome for outcome in self._all_outcomes(decided) if outcome not in self._reported]
+        return self._all_outcomes(decided)
+
+    def _all_outcomes(self, decided: list[Decided]) -> list[Outcome]:
+        if len(decided) == 1 and decided[0].rank == NONE and not self._recording and not self._sent:
             return [Text(decided[0].text)]
         outcomes: list[Outcome] = []
         for each in decided:
@@ -238,6 +270,15 @@ class Moderator:
 
 def _hits(decided: list[Decided], rules: Mapping[int, Rule]) -> list[Outcome]:
     return [Hit(rules[each.rank], each.start, each.end) for each in decided if each.rank >= 0 and not each.is_rest]
+
+
+def _after(sent: int, decided: Decided) -> Decided:
+    """What is shown of a decided text of which the first ``sent`` characters of the whole text have left."""
+    if decided.end <= sent:
+        return decided._replace(shown="")
+    if decided.rank == NONE and decided.start < sent:
+        return decided._replace(shown=decided.text[sent - decided.start :])
+    return decided
 
 
 def _passed(pieces: list[str], ends: list[int], decided: Decided) -> list[list[Outcome]]:

@@ -13,13 +13,14 @@ from streaming.moderation.readings.kinds import KINDS
 from streaming.moderation.regex_automaton import Regexes
 from streaming.moderation.rules import Compiled, Rule
 from streaming.moderation.scanning import Automaton, Machine
+from streaming.moderation.shared import Shared
 from streaming.moderation.validators import check_named
 from streaming.moderation.word_automaton import Literals
 
 _MAX_KNOWN = 1 << 12
 
 
-class Plan:
+class Plan(Shared):
     """Rules with their ranks, compiled to machines. Immutable, except for the caches of the automata."""
 
     def __init__(

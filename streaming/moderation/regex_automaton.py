@@ -20,13 +20,14 @@ from operator import getitem
 from streaming.moderation.edges import Edges, Ending
 from streaming.moderation.glushkov import Positions
 from streaming.moderation.regex_nodes import Node
+from streaming.moderation.shared import Shared
 from streaming.moderation.validators import Check
 
 _MAX_STATES = 4096
 _MAX_TRANSITIONS = 1 << 16
 
 
-class State(dict[str, "State"]):
+class State(Shared, dict[str, "State"]):
     """A set of positions. ``state[symbol]`` is the next state, computed on first use."""
 
     __slots__ = ("begins", "machine", "may_grow", "positions", "with_open")
@@ -65,7 +66,7 @@ class _Hit(State):
         return self
 
 
-class _Machine:
+class _Machine(Shared):
     """A cache of states by their positions, filled on demand and cleared when there are too many."""
 
     def __init__(self, places: Positions, start: int, step: Callable[[int, str], int], accepting: int = 0) -> None:
@@ -112,7 +113,7 @@ _END = -1
 """Stands for the positions after the end of a text; the first step backwards determines what they are."""
 
 
-class Regexes:
+class Regexes(Shared):
     """An automaton for patterns, each with the rank of its rule. A match has at most ``max_span`` symbols."""
 
     def __init__(

@@ -50,6 +50,7 @@ class Window:
     def __init__(self, keys: Iterable[Key], medium: Medium) -> None:
         self.offset = 0  # the number of characters of the text before the window
         self.raw = ""
+        self.sent = 0  # the number of characters of the text that have left, although some of them were undecided
         self._skimmed_last = ""  # what was skimmed since text was appended
         self.medium: Medium = medium
         self.json = JsonStrings() if medium == "json" else None
@@ -75,6 +76,11 @@ class Window:
         self.active = self._together
         self.is_forked = False
         self._may_fork = medium == "markdown"
+
+    @property
+    def sent_here(self) -> int:
+        """How much of the window has left."""
+        return self.sent - self.offset
 
     def append(self, text: str) -> None:
         self._catch_up()

@@ -19,11 +19,12 @@ from operator import getitem, itemgetter
 
 from streaming.moderation.edges import Edges, Ending
 from streaming.moderation.folding import is_word_char
+from streaming.moderation.shared import Shared
 
 _MAX_TRANSITIONS = 1 << 16
 
 
-class Node(dict[str, "Node"]):
+class Node(Shared, dict[str, "Node"]):
     """A node of the trie, which stands for the beginning of a word. Its transitions are added on first use."""
 
     __slots__ = ("automaton", "before_open", "depth", "fail", "first", "last", "may_grow", "output", "rank", "waits")
@@ -76,7 +77,7 @@ class _Hit(Node):
         return self
 
 
-class Literals:
+class Literals(Shared):
     """An automaton for words, each with its rule's rank. Of several rules with one word, the lowest rank counts."""
 
     def __init__(self, words: Iterable[tuple[str, int]], edges: Edges) -> None:
