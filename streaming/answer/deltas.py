@@ -17,8 +17,6 @@ class DeltaStream:
     def __init__(
         self, rule_set: RuleSet, on_hit: HitHandler | None, choice: int, channel: str, medium: Medium = "markdown"
     ) -> None:
-        self._rule_set = rule_set
-        self._medium = medium
         self._moderator = Moderator(rule_set, medium)
         self.recorder = ContextRecorder(on_hit, channel, choice) if on_hit else None
         self._channel = channel
