@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, assume, given, reject, settings
@@ -686,6 +686,46 @@ def in_pieces(text: str, sizes: list[int]) -> list[str]:
         pieces.append(text[at : at + size])
         at += size
     return [*pieces, text[at:]]
+
+
+# Ways to write "hits". A normal rule reads through case, forms of letters, marks, invisible characters, Markdown and
+# codes; look-alikes, signs for letters, separators and repeated letters need a loose one, except after the word.
+READ_AS_HITS = [
+    *("hits", "HITS", "hItS", "ｈｉｔｓ", "ＨＩＴＳ", "𝐡𝐢𝐭𝐬", "𝓱𝓲𝓽𝓼", "𝕙𝕚𝕥𝕤", "ⓗⓘⓣⓢ", "🄷🄸🅃🅂", "ʰⁱᵗˢ", "hitſ"),
+    *("hîts", "ḥïţş", "h̸i̸t̸s̸", "h\u0489its", "h\u20ddits", "h\u200bi\u200bt\u200bs", "hi\u00adts", "hi\u2060ts"),
+    *("h\u034fits", "hi\ufe0fts", "hi\u2800ts", "hi\U000e0020ts", "hi**ts**", "h*i*t*s*", "hi`t`s", "hi~~t~~s"),
+    *("hi<b>ts</b>", "hi<!-- x -->ts", "[hi](x)ts", "![hi](x)ts", "h&#105;ts", "h&#x69;ts", "&lrm;hi&zwj;ts"),
+    *("hi\\u0074s", "h\\x69ts", "h%69ts", "\\(hit\\)s", "$$h_i^ts$$", "h\\\nits"),
+]
+LIKE_HITS = [
+    *("h1ts", "h!ts", "h|ts", "hit$", "h1t5", "hi7s", "hi+s", "#its", "hі+ѕ", "һіtѕ", "hitѕ", "нits", "ʜɪᴛꜱ", "🅗🅘🅣🅢"),
+    *(
+        "h i t s",
+        "h.i.t.s",
+        "h-i-t-s",
+        "h_i_t_s",
+        "h/i/t/s",
+        "h…i…t…s",
+        "h🙂i🙂t🙂s",
+        "h--i--t--s",
+        "hhhiiits",
+        "hitssss",
+    ),
+]
+
+
+@pytest.mark.parametrize(("compare", "least"), [("normal", 30), ("loose", 60)])
+def test_of_65_spellings_of_a_word_most_are_found(compare: Literal["normal", "loose"], least: int) -> None:
+    spellings = [*READ_AS_HITS, *LIKE_HITS]
+    assert len(set(spellings)) == 65
+
+    rules = RuleSet([Rule(1, "hits", compare=compare)])
+    missed = [
+        text for text in spellings if not all(read(rules, *cut(text, n), medium="markdown").found for n in (1, 99))
+    ]
+
+    assert missed == ([] if compare == "loose" else LIKE_HITS[:-1])
+    assert len(spellings) - len(missed) >= least
 
 
 LIBERAL = {"deadline": None, "suppress_health_check": list(HealthCheck)}

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from streaming.moderation import folding
 from streaming.moderation.readings import Key, Reading, constructs
 from streaming.moderation.readings.escapes import could_stand_for
 from streaming.moderation.readings.json import JsonStrings
@@ -216,3 +217,32 @@ def test_strings_of_json_are_followed_over_escaped_quotes(text: str, inside: boo
         strings = JsonStrings()
         strings.passed(text[:at])
         assert strings.is_inside(text[at:]) is inside
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "&#769;"])
+@pytest.mark.parametrize("accents", [True, False])
+def test_a_letter_with_hundreds_of_marks_is_held_up_to_a_bound_only(mark: str, accents: bool) -> None:
+    reading = Reading(Key("deep", accents))
+    held = []
+    for char in ["e", *[mark] * 300]:
+        reading.feed(char)
+        held.append(reading.undecided)
+
+    assert max(held) <= folding.MAX_LETTER_CHARS * len(mark)
+
+
+@pytest.mark.parametrize("accents", [True, False])
+def test_a_letter_with_hundreds_of_marks_is_read_alike_in_every_cut(accents: bool) -> None:
+    text, key = "e" + "\u0301" * 100 + "é", Key("deep", accents)
+
+    whole = read(key, text)
+    assert chars(whole)[0] == ("é" if accents else "e")
+    for size in (1, 2, 31, 32, 33, 50):
+        assert read(key, *(text[at : at + size] for at in range(0, len(text), size))) == whole
+
+
+@pytest.mark.parametrize("blank", ["\n\n", "\n\n\n", "\n \n\n", "\n> \n\n"])
+def test_a_formula_ends_with_its_paragraph_where_white_space_is_one_space_too(blank: str) -> None:
+    text = f"$$a_{{b}}{blank}c_d {{e}}"
+
+    assert chars(read_in_every_cut(Key("deep", spaces=True), text)) == "ab c_d {e}"

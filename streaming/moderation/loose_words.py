@@ -10,9 +10,11 @@ is a state, which is cached on first use like the states of regular expressions.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, reduce
 from operator import getitem
+from string import ascii_lowercase
 
 from streaming.moderation.edges import Edges, Ending
 from streaming.moderation.folding import fold, fold_letter, is_mark, is_word_char
@@ -42,11 +44,21 @@ def _table() -> dict[str, frozenset[str]]:
     for letter, signs in _WRITTEN_FOR.items():
         for sign in signs:
             read_as.setdefault(sign, {sign} if sign.isdigit() and sign != "1" else set()).add(letter)
+    for letter in ascii_lowercase:
+        small_capital = _named(f"LATIN LETTER SMALL CAPITAL {letter.upper()}")
+        read_as.setdefault(small_capital, set()).add("i" if letter == "l" else letter)
     for first in _LETTER_SIGNS:
         for number in range(26):
             letter = chr(ord("a") + number)
             read_as.setdefault(chr(first + number), set()).add("i" if letter == "l" else letter)
     return {symbol: frozenset(letters) for symbol, letters in read_as.items()}
+
+
+def _named(name: str) -> str:
+    try:
+        return unicodedata.lookup(name)
+    except KeyError:
+        return ""
 
 
 @lru_cache(maxsize=1 << 12)
