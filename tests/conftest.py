@@ -16,11 +16,13 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import httpx
 import psutil
 import pytest
 from django.apps import apps
@@ -32,13 +34,18 @@ from django.utils import translation
 ROOT = Path(__file__).parent.parent
 JAVASCRIPT = Path(__file__).parent / "js"
 PASSWORD = "a-password-for-tests"
-DEADLINE = 20.0
-"""The maximum time, in seconds, that a condition may take before a test fails."""
+DEADLINE = 60.0
+"""The maximum time, in seconds, that a condition may take before a test fails: long, for a busy machine."""
 
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # In the background of a shell Ctrl-C is ignored, and the servers that tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+for part in ("connect", "read", "write", "pool"):
+    # A client that says nothing else would wait 5 s.
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, part, DEADLINE)
 
 
 def eventually(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
@@ -82,7 +89,11 @@ class Site:
         command = [sys.executable, *(word.format(port=self.port) for word in command)]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, env=environment(folder, **env), cwd=ROOT, stderr=log, stdout=log)
-        eventually(lambda: self._listens() or self.process.poll() is not None, "the server listens", deadline)
+        try:
+            eventually(lambda: self._listens() or self.process.poll() is not None, "the server listens", deadline)
+        except AssertionError:
+            self.process.kill()
+            raise
         assert self.process.poll() is None, self.log
 
     def _listens(self) -> bool:
@@ -327,6 +338,41 @@ def upstream() -> Iterator[ScriptedUpstream]:
     upstream = ScriptedUpstream()
     yield upstream
     upstream.stop()
+
+
+@pytest.fixture
+async def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of the event loop stands still while anything runs, and jumps to the next timer when nothing does.
+
+    For tests without threads and sockets: nobody waits, and how busy the machine is makes no difference.
+    """
+    loop: Any = asyncio.get_running_loop()
+    select, now = loop._selector.select, loop.time()
+
+    def jump(timeout: float | None) -> Any:
+        nonlocal now
+        now += timeout or 0
+        return select(timeout and 0)
+
+    monkeypatch.setattr(loop, "time", lambda: now)
+    monkeypatch.setattr(loop._selector, "select", jump)
+
+
+@asynccontextmanager
+async def measured_delay() -> AsyncIterator[Callable[[], float]]:
+    """How much later than asked for this process was woken meanwhile, in seconds: a busy machine delays all of them."""
+    clock, late = asyncio.get_running_loop().time, 0.0
+
+    async def measure() -> None:
+        nonlocal late
+        while True:
+            began = clock()
+            await asyncio.sleep(0.01)
+            late += clock() - began - 0.01
+
+    measuring = asyncio.create_task(measure())
+    yield lambda: late
+    measuring.cancel()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from openai import OpenAI
 
 from streaming import sources
 from streaming.sse import Message, encode
-from tests.conftest import JAVASCRIPT, Connection, ScriptedUpstream, Site, eventually, manage, node_tool
+from tests.conftest import DEADLINE, JAVASCRIPT, Connection, ScriptedUpstream, Site, eventually, manage, node_tool
 
 RULES = [
     {"pattern": "darn", "category": "profanity"},
@@ -64,7 +64,7 @@ class Service:
         }
         self.site = Site(folder, STREAMING_UPSTREAMS=json.dumps(upstreams), SECOND_KEY="k2")
         self.asked: list[dict[str, Any]] = []
-        self.client = OpenAI(base_url=f"{self.site.url}/v1", api_key="whatever", max_retries=0, timeout=20)
+        self.client = OpenAI(base_url=f"{self.site.url}/v1", api_key="whatever", max_retries=0, timeout=DEADLINE)
 
     def answers(self, *chunks: Any, status: str = "200 OK", kind: str = "text/event-stream") -> None:
         """The first upstream answers with this: chunks of a stream, or one body."""
@@ -79,7 +79,7 @@ class Service:
 
     def ask(self, body: Any, **more: Any) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return httpx.post(f"{self.site.url}/v1/chat/completions", content=content, timeout=20, **more)
+        return httpx.post(f"{self.site.url}/v1/chat/completions", content=content, timeout=DEADLINE, **more)
 
     def stop(self) -> None:
         self.client.close()
@@ -209,7 +209,7 @@ class TestStreaming:
 
         assert "".join(each.choices[0].delta.content or "" for each in chunks) == "a "
         assert chunks[-1].choices[0].finish_reason == "content_filter"
-        assert service.upstream.left.wait(20)
+        assert service.upstream.left.wait(DEADLINE)
 
     def test_reports_a_failure_in_midstream(self, service: Service) -> None:
         service.answers(chunk({"content": "oh da"}), {"error": {"message": "overloaded, darn", "code": 503}})
@@ -256,7 +256,7 @@ class TestStreaming:
         before = time.perf_counter()
         stream.close()
 
-        assert service.upstream.left.wait(20)
+        assert service.upstream.left.wait(DEADLINE)
         after = time.perf_counter()
         print(f"the upstream was left {(after - before) * 1000:.1f} ms after the client left")  # noqa: T201 (a figure)
 
@@ -287,7 +287,7 @@ class TestNonStreamingCompletions:
         with service.site.connect("POST /v1/chat/completions", body):
             eventually(lambda: service.upstream.requests, "the upstream is asked")
 
-        assert service.upstream.left.wait(20)
+        assert service.upstream.left.wait(DEADLINE)
 
     @pytest.mark.parametrize(
         ("body", "kind", "words"),
@@ -338,8 +338,8 @@ class TestPrompts:
     def test_of_transfer_are_moderated_too(self, service: Service) -> None:
         service.answers(chunk({"content": "a"}, "stop"), "[DONE]")
 
-        answer = httpx.post(f"{service.site.url}/transfer/first", json={"prompt": "you darn thing"}, timeout=20)
-        blocked = httpx.post(f"{service.site.url}/transfer/first", json={"prompt": "forbidden"}, timeout=20)
+        answer = httpx.post(f"{service.site.url}/transfer/first", json={"prompt": "you darn thing"}, timeout=DEADLINE)
+        blocked = httpx.post(f"{service.site.url}/transfer/first", json={"prompt": "forbidden"}, timeout=DEADLINE)
 
         assert answer.status_code == 200
         assert service.asked == [
@@ -460,7 +460,7 @@ class TestErrors:
         assert "body is not" in error_of(answer)["message"]
 
     def test_have_openais_format_wherever_they_are_raised(self, service: Service) -> None:
-        url, client = f"{service.site.url}/v1", httpx.Client(timeout=20)
+        url, client = f"{service.site.url}/v1", httpx.Client(timeout=DEADLINE)
 
         answers = {
             405: client.get(f"{url}/chat/completions"),
@@ -476,7 +476,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("address", ["/v1", "/v1/", "/v1/embeddings", "/v1/chat/completions/"])
     def test_report_an_unknown_endpoint(self, service: Service, address: str) -> None:
-        answer = httpx.post(f"{service.site.url}{address}", timeout=20)
+        answer = httpx.post(f"{service.site.url}{address}", timeout=DEADLINE)
 
         assert answer.status_code == 404
         assert error_of(answer)["code"] == "unknown_url"
@@ -543,7 +543,7 @@ class TestAnUpstream:
         go_on = will_answer_late(service)
         address = f"{service.site.url}/transfer/second"
 
-        with httpx.stream("POST", address, json={"prompt": "Hello"}, timeout=20) as answer:
+        with httpx.stream("POST", address, json={"prompt": "Hello"}, timeout=DEADLINE) as answer:
             pieces = answer.iter_text()
             first = next(pieces)
             service.other._loop.call_soon_threadsafe(go_on.set)
@@ -579,7 +579,7 @@ class TestAnUpstream:
 
         service.client.chat.completions.create(model="second/shared", messages=HELLO, stream=True).close()
 
-        assert service.other.left.wait(20)
+        assert service.other.left.wait(DEADLINE)
 
 
 @pytest.mark.usefixtures("npm_packages")

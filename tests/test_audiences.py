@@ -14,7 +14,7 @@ from streaming.models import ModerationRule
 from streaming.rule_fields import RuleScope, read_labels
 from streaming.rule_files import read, write_csv
 from streaming.rule_imports import export
-from tests.conftest import PASSWORD, Connection, ScriptedUpstream, Site, eventually, manage
+from tests.conftest import DEADLINE, PASSWORD, Connection, ScriptedUpstream, Site, eventually, manage
 from tests.test_limits import CHUNK, chat
 
 
@@ -142,7 +142,10 @@ for word, label in (("model", "model:a"), ("key", "key:admin/limited"), ("group"
     assert said(bobs, "llm/a") == "the , the key, the ", "by its other name, too"
 
     transferred = httpx.post(
-        f"{site.url}/transfer/llm", json={"prompt": "hi", "model": "own-a"}, headers={"x-api-key": limited}, timeout=20
+        f"{site.url}/transfer/llm",
+        json={"prompt": "hi", "model": "own-a"},
+        headers={"x-api-key": limited},
+        timeout=DEADLINE,
     )
     assert "the , the , the group" in "".join(
         json.loads(line[6:]).get("delta", "") for line in transferred.text.splitlines() if line.startswith("data: ")

@@ -69,14 +69,13 @@ class TestARate:
     async def test_refills_evenly(self, two_workers: tuple[Counters, Counters]) -> None:
         one, other = two_workers
         rate = Rate("requests:key:1", 2, 0.2)
-        passed = 0
-        end = time.monotonic() + 0.6
-        began = time.monotonic()
-        while time.monotonic() < end:
+        passed, began = 0, time.monotonic()
+        while passed < 7:
+            assert time.monotonic() < began + DEADLINE, "what was used is refilled"
             passed += (await (one, other)[passed % 2].admit([rate], "m")).refused_by is None
             await asyncio.sleep(0.005)
 
-        assert 3 <= passed <= 2 + (time.monotonic() - began) / 0.1 + 1
+        assert passed <= 2 + (time.monotonic() - began) / 0.1 + 1
 
     async def test_counts_each_key_for_itself(self, two_workers: tuple[Counters, Counters]) -> None:
         one, _ = two_workers
@@ -214,11 +213,14 @@ class TestRedis:
     async def test_frees_the_slots_of_a_worker_that_died(
         self, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        dead, living = RedisCounters(redis_server.url, lease_seconds=0.3), RedisCounters(redis_server.url)
+        dead, living = RedisCounters(redis_server.url, lease_seconds=1), RedisCounters(redis_server.url)
         slots = Slots("concurrency:dead", 1)
         assert await dead.take(slots, "a")
-        await asyncio.sleep(0.5)
-        assert not await living.take(slots, "b"), "a worker that lives renews its slots"
+        with Redis.from_url(redis_server.url) as redis:
+            key = redis_counters._key(slots.key)
+            ends = redis.zscore(key, "a")
+            await until(lambda: redis.zscore(key, "a") > ends + 500, "a worker that lives renews its slots")
+        assert not await living.take(slots, "b")
 
         assert dead._renewing
         dead._renewing.cancel()
@@ -278,11 +280,10 @@ class TestRedis:
         await counters.admit([Rate("r", 9, 60)], "m")
         server.hold_up()
 
-        began = time.monotonic()
-        outcomes = await asyncio.gather(*(counters.admit([Rate("r", 9, 60)], "m") for _ in range(20)))
+        async with asyncio.timeout(DEADLINE):
+            outcomes = await asyncio.gather(*(counters.admit([Rate("r", 9, 60)], "m") for _ in range(20)))
 
         assert sum(each.refused_by is None for each in outcomes) == 9
-        assert time.monotonic() - began < 10
         server.go_on()
         await counters.close()
         server.stop()

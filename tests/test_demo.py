@@ -16,7 +16,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from streaming.management.commands import _llama
-from tests.conftest import Site, environment, eventually, free_port, manage, read_until
+from tests.conftest import DEADLINE, Site, environment, eventually, free_port, manage, read_until
 
 DEMO = ["manage.py", "demo", "--port", "{port}"]
 
@@ -29,7 +29,7 @@ def make_demo(tmp_path: Path) -> Callable[[], Site]:
 
 def shown(site: Site, address: str = "/transfer?interval=0") -> str:
     """The assembled text of a stream."""
-    answer = httpx.get(site.url + address, timeout=20).text
+    answer = httpx.get(site.url + address, timeout=DEADLINE).text
     messages = [json.loads(data) for data in re.findall(r"^data: (.*)$", answer, re.MULTILINE)]
     return "".join(message.get("delta", "") for message in messages)
 
@@ -111,7 +111,7 @@ def test_ends_quietly_with_ctrl_c(make_demo: Callable[[], Site]) -> None:
     with site.connect("GET /ping") as reader:
         read_until(reader, b"connect")
         site.process.send_signal(signal.SIGINT)
-        site.process.wait(10)
+        site.process.wait(DEADLINE)
 
     assert site.process.returncode == 0
     assert "Traceback" not in site.log
@@ -184,7 +184,7 @@ def test_listens_on_the_given_host_and_port(tmp_path: Path) -> None:
             assert not answers("127.0.0.1", port)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(DEADLINE)
 
 
 def answers(host: str, port: int) -> bool:
@@ -199,8 +199,8 @@ def test_on_all_addresses_it_prints_those_that_others_can_use_and_accepts_them(t
         [address] = re.findall(r"Others:     (http://\S+) \(upstreams of yours need a login or an API key\)", site.log)
 
         assert "127.0.0.1" not in address
-        assert httpx.get(address, timeout=20).status_code == 200
-        assert httpx.get(site.url, headers={"Host": "elsewhere.example"}, timeout=20).status_code == 400
+        assert httpx.get(address, timeout=DEADLINE).status_code == 200
+        assert httpx.get(site.url, headers={"Host": "elsewhere.example"}, timeout=DEADLINE).status_code == 400
     finally:
         site.stop()
 

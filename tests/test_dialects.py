@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from streaming.sse import Parser
-from tests.conftest import Connection, ScriptedUpstream, Site, manage
+from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site, manage
 
 CASES = Path(__file__).parent / "cases"
 RULES = [
@@ -95,7 +95,7 @@ class Service:
 
     def ask(self, stream: bool = True, path: str = "/v1/chat/completions", **more: Any) -> httpx.Response:
         fields = {"model": "one", "messages": [{"role": "user", "content": "Hello"}], "stream": stream, **more}
-        return httpx.post(self.site.url + path, json=fields, timeout=20)
+        return httpx.post(self.site.url + path, json=fields, timeout=DEADLINE)
 
     def stop(self) -> None:
         self.site.stop()

@@ -12,7 +12,7 @@ import pytest
 
 from streaming import upstream_settings, upstreams
 from streaming.upstreams import discovery
-from tests.conftest import Connection, ScriptedUpstream, Site, eventually, free_port, manage
+from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site, eventually, free_port, manage
 from tests.test_limits import CHUNK, chat, chunk
 
 DONE = b"data: [DONE]\n\n"
@@ -288,7 +288,7 @@ class TestDiscovery:
         monkeypatch.setattr(discovery, "WAIT_SECONDS", 0.1)
         upstream.script = keep_silent_after_the_head
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             await upstreams.discover_models()
 
         assert list(upstream_settings.routes()) == ["fast"]
@@ -301,7 +301,7 @@ def test_an_answer_comes_from_the_site_in_time_though_the_first_upstream_hangs(r
         "POST",
         f"{routed.site.url}/v1/chat/completions",
         json={"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True},
-        timeout=20,
+        timeout=DEADLINE,
     ) as response:
         text = response.read().decode()
 

@@ -121,8 +121,17 @@ class Away:
         self._name("away", "streaming_moderationhit")
 
     def _name(self, old: str, new: str) -> None:
-        with connection.schema_editor() as editor:
-            editor.alter_db_table(ModerationHit, old, new)
+        def is_renamed() -> bool:
+            try:
+                with connection.schema_editor() as editor:
+                    editor.alter_db_table(ModerationHit, old, new)
+            except OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                return False
+            return True
+
+        eventually(is_renamed, "the thread that writes hits leaves the table for a moment")
 
 
 def test_hits_wait_while_the_database_is_unavailable(make_log: Any, log_text: Any) -> None:

@@ -96,12 +96,15 @@ class TestAWait:
 async def test_a_heartbeat_loses_no_data_that_arrives_at_the_same_time(
     settings: Any, upstream: ScriptedUpstream, slow_to_begin: bool, wait: InterruptibleWait
 ) -> None:
+    sent, data, beats = list[bytes](), b"", 0
+
     async def script(connection: Connection) -> None:
         if slow_to_begin:
             await asyncio.sleep(0.05)
         await connection.begin("200 OK")
-        for number in range(300):
-            await connection.send(b"%d\n" % number)
+        while beats <= 10 or len(sent) < 300:
+            sent.append(b"%d\n" % len(sent))
+            await connection.send(sent[-1])
             await asyncio.sleep(0.001)
 
     class Lenient:
@@ -117,7 +120,6 @@ async def test_a_heartbeat_loses_no_data_that_arrives_at_the_same_time(
     answer = await upstreams.connect("default", AsyncRequestFactory().get("/transfer"), b"", Lenient())
     assert (answer.headers == []) == slow_to_begin
 
-    data, beats = b"", 0
     while True:
         try:
             chunk = await wait.wait(answer.read, soon(0.001))
@@ -128,6 +130,6 @@ async def test_a_heartbeat_loses_no_data_that_arrives_at_the_same_time(
             break
         data += chunk
 
-    assert data == b"".join(b"%d\n" % number for number in range(300))
+    assert data == b"".join(sent)
     assert beats > 10
     await upstreams.close()

@@ -37,7 +37,7 @@ from streaming.journal.log import BATCH_OVERHEAD
 from streaming.journal.memory import LOG_OVERHEAD
 from streaming.journal.redis import SEAL_JUMP, RedisJournal
 from streaming.sse import Message, Parser, encode
-from tests.conftest import DEADLINE
+from tests.conftest import DEADLINE, measured_delay
 from tests.redis_server import RedisServer
 
 Stops = list[str]
@@ -615,8 +615,9 @@ class TestADeadWorker:
 
         await kill(driver)
         began = time.monotonic()
-        endings = await asyncio.gather(*map(whole, readers))
-        seconds = time.monotonic() - began
+        async with measured_delay() as delay:
+            endings = await asyncio.gather(*map(whole, readers))
+        seconds = time.monotonic() - began - delay()
 
         number = 2 + SEAL_JUMP
         last_words = LAST_WORDS.replace(b"\0", b"%d") % (number, number + 1)

@@ -20,7 +20,7 @@ from streaming import limits
 from streaming.caller import NOBODY, Caller
 from streaming.models import ApiKey
 from streaming.sse import Message, encode
-from tests.conftest import JAVASCRIPT, Connection, ScriptedUpstream, Site, eventually, manage, node_tool
+from tests.conftest import DEADLINE, JAVASCRIPT, Connection, ScriptedUpstream, Site, eventually, manage, node_tool
 from tests.redis_server import RedisServer
 
 CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
@@ -84,7 +84,7 @@ def make_key(site: Site, name: str, *options: str) -> str:
 def chat(site: Site, key: str = "", **fields: Any) -> httpx.Response:
     body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **fields}
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return httpx.post(f"{site.url}/v1/chat/completions", json=body, headers=headers, timeout=20)
+    return httpx.post(f"{site.url}/v1/chat/completions", json=body, headers=headers, timeout=DEADLINE)
 
 
 class OpenStreams:
@@ -94,7 +94,7 @@ class OpenStreams:
         self._stack = ExitStack()
 
     def open(self, url: str, **request: Any) -> httpx.Response:
-        client = self._stack.enter_context(httpx.Client(timeout=20))
+        client = self._stack.enter_context(httpx.Client(timeout=DEADLINE))
         method = "POST" if "json" in request else "GET"
         response = self._stack.enter_context(client.stream(method, url, **request))
         if response.status_code != 200:
@@ -230,7 +230,7 @@ class TestRequestsAMinute:
         llm.end()
         site = make_site(STREAMING_REQUESTS_PER_MINUTE="1", STREAMING_UPSTREAMS=upstreams(llm.upstream))
 
-        ask = [httpx.post(f"{site.url}/transfer/llm", json={"prompt": "hi"}, timeout=20) for _ in range(2)]
+        ask = [httpx.post(f"{site.url}/transfer/llm", json={"prompt": "hi"}, timeout=DEADLINE) for _ in range(2)]
 
         assert [each.status_code for each in ask] == [200, 429]
         assert ask[1].headers["Content-Type"] == "application/problem+json"
@@ -279,13 +279,13 @@ class TestStreamsAtOnce:
         address = f"{site.url}/transfer/llm"
 
         def is_free() -> bool:
-            return httpx.post(address, json={"prompt": "hi"}, headers=headers, timeout=20).status_code == 200
+            return httpx.post(address, json={"prompt": "hi"}, headers=headers, timeout=DEADLINE).status_code == 200
 
         for bad in (
             {"json": {"prompt": ""}},
             {"content": b"no JSON", "headers": {"Content-Type": "application/json"}},
         ):
-            answer = httpx.post(address, timeout=20, **{**bad, "headers": {**bad.get("headers", {}), **headers}})  # type: ignore[arg-type, dict-item]
+            answer = httpx.post(address, timeout=DEADLINE, **{**bad, "headers": {**bad.get("headers", {}), **headers}})  # type: ignore[arg-type, dict-item]
             assert answer.status_code == 400
             eventually(is_free, "the slot is free again")
 
@@ -342,7 +342,7 @@ class TestOneAnswer:
         upstream.script = endless
         site = make_site(STREAMING_MAX_STREAM_BYTES="50000", STREAMING_UPSTREAMS=upstreams(upstream))
 
-        ours = httpx.post(f"{site.url}/transfer/llm", json={"prompt": "hi"}, timeout=20).text
+        ours = httpx.post(f"{site.url}/transfer/llm", json={"prompt": "hi"}, timeout=DEADLINE).text
         openais = chat(site, stream=True).text
 
         assert ours.rstrip().endswith('event: done\ndata: {"reason": "length"}')
@@ -353,7 +353,7 @@ class TestOneAnswer:
     def test_ends_as_length_when_it_takes_too_long(self, make_site: Callable[..., Site], llm: Llm) -> None:
         site = make_site(STREAMING_MAX_STREAM_SECONDS="0.5", STREAMING_UPSTREAMS=upstreams(llm.upstream))
 
-        ours = httpx.post(f"{site.url}/transfer/llm", json={"prompt": "hi"}, timeout=20).text
+        ours = httpx.post(f"{site.url}/transfer/llm", json={"prompt": "hi"}, timeout=DEADLINE).text
 
         assert '{"delta": "Hello"}' in ours
         assert ours.rstrip().endswith('event: done\ndata: {"reason": "length"}')
@@ -370,7 +370,7 @@ class TestOneAnswer:
         upstream.script = long_message
         site = make_site(STREAMING_MAX_MESSAGE_CHARS="1000", STREAMING_UPSTREAMS=upstreams(upstream))
 
-        ours = httpx.post(f"{site.url}/transfer/llm", json={"prompt": "hi"}, timeout=20).text
+        ours = httpx.post(f"{site.url}/transfer/llm", json={"prompt": "hi"}, timeout=DEADLINE).text
 
         assert '{"delta": "fine "}' in ours
         assert "event: error" in ours
@@ -381,7 +381,7 @@ class TestOneAnswer:
         parts = [{"type": "text", "text": "67890!"}]
         messages = [{"role": "user", "content": "12345"}, {"role": "user", "content": parts}]
 
-        ours = httpx.post(f"{site.url}/transfer/llm", json={"prompt": "12345678901"}, timeout=20)
+        ours = httpx.post(f"{site.url}/transfer/llm", json={"prompt": "12345678901"}, timeout=DEADLINE)
         openais = chat(site, messages=messages)
 
         assert (ours.status_code, ours.json()["code"]) == (400, "context_length_exceeded")

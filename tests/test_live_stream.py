@@ -281,14 +281,14 @@ class TestAStreamWithoutClients:
         assert (await stream.journal.find(stream.id)).ended == "abandoned"
 
     async def test_is_not_abandoned_after_a_client_returned(self) -> None:
-        stream = new_stream(Source(["a"]), grace=0.05)
+        stream = new_stream(Source(["a"]), grace=0.5)
         first = Client(await stream.begin())
         await first.read_text("a")
         await first.leave()
         back = Client(await stream.join(first.position))
         reading = asyncio.create_task(back.read())
 
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.6)
         stream.source.put("b")
         stream.source.put(None)
         await reading

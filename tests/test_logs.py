@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import ROOT, Connection, ScriptedUpstream, Site, eventually, manage
+from tests.conftest import DEADLINE, ROOT, Connection, ScriptedUpstream, Site, eventually, manage
 
 MakeSite = Callable[..., Site]
 UVICORN = ["-m", "uvicorn", "--port", "{port}", "ssesite.asgi:application"]
@@ -49,7 +49,7 @@ def test_a_failure_of_a_view_reaches_the_log_under_every_server(
     path = ":".join([str(tmp_path), str(ROOT)])
     site = make_site(command, DJANGO_SETTINGS_MODULE="broken_site", PYTHONPATH=path, DEBUG="0")
 
-    answer = httpx.get(f"{site.url}/broken?q=secret-words", timeout=20)
+    answer = httpx.get(f"{site.url}/broken?q=secret-words", timeout=DEADLINE)
 
     assert answer.status_code == 500
     eventually(lambda: "RuntimeError: a view is broken" in site.log, "the error is in the log")
@@ -62,8 +62,10 @@ class TestJson:
     def test_is_every_line_under_every_server(self, make_site: MakeSite, command: list[str] | None) -> None:
         site = make_site(command, LOG_FORMAT="json")
 
-        httpx.get(f"{site.url}/stream?interval=0&document=poem&seed=77", headers={"X-Request-ID": "r-1"}, timeout=20)
-        httpx.get(f"{site.url}/not-there?q=secret-words", timeout=20)
+        httpx.get(
+            f"{site.url}/stream?interval=0&document=poem&seed=77", headers={"X-Request-ID": "r-1"}, timeout=DEADLINE
+        )
+        httpx.get(f"{site.url}/not-there?q=secret-words", timeout=DEADLINE)
 
         eventually(lambda: finished(site), "the end of the stream is logged")
         (line,) = finished(site)
@@ -92,7 +94,7 @@ class TestJson:
         path = ":".join([str(tmp_path), str(ROOT)])
         site = make_site(LOG_FORMAT="json", DJANGO_SETTINGS_MODULE="broken_site", PYTHONPATH=path, DEBUG="0")
 
-        httpx.get(f"{site.url}/broken?q=secret-words", timeout=20)
+        httpx.get(f"{site.url}/broken?q=secret-words", timeout=DEADLINE)
 
         eventually(lambda: [line for line in json_lines(site) if "exception" in line], "it is logged")
         (line,) = [line for line in json_lines(site) if "exception" in line]
@@ -128,7 +130,7 @@ class TestARequestId:
         message = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
 
         for path, body in (("/v1/chat/completions", message), ("/transfer", {"prompt": "x"})):
-            answer = httpx.post(f"{site.url}{path}", json=body, headers={"X-Request-ID": f"r{path}"}, timeout=20)
+            answer = httpx.post(f"{site.url}{path}", json=body, headers={"X-Request-ID": f"r{path}"}, timeout=DEADLINE)
 
             assert answer.headers["x-request-id"] == f"r{path}"
             assert upstream.requests[-1].headers["x-request-id"] == f"r{path}"

@@ -13,7 +13,17 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streaming import metrics
-from tests.conftest import PASSWORD, Connection, ScriptedUpstream, Site, eventually, free_port, manage, read_until
+from tests.conftest import (
+    DEADLINE,
+    PASSWORD,
+    Connection,
+    ScriptedUpstream,
+    Site,
+    eventually,
+    free_port,
+    manage,
+    read_until,
+)
 
 MakeSite = Callable[..., Site]
 CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "hi darn"}, "finish_reason": null}]}\n\n'
@@ -34,7 +44,7 @@ TWO_WORKERS = [
 
 def figures(site: Site, **headers: str) -> dict[str, float]:
     """The samples by their names and labels, as Prometheus's own parser reads them."""
-    answer = httpx.get(f"{site.url}/metrics", headers={**site.as_staff, **headers}, timeout=20)
+    answer = httpx.get(f"{site.url}/metrics", headers={**site.as_staff, **headers}, timeout=DEADLINE)
     assert answer.status_code == 200, answer.text
     families = text_string_to_metric_families(answer.text)
     samples = [sample for family in families for sample in family.samples]
@@ -70,10 +80,12 @@ class TestWorkersTogether:
 
         upstream.script = script
         for _ in range(8):  # each on a connection of its own, so that both workers get some
-            answer = httpx.post(f"{site.url}/transfer/first", json={"prompt": "x"}, headers=site.as_staff, timeout=20)
+            answer = httpx.post(
+                f"{site.url}/transfer/first", json={"prompt": "x"}, headers=site.as_staff, timeout=DEADLINE
+            )
             assert "done" in answer.text
         invented = {"prompt": "x", "model": "made up by a user"}
-        httpx.post(f"{site.url}/transfer/first", json=invented, headers=site.as_staff, timeout=20)
+        httpx.post(f"{site.url}/transfer/first", json=invented, headers=site.as_staff, timeout=DEADLINE)
 
         known = "endpoint=transfer model=one"
         eventually(
@@ -116,7 +128,7 @@ class TestWorkersTogether:
         workers = [child for child in site.ps.children() if "spawn" in " ".join(child.cmdline())]
         for worker in workers[:2]:
             worker.kill()
-        psutil.wait_procs(workers, timeout=10)
+        psutil.wait_procs(workers, timeout=DEADLINE)
 
         eventually(lambda: _reachable(site) and figures(site).get(name, 0) == 0, "the dead are forgotten")
         for client in clients:
@@ -135,14 +147,14 @@ class TestWorkersTogether:
         name = "streaming_upstream_errors_total error=silent upstream=first"
         before = figures(site).get(name, 0)
 
-        httpx.post(f"{site.url}/transfer/first", json={"prompt": "x"}, headers=site.as_staff, timeout=20)
+        httpx.post(f"{site.url}/transfer/first", json={"prompt": "x"}, headers=site.as_staff)
 
         eventually(lambda: figures(site).get(name, 0) == before + 1, "it is counted")
 
 
 def _reachable(site: Site) -> bool:
     try:
-        return httpx.get(f"{site.url}/metrics", headers=site.as_staff, timeout=5).status_code == 200
+        return httpx.get(f"{site.url}/metrics", headers=site.as_staff, timeout=DEADLINE).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -173,7 +185,7 @@ class TestAccess:
         assert httpx.get(f"{site.url}/metrics", headers={"Host": "10.1.2.3"}).status_code == 200
 
     def test_one_process_under_daphne_shows_its_figures(self, site: Site) -> None:
-        httpx.get(f"{site.url}/stream?interval=0&document=poem", timeout=20)
+        httpx.get(f"{site.url}/stream?interval=0&document=poem", timeout=DEADLINE)
 
         found = figures(site)
 
@@ -186,7 +198,7 @@ class TestAccess:
         site = make_site(STREAMING_STREAMS_PER_ADDRESS="1")
         with site.connect("GET /stream?interval=60") as reader:
             read_until(reader, b'"delta"')
-            assert httpx.get(f"{site.url}/stream", timeout=20).status_code == 429
+            assert httpx.get(f"{site.url}/stream", timeout=DEADLINE).status_code == 429
 
             assert figures(site)["streaming_limits_reached_total limit=streams_at_once"] == 1
 
@@ -205,7 +217,7 @@ class TestAccess:
         site = make_site(STREAMING_UPSTREAMS=json.dumps({"dead": dead, "alive": alive}))
         message = {"model": "one", "messages": [{"role": "user", "content": "x"}], "stream": True}
 
-        answer = httpx.post(f"{site.url}/v1/chat/completions", json=message, headers=site.as_staff, timeout=20)
+        answer = httpx.post(f"{site.url}/v1/chat/completions", json=message, headers=site.as_staff, timeout=DEADLINE)
 
         assert "[DONE]" in answer.text
         found = figures(site)
@@ -243,11 +255,11 @@ def test_a_figure_that_cannot_be_written_stops_nothing(
     folder = tmp_path / "figures"
     site = make_site(PROMETHEUS_MULTIPROC_DIR=str(folder))
     eventually(folder.exists, "the folder is there")
-    httpx.get(f"{site.url}/stream?interval=0&document=poem", timeout=20)
+    httpx.get(f"{site.url}/stream?interval=0&document=poem", timeout=DEADLINE)
     shutil.rmtree(folder)
     folder.write_text("a file in its place")
 
-    answers = [httpx.get(f"{site.url}/transfer?interval=0&document=poem", timeout=20) for _ in range(2)]
+    answers = [httpx.get(f"{site.url}/transfer?interval=0&document=poem", timeout=DEADLINE) for _ in range(2)]
 
     assert all("done" in answer.text for answer in answers)
     assert site.process.poll() is None
@@ -256,7 +268,7 @@ def test_a_figure_that_cannot_be_written_stops_nothing(
 def test_wrong_settings_of_upstreams_do_not_close_the_sites_own_stream(make_site: MakeSite) -> None:
     site = make_site(STREAMING_UPSTREAMS=json.dumps({"wrong": {"URL": "nonsense", "FORMAT": "openai"}}))
 
-    answer = httpx.get(f"{site.url}/stream?interval=0&document=poem", timeout=20)
+    answer = httpx.get(f"{site.url}/stream?interval=0&document=poem", timeout=DEADLINE)
 
     assert (answer.status_code, "done" in answer.text) == (200, True)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, environment, eventually
+from tests.conftest import DEADLINE, ROOT, environment, eventually
 
 SUMMARY = re.compile(
     r"([\d,]+) characters of markdown, ([\d,]+) hits, held: mean ([\d.]+), p99 (\d+); ([\d.]+) µs per character\n\Z"
@@ -131,7 +131,7 @@ def test_prints_text_while_the_pipe_is_still_open(tmp_path: Path) -> None:
         process.stdin.flush()
         eventually(lambda: (tmp_path / "out").read_text("utf-8") == "a •••• th", "what was written is shown")
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(DEADLINE) == 0
 
 
 def test_ends_quietly_when_its_output_is_closed(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from streaming.journal import MemoryJournal
 from streaming.journal.journal import Limits
 from streaming.sse import Parser
-from tests.conftest import PASSWORD, Connection, ScriptedUpstream, Site, eventually, manage, read_until
+from tests.conftest import DEADLINE, PASSWORD, Connection, ScriptedUpstream, Site, eventually, manage, read_until
 from tests.redis_server import RedisServer
 
 PAGE = "/admin/streaming/usagerecord/open/"
@@ -29,7 +29,7 @@ async def speak_and_wait(connection: Connection) -> None:
 
 
 def logged_in(site: Site, name: str = "admin") -> httpx.Client:
-    browser = httpx.Client(base_url=site.url, timeout=20)
+    browser = httpx.Client(base_url=site.url, timeout=DEADLINE)
     browser.get("/login/")
     fields = {"username": name, "password": PASSWORD, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
     assert browser.post("/login/", data=fields).status_code == 302
@@ -129,7 +129,7 @@ class TestThePage:
         stop(browser, shown["key"])
 
         assert shown["where"] == "proxy, llm"
-        assert upstream.left.wait(10)
+        assert upstream.left.wait(DEADLINE)
         reader.close()
 
     def test_stops_a_stream_whose_upstream_has_not_answered_yet(
@@ -146,7 +146,7 @@ class TestThePage:
         (shown,) = seen(browser, bool)
         stop(browser, shown["key"])
 
-        assert seen(browser, lambda streams: not streams) == [] or upstream.left.wait(20)
+        assert seen(browser, lambda streams: not streams) == [] or upstream.left.wait(DEADLINE)
         reader.close()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import Site, copy_of
+from tests.conftest import DEADLINE, Site, copy_of
 
 PREFIX = "/live/streams"
 DAPHNE = ["-m", "daphne", "-p", "{port}", "ssesite.asgi:application"]
@@ -30,7 +30,7 @@ def get(request: pytest.FixtureRequest, migrated: Path, tmp_path_factory: pytest
     command, env, prefixes = SITES[request.param]
     site = Site(copy_of(migrated, tmp_path_factory.mktemp("below")), command, **env)
     yield lambda path, **headers: [
-        httpx.get(f"{site.url}{prefix}{path}", headers=headers, timeout=20) for prefix in prefixes
+        httpx.get(f"{site.url}{prefix}{path}", headers=headers, timeout=DEADLINE) for prefix in prefixes
     ]
     site.stop()
 

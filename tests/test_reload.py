@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import PASSWORD, Site, eventually
+from tests.conftest import DEADLINE, PASSWORD, Site, eventually
 
 RULES = "/admin/streaming/moderationrule/"
 
@@ -26,7 +26,7 @@ class Workers:
         (folder / "two").mkdir()
         self.one = Site(folder / "one", **env)
         self.two = Site(folder / "two", DATABASE_URL=f"sqlite:///{folder / 'one' / 'db.sqlite3'}", **env)
-        self.moderator = httpx.Client(base_url=self.one.url, follow_redirects=True, timeout=20)
+        self.moderator = httpx.Client(base_url=self.one.url, follow_redirects=True, timeout=DEADLINE)
         self.post("/admin/login/", {"username": "admin", "password": PASSWORD})
 
     def post(self, address: str, data: dict[str, str]) -> httpx.Response:
@@ -49,13 +49,13 @@ def workers(migrated: Path, tmp_path: Path) -> Iterator[Workers]:
 
 def streamed(site: Site) -> str:
     """The assembled text of a stream."""
-    answer = httpx.get(f"{site.url}/transfer?interval=0", timeout=20).text
+    answer = httpx.get(f"{site.url}/transfer?interval=0", timeout=DEADLINE).text
     messages = [json.loads(data) for data in re.findall(r"^data: (.*)$", answer, re.MULTILINE)]
     return "".join(message.get("delta", "") for message in messages)
 
 
 def health(site: Site) -> Any:
-    return httpx.get(f"{site.url}/healthz", headers=site.as_staff, timeout=20).json()
+    return httpx.get(f"{site.url}/healthz", headers=site.as_staff, timeout=DEADLINE).json()
 
 
 def test_an_edit_an_import_and_a_deletion_reach_every_worker(workers: Workers) -> None:

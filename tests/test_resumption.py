@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from streaming.sse import Message, Parser
-from tests.conftest import PASSWORD, Connection, ScriptedUpstream, Site, eventually
+from tests.conftest import DEADLINE, PASSWORD, Connection, ScriptedUpstream, Site, eventually
 
 JSON = {"Content-Type": "application/json"}
 
@@ -44,12 +44,12 @@ class Answers:
         await gone if not gone.done() else None
 
     def say(self, *texts: str) -> None:
-        assert self._began.wait(10)
+        assert self._began.wait(DEADLINE)
         for text in texts:
             self._put(f"data: {json.dumps({'delta': text})}\n\n".encode())
 
     def finish(self) -> None:
-        assert self._began.wait(10)
+        assert self._began.wait(DEADLINE)
         self._put(b'event: done\ndata: {"reason": "stop"}\n\n')
 
     def _put(self, data: bytes) -> None:
@@ -65,7 +65,7 @@ class Reading:
     """An answer that is being read."""
 
     def __init__(self, site: Site, method: str, address: str, **options: Any) -> None:
-        self._client = httpx.Client(base_url=site.url, timeout=20, cookies=options.pop("cookies", None))
+        self._client = httpx.Client(base_url=site.url, timeout=DEADLINE, cookies=options.pop("cookies", None))
         self._stream = self._client.stream(method, address, **options)
         self.response = self._stream.__enter__()
         self._chunks = self.response.iter_raw()
@@ -136,7 +136,7 @@ def answers(upstream: ScriptedUpstream) -> Answers:
 
 
 def ask(site: Site, method: str, address: str, **options: Any) -> httpx.Response:
-    return httpx.request(method, site.url + address, timeout=20, **options)
+    return httpx.request(method, site.url + address, timeout=DEADLINE, **options)
 
 
 class TestAnAnswer:
@@ -292,7 +292,7 @@ class TestStopping:
 
         assert statuses == [202, 202]
         assert (reading.whole().reason, tab.whole().reason) == ("stopped", "stopped")
-        assert answers.upstream.left.wait(5)
+        assert answers.upstream.left.wait(DEADLINE)
         assert ask(public, "HEAD", reading.address).headers["Stream-State"] == "stopped"
         assert ask(public, "DELETE", reading.address).status_code == 202
 
@@ -307,7 +307,7 @@ class TestDisconnecting:
         reading.until("a").leave()
         assert not answers.upstream.left.wait(0.2)
 
-        assert answers.upstream.left.wait(20)
+        assert answers.upstream.left.wait(DEADLINE)
         back = Reading(site, "GET", reading.address).whole()
         assert (back.text, back.reason) == ("a", "abandoned")
 
@@ -317,7 +317,7 @@ class TestDisconnecting:
         answer = answers._answer
 
         async def late(connection: Connection) -> None:
-            await asyncio.to_thread(go_on.wait, 10)
+            await asyncio.to_thread(go_on.wait, DEADLINE)
             await answer(connection)
 
         answers.upstream.script = late
@@ -336,7 +336,7 @@ class TestDisconnecting:
         go_on.set()
         answers.say("a")
         answers.finish()
-        again.join(10)
+        again.join(DEADLINE)
 
         assert (texts, answers.asked) == (["a"], 1)
 
@@ -395,7 +395,7 @@ class TestTheOpenAIAPI:
     @pytest.fixture(autouse=True)
     def chunks(self, answers: Answers) -> None:
         def say(*texts: str) -> None:
-            assert answers._began.wait(10)
+            assert answers._began.wait(DEADLINE)
             for text in texts:
                 chunk = {
                     "id": "1",
@@ -417,7 +417,7 @@ class TestTheOpenAIAPI:
 
         reading.leave()
 
-        assert answers.upstream.left.wait(5)
+        assert answers.upstream.left.wait(DEADLINE)
 
     def test_with_a_key_a_retried_request_joins_the_stream(self, public: Site, answers: Answers) -> None:
         options: dict[str, Any] = {"json": self.BODY, "headers": {"Idempotency-Key": "v1"}}
@@ -452,7 +452,7 @@ class TestPermissionToReconnect:
         self, make_site: Callable[..., Site], answers: Answers
     ) -> None:
         site = make_site(UPSTREAM_URL=answers.upstream.url, STREAMING_ACCESS="login")
-        browser = httpx.Client(base_url=site.url, timeout=20)
+        browser = httpx.Client(base_url=site.url, timeout=DEADLINE)
         browser.get("/admin/login/")
         login = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
         browser.post("/admin/login/", data=login, headers={"Referer": site.url})
@@ -514,5 +514,5 @@ def test_sigterm_sends_clients_a_final_message_and_ends_streams_without_clients(
     site.process.terminate()
 
     assert (reading.whole().reason, tab.whole().reason) == ("drained", "drained")
-    assert site.process.wait(10) == 0
+    assert site.process.wait(DEADLINE) == 0
     assert "Traceback" not in site.log

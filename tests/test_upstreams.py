@@ -403,7 +403,7 @@ class TestFailures:
         assert await answer.read() == b"hello"
         with pytest.raises(upstreams.Broken, match="broke off in the middle"):
             await answer.read()
-        assert await asyncio.to_thread(upstream.left.wait, 20)
+        assert await asyncio.to_thread(upstream.left.wait, DEADLINE)
 
     async def test_early_response_before_the_request_body_is_read(
         self, upstream: ScriptedUpstream, configure: Configure
@@ -423,7 +423,7 @@ class TestFailures:
         answer = await relayed(method="POST", body=endless(), headers={"Transfer-Encoding": "chunked"})
 
         assert (answer.status, await all_of(answer)) == (413, b"no")
-        assert await asyncio.to_thread(upstream.left.wait, 20)
+        assert await asyncio.to_thread(upstream.left.wait, DEADLINE)
 
     async def test_idle_timeout(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         async def script(connection: Connection) -> None:
@@ -826,7 +826,7 @@ class TestRelaying:
             await relayed()
 
         assert problem_of(refused.value).status == 502
-        assert await asyncio.to_thread(upstream.left.wait, 20)
+        assert await asyncio.to_thread(upstream.left.wait, DEADLINE)
 
     @pytest.mark.parametrize("status", ["100 Continue", "103 Early Hints", "199 Whatever"])
     async def test_waits_for_the_response_after_an_informational_status(
@@ -902,7 +902,7 @@ class TestRelaying:
         with pytest.raises(upstreams.BadPrompt, match=words):
             await relayed(method="PUT", body=pieces(b"ab", b"c"), headers={"Content-Length": announced})
 
-        assert await asyncio.to_thread(upstream.left.wait, 20)
+        assert await asyncio.to_thread(upstream.left.wait, DEADLINE)
 
     @pytest.mark.parametrize("announced", ["2", "5"])
     async def test_does_not_reuse_a_connection_after_a_body_of_another_length(
@@ -921,7 +921,7 @@ class TestRelaying:
                 )
 
         await asyncio.to_thread(eventually, lambda: upstream.accepted == 2, "each had a connection of its own")
-        assert await asyncio.to_thread(upstream.left.wait, 20)
+        assert await asyncio.to_thread(upstream.left.wait, DEADLINE)
 
 
 async def pieces(*data: bytes) -> AsyncGenerator[bytes]:
@@ -984,7 +984,7 @@ class TestConnections:
         if how == "twice":
             answer.close()
 
-        assert await asyncio.to_thread(upstream.left.wait, 5)
+        assert await asyncio.to_thread(upstream.left.wait, DEADLINE)
 
     async def test_are_closed_when_the_client_leaves_before_the_head_arrives(
         self, upstream: ScriptedUpstream, configure: Configure
@@ -998,10 +998,10 @@ class TestConnections:
 
         upstream.script = script
         task = asyncio.create_task(connected())
-        await asyncio.wait_for(asked.wait(), 5)
+        await asyncio.wait_for(asked.wait(), DEADLINE)
         task.cancel()
 
-        assert await asyncio.to_thread(upstream.left.wait, 5)
+        assert await asyncio.to_thread(upstream.left.wait, DEADLINE)
 
 
 class TestTheBuiltInUpstream:
@@ -1127,7 +1127,7 @@ class TestAStreamThatIsSlowToBegin:
         answer.close()
         answer.close()
 
-        assert await asyncio.to_thread(upstream.left.wait, 20)
+        assert await asyncio.to_thread(upstream.left.wait, DEADLINE)
         assert sending._open["default"] == 0
 
     async def test_is_closed_when_its_client_leaves(self, slow: asyncio.Event, upstream: ScriptedUpstream) -> None:
@@ -1139,7 +1139,7 @@ class TestAStreamThatIsSlowToBegin:
         await asyncio.wait({reading})
         answer.close()
 
-        assert await asyncio.to_thread(upstream.left.wait, 20)
+        assert await asyncio.to_thread(upstream.left.wait, DEADLINE)
 
     async def test_has_the_idle_timeout_of_a_stream(self, slow: Any, configure: Configure) -> None:
         configure(FORMAT="openai", TIMEOUTS={"head": 0.02, "idle": 0.1})

@@ -22,7 +22,7 @@ from streaming.models import LostUsage, UsageRecord
 from streaming.sse import Message, encode
 from streaming.usage_log import UsageLog
 from streaming.usage_meter import UsageMeter
-from tests.conftest import Connection, ScriptedUpstream, Site, eventually, manage
+from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site, eventually, manage
 
 PROMPT, ANSWER = "a prompt nobody keeps", "an answer nobody keeps"
 HEAD = {"id": "chatcmpl-7", "object": "chat.completion.chunk", "created": 1700000000, "model": "one"}
@@ -77,7 +77,7 @@ class Service:
             return int(database.execute("select count(*) from streaming_usagerecord").fetchone()[0])
 
     def post(self, path: str, **fields: Any) -> httpx.Response:
-        return httpx.post(f"{self.site.url}{path}", json=fields, headers=self.site.as_staff, timeout=20)
+        return httpx.post(f"{self.site.url}{path}", json=fields, headers=self.site.as_staff, timeout=DEADLINE)
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ class TestARecord:
         before, key = service.count(), {"Idempotency-Key": "the same", **service.site.as_staff}
 
         for _ in range(2):
-            httpx.post(f"{service.site.url}/transfer/first", json={"prompt": PROMPT}, headers=key, timeout=20)
+            httpx.post(f"{service.site.url}/transfer/first", json={"prompt": PROMPT}, headers=key, timeout=DEADLINE)
         service.post("/transfer/first", prompt=PROMPT)
 
         service.record(before + 2)
@@ -238,7 +238,7 @@ class TestARecord:
         before, key = service.count(), {"Idempotency-Key": "one answer", **service.site.as_staff}
 
         for _ in range(2):
-            httpx.post(f"{service.site.url}/v1/chat/completions", json=chat(), headers=key, timeout=20)
+            httpx.post(f"{service.site.url}/v1/chat/completions", json=chat(), headers=key, timeout=DEADLINE)
         service.post("/v1/chat/completions", **chat())
 
         assert service.record(before + 2)["completion_tokens"] == 4

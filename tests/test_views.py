@@ -19,7 +19,7 @@ from streaming import formats, sources, upstreams
 from streaming.formats import Delta
 from streaming.sse import Message, Parser
 from streaming.views import content_security_policy
-from tests.conftest import PASSWORD, Connection, ScriptedUpstream, Site, read_until
+from tests.conftest import DEADLINE, PASSWORD, Connection, ScriptedUpstream, Site, read_until
 
 EVENT_STREAM = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -44,7 +44,7 @@ def problem_of(answer: httpx.Response) -> dict[str, Any]:
 
 
 def ask(site: Site, address: str, method: str = "GET", **more: Any) -> httpx.Response:
-    return httpx.request(method, site.url + address, timeout=20, **more)
+    return httpx.request(method, site.url + address, timeout=DEADLINE, **more)
 
 
 class TestThePage:
@@ -401,7 +401,7 @@ class TestProxy:
     def test_is_refused_to_a_page_that_would_run_it(self, relay: Relay) -> None:
         asked = [*({"Sec-Fetch-Dest": each} for each in RUN), {"Service-Worker": "script"}]
 
-        with httpx.Client(base_url=relay.site.url, timeout=20) as browser:
+        with httpx.Client(base_url=relay.site.url, timeout=DEADLINE) as browser:
             problems = [problem_of(browser.get("/proxy/default/evil.js", headers=headers)) for headers in asked]
 
         words = [f"what is relayed may not be used as a page's {used}" for used in (*RUN, "serviceworker")]
@@ -411,7 +411,7 @@ class TestProxy:
     def test_is_for_everything_else_and_is_cached_for_that_alone(self, relay: Relay) -> None:
         relay.upstream.script = _with_headers("Vary: Accept", "Cache-Control: max-age=60")
 
-        with httpx.Client(base_url=relay.site.url, timeout=20) as browser:
+        with httpx.Client(base_url=relay.site.url, timeout=DEADLINE) as browser:
             for destination in ("empty", "document", "image", "audio"):
                 answer = browser.get("/proxy", headers={"Sec-Fetch-Dest": destination})
 
@@ -540,7 +540,7 @@ async def test_a_client_that_leaves_a_relay_closes_the_built_in_stream(
         chunks: AsyncGenerator[bytes] = answer.aiter_raw()  # type: ignore[assignment]
         assert b"connect" in await anext(chunks)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while count() == before:  # noqa: ASYNC110 (another process cannot set an event)
             await asyncio.sleep(0.01)
     assert upstreams.SIGNATURE_HEADER not in site.log

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import Connection, ScriptedUpstream, Site, eventually
+from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site, eventually
 from tests.redis_server import RedisServer
 
 ADDRESS = "/v1/chat/completions"
@@ -137,7 +137,7 @@ class TestAnIdempotencyKey:
     def test_is_free_again_when_its_client_stays_away(self, public: Site, model: Model) -> None:
         leave_without_answer(public, "d", model)
 
-        assert model.upstream.left.wait(10), "the upstream is left after the grace time"
+        assert model.upstream.left.wait(DEADLINE), "the upstream is left after the grace time"
         model.go_on.set()
         assert content(ask(public, "d")) == "two"
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import wait_until
-from tests.conftest import Connection, ScriptedUpstream, Site
+from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site
 from tests.cutting_proxy import CuttingProxy
 
 WORDS = [f"word{number} " for number in range(200)]
@@ -94,7 +94,7 @@ def test_stop_closes_the_upstream_at_once(page: Page, upstream: ScriptedUpstream
 
     page.locator("#chat").get_by_role("button", name="Stop").click()
 
-    assert upstream.left.wait(5), "though a stream that its client left goes on for a while"
+    assert upstream.left.wait(DEADLINE), "though a stream that its client left goes on for a while"
 
 
 def test_an_answer_that_is_no_longer_stored_has_failed(

@@ -97,7 +97,7 @@ def test_open_streams_do_not_keep_the_server_from_going_down(
             site.process.send_signal(signal.SIGTERM)
 
             assert site.process.wait(DEADLINE) in (0, -signal.SIGTERM)
-            assert not psutil.wait_procs(family, timeout=1)[1]
+            assert not psutil.wait_procs(family, timeout=DEADLINE)[1]
             _, transferred, _ = (read_until(reader, b"\0") for reader in readers)
             assert b"event: done" in transferred  # its last words were sent
         assert "Fatal Python error" not in site.log
