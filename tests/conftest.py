@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import logging
 import os
@@ -175,18 +176,31 @@ def groups(db: None) -> None:
         app.models_module = models_module
 
 
+MADE_ONCE = """
+from django.contrib.auth.models import User
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+User.objects.create_superuser("admin", password={password!r})
+call_command("create_key", "tests")
+"""
+
+
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a database that was migrated and has an admin."""
+    """A folder with a database that was migrated and has an admin: a copy of the one that all test processes share."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "migrated-for-all"
+    shared.mkdir(exist_ok=True)
+    database, key = shared / "db.sqlite3", shared / "admins-key"
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        if not key.exists():
+            made = manage(shared, "shell", "--no-imports", "-c", MADE_ONCE.format(password=PASSWORD))
+            assert made.returncode == 0, made.stderr
+            key.write_text(made.stdout.strip())
+    Site.admins_key = key.read_text()
     folder = tmp_path_factory.mktemp("migrated")
-    assert manage(folder, "migrate", "-v0").returncode == 0
-    made = manage(
-        folder, "createsuperuser", "--noinput", "--username=admin", "--email=", DJANGO_SUPERUSER_PASSWORD=PASSWORD
-    )
-    assert made.returncode == 0, made.stderr
-    key = manage(folder, "create_key", "tests")
-    assert key.returncode == 0, key.stderr
-    Site.admins_key = key.stdout.strip()
+    shutil.copy(database, folder)
     return folder
 
 
