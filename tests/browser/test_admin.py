@@ -119,6 +119,16 @@ def test_every_page_fits_its_window(enter, look):
         photograph(page, f"{name}-{look}")
 
 
+@pytest.mark.parametrize("locale", ["en", "zh-CN"])
+@pytest.mark.parametrize("width", [1440, 1280, 1100, 1024, 768])
+def test_no_column_of_a_list_is_cut(enter, width, locale):
+    page = enter("", viewport={"width": width, "height": 800}, locale=locale)
+    for address in (RULES, "/admin/streaming/moderationhit/", "/admin/streaming/rulelist/"):
+        page.goto(page.url.partition("/admin/")[0] + address)
+        cut = page.locator(".results").evaluate_all("all => all.map(each => each.scrollWidth - each.clientWidth)")
+        assert not any(cut), address
+
+
 def test_the_form_shows_what_the_rule_matches_while_it_is_edited(enter):
     page = enter("add/")
     pattern, result = page.get_by_label("Pattern"), page.locator("#check-result")
