@@ -20,6 +20,8 @@ from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from streaming import bulk_rows
+
 KEEP_DAYS = 30
 """How long changes can be undone and deleted rules restored."""
 
@@ -166,9 +168,10 @@ def keep(rows: Any, *, removed: bool = False) -> int:
     number, model = Edition.bump(), rows.model
     fields = [(field.attname, field.get_default()) for field in kept_fields(model)]
     pks = list(rows.order_by().values_list("pk", flat=True))
+    is_first = not _of(number, model).exists()
     for at in range(0, len(pks), CHUNK):
         chunk = pks[at : at + CHUNK]
-        known = _known(number, model, chunk)
+        known = {} if is_first else _known(number, model, chunk)
         found = model._base_manager.filter(pk__in=set(chunk) - known.keys())
         revisions = [
             (pk, {name: value for (name, default), value in zip(fields, values, strict=True) if value != default})
@@ -192,8 +195,10 @@ def keep_added(model: type[models.Model], pks: list[int]) -> None:
             _count(number, removed=-len(back), changed=len(back))
 
 
-def _of(number: int, model: type[models.Model], pks: Iterable[int]) -> Any:
-    return Revision.objects.filter(edition=number, kind=model._meta.model_name, object_id__in=list(pks))
+def _of(number: int, model: type[models.Model], pks: Iterable[int] | None = None) -> Any:
+    """What an edition has kept already of these rules or lists, or of all."""
+    kept = Revision.objects.filter(edition=number, kind=model._meta.model_name)
+    return kept if pks is None else kept.filter(object_id__in=list(pks))
 
 
 def _known(number: int, model: type[models.Model], pks: list[int]) -> dict[int, str]:
@@ -202,10 +207,8 @@ def _known(number: int, model: type[models.Model], pks: list[int]) -> dict[int, 
 
 
 def _write(number: int, model: type[models.Model], how: Revision.How, revisions: list[tuple[int, Any]]) -> None:
-    kind = str(model._meta.model_name)
-    Revision.objects.bulk_create(
-        [Revision(edition_id=number, kind=kind, object_id=pk, how=how, before=before) for pk, before in revisions]
-    )
+    common = {"edition_id": number, "kind": str(model._meta.model_name), "how": how.value}
+    bulk_rows.insert(Revision, ({**common, "object_id": pk, "before": before} for pk, before in revisions))
     names = {Revision.How.ADDED: "added", Revision.How.CHANGED: "changed", Revision.How.REMOVED: "removed"}
     if revisions:
         _count(number, **{names[how]: len(revisions)})

@@ -8,14 +8,16 @@ from typing import Any
 
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.db.models import Model as DjangoModel
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from streaming import rule_imports
-from streaming.editions import CHUNK, Edition, Revision, RuleEdition, changing, keep, kept_fields
+from streaming import bulk_rows, rule_imports
+from streaming.editions import CHUNK, Edition, Revision, RuleEdition, changing, keep, keep_added, kept_fields
 from streaming.models import ModerationRule, RuleList, name_of
+from streaming.rule_imports import Progress
 
 Kept = dict[str, Any] | None
 """The fields of a rule or a list with values other than their defaults; None if there is none."""
@@ -146,7 +148,7 @@ def _value(each: Any, kept: dict[str, Any]) -> Any:
     return None if value is None and each.null else value
 
 
-def undo(number: int, user: Any) -> Outcome:
+def undo(number: int, user: Any, progress: Progress | None = None) -> Outcome:
     """Make undone what an edition did, except for what was changed again later."""
     with changing(RuleEdition.What.UNDO, who=user.get_username(), detail=str(number)), transaction.atomic():
         Edition.bump()
@@ -155,18 +157,32 @@ def undo(number: int, user: Any) -> Outcome:
         untouched = revisions.exclude(Exists(later))
         states = {kind: dict(untouched.filter(kind=kind).values_list("object_id", "before")) for kind in MODELS}
         edited_since = revisions.count() - untouched.count()
-        outcome = _PuttingBack(user).put_back(states)
+        outcome = _PuttingBack(user, progress).put_back(states)
         outcome.edited_since = edited_since
     return outcome
 
 
-def bring_back(number: int, user: Any) -> Outcome:
+def bring_back(number: int, user: Any, progress: Progress | None = None) -> Outcome:
     """Make all rules and lists what they were in an edition."""
     with changing(RuleEdition.What.BRING_BACK, who=user.get_username(), detail=str(number)), transaction.atomic():
         changed = Comparison(number, Edition.bump()).keys
         later = Revision.objects.filter(edition__gt=number)
         states = {kind: dict(_first_kept(later, kind, [pk for each, pk in changed if each == kind])) for kind in MODELS}
-        return _PuttingBack(user).put_back(states)
+        return _PuttingBack(user, progress).put_back(states)
+
+
+def changes_of(number: int) -> int:
+    """How many rules and lists an edition has changed."""
+    return _changes(RuleEdition.objects.filter(number=number))
+
+
+def changes_since(number: int) -> int:
+    """How many changes of rules and lists there were since an edition."""
+    return _changes(RuleEdition.objects.filter(number__gt=number))
+
+
+def _changes(editions: QuerySet[RuleEdition]) -> int:
+    return int(editions.aggregate(n=Coalesce(Sum(F("added") + F("changed") + F("removed")), 0))["n"])
 
 
 def can_bring_back(number: int) -> bool:
@@ -201,11 +217,14 @@ def restore(revisions: Iterable[Revision], user: Any) -> Outcome:
 class _PuttingBack:
     """Makes rules and lists what they were: removed, changed, or there again under the same id; and logs it."""
 
-    def __init__(self, user: Any) -> None:
+    def __init__(self, user: Any, progress: Progress | None = None) -> None:
         self._user_id = user.pk
         self._outcome = Outcome()
+        self._progress = progress or (lambda done, total: None)
+        self._done = self._total = 0
 
     def put_back(self, states: dict[str, dict[int, Kept]]) -> Outcome:
+        self._total = sum(map(len, states.values()))
         for kind, model in reversed(MODELS.items()):
             self._remove(model, [pk for pk, kept in states[kind].items() if kept is None])
         for kind, model in MODELS.items():
@@ -213,6 +232,7 @@ class _PuttingBack:
             pks = list(there)
             for at in range(0, len(pks), CHUNK):
                 self._put_chunk(model, {pk: there[pk] for pk in pks[at : at + CHUNK]}, there.keys())
+                self._report(len(pks[at : at + CHUNK]))
         return self._outcome
 
     def _remove(self, model: Any, pks: list[int]) -> None:
@@ -221,6 +241,11 @@ class _PuttingBack:
             if model is ModerationRule:
                 self._log(DELETION, [(pk, name, []) for pk, name in rule_imports.names_of(rows.order_by())])
             self._outcome.removed += rows.delete()[1].get(model._meta.label, 0)
+            self._report(len(pks[at : at + CHUNK]))
+
+    def _report(self, count: int) -> None:
+        self._done += count
+        self._progress(self._done, self._total)
 
     def _put_chunk(self, model: Any, states: dict[int, dict[str, Any]], all_pks: Collection[int]) -> None:
         existing = model.objects.in_bulk(list(states))
@@ -244,18 +269,26 @@ class _PuttingBack:
         for row in rows:
             if row.fingerprint != existing[row.pk].fingerprint:
                 ModerationRule._base_manager.filter(pk=row.pk).update(fingerprint=f"pk {row.pk}")
-        rule_imports.write_fields(
-            rows, [*(each.name for each in kept_fields(model)), "fingerprint", "folded", "changed"]
-        )
+        names = [each.name for each in kept_fields(model) if any(_differs(each, row, existing) for row in rows)]
+        bulk_rows.write(model, rows, [*names, "fingerprint", "folded", "changed"])
         self._log(CHANGE, [(row.pk, str(row), [_message(existing[row.pk], row)]) for row in rows])
 
     def _add(self, model: Any, rows: list[Any]) -> None:
-        model.objects.bulk_create(rows)
-        if model is ModerationRule:
+        if model is RuleList:
+            model.objects.bulk_create(rows)
+            return
+        columns = [each.attname for each in model._meta.local_concrete_fields]
+        bulk_rows.insert(model, ({name: getattr(row, name) for name in columns} for row in rows))
+        keep_added(model, [row.pk for row in rows])
+        if rows:
             self._log(ADDITION, [(row.pk, str(row), [{"added": {}}]) for row in rows])
 
     def _log(self, flag: int, entries: list[tuple[int, str, list[dict[str, Any]]]]) -> None:
         rule_imports.log(self._user_id, flag, entries)
+
+
+def _differs(each: Any, row: Any, existing: dict[int, Any]) -> bool:
+    return bool(getattr(row, each.attname) != getattr(existing[row.pk], each.attname))
 
 
 def _message(old: Any, new: Any) -> dict[str, Any]:
@@ -284,9 +317,9 @@ def _identity(row: Any) -> tuple[Any, ...]:
 
 def _taken(model: Any, rows: list[Any], all_pks: Collection[int]) -> set[tuple[Any, ...]]:
     """The identities that belong to another rule or list, which is not put back itself."""
-    name = "name" if model is RuleList else "fingerprint"
-    found = model.objects.filter(**{f"{name}__in": [getattr(row, name) for row in rows]})
-    return {_identity(each) for each in found if each.pk not in all_pks}
+    names = ("name",) if model is RuleList else ("fingerprint", "rule_list_id")
+    found = model.objects.filter(**{f"{names[0]}__in": [getattr(row, names[0]) for row in rows]})
+    return {tuple(identity) for pk, *identity in found.values_list("pk", *names) if pk not in all_pks}
 
 
 def revisions_named(revisions: QuerySet[Revision], words: str) -> QuerySet[Revision]:

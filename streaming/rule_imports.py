@@ -7,17 +7,18 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import chain, islice
+from itertools import islice
 from pathlib import PurePath
 from typing import Any, TypeVar
 
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection, transaction
-from django.db.models import Model, QuerySet
+from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from streaming import bulk_rows
 from streaming.editions import Edition, RuleEdition, changing, keep, keep_added
 from streaming.models import NAMED_BY, ModerationRule, RuleImport, RuleList, name_of
 from streaming.rule_files import COLUMNS, Answers, ColumnsQuestion, ParsedFile, Refusal, Row, RowKey, read
@@ -231,7 +232,7 @@ class _ImportRun:
         prints = _fingerprints(rows)
         more = {"imported_id": self._kept.pk, "changed": self._now}
         pairs = zip(rows, prints, strict=True)
-        _insert(
+        bulk_rows.insert(
             ModerationRule,
             (
                 {**_fields(row), "rule_list_id": self._lists.pk_of(row.rule_list), "fingerprint": fingerprint, **more}
@@ -258,7 +259,7 @@ class _ImportRun:
                 setattr(rule, name, _fields(change.row)[name])
         for rule in rules.values():
             rule.imported, rule.changed = self._kept, self._now
-        write_fields(rules.values(), [*names, "imported", "changed"])
+        bulk_rows.write(ModerationRule, rules.values(), [*names, "imported", "changed"])
         messages = {change.rule: {"changed": change_message(change.differences)} for change in changes}
         self._log(CHANGE, [(pk, str(rule), messages[pk]) for pk, rule in rules.items()])
         self._report(len(changes))
@@ -309,50 +310,7 @@ def log(user_id: int, flag: int, entries: list[tuple[int, str, list[dict[str, An
         {"object_id": str(pk), "object_repr": name[:200], "change_message": json.dumps(message)}
         for pk, name, message in entries
     )
-    _insert(LogEntry, ({**common, **row} for row in rows))
-
-
-def _insert(model: type[Model], rows: Iterable[dict[str, Any]]) -> None:
-    """Insert rows, given by column name: five times as fast as with model instances."""
-    columns = [field for field in model._meta.local_concrete_fields if not field.primary_key]
-    names = ", ".join(connection.ops.quote_name(str(field.column)) for field in columns)
-    table, placeholders = connection.ops.quote_name(model._meta.db_table), ", ".join(["%s"] * len(columns))
-    convert = _ValueConverter()
-    converted = [[convert(field, row[field.attname]) for field in columns] for row in rows]
-    insert = f"INSERT INTO {table} ({names}) VALUES"
-    with connection.cursor() as cursor:
-        if connection.features.max_query_params:  # SQLite limits parameters, but has no network round trip
-            cursor.executemany(f"{insert} ({placeholders})", converted)
-        elif converted:
-            cursor.execute(
-                f"{insert} {', '.join([f'({placeholders})'] * len(converted))}", [*chain.from_iterable(converted)]
-            )
-
-
-def write_fields(rules: Iterable[ModerationRule], names: Sequence[str]) -> None:
-    """Write these fields of the rules. bulk_update's single statement takes ten times as long."""
-    columns: list[Any] = [ModerationRule._meta.get_field(name) for name in names]
-    quote, convert = connection.ops.quote_name, _ValueConverter()
-    placeholders = ", ".join(f"{quote(column.column)} = %s" for column in columns)
-    update = f"UPDATE {quote(ModerationRule._meta.db_table)} SET {placeholders} WHERE id = %s"  # noqa: S608 (own names)
-    rows = [[*(convert(column, getattr(rule, column.attname)) for column in columns), rule.pk] for rule in rules]
-    with connection.cursor() as cursor:
-        cursor.executemany(update, rows)
-
-
-class _ValueConverter:
-    """Converts values for the database. Most need no conversion; the others repeat, so results are cached."""
-
-    def __init__(self) -> None:
-        self._known: dict[Any, Any] = {}
-
-    def __call__(self, field: Any, value: Any) -> Any:
-        if value is None or type(value) in (str, int, bool):
-            return value
-        key = (field, tuple(value) if isinstance(value, list) else value)
-        if key not in self._known:
-            self._known[key] = field.get_db_prep_save(value, connection)
-        return self._known[key]
+    bulk_rows.insert(LogEntry, ({**common, **row} for row in rows))
 
 
 def change_message(differences: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
@@ -385,17 +343,24 @@ class Undone:
     kept: int
 
 
-def undo(done: RuleImport, user_id: int | None = None) -> Undone:
+def undo(done: RuleImport, user_id: int | None = None, progress: Progress | None = None) -> Undone:
     """Undo an import in one transaction. AlreadyDone if it was undone before."""
     with changing(RuleEdition.What.UNDO_IMPORT, detail=done.name), transaction.atomic():
         Edition.bump()
         if not RuleImport.objects.filter(pk=done.pk, state=RuleImport.State.DONE).update(state=RuleImport.State.UNDONE):
             raise AlreadyDone
         done.refresh_from_db()
-        before = dict(done.before)
-        restored = sum(_restore(done, dict(part), user_id) for part in _chunks(before.items(), CHUNK))
+        total, restored, removed = done.added + done.changed, 0, 0
+        progress = progress or (lambda done, total: None)
+        for part in _chunks(dict(done.before).items(), CHUNK):
+            restored += _restore(done, dict(part), user_id)
+            progress(restored, total)
         # Rules that were edited since no longer belong to the import: see ModerationRuleAdmin.save_model.
-        removed, _ = ModerationRule.objects.filter(imported=done).delete()
+        rules = ModerationRule.objects.filter(imported=done).values_list("pk", flat=True)
+        for pks in _chunks(list(rules), CHUNK):
+            ModerationRule.objects.filter(pk__in=pks).delete()
+            removed += len(pks)
+            progress(restored + removed, total)
     return Undone(removed, restored, kept=done.added + done.changed - removed - restored)
 
 
@@ -413,7 +378,7 @@ def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int |
             setattr(rule, name, value)
         rule.imported, rule.changed = None, now
         entries.append((rule.pk, str(rule), [{"changed": change_message(differences)}]))
-    write_fields(rules, [*names, "imported", "changed"])
+    bulk_rows.write(ModerationRule, rules, [*names, "imported", "changed"])
     if user_id is not None:
         log(user_id, CHANGE, entries)
     return len(rules)

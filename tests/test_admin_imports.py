@@ -14,6 +14,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from streaming.editions import RuleEdition
 from streaming.models import ModerationHit, ModerationRule, RuleImport, RuleList
 from streaming.rule_files import read
 from streaming.rule_imports import export
@@ -105,6 +106,46 @@ def test_an_import_can_be_undone(moderator: Client) -> None:
     assert dict(rules.values_list("pattern", "category")) == {"old": "before"}
     assert "undone" in text_of(done)
     assert "This import was already undone." in text_of(moderator.post(address, follow=True))
+
+
+def test_a_large_import_is_undone_on_a_page_that_shows_its_progress(
+    moderator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streaming.admin.imports.LONG", 1000)
+    text_of(moderator.post(send(moderator, "\n".join(f"word {n}" for n in range(1200))).redirect_chain[-1][0]))
+    address = f"{IMPORT}{RuleImport.objects.get().pk}/undo/"
+
+    response = moderator.post(address)
+
+    text = text_of(response)
+    assert response.streaming
+    assert "The import of " in text
+    assert "1200 of 1200" in text
+    assert "The import was undone. Removed: 1200, restored to their previous values: 0." in text
+    assert not rules.exists()
+    edition = RuleEdition.objects.first()
+    assert edition
+    assert (edition.who, edition.what, edition.removed) == ("ann", "undo_import", 1200)
+    assert "Nothing was undone: This import was already undone." in text_of(moderator.post(address))
+
+
+def test_a_large_edition_is_undone_and_brought_back_on_a_page_that_shows_its_progress(
+    moderator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streaming.admin.history_pages.LONG", 1000)
+    text_of(moderator.post(send(moderator, "\n".join(f"word {n}" for n in range(1200))).redirect_chain[-1][0]))
+    number = rules.version()
+    rules.filter(pattern="word 7").update(enabled=False)
+
+    undone = text_of(moderator.post(f"{LIST}editions/{number}/undo/"))
+
+    assert f"Edition {number} is being undone. This continues if you leave this page." in undone
+    assert "As they were: 0; removed: 1199." in undone
+    assert "Left as they are, because they were changed again later: 1." in undone
+    back = text_of(moderator.post(f"{LIST}editions/{number}/bring-back/", headers={"Accept-Language": "zh-Hans"}))
+    assert f"正在恢复到版本 {number}" in back
+    assert "1200 / 1200" in back
+    assert rules.filter(enabled=True).count() == 1200
 
 
 def test_an_import_cannot_be_carried_out_twice(moderator: Client) -> None:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from streaming import rule_imports, upstreams
+from streaming import bulk_rows, rule_imports, upstreams
 from streaming.editions import CHUNK, Edition, RuleEdition, changing, keep
 from streaming.models import ModerationRule, RuleList
 from streaming.moderation import RuleError, compile_rule
@@ -139,7 +139,7 @@ def _change(rules: QuerySet[ModerationRule], changes: dict[str, Any], user_id: i
         free = list(_without_conflicts(wanted, taken, done)) if changes.keys() & {"compare", "rule_list_id"} else wanted
         keep(ModerationRule.objects.filter(pk__in=[rule.pk for rule in free]))
         names = [name.removesuffix("_id") for name in changes]
-        rule_imports.write_fields(free, [*names, "fingerprint", "changed", "imported"])
+        bulk_rows.write(ModerationRule, free, [*names, "fingerprint", "changed", "imported"])
         rule_imports.log(user_id, CHANGE, [(rule.pk, str(rule), [_message(before[rule.pk], rule)]) for rule in free])
         done.changed += len(free)
     return done

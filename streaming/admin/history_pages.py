@@ -10,12 +10,14 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils.translation import gettext, ngettext
 
 from streaming import rule_history
 from streaming.admin.forms import display_value
+from streaming.admin.jobs import LONG, Job, JobPages, undo_outcome
 from streaming.editions import KEEP_DAYS, Revision, RuleEdition, changing
 from streaming.models import ModerationRule, RuleList
 from streaming.rule_history import MODELS, Difference
@@ -53,7 +55,7 @@ def _recording(request: HttpRequest, what: str = "") -> Any:
     return changing(what, who=request.user.get_username()) if request.method == "POST" else nullcontext()
 
 
-class HistoryPages(_Base):
+class HistoryPages(JobPages):
     """The pages. To see them needs the permission to view rules; to change anything, all permissions for rules."""
 
     def get_urls(self) -> list[Any]:
@@ -115,35 +117,45 @@ class HistoryPages(_Base):
             max_rows=MAX_LISTED,
         )
 
-    def undo_edition_view(self, request: HttpRequest, number: int) -> HttpResponse:
-        return self._put_back(request, number, rule_history.undo, gettext("Edition %d was undone.") % number)
+    def undo_edition_view(self, request: HttpRequest, number: int) -> HttpResponseBase:
+        done = gettext("Edition %d was undone.") % number
+        size = rule_history.changes_of(number) if number <= MAX_NUMBER else 0
+        return self._put_back(request, number, rule_history.undo, done, size)
 
-    def bring_back_view(self, request: HttpRequest, number: int) -> HttpResponse:
-        return self._put_back(
-            request, number, rule_history.bring_back, gettext("The rules are those of edition %d again.") % number
-        )
+    def bring_back_view(self, request: HttpRequest, number: int) -> HttpResponseBase:
+        done = gettext("The rules are those of edition %d again.") % number
+        size = rule_history.changes_since(number) if number <= MAX_NUMBER else 0
+        return self._put_back(request, number, rule_history.bring_back, done, size)
 
-    def _put_back(self, request: HttpRequest, number: int, put_back: Any, message: str) -> HttpResponse:
+    def _put_back(self, request: HttpRequest, number: int, put_back: Any, message: str, size: int) -> HttpResponseBase:
         if not self._may_change_all(request):
             raise PermissionDenied
         if request.method == "POST":
             if number > MAX_NUMBER or not rule_history.can_bring_back(number - (put_back is rule_history.undo)):
                 text = gettext("What was changed then is no longer kept: changes are kept for %d days.") % KEEP_DAYS
                 self.message_user(request, text, messages.ERROR)
+            elif size >= LONG:
+                return self._put_back_on_page(request, number, put_back, message)
             else:
                 self._report(request, message, put_back(number, request.user))
         return HttpResponseRedirect(reverse("admin:streaming_moderationrule_editions"))
 
+    def _put_back_on_page(self, request: HttpRequest, number: int, put_back: Any, message: str) -> HttpResponseBase:
+        user = request.user
+        if put_back is rule_history.undo:
+            title, what = gettext("Undo edition %d"), gettext("Edition %d is being undone.")
+        else:
+            title, what = gettext("Bring back edition %d"), gettext("Edition %d is being brought back.")
+        what = f"{what % number} {gettext('This continues if you leave this page.')}"
+        job = Job(title % number, lambda progress: put_back(number, user, progress))
+        return self.run_on_page(
+            request, what, job, lambda: undo_outcome(job, lambda outcome: _messages(message, outcome))
+        )
+
     def _report(self, request: HttpRequest, message: str, outcome: rule_history.Outcome) -> None:
-        counts = gettext("As they were: %(restored)d; removed: %(removed)d.")
-        text = f"{message} {counts % {'restored': outcome.restored, 'removed': outcome.removed}}"
-        if outcome.edited_since:
-            text += " " + gettext("Left as they are, because they were changed again later: %d.") % outcome.edited_since
-        self.message_user(request, text, messages.SUCCESS)
-        if outcome.skipped:
-            names = ", ".join(outcome.skipped[:5]) + (" …" if len(outcome.skipped) > 5 else "")
-            text = gettext("Not restored, because there is another rule with the same pattern: %s") % names
-            self.message_user(request, text, messages.WARNING)
+        levels = (messages.SUCCESS, messages.WARNING)
+        for level, text in zip(levels, _messages(message, outcome), strict=False):
+            self.message_user(request, text, level)
 
     def deleted_view(self, request: HttpRequest) -> HttpResponse:
         self._check_may_view(request)
@@ -169,6 +181,18 @@ class HistoryPages(_Base):
             n = outcome.restored
             self._report(request, ngettext("%d was restored.", "%d were restored.", n) % n, outcome)
         return HttpResponseRedirect(reverse("admin:streaming_moderationrule_deleted"))
+
+
+def _messages(message: str, outcome: rule_history.Outcome) -> list[str]:
+    """What was done, and a warning if not all could be."""
+    counts = gettext("As they were: %(restored)d; removed: %(removed)d.")
+    text = f"{message} {counts % {'restored': outcome.restored, 'removed': outcome.removed}}"
+    if outcome.edited_since:
+        text += " " + gettext("Left as they are, because they were changed again later: %d.") % outcome.edited_since
+    if not outcome.skipped:
+        return [text]
+    names = ", ".join(outcome.skipped[:5]) + (" …" if len(outcome.skipped) > 5 else "")
+    return [text, gettext("Not restored, because there is another rule with the same pattern: %s") % names]
 
 
 def _number(given: str | None) -> int | None:

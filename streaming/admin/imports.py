@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,23 +10,24 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import PermissionDenied
-from django.db import connections, transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.html import format_html
-from django.utils.translation import get_language, gettext, override
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from streaming import clean_samples, rule_files, rule_history, rule_imports
 from streaming.admin.forms import display_value
 from streaming.admin.import_forms import ImportForm, PreviewForm
+from streaming.admin.jobs import LONG, Job, JobPages, undo_outcome
 from streaming.editions import RuleEdition, changing
 from streaming.gc_pauses import no_long_pauses
 from streaming.models import ModerationHit, ModerationRule, RuleImport, RuleList
+from streaming.visible_text import isolated
 
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[ModerationRule]
@@ -40,10 +39,9 @@ PREVIEW_ROWS = 100
 
 RECENT = 10
 RECENT_HITS = 1000
-POLL_SECONDS = 0.1
 
 
-class ImportPages(_Base):
+class ImportPages(JobPages):
     """The pages. Import needs the permissions to add and to change rules; export, the permission to view them."""
 
     def get_urls(self) -> list[Any]:
@@ -139,32 +137,35 @@ class ImportPages(_Base):
         return response
 
     def _start_import(self, request: HttpRequest, rule_import: RuleImport) -> HttpResponseBase:
-        """A page that is streamed during the import: each step appends a bar, and CSS hides all but the last."""
-        page = {**self.admin_site.each_context(request), "opts": self.opts, "title": gettext("Import rules")}
-        context = {**page, "rule_import": rule_import, "media": self.media, "marker": _MARKER}
-        page_html = render_to_string("admin/streaming/moderationrule/import_progress.html", context, request)
-        job = _ImportThread(rule_import, request.user.pk)
-        job.start()
-        response = StreamingHttpResponse(_progress_page(page_html, job))
-        response["Cache-Control"] = "no-store"
-        response["X-Accel-Buffering"] = "no"
-        response["Content-Encoding"] = "identity"
-        return response
+        what = gettext("%(name)s is being imported. The import continues if you leave this page.")
+        user_id = request.user.pk
+        job = Job(gettext("Import rules"), lambda progress: rule_imports.carry_out(rule_import, user_id, progress))
+        return self.run_on_page(
+            request, what % {"name": isolated(rule_import.name)}, job, lambda: _outcome(job, rule_import)
+        )
 
-    def undo_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+    def undo_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         self._check_may_import(request)
         if not self.has_delete_permission(request):
             raise PermissionDenied
         done = RuleImport.objects.filter(pk=pk).first()
         if request.method == "POST" and done:
             try:
-                with changing(who=request.user.get_username()):
-                    undone = _undo(done, request.user)
+                if done.added + done.changed + done.removed >= LONG:
+                    return self._undo_on_page(request, done)
+                undone = _undo(done, request.user)
             except rule_imports.AlreadyDone:
                 self.message_user(request, gettext("This import was already undone."), messages.WARNING)
             else:
                 self.message_user(request, _undo_message(undone), messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:streaming_moderationrule_import"))
+
+    def _undo_on_page(self, request: HttpRequest, done: RuleImport) -> HttpResponseBase:
+        user = request.user
+        what = gettext("The import of %s is being undone.") % isolated(done.name)
+        what = f"{what} {gettext('This continues if you leave this page.')}"
+        job = Job(gettext("Undo this import"), lambda progress: _undo(done, user, progress))
+        return self.run_on_page(request, what, job, lambda: undo_outcome(job, lambda undone: [_undo_message(undone)]))
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """The rules that the list shows with the same search and filters, on all its pages."""
@@ -181,10 +182,11 @@ class ImportPages(_Base):
         return response
 
 
-def _undo(done: RuleImport, user: Any) -> rule_imports.Undone:
+def _undo(done: RuleImport, user: Any, progress: rule_imports.Progress | None = None) -> rule_imports.Undone:
     """Undo an import; the rules that it removed are restored."""
-    with changing(RuleEdition.What.UNDO_IMPORT, detail=done.name), transaction.atomic():
-        undone = rule_imports.undo(done, user.pk)
+    who = user.get_username()
+    with changing(RuleEdition.What.UNDO_IMPORT, who=who, detail=done.name), transaction.atomic():
+        undone = rule_imports.undo(done, user.pk, progress)
         if not done.removed:
             return undone
         back = rule_history.restore(rule_history.deleted().filter(edition=done.edition), user)
@@ -255,68 +257,13 @@ def _undo_message(undone: rule_imports.Undone) -> str:
     return message
 
 
-class _ImportThread(threading.Thread):
-    """Carries out an import; it continues to the end even if the page is closed."""
-
-    def __init__(self, rule_import: RuleImport, user_id: int | None) -> None:
-        super().__init__(name="import", daemon=False)
-        self._rule_import = rule_import
-        self._user_id = user_id
-        self.language = get_language() or "en"
-        self.done = self.total = 0
-        self.comparison: rule_imports.Comparison | None = None
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            with no_long_pauses(), override(self.language):
-                self.comparison = rule_imports.carry_out(self._rule_import, self._user_id, self._progress)
-        except Exception as error:  # noqa: BLE001 (shown on the page)
-            self.error = error
-        finally:
-            connections.close_all()
-
-    def _progress(self, done: int, total: int) -> None:
-        self.done, self.total = done, total
-
-
-_MARKER = "<!-- the bars -->"
-
-
-async def _progress_page(page_html: str, job: _ImportThread) -> AsyncIterator[str]:
-    before, _, after = page_html.partition(_MARKER)
-    yield before
-    last = None
-    while job.is_alive():
-        now = (job.done, job.total)
-        if now != last:
-            last = now
-            yield _bar(job, *now)
-        await asyncio.to_thread(job.join, POLL_SECONDS)
-    yield _bar(job, max(job.total, 1), max(job.total, 1))
-    yield await asyncio.to_thread(_render_outcome, job)
-    yield after
-
-
-def _bar(job: _ImportThread, done: int, total: int) -> str:
-    with override(job.language):  # the request's own is over while its response streams
-        if not total:
-            return format_html('<p class="bar"><progress></progress> {}</p>\n', gettext("Reading …"))
-        message = gettext("%(done)d of %(total)d") % {"done": done, "total": total}
-    return format_html('<p class="bar"><progress value="{}" max="{}"></progress> {}</p>\n', done, total, message)
-
-
-def _render_outcome(job: _ImportThread) -> str:
-    with override(job.language):
-        return _render_outcome_of(job)
-
-
-def _render_outcome_of(job: _ImportThread) -> str:
-    name = job._rule_import.defaults.get("rule_list", "")
+def _outcome(job: Job, rule_import: RuleImport) -> str:
+    """The end of the page of an import."""
+    name = rule_import.defaults.get("rule_list", "")
     context = {
-        "job": job,
-        "rule_import": job._rule_import,
-        "refused": len(job.comparison.refused) if job.comparison else 0,
+        "comparison": job.result,
+        "rule_import": rule_import,
+        "refused": len(job.result.refused) if job.result else 0,
         "waiting_list": RuleList.objects.filter(name=name, enabled=False).first() if name else None,
     }
     if isinstance(job.error, rule_imports.AlreadyDone):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
@@ -50,6 +51,10 @@ class Scope(models.TextChoices):
     ANSWERS = "answers", _("answers")
 
 
+_AT_ONCE = 500
+"""How many rows are named in one statement."""
+
+
 class _EditionQuerySet(models.QuerySet[Any]):
     """Every change through it increases the edition."""
 
@@ -62,7 +67,15 @@ class _EditionQuerySet(models.QuerySet[Any]):
     def delete(self) -> tuple[int, dict[str, int]]:
         with changing(), transaction.atomic(using=self.db):
             keep(self, removed=True)
-            return super().delete()
+            return self._delete_each()
+
+    def _delete_each(self) -> tuple[int, dict[str, int]]:
+        """Like Django's, which first gets all rows from the database, with all their fields."""
+        pks, counts = list(self.order_by().values_list("pk", flat=True)), Counter[str]()
+        for at in range(0, len(pks), _AT_ONCE):
+            part = self.model._base_manager.using(self.db).filter(pk__in=pks[at : at + _AT_ONCE]).only("pk")
+            counts.update(models.QuerySet.delete(part)[1])
+        return counts.total(), dict(counts)
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
         with changing(), transaction.atomic(using=self.db):
@@ -88,8 +101,9 @@ class RuleListQuerySet(_EditionQuerySet):
     def delete(self) -> tuple[int, dict[str, int]]:
         """Deletes their rules too."""
         with changing(), transaction.atomic(using=self.db):
-            keep(ModerationRule.objects.filter(rule_list__in=self.order_by()), removed=True)
-            return super().delete()
+            rules, per_model = ModerationRule.objects.using(self.db).filter(rule_list__in=self.order_by()).delete()
+            lists, of_lists = super().delete()
+            return rules + lists, {**per_model, **of_lists}
 
 
 class RuleList(models.Model):
@@ -246,8 +260,8 @@ class ModerationRuleQuerySet(_EditionQuerySet):
         with changing(), transaction.atomic(using=self.db):
             keep(self)
             chosen = list(self.order_by().values_list("pk", flat=True))
-            for at in range(0, len(chosen), _UPDATED_AT_ONCE):
-                part = ModerationRule.objects.using(self.db).filter(pk__in=chosen[at : at + _UPDATED_AT_ONCE])
+            for at in range(0, len(chosen), _AT_ONCE):
+                part = ModerationRule.objects.using(self.db).filter(pk__in=chosen[at : at + _AT_ONCE])
                 models.QuerySet.update(part, **{"changed": timezone.now(), **fields})
                 part.bulk_update(part, [])
             return len(chosen)
@@ -263,9 +277,6 @@ class ModerationRuleQuerySet(_EditionQuerySet):
         for rule in rules:
             rule.derive()
         return super().bulk_update(rules, {*fields, "fingerprint", "folded"}, batch_size)
-
-
-_UPDATED_AT_ONCE = 500
 
 
 @lru_cache(maxsize=1024)
