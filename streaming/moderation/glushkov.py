@@ -282,7 +282,7 @@ class _Arrows:
 
     def __init__(self, targets: list[int]) -> None:
         self._up = self._down = self._loop = self._others = 0
-        self._targets: dict[int, int] = {}
+        alike: dict[int, int] = {}  # the positions that lead to the same others
         for position, mask in enumerate(targets):
             here = 1 << position
             rest = mask
@@ -292,15 +292,17 @@ class _Arrows:
                     rest &= ~target
             if rest:
                 self._others |= here
-                self._targets[here] = rest
+                alike[rest] = alike.get(rest, 0) | here
+        # For each position, the targets, and all positions but those that lead to the same ones.
+        self._targets = {1 << position: (rest, ~same) for rest, same in alike.items() for position in bits_of(same)}
 
     def step(self, positions: int) -> int:
         out = (positions & self._up) << 1 | (positions & self._down) >> 1 | positions & self._loop
         others = positions & self._others
         while others:
-            lowest = others & -others
-            out |= self._targets[lowest]
-            others ^= lowest
+            targets, rest = self._targets[others & -others]
+            out |= targets
+            others &= rest
         return out
 
 

@@ -125,10 +125,37 @@ class _Hit(LooseState):
         return self
 
 
+class Progress(Shared, dict[str, "Progress"]):
+    """The threads of one match, each with whether it has read a separator. ``progress[symbol]`` is what follows.
+
+    ``together`` and ``apart`` are the lowest ranks of the words that end here, without and with separators in them; -1
+    if none does.
+    """
+
+    __slots__ = ("apart", "may_grow", "threads", "together", "words")
+
+    def __init__(self, words: LooseWords, threads: dict[_Thread, bool]) -> None:
+        self.words = words
+        self.threads = threads
+        self.may_grow = bool(threads)
+        self.together, self.apart = (
+            min(
+                (rank for each, apart in threads.items() if apart is kind and (rank := words.ends_word(each)) >= 0),
+                default=-1,
+            )
+            for kind in (False, True)
+        )
+
+    def __missing__(self, symbol: str) -> Progress:
+        return self.words.go_on(self, symbol)
+
+
 class LooseWords(Shared):
     """An automaton for loose words, each with the rank of its rule."""
 
     _MAX_STATES = 1 << 14
+    MUCH = 64
+    """In symbols. A longer text is expensive to search for the starts of incomplete matches with each piece."""
 
     def __init__(self, words: Iterable[tuple[str, int]], max_span: int, edges: Edges) -> None:
         self.edges = edges
@@ -144,6 +171,8 @@ class LooseWords(Shared):
         self._states: dict[frozenset[_Thread], LooseState] = {}
         self.start = LooseState(self, frozenset(), is_hit=False)
         self.hit: LooseState = _Hit(self, frozenset(), is_hit=True)
+        self._progress: dict[frozenset[tuple[_Thread, bool]], Progress] = {}
+        self._begin = Progress(self, {})
 
     def _child(self, node: _Node, letter: str) -> _Node:
         child = node.get(letter)
@@ -156,6 +185,9 @@ class LooseWords(Shared):
         for state in (self.start, self.hit, *self._states.values()):
             state.clear()
             del state.automaton
+        for progress in (self._begin, *self._progress.values()):
+            progress.clear()
+            del progress.words
         for node in self._nodes:
             node.clear()
 
@@ -202,6 +234,36 @@ class LooseWords(Shared):
         state[symbol] = found
         return found
 
+    def go_on(self, progress: Progress, symbol: str) -> Progress:
+        """What follows a match's threads, which is remembered."""
+        if progress is self._begin:
+            threads = dict.fromkeys(self.first_threads(symbol), False)
+        else:
+            threads = self._stepped(progress.threads, symbol)
+        if len(self._progress) >= self._MAX_STATES:
+            for old in (self._begin, *self._progress.values()):
+                old.clear()
+            self._progress.clear()
+        key = frozenset(threads.items())
+        found = self._progress.get(key)
+        if found is None:
+            found = self._progress[key] = Progress(self, threads)
+        progress[symbol] = found
+        return found
+
+    def _stepped(self, threads: dict[_Thread, bool], symbol: str) -> dict[_Thread, bool]:
+        after: dict[_Thread, bool] = {}
+        for thread, separated in threads.items():
+            for following in self.step((thread,), symbol):
+                # Of two paths to the same thread, the one without separators has fewer conditions.
+                is_separated = separated or following[1] > 0
+                after[following] = after.get(following, True) and is_separated
+        return after
+
+    def match_from(self, before: str) -> Progress:
+        """The initial state of a match that begins directly after this symbol."""
+        return self._begin
+
     def start_after(self, before: str) -> LooseState:
         return self.start
 
@@ -220,27 +282,22 @@ class LooseWords(Shared):
     def may_begin(self, text: str, start: int, before: str) -> bool:
         return self.edges.may_begin(text[start - 1] if start else before, text[start])
 
-    def open_starts(self, text: str, least: int, before: str, *, or_final: bool, is_open: bool = False) -> list[int]:
-        """The starts, ascending, of matches that can continue after the text, as every active thread can."""
-        starts: dict[_Thread, set[int]] = {}
-        for at in range(least, len(text)):
-            after: dict[_Thread, set[int]] = {}
-            for thread, begun in starts.items():
-                in_reach = {start for start in begun if at - start < self.max_span}
-                for following in self.step((thread,), text[at]) if in_reach else ():
-                    after.setdefault(following, set()).update(in_reach)
-            if self.may_begin(text, at, before):
-                for thread in self.first_threads(text[at]):
-                    after.setdefault(thread, set()).add(at)
-            starts = after
+    def live_starts(
+        self, text: str, least: int, before: str, *, or_final: bool, is_open: bool = False
+    ) -> Iterator[int]:
+        """The starts, ascending, of matches that can continue after the text."""
+        for start in range(max(least, len(text) - self.max_span), len(text)):
+            if self.may_begin(text, start, before):
+                progress = reduce(getitem, text[start:], self._begin)
+                if len(text) - start <= self.reach(progress, or_final=or_final, is_open=is_open):
+                    yield start
+
+    def reach(self, progress: Progress, *, or_final: bool, is_open: bool) -> int:
+        """With how many symbols at most a match can still continue; -1 if it cannot."""
+        if not progress.threads:
+            return -1
         # At max_span symbols, only a match that the next symbol still has to confirm is kept.
-        kept = (
-            start
-            for thread, begun in starts.items()
-            for start in begun
-            if len(text) - start < self.max_span or self.ends_word(thread) >= 0
-        )
-        return sorted(set(kept))
+        return self.max_span - (progress.together < 0 and progress.apart < 0)
 
     def waiting_starts(self, text: str, least: int, before: str) -> list[int]:
         """The starts of matches that end with the text if the next symbol permits it."""
@@ -278,33 +335,21 @@ class LooseMatches:
         words, text = self._words, self._text
         if not words.may_begin(text, start, self._before):
             return
-        # Each thread, and whether it has read a separator.
-        threads: dict[_Thread, bool] = dict.fromkeys(words.first_threads(text[start]), False)
+        progress = words.match_from(self._before)
         for at in range(start, min(start + words.max_span, len(text))):
-            if at > start:
-                threads = self._stepped(threads, text[at])
-            if not threads:
+            progress = progress[text[at]]
+            if not progress.threads:
                 return
-            yield from self._endings(threads, start, at + 1)
+            if progress.together >= 0 or progress.apart >= 0:
+                yield from self._endings(progress, start, at + 1)
 
-    def _stepped(self, threads: dict[_Thread, bool], symbol: str) -> dict[_Thread, bool]:
-        after: dict[_Thread, bool] = {}
-        for thread, separated in threads.items():
-            for following in self._words.step((thread,), symbol):
-                # Of two paths to the same thread, the one without separators has fewer conditions.
-                is_separated = separated or following[1] > 0
-                after[following] = after.get(following, True) and is_separated
-        return after
-
-    def _endings(self, threads: dict[_Thread, bool], start: int, end: int) -> Iterator[Ending]:
-        words, text = self._words, self._text
-        for is_separated in (False, True):
-            ranks = [words.ends_word(each) for each, separated in threads.items() if separated is is_separated]
-            rank = min((rank for rank in ranks if rank >= 0), default=-1)
-            if rank < 0 or not words.edges.may_end(text, end, final=self._final):
-                continue
-            if not is_separated or self._stands_alone(start, end):
-                yield Ending(end, rank, looks=is_separated)
+    def _endings(self, progress: Progress, start: int, end: int) -> Iterator[Ending]:
+        if not self._words.edges.may_end(self._text, end, final=self._final):
+            return
+        if progress.together >= 0:
+            yield Ending(end, progress.together)
+        if progress.apart >= 0 and self._stands_alone(start, end):
+            yield Ending(end, progress.apart, looks=True)
 
     def _stands_alone(self, start: int, end: int) -> bool:
         before = self._text[start - 1] if start else self._before

@@ -116,8 +116,6 @@ class Engine:
                 self._followers.append((scanner, leader))
             scanner.removed = plan.removed
         self._leaders = list(leaders.values())
-        everyone = (*self._leaders, *(follower for follower, _ in self._followers))
-        self._of_regexes = [scanner for scanner in everyone if isinstance(scanner, RegexScanner)]
         self._together = _Scanners(*([s for s in each if leaders[id(s.automaton)] is s] for each in self._apart))
         self._use(self._together)
         for scanner in self._leaders:
@@ -235,19 +233,13 @@ class Engine:
             scanner.spelling = scanner.own
         for scanner, leader in self._followers:
             scanner.follow(leader)
-        self._forget_earliest()
         self._use(self._apart)
 
     def _join(self) -> None:
         self._window.join()
         self._use(self._together)
         for scanner in self._leaders:
-            scanner.spelling = scanner.own.leader
-        self._forget_earliest()
-
-    def _forget_earliest(self) -> None:
-        for scanner in self._of_regexes:
-            scanner.forget_earliest()
+            scanner.join()
 
     def _look(self) -> list[Decided]:
         window = self._window

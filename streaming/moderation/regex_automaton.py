@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
+from itertools import accumulate
 from operator import getitem
 
 from streaming.moderation.edges import Edges, Ending
@@ -30,7 +31,7 @@ _MAX_TRANSITIONS = 1 << 16
 class State(Shared, dict[str, "State"]):
     """A set of positions. ``state[symbol]`` is the next state, computed on first use."""
 
-    __slots__ = ("begins", "machine", "may_grow", "positions", "with_open")
+    __slots__ = ("begins", "distance", "machine", "may_grow", "positions", "with_open")
 
     is_hit = False
 
@@ -39,6 +40,7 @@ class State(Shared, dict[str, "State"]):
         self.positions = positions
         self.begins = begins  # whether one of them is the first position of a pattern
         self.may_grow = positions != 0
+        self.distance = -1  # to the nearest end; -1 while it is not known
         self.with_open: dict[str, bool] = {}  # whether it can continue with what an open letter may become
 
     def __missing__(self, symbol: str) -> State:
@@ -115,6 +117,9 @@ _END = -1
 
 class Regexes(Shared):
     """An automaton for patterns, each with the rank of its rule. A match has at most ``max_span`` symbols."""
+
+    MUCH = 256
+    """In symbols. A longer text is expensive to search for the starts of incomplete matches with each piece."""
 
     def __init__(
         self,
@@ -201,14 +206,15 @@ class Regexes(Shared):
         places, size = self.positions, len(text)
         state = (self._open_letter if is_open else self._open_or_final if or_final else self._open).start
         stop = max(size - self.max_span - is_open, least)
+        looks_back = places.before != 0
         for at in range(size - 1, stop - 1, -1):
             state = state[text[at]]
-            if state.positions & places.before and at + 1 < size and starts[-1:] != [at + 1]:
+            if looks_back and state.positions & places.before and at + 1 < size and starts[-1:] != [at + 1]:
                 starts.append(at + 1)
-            if not state.positions:
-                break
             if state.begins:
                 starts.append(at)
+            elif not state.positions:
+                break
         else:
             if places.before and stop < size:
                 previous = text[stop - 1] if stop else before
@@ -226,13 +232,14 @@ class Regexes(Shared):
     def _ends_at(self, matches: RegexMatches, start: int, end: int) -> bool:
         return any(ending.end == end for ending in matches.ends(start))
 
-    def can_go_on(self, state: State, *, or_final: bool, is_open: bool) -> bool:
-        return bool(state.positions & (self.positions.grows | self._ends(or_final=or_final, is_open=is_open)))
+    def live_starts(
+        self, text: str, least: int, before: str, *, or_final: bool, is_open: bool = False
+    ) -> Iterator[int]:
+        """The starts, ascending, of matches that can really continue after the text; see ``open_starts``."""
+        starts = self.open_starts(text, least, before, or_final=or_final, is_open=is_open)
+        return (start for start in starts if self._is_live(text, start, before, or_final=or_final, is_open=is_open))
 
-    def _ends(self, *, or_final: bool, is_open: bool) -> int:
-        return (self.positions.final if or_final else 0) | (self.positions.after if is_open else 0)
-
-    def is_live(self, text: str, start: int, before: str, *, or_final: bool, is_open: bool = False) -> bool:
+    def _is_live(self, text: str, start: int, before: str, *, or_final: bool, is_open: bool) -> bool:
         """Whether a match can really continue from one of ``open_starts``; ``before`` is the symbol before the text."""
         if not self.may_begin(text, start, before):
             return False
@@ -242,12 +249,22 @@ class Regexes(Shared):
         if not places.has_cut or length + places.max_distance <= self.max_span:
             return True
         # This close to max_span, it matters how far away the nearest end is.
-        positions = self.run(self.match_from(text[start - 1] if start else before), text[start:]).positions
-        if or_final and positions & places.final and length <= self.max_span:
-            return True
-        if is_open and positions & places.after and length <= self.max_span + 1:
-            return True
-        return length + places.distance(positions) <= self.max_span
+        state = self.run(self.match_from(text[start - 1] if start else before), text[start:])
+        return length <= self.reach(state, or_final=or_final, is_open=is_open)
+
+    def reach(self, state: State, *, or_final: bool, is_open: bool) -> int:
+        """With how many symbols at most a match in this state can still continue; -1 if it cannot."""
+        places, positions = self.positions, state.positions
+        ends = (places.final if or_final else 0) | (places.after if is_open else 0)
+        if not positions & (places.grows | ends):
+            return -1
+        if is_open and positions & places.after:
+            return self.max_span + 1
+        if not places.has_cut or (or_final and positions & places.final):
+            return self.max_span
+        if state.distance < 0:
+            state.distance = places.distance(positions)
+        return max(self.max_span - state.distance, self.max_span - 1 if self.overflows else -1)
 
     def may_begin(self, text: str, start: int, before: str) -> bool:
         return self.edges.may_begin(text[start - 1] if start else before, text[start])
@@ -282,11 +299,10 @@ class Regexes(Shared):
 
     def trace(self, text: str, *, final: bool) -> list[int]:
         """For each symbol, the positions that read it on a path to an end within the text."""
-        sets, state = [0] * len(text), (self._begin_final if final else self._begin).start
-        for at in range(len(text) - 1, -1, -1):
-            state = state[text[at]]
-            sets[at] = state.positions
-        return sets
+        start = (self._begin_final if final else self._begin).start
+        sets = [state.positions for state in accumulate(reversed(text), getitem, initial=start)]
+        sets.reverse()
+        return sets[:-1]
 
 
 class RegexMatches:

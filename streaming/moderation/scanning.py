@@ -12,10 +12,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from heapq import merge
+from operator import getitem
 from typing import Any
 
 from streaming.moderation.edges import Ending
 from streaming.moderation.folding import forms_of_letter
+from streaming.moderation.live_starts import LiveStarts, What
 from streaming.moderation.loose_words import LooseMatches, LooseWords
 from streaming.moderation.regex_automaton import Regexes, RegexMatches, State
 from streaming.moderation.spelling import Match, Spelling
@@ -149,6 +152,10 @@ class Scanner(ABC):
     def feed(self, state: Any) -> bool:
         """Moves to ``state``, which follows the symbols just added. Returns whether there is or may be a match."""
 
+    def join(self) -> None:
+        """Goes on in the leader's spelling, which agrees with its own."""
+        self.spelling = self.own.leader
+
     @abstractmethod
     def follow(self, other: Any) -> None:
         """Copies the state of another scanner of the same automaton, in another spelling."""
@@ -177,13 +184,12 @@ class Scanner(ABC):
         """The possible starts of incomplete matches, from ``start`` on."""
         if not self.spelling.open:
             return Live(self._window, self.spelling, self._open_starts(start, "", or_final=False))
-        starts = set(self._waiting_starts(start))
+        starts = [iter(self._waiting_starts(start))]
         for form in self._forms():
             if not form:
-                starts.update(self._open_starts(start, "", or_final=False))
-            for size in range(1, len(form) + 1):
-                starts.update(self._open_starts(start, form[:size], or_final=True))
-        return Live(self._window, self.spelling, iter(sorted(starts)))
+                starts.append(self._open_starts(start, "", or_final=False))
+            starts += [self._open_starts(start, form[:size], or_final=True) for size in range(1, len(form) + 1)]
+        return Live(self._window, self.spelling, merge(*starts))
 
     @abstractmethod
     def _open_starts(self, start: int, more: str, *, or_final: bool) -> Iterator[int]:
@@ -215,24 +221,17 @@ NOT_KNOWN = -1
 _MAX_KNOWN = 256
 
 _MUCH = 64
-"""In symbols. So much held text is worth remembering where its first possible match begins."""
-
-FAR = 32
-"""In symbols. A match that began farther back is followed step by step instead of being searched for again."""
-
-
-@dataclass(slots=True)
-class _Beginning:
-    """The earliest start of an incomplete match, and the state that it has reached."""
-
-    spelling: Spelling
-    at: int  # the number of symbols of the text before it
-    state: State
-    read: int  # the number of symbols of the text read so far
+"""In symbols. What is held is searched for the start of an incomplete match with each piece while it is not longer."""
 
 
 class RescanningScanner(Scanner):
     """Finds regular expressions or loose words in one text. After a hit, the text is searched again for the matches."""
+
+    automaton: Regexes | LooseWords
+
+    def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
+        super().__init__(automaton, window, spelling)
+        self._live_starts = LiveStarts(self.automaton)
 
     @property
     def has_met(self) -> bool:
@@ -240,6 +239,11 @@ class RescanningScanner(Scanner):
 
     def follow(self, other: RescanningScanner) -> None:
         self.state = other.state
+        self._live_starts.follow(other._live_starts)
+
+    def join(self) -> None:
+        self._live_starts.moved(self.own.leader.dropped - self.own.dropped)
+        super().join()
 
     def held_after(self, state: Any) -> int:
         return NOT_KNOWN if state.may_grow or self.spelling.opening else 0
@@ -249,19 +253,17 @@ class RescanningScanner(Scanner):
         return bool(state.is_hit)
 
     def _open_starts(self, start: int, more: str, *, or_final: bool) -> Iterator[int]:
-        spelling = self.spelling
-        return iter(
-            self.automaton.open_starts(
-                spelling.chars + more, spelling.index(start), spelling.before, or_final=or_final, is_open=bool(more)
-            )
-        )
+        spelling, edges = self.spelling, self.automaton.edges
+        last = more[-1:] or spelling.chars[-1:]
+        or_final = or_final or (last != "" and edges.waits(last))
+        return self._live_starts.after(spelling, spelling.index(start), What(more, or_final, bool(more)))
 
     def forget(self, start: int) -> None:
         # After a hit the state may contain outdated starts, so it is recomputed from the remaining text.
         if self.has_met:
             base = self.spelling.index(start)
             before = self.spelling.symbol_before(base)
-            self.state = self.automaton.run(self.automaton.start_after(before), self.spelling.chars[base:])
+            self.state = reduce(getitem, self.spelling.chars[base:], self.automaton.start_after(before))
 
 
 class RegexScanner(RescanningScanner):
@@ -271,7 +273,6 @@ class RegexScanner(RescanningScanner):
 
     def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
         super().__init__(automaton, window, spelling)
-        self._earliest: _Beginning | None = None
         self._overflows = False
 
     @property
@@ -286,59 +287,14 @@ class RegexScanner(RescanningScanner):
             self._overflows = is_long and self.automaton.any_overflow(spelling.chars, spelling.before)
         return bool(state.is_hit) or self._overflows
 
-    def forget_earliest(self) -> None:
-        self._earliest = None
-
     def held_after(self, state: State) -> int:
         spelling, regexes = self.spelling, self.automaton
         text, before = spelling.chars + spelling.added, spelling.before
         if spelling.opening or len(text) > _MUCH or regexes.overflows:
             return NOT_KNOWN
         or_final = bool(text) and regexes.edges.waits(text[-1])
-        for start in regexes.open_starts(text, 0, before, or_final=or_final):
-            if regexes.is_live(text, start, before, or_final=or_final):
-                return len(text) - start
-        return 0
-
-    def _open_starts(self, start: int, more: str, *, or_final: bool) -> Iterator[int]:
-        spelling, regexes = self.spelling, self.automaton
-        text, before = spelling.chars + more, spelling.before
-        least, size = spelling.index(start), len(spelling.chars)
-        or_final = or_final or (bool(text) and regexes.edges.waits(text[-1]))
-        is_open = bool(more)
-        earliest = self._followed(least, more, or_final=or_final)
-        if earliest is not None:
-            starts = self._from(earliest, text, least, or_final=or_final, is_open=is_open)
-        else:
-            found = regexes.open_starts(text, least, before, or_final=or_final, is_open=is_open)
-            if found and size - found[0] > FAR:
-                at = found[0]
-                state = regexes.run(regexes.match_from(text[at - 1] if at else before), spelling.chars[at:])
-                self._earliest = _Beginning(spelling, spelling.dropped + at, state, spelling.dropped + size)
-            starts = iter(found)
-        return (at for at in starts if regexes.is_live(text, at, before, or_final=or_final, is_open=is_open))
-
-    def _followed(self, least: int, more: str, *, or_final: bool) -> int | None:
-        """The remembered earliest start if its match can still continue, since it is then still the earliest."""
-        spelling, regexes, earliest = self.spelling, self.automaton, self._earliest
-        self._earliest = None
-        size, dropped = len(spelling.chars), spelling.dropped
-        if earliest is None or earliest.spelling is not spelling:
-            return None
-        if not (least <= earliest.at - dropped < size and earliest.read >= dropped):
-            return None
-        state = regexes.run(earliest.state, spelling.chars[earliest.read - dropped :])
-        if not regexes.can_go_on(regexes.run(state, more), or_final=or_final, is_open=bool(more)):
-            if more:
-                self._earliest = earliest
-            return None
-        self._earliest = _Beginning(spelling, earliest.at, state, dropped + size)
-        return earliest.at - dropped
-
-    def _from(self, first: int, text: str, least: int, *, or_final: bool, is_open: bool) -> Iterator[int]:
-        yield first
-        starts = self.automaton.open_starts(text, least, self.spelling.before, or_final=or_final, is_open=is_open)
-        yield from (at for at in starts if at > first)
+        start = next(regexes.live_starts(text, 0, before, or_final=or_final), len(text))
+        return len(text) - start
 
 
 class LiteralScanner(Scanner):
@@ -443,6 +399,9 @@ class LongestWords(LiteralScanner):
             found.insert(at, match)
         elif match < found[at]:
             found[at] = match
+
+    def forget(self, start: int) -> None:
+        del self._found[: bisect_left(self._found, (start + self._window.offset,))]
 
     def found(self, start: int) -> LongestWords:
         return self
