@@ -243,6 +243,7 @@ def check_names(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
 
 
 _SHORT = ("UPSTREAM_FORMAT", "UPSTREAM_API_KEY", "UPSTREAM_PROXY")
+_LONG = "STREAMING_UPSTREAMS can say more of an upstream than UPSTREAM_URL, _FORMAT, _MODELS, _API_KEY and _PROXY."
 
 
 def _known_settings() -> frozenset[str]:
@@ -253,7 +254,7 @@ def _known_settings() -> frozenset[str]:
 def _unknown(kind: str, names: Iterable[str], known: frozenset[str]) -> Iterator[CheckMessage]:
     for name in sorted(set(names) - known):
         meant = difflib.get_close_matches(name, known, 1, cutoff=0.8)
-        hint = f"Is {meant[0]} meant?" if meant else None
+        hint = f"Is {meant[0]} meant?" if meant else _LONG if name.startswith("UPSTREAM_") else None
         yield checks.Warning(f"The {kind} {name} means nothing to this site.", hint=hint, id="streaming.W006")
 
 

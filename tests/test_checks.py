@@ -186,6 +186,14 @@ class TestUnknownNames:
 
         assert said == f"streaming.W006: The variable {name} means nothing to this site. Is {meant} meant?"
 
+    def test_of_an_upstreams_further_settings_name_where_those_go(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("UPSTREAM_VERIFY", "false")
+
+        said = words(checks.check_names(None))
+
+        assert said.startswith("streaming.W006: The variable UPSTREAM_VERIFY means nothing to this site.")
+        assert "STREAMING_UPSTREAMS can say more of an upstream" in said
+
     def test_do_not_include_the_variable_of_an_upstreams_key(
         self, monkeypatch: pytest.MonkeyPatch, settings: Any
     ) -> None:
