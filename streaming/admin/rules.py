@@ -248,9 +248,11 @@ class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryP
         since = gettext("This applies to all streams that start from now on.")
         self.message_user(request, f"{count} {since}", messages.SUCCESS)
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
         # Django's own action renders every selected rule into the confirmation page.
-        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
+        where = {} if action_location is None else {"action_location": action_location}  # Django 6.1 and later
+        actions = super().get_actions(request, **where)
+        return {name: action for name, action in actions.items() if name != "delete_selected"}
 
     @admin.action(description=_("Delete the selected rules"), permissions=["delete"])
     def delete(self, request: HttpRequest, rules: ModerationRuleQuerySet) -> HttpResponse | None:
