@@ -109,3 +109,21 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:
             found += [f"{path}: {m[0]}" for m in pattern.finditer(file.read_text("utf-8", "replace"))]
 
     assert found == []
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    lost = []
+    for path in (ROOT / name for name in tracked() if name.endswith(".md") and "documents/" not in name):
+        prose = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text("utf-8"), flags=re.DOTALL)
+        for target, _, heading in re.findall(r"\]\((?!\w+:)([^)#\s]*)(#([^)\s]*))?\)", prose):
+            file = path.parent / target if target else path
+            headings = re.findall(r"(?m)^#+ (.+)$", file.read_text("utf-8")) if heading and file.exists() else []
+            if not file.exists() or (heading and heading not in map(anchor, headings)):
+                lost.append((path.name, target, heading))
+
+    assert lost == []
+
+
+def anchor(heading: str) -> str:
+    """How GitHub names a heading in an address."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
