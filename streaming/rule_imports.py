@@ -28,6 +28,7 @@ Progress = Callable[[int, int], None]
 """Called with the number of rules written so far and the total."""
 
 CHUNK = 500
+DELETED_AT_ONCE = 5_000
 PREVIEW_DAYS = 2
 
 T = TypeVar("T")
@@ -356,9 +357,9 @@ def undo(done: RuleImport, user_id: int | None = None, progress: Progress | None
             restored += _restore(done, dict(part), user_id)
             progress(restored, total)
         # Rules that were edited since no longer belong to the import: see ModerationRuleAdmin.save_model.
-        rules = ModerationRule.objects.filter(imported=done).values_list("pk", flat=True)
-        for pks in _chunks(list(rules), CHUNK):
-            ModerationRule.objects.filter(pk__in=pks).delete()
+        rules = ModerationRule.objects.filter(imported=done)
+        for pks in _chunks(list(rules.order_by("pk").values_list("pk", flat=True)), DELETED_AT_ONCE):
+            rules.filter(pk__lte=pks[-1]).delete()
             removed += len(pks)
             progress(restored + removed, total)
     return Undone(removed, restored, kept=done.added + done.changed - removed - restored)
