@@ -998,6 +998,31 @@ def test_the_group_is_on_the_way_that_what_follows_allows(text: str, size: int) 
     assert read([Rule(1, "(a)b(?=c)|ab", "regex", group=1)], *cut(text, size)).shown == shown[text]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize(
+    ("pattern", "text", "shown"),
+    [("(?<=x)(a)b|ab", "ab xab", "•• x•b"), ("(a)b$|ab", "ab ab", "•• •b")],
+)
+def test_the_group_is_on_the_way_that_what_stands_beside_it_allows(
+    pattern: str, text: str, shown: str, size: int
+) -> None:
+    assert read([Rule(1, pattern, "regex", group=1)], *cut(text, size)).shown == shown
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_group_that_ended_does_not_go_on_beyond_the_limit(size: int) -> None:
+    rules = RuleSet([Rule(1, "k(a+?)a*", "regex", group=1)], max_span=6)
+
+    assert read(rules, *cut("kaaaaaaaa x", size)).shown == "k•aaaaaaa x"
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_word_with_subscripts_in_a_long_formula_is_found(size: int) -> None:
+    text = "$$ x and y and z: da{r}_n$$"
+
+    assert read([Rule(1, "darn")], *cut(text, size), medium="markdown").shown == "$$ x and y and z: ••{•}_•$$"
+
+
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_a_group_that_grows_beyond_the_limit_is_acted_on_to_its_end(size: int) -> None:
     rules = RuleSet([Rule(1, "key=([a-z]+);?", "regex", group=1)], max_span=12)
