@@ -187,15 +187,20 @@ class TestCompose:
             compose.django(*NEW_USER)
 
 
+def commands_after(words: str) -> list[str]:
+    """The lines of OPERATING's next block of commands."""
+    operating = (ROOT / ".github/OPERATING.md").read_text("utf-8")
+    return operating[operating.index(words) :].split("```sh\n")[1].split("```")[0].splitlines()
+
+
 class Debian:
     """A Debian 12 on which the commands of OPERATING were run, word for word: apt and pip before systemd was there."""
 
     def __init__(self, containers: Containers, clone: Path, folder: Path) -> None:
         self._containers, self._folder = containers, folder
         self._authority = make_certificate(folder / "tls")
-        operating = (ROOT / ".github/OPERATING.md").read_text("utf-8")
-        [block] = re.findall(r"^Or as root on Debian.+?```sh\n(.+?)```", operating, re.DOTALL | re.MULTILINE)
-        fetching, running = block.splitlines()[:2], block.splitlines()[2:]
+        commands = commands_after("Or as root on Debian")
+        fetching, running = commands[:2], commands[2:]
         self._build(clone, fetching)
         capabilities = ["--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined"]
         tls = f"--volume={folder}/tls:/etc/nginx/tls"
@@ -282,4 +287,18 @@ class TestDebian:
     def test_it_comes_back_when_it_was_killed(self, debian: Debian) -> None:
         debian.shell("systemctl kill --signal=KILL streams.service")
 
+        assert debian.get("/healthz") == '{"status": "ok"}'
+
+    def test_the_commands_that_back_up_and_roll_back_bring_back_what_was_there(self, debian: Debian) -> None:
+        django = (
+            "cd /var/lib/streams && set -a && . /etc/streams.env && runuser -u streams -- /opt/streams/bin/python -m"
+        )
+        [back_up, _] = commands_after("**Upgrade**")
+        debian.shell(back_up)
+        debian.shell(f"{django} ssesite create_key made-after-the-backup")
+        assert "1 in the database" in debian.shell(f"{django} ssesite doctor")
+
+        debian.shell("\n".join(commands_after("**Roll back**")))
+
+        assert "0 in the database" in debian.shell(f"{django} ssesite doctor")
         assert debian.get("/healthz") == '{"status": "ok"}'
