@@ -9,11 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.utils.translation import override
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streaming.models import ModerationRule
 from streaming.moderation import ACTIONS, COMPARES, Hit, Moderator, RuleSet
 from streaming.rule_files import COLUMNS, MAX_BYTES, FileError, ParsedFile, Row, find_problem, read, write_csv
+from streaming.rule_files.columns import guessed_field_of, value_of
 
 
 def patterns(reading: ParsedFile) -> list[str]:
@@ -97,7 +100,7 @@ class TestCsv:
         ("row", "reason"),
         [
             (",literal,mask,,", "The pattern is empty."),
-            ("a,word,mask,,", "kind: “word” is not one of literal, regex."),
+            ("a,glob,mask,,", "kind: “glob” is not one of literal, regex."),
             ("a,literal,hide,,", "action: “hide” is not one of mask, replace, drop, block, flag, allow."),
             ("a,literal,mask,high,", "priority: “high” is not a whole number."),
             ("a,literal,mask,99999999999,", "The priority is out of range."),
@@ -325,3 +328,50 @@ def test_no_written_cell_is_a_formula_and_reading_gives_the_same_text(text: str)
 
 def test_an_apostrophe_written_by_others_is_kept() -> None:
     assert patterns(read(b"pattern\n'tis\n'quoted'\n''\n")) == ["'tis", "'quoted'", "''"]
+
+
+@pytest.mark.parametrize(
+    ("data", "pattern"),
+    [
+        ("pattern;action\nmüll;mask\nstraße;mask\n".encode("windows-1252"), "müll"),
+        ("pattern;action\ncoño;mask\nniñería;block\n".encode("windows-1252"), "coño"),
+        ("pattern,action\n坏词,mask\n".encode("gbk"), "坏词"),
+        ("pattern,action\n朱镕基,mask\n".encode("gbk"), "朱镕基"),
+    ],
+)
+def test_a_table_from_a_western_spreadsheet_is_not_read_as_chinese(data: bytes, pattern: str) -> None:
+    assert read(data).rows[0][1].pattern == pattern
+
+
+def test_the_line_in_which_excel_says_the_separator_is_no_row() -> None:
+    for line in ("sep=;\r\n", "SEP=;\n"):
+        reading = read(f"{line}pattern;action\na,b;block\n".encode())
+
+        assert [(number, row.pattern, row.action) for number, row in reading.rows] == [(3, "a,b", "block")]
+        assert not reading.questions
+
+
+def test_values_may_be_in_the_language_of_the_table() -> None:
+    table = "词语或模式,动作,比较方式,整词,启用\n坏词,阻断,宽松,否,是\nbad,遮盖,精确,是,否\n"
+    german = "pattern;whole_word;enabled\nschlimm;WAHR;nein\n"
+
+    rows = [row for _line, row in read(table.encode()).rows]
+
+    assert [(row.pattern, row.action, row.compare, row.whole_word, row.enabled) for row in rows] == [
+        ("坏词", "block", "loose", False, True),
+        ("bad", "mask", "exact", True, False),
+    ]
+    [(_line, row)] = read(german.encode()).rows
+    assert (row.whole_word, row.enabled) == (True, False)
+
+
+def test_tables_may_use_all_words_of_the_chinese_admin() -> None:
+    with override("zh-hans"):
+        names = {
+            field: str(ModerationRule._meta.get_field(field).verbose_name) for field in ("pattern", "kind", "action")
+        }
+        choices = [*ModerationRule.Kind.choices, *ModerationRule.Action.choices, *ModerationRule.Compare.choices]
+        shown = {value: str(label).partition("：")[0] for value, label in choices}
+
+    assert {guessed_field_of(name): name for name in names.values()} == names
+    assert {value_of(label): label for label in shown.values()} == shown

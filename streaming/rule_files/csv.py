@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from streaming.moderation import ACTIONS, COMPARES, KINDS, OVERFLOWS
 from streaming.rule_fields import APPLIES_TO, read_labels
-from streaming.rule_files.columns import FIELD_OF, OLD_COLUMNS, field_of, guessed_field_of, guesses
+from streaming.rule_files.columns import FIELD_OF, OLD_COLUMNS, field_of, guessed_field_of, guesses, value_of
 from streaming.rule_files.questions import SKIPPED, ColumnsQuestion, Reading
 from streaming.rule_files.rows import COLUMNS, FileError, Refusal, Row, RowsAndRefusals
 
@@ -26,6 +26,7 @@ NO_TABLE = ("words",)
 
 MAX_COLUMNS = 100
 _SAMPLES = 3
+_SEPARATOR_LINE = re.compile(r"sep=([,;\t|])(?=[\r\n])", re.IGNORECASE)
 _LOOKED_AT = 200
 _MAX_LINES_OF_A_ROW = 2_000
 _MAX_BROKEN_ROWS = 100
@@ -40,7 +41,7 @@ def read_csv(text: str, defaults: Row, reading: Reading) -> RowsAndRefusals | No
     answer = reading.answers.columns
     if answer == NO_TABLE:
         return None
-    delimiter = _delimiter(text)
+    text, delimiter = _table(text)
     first = next(_records(text, delimiter), None)
     if first is None:
         return None
@@ -69,7 +70,7 @@ def fields_of(text: str, reading: Reading) -> set[str]:
     """The fields of a ``Row`` that the columns set."""
     if reading.answers.columns:
         return set(reading.answers.columns) - {SKIPPED}
-    first = next(_records(text, _delimiter(text)), (0, []))
+    first = next(_records(*_table(text)), (0, []))
     return {"compare" if name in OLD_COLUMNS else name for name in map(guessed_field_of, first[1])} - {SKIPPED}
 
 
@@ -79,6 +80,13 @@ def _looks_like_a_table(text: str, delimiter: str, names: list[str]) -> bool:
     if len(names) == 1:
         return len(found) > 1 and guessed_field_of(names[0]) == "pattern"
     return len(found) > 1 and found.count(len(names)) >= 0.9 * len(found)
+
+
+def _table(text: str) -> tuple[str, str]:
+    """The text of a table and its delimiter, which Excel may say in a first line ``sep=;``. That becomes empty."""
+    if said := _SEPARATOR_LINE.match(text):
+        return text[said.end() :], said[1]
+    return text, _delimiter(text)
 
 
 def _delimiter(text: str) -> str:
@@ -172,15 +180,11 @@ def row_of(line: int, excerpt: str, cells: Iterable[tuple[str, str]], defaults: 
     return line, replace(defaults, **values)
 
 
-_TRUE = ("1", "true", "yes", "y", "on", "是", "x")
-_FALSE = ("0", "false", "no", "n", "off", "否")
-
-
 def _parse_bool(cell: str) -> bool:
-    word = cell.strip().lower()
-    if word not in _TRUE + _FALSE:
+    word = value_of(cell)
+    if word not in ("true", "false"):
         raise ValueError(_("“%s” is neither true nor false.") % cell[:50])
-    return word in _TRUE
+    return word == "true"
 
 
 def _parse_int(cell: str) -> int:
@@ -212,7 +216,7 @@ def _parse_labels(cell: str) -> tuple[str, ...]:
 
 def _parse_choice(choices: Iterable[str]) -> Callable[[str], str]:
     def parse(cell: str) -> str:
-        word = cell.strip().lower()
+        word = value_of(cell)
         if word not in choices:
             message = _("“%(word)s” is not one of %(choices)s.")
             raise ValueError(message % {"word": cell[:50], "choices": ", ".join(choices)})

@@ -12,12 +12,15 @@ UNREADABLE = "\ufffd"
 """Stands for bytes that are not text in the file's encoding. A rule that contains it is refused, with its line."""
 
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_ALONE = re.compile(rb"(?<![\x80-\xff])[\xc0-\xff](?![\x80-\xff])")
+_NOT_WESTERN = re.compile(rb"[\x81\x8d\x8f\x90\x9d\xff]")  # none in Windows-1252, and a letter that hardly occurs
+_IN_A_ROW = re.compile(rb"[\x80-\xff]{2,}")
 _BINARY = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF", b"\x1f\x8b", b"\x7fELF", b"SQLite format 3\0")
 _ARCHIVES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """The text of a file and the name of its encoding: UTF-8, with a BOM or not, UTF-16 with one, or else GBK.
+    """The text of a file and the name of its encoding: UTF-8, with a BOM or not, UTF-16 with one, Windows-1252 or GBK.
 
     Single bad bytes become UNREADABLE. FileError if most lines are no text.
     """
@@ -44,9 +47,18 @@ def _encoding_of(data: bytes) -> str:
     valid = sum(_is_utf8(line) for line in lines)
     if valid * 2 >= len(lines):
         return "utf-8"
+    if _is_western(lines):
+        return "windows-1252"
     if any(_is_gbk(line) for line in lines):
         return "gb18030"
     return "utf-8"
+
+
+def _is_western(lines: list[bytes]) -> bool:
+    """Whether bytes beyond ASCII stand alone among letters, as in ``m\\xfcll``; in GBK nearly all come in pairs."""
+    alone = sum(len(_ALONE.findall(line)) for line in lines)
+    paired = sum(len(_IN_A_ROW.findall(line)) for line in lines)
+    return alone > 4 * paired and not any(_NOT_WESTERN.search(line) for line in lines)
 
 
 def _is_utf8(line: bytes) -> bool:
