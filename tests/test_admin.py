@@ -518,7 +518,24 @@ class TestTheCheckOfARule:
         text = self.check(moderator, pattern="a+b", kind="regex")
 
         assert "A match is cut at 4,096 characters." in text
-        assert "the longest is limited only by the maximum of 4096 characters in a match." in text
+        assert "the longest is limited only by the maximum of 4,096 characters in a match." in text
+
+    @pytest.mark.parametrize(
+        ("fields", "sentence"),
+        [
+            ({}, "up to 4 characters are held back, with the Markdown and codes in them."),
+            ({"compare": "exact"}, "up to 4 characters are held back."),
+            ({"compare": "loose"}, "the longest has 13, and more where letters are repeated."),
+            ({"compare": "loose"}, "up to 13 characters are held back, with the Markdown and codes in them."),
+            ({"action": "flag"}, "It holds nothing back."),
+            ({"on_trial": "on"}, "It holds nothing back."),
+            ({"kind": "regex", "pattern": "a+b"}, "up to 4096 characters are held back"),
+        ],
+    )
+    def test_says_how_much_the_rule_can_hold_back(
+        self, moderator: Client, fields: dict[str, str], sentence: str
+    ) -> None:
+        assert sentence in self.check(moderator, **{"pattern": "darn", **fields})
 
     def test_shows_the_error_of_an_invalid_rule(self, moderator: Client) -> None:
         assert "At character 1: the ( is not closed." in self.check(moderator, pattern="(a", kind="regex")

@@ -58,7 +58,7 @@ def test_an_uploaded_file_is_previewed_first(moderator: Client) -> None:
     text = text_of(update(moderator, page, action="block", joined="any"))
     assert "1 line begins with # and was read as a comment." in text
     assert "words.txt, read as a word list in gbk. Nothing is changed yet." in text
-    for count in ("1 would be added", "0 would be changed", "2 unchanged", "2 are refused"):
+    for count in ("1 would be added", "0 would be changed", "2 unchanged", "2 would be refused"):
         assert count in text
     assert "4 ⟨U+200B⟩ The pattern has only marks and invisible characters, which are not compared." in text
     assert "5 new The same rule is on line 2." in text

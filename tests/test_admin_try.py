@@ -187,6 +187,14 @@ class TestThePage:
         assert shown("json") == '"•••• da**rn**"'
         assert shown("plain") == r'"d\u0061rn da**rn**"'
 
+    def test_reads_line_breaks_as_a_model_writes_them(self, moderator: Client) -> None:
+        rules.create(pattern=r"one\ntwo", kind="regex")
+
+        page = moderator.post(TRY, {"which": "all", "text": "one\r\ntwo", "cut": "3"})
+
+        assert moderated_text(page) == "•" * 7
+        assert "U+000D" not in text_of(page)
+
     def test_lists_a_limited_number_of_hits_in_little_time(self, moderator: Client) -> None:
         rules.create(pattern="a")
 

@@ -79,6 +79,29 @@ def test_every_message_of_the_engine_is_translated() -> None:
     assert said - {entry.msgid for entry in CATALOGUE} == set()
 
 
+GETTEXT = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext", "pgettext_lazy", "translate_lazy"}
+APP = Path(__file__).parent.parent / "streaming"
+
+
+def test_every_message_of_the_app_is_in_the_catalogue() -> None:
+    known = {entry.msgid for entry in CATALOGUE}
+    asked: set[str] = set()
+    for file in APP.rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in GETTEXT:
+                first = call.args["context" in call.func.id or call.func.id.startswith("pgettext")]
+                asked |= {first.value} if isinstance(first, ast.Constant) else set()
+    for file in APP.rglob("*.html"):
+        asked |= set(re.findall(r'{% translate "([^"]*)"', file.read_text("utf-8")))
+        for block in re.findall(
+            r"{% blocktranslate[^%]*%}(.*?){% endblocktranslate %}", file.read_text("utf-8"), re.DOTALL
+        ):
+            asked |= {re.sub(r"{{ *(\w+) *}}", r"%(\1)s", part) for part in block.split("{% plural %}")[:1]}
+
+    assert len(asked) > 700
+    assert asked - known == set()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_no_page_of_the_admin_contains_english(client: Client) -> None:
     client.force_login(User.objects.create_superuser("ann"))

@@ -387,7 +387,11 @@ class TestRefusals:
                 Rule(1, "a+", "regex", compare="loose"),
                 "Loose is for words and phrases; in a regular expression write classes, as in [a4@].",
             ),
-            (Rule(1, "a", group=1), "Group, check and overflow are for regular expressions."),
+            (
+                Rule(1, "a", group=1),
+                "“Acts on”, “Check” and “When a match gets too long” (group, check, overflow) are for "
+                "regular expressions.",
+            ),
             (Rule(1, "a", "regex", group=1), "There is no group in it: put what is to be acted on in ( and )."),
             (
                 Rule(1, "a", "regex", check="sum"),

@@ -31,7 +31,7 @@ from streaming.admin.rules_on_trial import TrialPages
 from streaming.admin.try_page import TryPage
 from streaming.editions import RuleEdition, changing
 from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet, RuleList, translated
-from streaming.moderation import MAX_SPAN, RuleError, compile_rule
+from streaming.moderation import MAX_SEPARATORS, MAX_SPAN, RuleError, compile_rule
 from streaming.visible_text import isolated, visible
 
 if TYPE_CHECKING:
@@ -321,7 +321,9 @@ class _Check:
         self.warning = translated(compiled.warning) if compiled.warning else ""
         self.made_visible = text if (text := visible(self.rule.pattern)) != self.rule.pattern else ""
         self.shortest, self.longest = compiled.shortest, compiled.longest
-        self.max_span = MAX_SPAN
+        self.max_span = f"{MAX_SPAN:,}"
+        if self.rule.compare == "loose":
+            self.longest = self.shortest + (self.shortest - 1) * MAX_SEPARATORS
         self.held = MAX_SPAN if self.longest is None else min(self.longest, MAX_SPAN)
         self.found = [
             *(trial.matches(self.rule, name, [sources.read_document(name)]) for name in sources.DOCUMENTS),

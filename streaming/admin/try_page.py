@@ -64,6 +64,10 @@ class TryForm(forms.Form):
         label=_("Direction"), choices=[("answers", _("answers")), ("prompts", _("prompts"))], required=False
     )
 
+    def clean_text(self) -> str:
+        # Browsers send line breaks as \r\n; the text of an LLM has \n.
+        return str(self.cleaned_data["text"]).replace("\r\n", "\n")
+
     def __init__(self, *args: Any, chosen: int, unsaved: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         choices: list[tuple[str, Any]] = [("all", _("all active rules"))]

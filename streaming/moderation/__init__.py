@@ -18,6 +18,7 @@ The words of this package, with the text ``da**rn** it``, the rule ``darn`` and 
 from streaming.moderation.all_of import MAX_RULES as MAX_BOTH_OF
 from streaming.moderation.all_of import WITHIN, both_of
 from streaming.moderation.explaining import Explainer, Explanation
+from streaming.moderation.loose_words import MAX_SEPARATORS
 from streaming.moderation.moderator import MASK, Hit, Moderator, Outcome, RuleSet, Text, check_mask
 from streaming.moderation.readings import MEDIA, Medium
 from streaming.moderation.rule_messages import Remark
@@ -44,6 +45,7 @@ __all__ = [
     "KINDS",
     "MASK",
     "MAX_BOTH_OF",
+    "MAX_SEPARATORS",
     "MAX_SPAN",
     "MEDIA",
     "OVERFLOWS",

@@ -130,7 +130,10 @@ def _wrong_choice(
         template = gettext_noop("The check is %(value)s; it may be %(choices)s, or entropy:3.5 and the like.")
         return Remark(template, {"value": repr(check), "choices": ", ".join(CHECKS[1:])})
     if kind == "literal" and (group or check or overflow != "pass"):
-        return Remark(gettext_noop("Group, check and overflow are for regular expressions."))
+        template = gettext_noop(
+            "“Acts on”, “Check” and “When a match gets too long” (group, check, overflow) are for regular expressions."
+        )
+        return Remark(template)
     if kind == "regex" and compare == "loose":
         return Remark(
             gettext_noop("Loose is for words and phrases; in a regular expression write classes, as in [a4@].")
