@@ -47,6 +47,18 @@ def test_a_bulk_change_is_undone_with_one_click_and_that_too(moderator: Client) 
     assert not rules.filter(enabled=True).exists()
 
 
+def test_a_comparison_is_all_in_the_language_of_its_page(moderator: Client) -> None:
+    rule = rules.create(pattern="darn")
+    number = rules.version()
+    rule.category = "new"
+    rule.save()
+
+    page = moderator.get(f"{EDITIONS}compare/", {"from": number}, headers={"Accept-Language": "zh-Hans"})
+
+    assert "遮盖 darn 更改 类别" in text_of(page)
+    assert "修改时间" not in text_of(page)
+
+
 def test_an_edition_is_compared_and_brought_back(moderator: Client) -> None:
     rule, words = rules.create(pattern="darn", category="old"), RuleList.objects.create(name="words")
     number = rules.version()

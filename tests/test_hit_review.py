@@ -114,13 +114,13 @@ class TestAfterAWrongHit:
             ({"other": "embl"}, "would still be a hit"),
             ({"other": "x" * 501}, "at most 500"),
             ({"passage": "something else"}, "Select a valid choice"),
-            ({"other": "assembly"}, "already"),
+            ({"other": "in assembly"}, "There is a rule with this passage already: mask in assembly. Change that one."),
             ({"other": "\u200b"}, "only marks and invisible characters"),
         ],
     )
     def test_what_does_not_help_is_refused_in_a_sentence(self, moderator: Client, given: Any, error: str) -> None:
         rule = rules.create(pattern="ass")
-        rules.create(pattern="assembly", action="allow")
+        rules.create(pattern="in assembly", action="mask")
         wrong = hit(rule, before="in ", text="ass", after="embly now")
 
         page = moderator.post(f"{HITS}{wrong.pk}/allow/", given)
@@ -128,6 +128,19 @@ class TestAfterAWrongHit:
         assert page.status_code == 200
         assert error in text_of(page)
         assert rules.count() == 2
+
+    def test_a_passage_that_is_allowed_already_may_be_chosen_again_after_an_equal_hit(self, moderator: Client) -> None:
+        rule = rules.create(pattern="ass")
+        first, second = (hit(rule, before="in ", text="ass", after="embly now") for _ in range(2))
+        moderator.post(f"{HITS}{first.pk}/allow/", {"passage": "assembly"})
+
+        done = moderator.post(f"{HITS}{second.pk}/allow/", {"passage": "assembly"}, follow=True)
+
+        assert "“assembly” is allowed in all streams that start from now on." in text_of(done)
+        assert rules.filter(action="allow").count() == 1
+        rules.filter(action="allow").update(enabled=False)
+        refused = moderator.post(f"{HITS}{second.pk}/allow/", {"passage": "assembly"})
+        assert "There is a rule with this passage already: allow assembly. Change that one." in text_of(refused)
 
     def test_a_passage_is_written_by_hand_where_texts_are_not_kept(self, moderator: Client) -> None:
         wrong = hit(rules.create(pattern="ass"), digest="ab" * 32)

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from streaming import upstreams
-from streaming.models import ModerationRule
+from streaming.models import ModerationRule, action_name
 from streaming.rule_files import COLUMNS, Row
 from streaming.visible_text import isolated
 
@@ -46,12 +46,6 @@ def display_value(name: str, value: Any, model: type[Model] = ModerationRule) ->
     if isinstance(value, list | tuple):
         return ", ".join(isolated(str(item)) for item in value)
     return isolated(str(value))
-
-
-def short_name(action: str) -> str:
-    """The name of an action without its explanation."""
-    label = str(dict(ModerationRule.Action.choices).get(action, action))
-    return label.partition(":")[0].partition("：")[0]
 
 
 class UpstreamsField(forms.MultipleChoiceField):
@@ -217,7 +211,7 @@ class RuleListForm(forms.ModelForm):  # type: ignore[type-arg]
         self.fields["changed"].initial = self._state(self.instance)
         label_by_row(self, self.instance.pattern[:60])
         if "action" in self.fields:
-            choices = [(value, short_name(value)) for value in ModerationRule.Action.values]
+            choices = [(value, action_name(value)) for value in ModerationRule.Action.values]
             self.fields["action"].choices = choices  # type: ignore[attr-defined]
 
     def _state(self, rule: ModerationRule) -> str:

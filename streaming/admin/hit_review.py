@@ -111,10 +111,11 @@ class HitReview(_Base):
         form = AllowForm(request.POST if request.method == "POST" else None, hit=hit)
         if request.method == "POST" and form.is_valid():
             rule = form.rule
-            with changing(RuleEdition.What.ALLOW, who=request.user.get_username()):
-                rule.save()
-                self.log_addition(request, rule, [{"added": {}}])  # type: ignore[arg-type]
-            message = gettext("%s is allowed in all streams that start from now on.") % isolated(rule.pattern)
+            if form.is_new:
+                with changing(RuleEdition.What.ALLOW, who=request.user.get_username()):
+                    rule.save()
+                    self.log_addition(request, rule, [{"added": {}}])  # type: ignore[arg-type]
+            message = gettext("“%s” is allowed in all streams that start from now on.") % isolated(rule.pattern)
             self.message_user(request, message, messages.SUCCESS)
             return _back(request)
         context = {"form": form, "hit": hit, "back": _back_address(request)}
@@ -181,6 +182,7 @@ class AllowForm(forms.Form):
     def __init__(self, *args: Any, hit: ModerationHit, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._hit = hit
+        self.is_new = True
         self.passages = passages(hit)
         self.fields["passage"].choices = [(each, visible(each)) for each in self.passages]  # type: ignore[attr-defined]
         self.fields["passage"].initial = self.passages[0] if self.passages else None
@@ -192,12 +194,25 @@ class AllowForm(forms.Form):
             raise ValidationError(gettext("Choose a passage, or write one."))
         self.rule = _allow_rule(self._hit, pattern)
         if not self.errors:
-            try:
-                self.rule.full_clean()
-            except ValidationError as error:
-                raise ValidationError(error.messages) from error
+            self._find_the_same()
+            self._check_rule()
             self._check_that_it_helps()
         return values
+
+    def _find_the_same(self) -> None:
+        """The passage may be allowed already, after another hit."""
+        same = ModerationRule.objects.filter(fingerprint=self.rule.make_fingerprint(), rule_list=None).first()
+        if same and same.action == ModerationRule.Action.ALLOW and same.enabled and not same.on_trial:
+            self.rule, self.is_new = same, False
+        elif same:
+            message = gettext("There is a rule with this passage already: %s. Change that one.") % same
+            raise ValidationError(message)
+
+    def _check_rule(self) -> None:
+        try:
+            self.rule.full_clean()
+        except ValidationError as error:
+            raise ValidationError(error.messages) from error
 
     def _check_that_it_helps(self) -> None:
         try:

@@ -18,9 +18,8 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming.admin.charts import DAYS, DailyChart, first_day
 from streaming.admin.filters import ListFilter, VisibleValuesFilter
-from streaming.admin.forms import short_name
 from streaming.admin.hit_review import HitReview
-from streaming.models import LostHits, ModerationHit, ModerationRule
+from streaming.models import LostHits, ModerationHit, ModerationRule, action_name
 from streaming.visible_text import isolated, visible
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class ModerationHitAdmin(HitReview, HitAdmin):
             name = format_html('<a href="{}">{}</a>', _address(hit.rule_id), name)
         badge = format_html(' <span class="badge">{}</span>', gettext("on trial")) if hit.on_trial else ""
         return format_html(
-            '<div class="piece">{}</div><span class="help">{}</span>{}', name, short_name(hit.action), badge
+            '<div class="piece">{}</div><span class="help">{}</span>{}', name, action_name(hit.action), badge
         )
 
     @admin.display(description=_("when"), ordering="when")
@@ -165,7 +164,7 @@ def _top(hits: Any) -> Iterator[dict[str, Any]]:
     most = max((row["n"] for row in found), default=1)
     for row in found:
         address = _address(row["rule"]) if row["rule"] in there else ""
-        yield {**row, "address": address, "most": most, "label": short_name(row["action"])}
+        yield {**row, "address": address, "most": most, "label": action_name(row["action"])}
 
 
 def _counts(hits: Any) -> dict[date, int]:

@@ -24,13 +24,13 @@ from streaming import rule_imports, rulebook, sources
 from streaming.admin import trial
 from streaming.admin.bulk_edit import SELECTION_FIELDS, BulkEdit
 from streaming.admin.filters import ListFilter, VisibleValuesFilter
-from streaming.admin.forms import RuleForm, RuleListForm, display_value, short_name
+from streaming.admin.forms import RuleForm, RuleListForm, display_value
 from streaming.admin.history_pages import HistoryPages, RecordsWho
 from streaming.admin.imports import ImportPages, recent_texts
 from streaming.admin.rules_on_trial import TrialPages
 from streaming.admin.try_page import TryPage
 from streaming.editions import RuleEdition, changing
-from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet, RuleList, translated
+from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet, RuleList, action_name, translated
 from streaming.moderation import MAX_SEPARATORS, MAX_SPAN, RuleError, compile_rule
 from streaming.visible_text import isolated, visible
 
@@ -136,7 +136,7 @@ class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryP
         return super().get_changelist_form(request, **{"form": RuleListForm, **kwargs})  # type: ignore[return-value]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        actions = [(value, short_name(value)) for value in ModerationRule.Action.values]
+        actions = [(value, action_name(value)) for value in ModerationRule.Action.values]
         context = {"load_error": _load_error(), "quick_actions": actions}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 

@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 from django.db.models.signals import pre_save
 from django.dispatch import receiver
 from django.utils import timezone
-from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import get_language, gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from streaming.editions import (
@@ -515,6 +515,17 @@ def _keep_on_loaddata(*, sender: type[models.Model], instance: models.Model, raw
 NAMED_BY = ("action", "pattern")
 
 
+@lru_cache(maxsize=64)
+def _action_in(_language: str | None, action: str) -> str:
+    label = str(dict(ModerationRule.Action.choices).get(action, action))
+    return label.partition(":")[0].partition("：")[0]
+
+
+def action_name(action: str) -> str:
+    """The name of an action in the active language, without its explanation."""
+    return _action_in(get_language(), action)
+
+
 def name_of(action: str, pattern: str) -> str:
     """A rule as one short line, for the admin's history and titles."""
-    return f"{action} {isolated(pattern if len(pattern) <= 60 else pattern[:59] + '…')}"
+    return f"{action_name(action)} {isolated(pattern if len(pattern) <= 60 else pattern[:59] + '…')}"
