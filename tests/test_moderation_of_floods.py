@@ -2,11 +2,24 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
 
-from streaming.moderation import Medium, Moderator, Outcome, Rule, RuleSet, live_starts
+from streaming.moderation import (
+    Medium,
+    Moderator,
+    Outcome,
+    Rule,
+    RuleError,
+    RuleSet,
+    compile_rule,
+    found,
+    live_starts,
+    regex_automaton,
+    validators,
+)
 from streaming.moderation.loose_words import LooseWords
 from streaming.moderation.regex_automaton import Regexes
 from tests import test_moderation as moderation
@@ -55,13 +68,21 @@ def read_in_short_blocks(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(Regexes, "MUCH", 1)
 
 
+def is_valid(rule: Rule) -> bool:
+    try:
+        compile_rule(rule, 12)
+    except RuleError:
+        return False
+    return True
+
+
 def outcomes(rules: list[Rule], pieces: list[str], medium: Medium) -> list[tuple[list[Outcome], int]]:
     """What each piece decides, and how much is held after it."""
-    moderator = Moderator(moderation.compiled(rules), medium)
+    moderator = Moderator(RuleSet(filter(is_valid, rules), max_span=12), medium)
     return [(moderator.feed(piece), moderator.held) for piece in pieces]
 
 
-@pytest.mark.parametrize("most", [3, 99])
+@pytest.mark.parametrize("most", [1, 99])
 def test_what_leaves_is_the_same_when_a_long_text_is_read_in_blocks(most: int) -> None:
     @settings(max_examples=200, **moderation.LIBERAL)
     @moderation.cases
@@ -74,3 +95,64 @@ def test_what_leaves_is_the_same_when_a_long_text_is_read_in_blocks(most: int) -
             assert outcomes(rules, pieces, medium) == expected
 
     check()
+
+
+def test_starts_in_more_states_than_are_carried_forward_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = list("xaaaa---b----")
+    expected = outcomes([Rule(1, "a.{6}b", "regex")], pieces, "plain")
+
+    read_in_short_blocks(monkeypatch, 1)
+
+    assert outcomes([Rule(1, "a.{6}b", "regex")], pieces, "plain") == expected
+
+
+@pytest.mark.parametrize(
+    ("rules", "flood", "medium"),
+    [
+        ([Rule(1, "a+b", "regex")], "a" * 3_999 + "b", "plain"),
+        ([Rule(1, "a+b", "regex")], "a" * 3_999 + "*b*", "markdown"),
+        ([Rule(1, "a+b", "regex"), Rule(2, "a+b", "regex", "allow")], "a" * 3_999 + "b", "plain"),
+        ([Rule(1, "a+b", "regex", "block"), Rule(2, "a+b", "regex", "allow")], "a" * 3_999 + "b", "plain"),
+        ([Rule(1, "a.{0,4000}b", "regex")], "a" * 4_000 + "b", "plain"),
+        ([Rule(1, "darn", compare="loose")], "d" * 4_000 + "*a*rn", "markdown"),
+        ([Rule(1, "[ab]{20,}", "regex", check="entropy:3.5")], "ab" * 2_000, "plain"),
+        ([Rule(1, "[a-z0-9]{20,}", "regex", check="entropy:3.5")], "a" * 50 + "bcdefghijklmn", "plain"),
+        ([Rule(1, "[A-Z0-9]{11,}", "regex", check="iban")], "DE89370400440532013001", "plain"),
+    ],
+    ids=lambda value: value[-12:] if isinstance(value, str) else " ".join(rule.pattern[:20] for rule in value),
+)
+def test_a_flood_that_ends_in_a_match_or_fails_its_check_takes_no_second(
+    rules: list[Rule], flood: str, medium: Medium
+) -> None:
+    moderator, text = Moderator(RuleSet(rules), medium), (flood * 4_000)[:4_200]
+    began = time.process_time()
+
+    for at in range(0, len(text), 20):
+        moderator.feed(text[at : at + 20])
+    moderator.finish()
+
+    # It would take 5 to 300 s if each part of what is held were looked at.
+    assert time.process_time() - began < 5
+
+
+def test_what_fails_its_check_is_not_tried_again_but_what_follows_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So much of a text decides that generated texts are shorter, so it is made less."""
+    for module in (validators, found, regex_automaton):
+        monkeypatch.setattr(module, "REACH", 3)
+
+    @settings(max_examples=200, **moderation.LIBERAL)
+    @moderation.cases
+    def check(rules: list[Rule], text: str, sizes: list[int], medium: Medium) -> None:
+        checked = [replace(rule, check=rule.check or "entropy:0.9") if rule.kind == "regex" else rule for rule in rules]
+        moderation.check_against_the_oracle(checked, "plain", moderation.in_pieces(text, sizes), list(text))
+
+    check()
+
+
+@pytest.mark.parametrize("size", [1, 2, 20])
+def test_a_match_that_ends_beyond_what_is_allowed_counts_from_wherever_it_begins(size: int) -> None:
+    rules = [Rule(1, "a[a-z]*c", "regex"), Rule(2, "[a-z]{3}", "regex", action="allow")]
+    pieces = moderation.in_pieces("aac aabc abac", [size] * 13)
+
+    moderation.check_against_the_oracle(rules, "plain", pieces)
+    assert moderation.read(RuleSet(rules), *pieces).shown == "aac •••• ••••"

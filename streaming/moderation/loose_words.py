@@ -357,8 +357,12 @@ class LooseMatches:
             return False
         return not _joins(self._text[end]) if end < len(self._text) else self._final
 
-    def longest(self, start: int) -> Ending | None:
-        return max(self.ends(start), key=lambda ending: (ending.end, -ending.rank), default=None)
+    def starts_beyond(self, start: int, end: int) -> Iterable[int]:
+        """The starts from ``start`` to ``end`` of which a match may end after ``end``."""
+        return range(start, end)
+
+    def from_longest(self, start: int) -> Iterator[Ending]:
+        return reversed(list(self.ends(start)))
 
 
 def _joins(symbol: str) -> bool:

@@ -16,14 +16,13 @@ These rules determine which matches count in a complete text:
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import reduce
-from itertools import accumulate
 from operator import getitem
 from typing import Any, NamedTuple, Protocol
 
 from streaming.moderation.folding import ATTACHED
+from streaming.moderation.found import NEVER, NO_ALLOWANCES, Allowances, Found, found_up_to
 from streaming.moderation.loose_words import LooseWords
 from streaming.moderation.masking import Rendering, takes_along
 from streaming.moderation.plan import Plan, readings_of
@@ -32,36 +31,23 @@ from streaming.moderation.regex_automaton import Regexes, State
 from streaming.moderation.scanning import (
     NOT_KNOWN,
     AllWords,
-    Found,
     LiteralScanner,
     Live,
     LongestWords,
     Machine,
-    ReachOfCheckedRegexes,
-    ReachOfLooseWords,
-    ReachOfRegexes,
-    ReachOfWords,
     RegexScanner,
     RescanningScanner,
     Scanner,
 )
+from streaming.moderation.scanning_of_allowed import (
+    ReachOfCheckedRegexes,
+    ReachOfLooseWords,
+    ReachOfRegexes,
+    ReachOfWords,
+)
 from streaming.moderation.spelling import Match, Spelling
 from streaming.moderation.window import NONE, SWALLOWED, Decided, Window
 from streaming.moderation.word_automaton import Literals
-
-
-class _Allowances:
-    """The spans in which matches do not count. From ``live`` on they are not known yet."""
-
-    def __init__(self, spans: Iterable[tuple[int, int]], live: int) -> None:
-        spans = sorted(spans)
-        self._starts = [start for start, _ in spans]
-        self._reach = list(accumulate((end for _, end in spans), max))
-        self.live = live
-
-    def covers(self, match: Match) -> bool:
-        before = bisect_right(self._starts, match.start)
-        return before > 0 and self._reach[before - 1] >= -match.minus_end
 
 
 class _FromLeft(Protocol):
@@ -85,12 +71,6 @@ class _Scanners(NamedTuple):
     replacing: list[Any]
     blocking: list[Any]
     exempting: list[Any]
-
-
-_NEVER = 1 << 62
-"""An offset after every character."""
-
-_NO_ALLOWANCES = _Allowances((), _NEVER)
 
 
 class Engine:
@@ -121,8 +101,8 @@ class Engine:
         for scanner in self._leaders:
             scanner.spelling = scanner.own.leader
         self._rest: _Rest | None = None
-        self._known = _NEVER  # how much text had arrived when a block ended it
-        self._end = _NEVER  # where the block ended it
+        self._known = NEVER  # how much text had arrived when a block ended it
+        self._end = NEVER  # where the block ended it
         self._is_final = False
         self._may_skim = not plan.exempting
         self._looks_back = any(machine.looks_back for machine in plan.machines)
@@ -275,7 +255,7 @@ class Engine:
         decided: list[Decided] = []
         if self._rest:
             self._go_on(size, decided)
-        found = self._found_up_to(size, _NEVER)
+        found = self._found_up_to(size, NEVER, allowed)
         self._take_matches(found, size, None, [], allowed, decided)
         self._show(size, decided)
         return decided
@@ -287,7 +267,7 @@ class Engine:
     def _rest_from(self) -> int:
         """The offset from which on the text may be the rest of a cut match."""
         if not self._rest:
-            return _NEVER
+            return NEVER
         spelling = self._current(self._rest.spelling)
         return spelling.begin(spelling.index(self._shown))
 
@@ -373,7 +353,7 @@ class Engine:
 
     def _searched(self, spelling: Spelling) -> str:
         """The symbols of a spelling in which matches are found: those before a block."""
-        if self._known == _NEVER:
+        if self._known == NEVER:
             return spelling.chars
         stop = spelling.end_of_known(self._end, self._known, self._window.raw)
         return spelling.chars[: spelling.index_of_end(stop)]
@@ -385,7 +365,7 @@ class Engine:
         state, own, wanted, rank = rest
         spelling = self._current(own)
         alive = True
-        if self._known < _NEVER:
+        if self._known < NEVER:
             bound = spelling.end_of_known(bound, self._known, window.raw)
         size = spelling.index_of_end(bound)
         start = at = spelling.index(self._shown)
@@ -434,7 +414,7 @@ class Engine:
         hold = min((each.first(self._shown) for each in live), default=bound)
         if min(hold, self._rest_from()) <= self._shown < len(self._window.raw):
             return decided  # the first character could still become part of a longer match
-        found = [scanner.found(self._shown) for scanner in self._replacing if scanner.has_met]
+        found = [scanner.found(self._shown, allowed) for scanner in self._replacing if scanner.has_met]
         hold = self._take_matches(found, bound, block, live, allowed, decided)
         hold = min(hold, self._rest_from())
         self._show(max(hold, self._shown), decided)
@@ -445,14 +425,14 @@ class Engine:
             scanner.forget(self._block_from)
         return decided
 
-    def _end_with(self, known_block: tuple[int, Match], allowed: _Allowances) -> list[Decided]:
+    def _end_with(self, known_block: tuple[int, Match], allowed: Allowances) -> list[Decided]:
         """Decides the end of the text: the matches that count before the block, and the block itself."""
         self._known, block = known_block
         self._end, self._is_final = -block.minus_end, True
         window, decided = self._window, list[Decided]()
         if self._rest:
             self._go_on(block.start, decided)
-        found = self._found_up_to(-block.minus_end, self._known)
+        found = self._found_up_to(-block.minus_end, self._known, allowed)
         self._take_matches(found, block.start, block, [], allowed, decided)
         self._show(block.start, decided)
         offset, end = window.offset, -block.minus_end
@@ -461,40 +441,38 @@ class Engine:
         self._shown = len(window.raw)
         return decided
 
-    def _found_up_to(self, end: int, known: int) -> list[Found]:
+    def _found_up_to(self, end: int, known: int, allowed: Allowances) -> list[Found]:
         """The matches in the undecided text up to ``end``, as far as the first ``known`` characters decide them."""
-        raw, found = self._window.raw, []
+        raw, removed, found = self._window.raw, self._plan.removed, []
         for scanner in self._replacing:
             spelling = scanner.spelling
-            stop = spelling.end_of_known(end, known, raw) if known < _NEVER else end
-            found.append(Found(scanner.automaton, spelling, self._shown, stop, final=True, removed=self._plan.removed))
+            stop = spelling.end_of_known(end, known, raw) if known < NEVER else end
+            found.append(found_up_to(scanner.automaton, spelling, (self._shown, stop), removed, allowed))
         return found
 
-    def _allowed(self, *, final: bool) -> _Allowances:
+    def _allowed(self, *, final: bool) -> Allowances:
         if not self._exempting:
-            return _NO_ALLOWANCES
+            return NO_ALLOWANCES
         size = len(self._window.raw)
         if final:
-            found = (
-                Found(each.automaton, each.spelling, 0, size, final=True, removed=self._plan.removed).all()
-                for each in self._exempting
-            )
-            return _Allowances(((match.start, -match.minus_end) for each in found for match in each), _NEVER)
+            removed = self._plan.removed
+            found = (found_up_to(each.automaton, each.spelling, (0, size), removed).all() for each in self._exempting)
+            return Allowances(((match.start, -match.minus_end) for each in found for match in each), NEVER)
         spans = [span for each in self._exempting for span in each.reach()]
         live = min(each.live(0).first(0) for each in self._exempting)
-        return _Allowances(spans, min(live, self._undecided_from()))
+        return Allowances(spans, min(live, self._undecided_from()))
 
-    def _first_block(self, allowed: _Allowances, *, final: bool) -> tuple[int, Match] | None:
+    def _first_block(self, allowed: Allowances, *, final: bool) -> tuple[int, Match] | None:
         """The block match that is known first, unless an allowance covers it, and how much text makes it known."""
         window, start = self._window, self._block_from
         best: tuple[int, Match] | None = None
         for scanner in self._blocking:
             if final:
-                matches: Iterable[Match] = Found(
-                    scanner.automaton, scanner.spelling, start, len(window.raw), final=True
-                ).all()
+                span = start, len(window.raw)
+                found = found_up_to(scanner.automaton, scanner.spelling, span, self._plan.removed, allowed)
+                matches: Iterable[Match] = found.all()
             else:
-                matches = scanner.all(start) if scanner.has_met else ()
+                matches = scanner.all(start, allowed) if scanner.has_met else ()
             for match in matches:
                 known = scanner.spelling.known_at(match, scanner.automaton.edges, window.raw)
                 if (best is None or (known, match) < best) and not allowed.covers(match):
@@ -507,7 +485,7 @@ class Engine:
         bound: int,
         block: Match | None,
         live: list[Live],
-        allowed: _Allowances,
+        allowed: Allowances,
         decided: list[Decided],
     ) -> int:
         """Decides the certain matches that begin before ``bound``. Returns the offset from which on none is certain.

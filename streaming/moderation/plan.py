@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from streaming.moderation.edges import Edges
 from streaming.moderation.folding import OPEN_LETTERS, fold, fold_letter, forms_of, is_word_char
+from streaming.moderation.found import Automaton
 from streaming.moderation.loose_words import LooseWords
 from streaming.moderation.readings import Key, Medium, could_stand_for, kinds_of
 from streaming.moderation.readings.kinds import KINDS
 from streaming.moderation.regex_automaton import Regexes
 from streaming.moderation.rules import Compiled, Rule
-from streaming.moderation.scanning import Automaton, Machine
+from streaming.moderation.scanning import Machine
 from streaming.moderation.shared import Shared
 from streaming.moderation.validators import check_named
 from streaming.moderation.word_automaton import Literals

@@ -19,10 +19,10 @@ from itertools import accumulate
 from operator import getitem
 
 from streaming.moderation.edges import Edges, Ending
-from streaming.moderation.glushkov import Positions
+from streaming.moderation.glushkov import Positions, union
 from streaming.moderation.regex_nodes import Node
 from streaming.moderation.shared import Shared
-from streaming.moderation.validators import Check
+from streaming.moderation.validators import REACH, Check
 
 _MAX_STATES = 4096
 _MAX_TRANSITIONS = 1 << 16
@@ -138,6 +138,9 @@ class Regexes(Shared):
         """Whether an incomplete match that reaches ``max_span`` symbols counts as a match."""
         self.positions = places = Positions(patterns, max_span)
         self.max_span = max_span
+        # What is longer does not pass the check.
+        is_short = check is not None and not check.beyond and not acts_on_group and not overflows
+        self.longest = min(REACH, max_span) if is_short else max_span
         self.edges = edges
         first, final, grows, reads = places.first, places.final, places.grows, places.reads
         forwards, backwards, before = places.forwards.step, places.backwards.step, places.before
@@ -158,6 +161,7 @@ class Regexes(Shared):
         self._open_letter = _Machine(places, _END, towards(grows | ends))
         self._begin = _Machine(places, _END, back_from(0))
         self._begin_final = _Machine(places, _END, back_from(places.final_edge))
+        self._before = _Machine(places, 0, lambda s, symbol: backwards(s) & reads(symbol))
         self.start = self._search.start
 
     @property
@@ -168,7 +172,7 @@ class Regexes(Shared):
         """Frees the states, which form reference cycles. Called when the automaton is no longer in use."""
         for machine in (
             *(self._search, self._match, self._open, self._open_or_final, self._open_letter),
-            *(self._begin, self._begin_final),
+            *(self._begin, self._begin_final, self._before),
         ):
             machine.dismantle()
 
@@ -246,7 +250,7 @@ class Regexes(Shared):
         length, places = len(text) - start, self.positions
         if self.overflows and length < self.max_span:
             return True
-        if not places.has_cut or length + places.max_distance <= self.max_span:
+        if self.longest == self.max_span and (not places.has_cut or length + places.max_distance <= self.max_span):
             return True
         # This close to max_span, it matters how far away the nearest end is.
         state = self.run(self.match_from(text[start - 1] if start else before), text[start:])
@@ -259,12 +263,14 @@ class Regexes(Shared):
         if not positions & (places.grows | ends):
             return -1
         if is_open and positions & places.after:
-            return self.max_span + 1
-        if not places.has_cut or (or_final and positions & places.final):
-            return self.max_span
+            return self.longest + 1
+        if or_final and positions & places.final:
+            return self.longest
+        if not places.has_cut and self.longest == self.max_span:
+            return self.longest
         if state.distance < 0:
             state.distance = places.distance(positions)
-        return max(self.max_span - state.distance, self.max_span - 1 if self.overflows else -1)
+        return max(self.longest - state.distance, self.max_span - 1 if self.overflows else -1)
 
     def may_begin(self, text: str, start: int, before: str) -> bool:
         return self.edges.may_begin(text[start - 1] if start else before, text[start])
@@ -294,8 +300,13 @@ class Regexes(Shared):
         """Whether a match that was cut at ``max_span`` still continues in this state."""
         return bool(state.positions & ~self.positions.after)
 
-    def matches(self, text: str, before: str, *, final: bool) -> RegexMatches:
-        return RegexMatches(self, text, before, final=final)
+    def leading_to(self, positions: Iterable[int]) -> State:
+        """The state from which, going backwards, the positions are found that lead to these."""
+        return self._before.state(union(positions))
+
+    def matches(self, text: str, before: str, *, final: bool, failed: int = 0) -> RegexMatches:
+        """Its matches in a text. What ends with one of the first ``failed`` symbols is known to be none."""
+        return RegexMatches(self, text, before, final=final, failed=failed)
 
     def trace(self, text: str, *, final: bool) -> list[int]:
         """For each symbol, the positions that read it on a path to an end within the text."""
@@ -308,12 +319,14 @@ class Regexes(Shared):
 class RegexMatches:
     """The matches in one text."""
 
-    def __init__(self, regexes: Regexes, text: str, before: str, *, final: bool) -> None:
+    def __init__(self, regexes: Regexes, text: str, before: str, *, final: bool, failed: int = 0) -> None:
         self._regexes = regexes
         self._text = text
         self._before = before
         self._final = final
-        self._ways = regexes.trace(text, final=final)
+        self._failed = failed
+        is_dull = regexes.check is not None and len(set(text)) < regexes.check.different
+        self._ways = [0] * len(text) if is_dull else regexes.trace(text, final=final)
 
     def _firsts(self, at: int) -> int:
         """The first positions that a match could have at this index."""
@@ -329,6 +342,13 @@ class RegexMatches:
             if self._ways[at] & self._firsts(at) or (regexes.overflows and regexes.begins_with(text[at]))
         )
 
+    def starts_beyond(self, start: int, end: int) -> Iterable[int]:
+        """The starts from ``start`` to ``end`` of which a match may end after ``end``."""
+        text = self._text[start:end]
+        begins = accumulate(reversed(text), getitem, initial=self._regexes.leading_to(self._ways[end : end + 1]))
+        positions = [state.positions for state in begins][:0:-1]
+        return (at for at, possible in enumerate(positions, start) if possible & self._firsts(at))
+
     def ends(self, start: int) -> Iterator[Ending]:
         """The matches that begin at ``start``, shortest first. One end may occur twice: without and with lookahead."""
         is_complete = False
@@ -339,12 +359,15 @@ class RegexMatches:
         if not is_complete:
             yield from self._overflow(start)
 
-    def longest(self, start: int) -> Ending | None:
+    def from_longest(self, start: int) -> Iterator[Ending]:
+        """The matches that begin at ``start``, longest first."""
+        is_complete = False
         for end, positions, ahead in reversed(list(self._ends_of(start))):
-            endings = self._endings(start, end, positions, ahead)
-            if (longest := min(endings, key=lambda ending: ending.rank, default=None)) is not None:
-                return longest
-        return next(self._overflow(start), None)
+            for ending in self._endings(start, end, positions, ahead):
+                is_complete = True
+                yield ending
+        if not is_complete:
+            yield from self._overflow(start)
 
     def _overflow(self, start: int) -> Iterator[Ending]:
         regexes = self._regexes
@@ -356,16 +379,23 @@ class RegexMatches:
         regexes, text, ways = self._regexes, self._text, self._ways
         if not regexes.may_begin(text, start, self._before):
             return
-        places, size = regexes.positions, len(text)
+        places = regexes.positions
         positions = ways[start] & self._firsts(start)
-        for at in range(start, min(start + regexes.max_span, size)):
+        for at in range(start, min(start + self._reach(start), len(text))):
             if at > start:
                 positions = places.forwards.step(positions) & ways[at]
             if not positions:
                 return
             ahead = self._ahead(positions, at + 1) if places.after else 0
-            if positions & places.final or ahead:
+            if (positions & places.final or ahead) and at >= self._failed:
                 yield at + 1, positions, ahead
+
+    def _reach(self, start: int) -> int:
+        """How many symbols a match that begins at ``start`` may have."""
+        regexes = self._regexes
+        if regexes.check and not regexes.acts_on_group and not regexes.check(self._text[start : start + REACH + 1]):
+            return min(REACH, regexes.max_span)
+        return regexes.max_span
 
     def _ahead(self, positions: int, end: int) -> int:
         """The lookahead contexts after these positions that accept what follows."""

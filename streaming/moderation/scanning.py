@@ -16,16 +16,14 @@ from heapq import merge
 from operator import getitem
 from typing import Any
 
-from streaming.moderation.edges import Ending
 from streaming.moderation.folding import forms_of_letter
+from streaming.moderation.found import NO_ALLOWANCES, Allowances, Automaton, Failures, Found
 from streaming.moderation.live_starts import LiveStarts, What
-from streaming.moderation.loose_words import LooseMatches, LooseWords
-from streaming.moderation.regex_automaton import Regexes, RegexMatches, State
+from streaming.moderation.loose_words import LooseWords
+from streaming.moderation.regex_automaton import Regexes, State
 from streaming.moderation.spelling import Match, Spelling
 from streaming.moderation.window import Window
-from streaming.moderation.word_automaton import LiteralMatches, Literals, Node
-
-Automaton = Literals | Regexes | LooseWords
+from streaming.moderation.word_automaton import Literals, Node
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,57 +42,6 @@ class Machine:
         if isinstance(automaton, LooseWords) or self.spaces or automaton.edges.whole_word:
             return True
         return isinstance(automaton, Regexes) and automaton.positions.before != 0
-
-
-class Found:
-    """Searches a part of a window again for the matches of one automaton, from left to right."""
-
-    def __init__(
-        self,
-        automaton: Automaton,
-        spelling: Spelling,
-        start: int,
-        end: int,
-        *,
-        final: bool,
-        removed: frozenset[int] = frozenset(),
-    ) -> None:
-        self._spelling = spelling
-        self._removed = removed
-        self._base = spelling.index(start)
-        text = spelling.chars[self._base : spelling.index_of_end(end)]
-        before = spelling.symbol_before(self._base)
-        self._matches: LiteralMatches | RegexMatches | LooseMatches = automaton.matches(text, before, final=final)
-        self._least = 0
-        self._next: Match | None = None
-        # If a spelling is not one to one, several matches may cover the same characters: the lowest comes first.
-        self._candidates = (
-            self._longest_of_each() if spelling.is_one_to_one and not removed else iter(sorted(self.all()))
-        )
-
-    def all(self) -> Iterator[Match]:
-        for start in self._matches.starts():
-            for ending in self._matches.ends(start):
-                if ending.rank not in self._removed:
-                    yield self._match(start, ending)
-
-    def first(self, least: int) -> Match | None:
-        """The leftmost, then longest match that begins at or after ``least``, which must never decrease."""
-        if self._next is None or self._next.start < least:
-            self._least = least
-            self._next = next((match for match in self._candidates if match.start >= least), None)
-        return self._next
-
-    def _longest_of_each(self) -> Iterator[Match]:
-        for start in self._matches.starts():
-            if self._base + start >= self._least and (longest := self._matches.longest(start)) is not None:
-                yield self._match(start, longest)
-
-    def _match(self, start: int, ending: Ending) -> Match:
-        spelling = self._spelling
-        first = spelling.begin(self._base + start)
-        end = spelling.end(self._base + ending.end)
-        return Match(first, -end, ending.rank, spelling.number, ending.looks)
 
 
 class Live:
@@ -204,11 +151,15 @@ class Scanner(ABC):
         starts: Iterable[int] = self.automaton.waiting_starts(spelling.chars, spelling.index(start), spelling.before)
         return starts
 
-    def found(self, start: int) -> Any:
-        return Found(self.automaton, self.spelling, start, len(self._window.raw), final=False, removed=self.removed)
+    def found(self, start: int, allowed: Allowances = NO_ALLOWANCES) -> Any:
+        spelling = self.spelling
+        base, end = spelling.index(start), len(spelling.chars)
+        matches = self.automaton.matches(spelling.chars[base:], spelling.symbol_before(base), final=False)
+        return Found(spelling, matches, (base, end), self.removed, allowed)
 
-    def all(self, start: int) -> Iterable[Match]:
-        found: Found = self.found(start)
+    def all(self, start: int, allowed: Allowances) -> Iterable[Match]:
+        """The matches that begin at or after ``start``. Some that are allowed are left out."""
+        found: Found = self.found(start, allowed)
         return found.all()
 
     @abstractmethod
@@ -274,6 +225,7 @@ class RegexScanner(RescanningScanner):
     def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
         super().__init__(automaton, window, spelling)
         self._overflows = False
+        self._failures = Failures(self.automaton)
 
     @property
     def has_met(self) -> bool:
@@ -286,6 +238,18 @@ class RegexScanner(RescanningScanner):
             is_long = len(spelling.chars) >= self.automaton.max_span
             self._overflows = is_long and self.automaton.any_overflow(spelling.chars, spelling.before)
         return bool(state.is_hit) or self._overflows
+
+    def follow(self, other: RescanningScanner) -> None:
+        super().follow(other)
+        if isinstance(other, RegexScanner):
+            self._failures.follow(other._failures)
+
+    def join(self) -> None:
+        self._failures.moved(self.own.leader.dropped - self.own.dropped)
+        super().join()
+
+    def found(self, start: int, allowed: Allowances = NO_ALLOWANCES) -> Found:
+        return self._failures.search(self.spelling, self.spelling.index(start), self.removed, allowed)
 
     def held_after(self, state: State) -> int:
         spelling, regexes = self.spelling, self.automaton
@@ -403,7 +367,7 @@ class LongestWords(LiteralScanner):
     def forget(self, start: int) -> None:
         del self._found[: bisect_left(self._found, (start + self._window.offset,))]
 
-    def found(self, start: int) -> LongestWords:
+    def found(self, start: int, allowed: Allowances = NO_ALLOWANCES) -> LongestWords:
         return self
 
     def first(self, least: int) -> Match | None:
@@ -418,136 +382,5 @@ class AllWords(LiteralScanner):
     def _record(self, match: Match) -> None:
         self._found.append(match)
 
-    def all(self, start: int) -> Iterable[Match]:
+    def all(self, start: int, allowed: Allowances) -> Iterable[Match]:
         return map(self._in_window, self._found)
-
-
-class ReachOfWords(LiteralScanner):
-    """Keeps how far the words that begin at each character reach. It reads the text only on request."""
-
-    def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
-        super().__init__(automaton, window, spelling)
-        self._reach: dict[int, int] = {}
-        self._done = 0  # the number of symbols of the text read so far
-
-    def follow(self, other: LiteralScanner) -> None:
-        self._reach, self._done = {}, -1  # it scans the window again
-
-    def _record(self, match: Match) -> None:
-        self._reach[match.start] = max(-match.minus_end, self._reach.get(match.start, 0))
-
-    def reach(self) -> Iterable[tuple[int, int]]:
-        window, spelling = self._window, self.spelling
-        if self._done < spelling.dropped:
-            self.state, self._done = self.automaton.start_after(spelling.before), spelling.dropped
-        self._read(spelling.chars[self._done - spelling.dropped :])
-        self._done = spelling.dropped + len(spelling.chars)
-        return _in_window(self._reach, window)
-
-
-class ReachOfRegexes(RegexScanner):
-    """Keeps how far the matches that begin at each character reach. It reads the text only on request.
-
-    A thread is a match in progress. Threads in the same state have the same future, so they are merged; of matches
-    that end together, only the earliest start matters.
-    """
-
-    def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
-        super().__init__(automaton, window, spelling)
-        self._reach: dict[int, int] = {}
-        self._done = 0  # the number of symbols of the text read so far
-        # Keyed by the state's positions. Each start, ascending, is (the number of symbols before it, its character).
-        self._threads: dict[int, tuple[State, list[tuple[int, int]]]] = {}
-        self._pending: dict[int, int] = {}  # ends that count if the next symbol does not continue the word
-
-    def follow(self, other: RescanningScanner) -> None:
-        self._reach, self._done = {}, -1
-
-    def reach(self) -> Iterable[tuple[int, int]]:
-        spelling = self.spelling
-        if self._done < spelling.dropped:
-            self._threads, self._pending, self._done = {}, {}, spelling.dropped
-        for at in range(self._done - spelling.dropped, len(spelling.chars)):
-            self._read(at)
-        self._done = spelling.dropped + len(spelling.chars)
-        return _in_window(self._reach, self._window)
-
-    def _read(self, at: int) -> None:
-        regexes, spelling = self.automaton, self.spelling
-        chars, offset = spelling.chars, self._window.offset
-        symbol, before = chars[at], spelling.symbol_before(at)
-        if before:
-            self._end_threads_before(before, symbol, offset + (spelling.end(at) if at else 0))
-        threads: dict[int, tuple[State, list[tuple[int, int]]]] = {}
-        for state, starts in self._threads.values():
-            _join(threads, state[symbol], starts)
-        if regexes.may_begin(chars, at, spelling.before):
-            start = spelling.dropped + at, offset + spelling.begin(at)
-            _join(threads, regexes.match_from(before)[symbol], [start])
-        self._threads = threads
-        self._end_threads(symbol, spelling.dropped + at + 1, offset + spelling.end(at + 1))
-
-    def _end_threads_before(self, last: str, following: str, end: int) -> None:
-        """Ends the threads that end before the symbol ``following``, which is known now."""
-        regexes = self.automaton
-        if not regexes.edges.may_end_between(last, following):
-            self._pending = {}
-            return
-        self._keep_pending()
-        if not regexes.positions.after:
-            return
-        for state, starts in self._threads.values():
-            if starts and state[following].positions & regexes.positions.after:
-                self._reach[starts[0][1]] = max(end, self._reach.get(starts[0][1], 0))
-
-    def _end_threads(self, symbol: str, count: int, end: int) -> None:
-        regexes = self.automaton
-        for positions, (_, starts) in list(self._threads.items()):
-            while starts and count - starts[0][0] > regexes.max_span:
-                del starts[0]
-            if not starts:
-                del self._threads[positions]
-            elif positions & regexes.positions.final:
-                self._pending[starts[0][1]] = end
-        is_last = count == self.spelling.dropped + len(self.spelling.chars)
-        if is_last and not regexes.edges.waits(symbol):
-            self._keep_pending()
-
-    def _keep_pending(self) -> None:
-        for start, end in self._pending.items():
-            self._reach[start] = max(end, self._reach.get(start, 0))
-        self._pending = {}
-
-
-class ReachOfLooseWords(RescanningScanner):
-    """Computes how far the matches of allow rules reach, by searching for them again each time."""
-
-    def reach(self) -> Iterable[tuple[int, int]]:
-        return ((match.start, -match.minus_end) for match in self.found(0).all())
-
-
-class ReachOfCheckedRegexes(RegexScanner):
-    """The same for regular expressions that have a check, or whose matches may be incomplete."""
-
-    def reach(self) -> Iterable[tuple[int, int]]:
-        return ((match.start, -match.minus_end) for match in self.found(0).all())
-
-
-def _join(threads: dict[int, tuple[State, list[tuple[int, int]]]], state: State, starts: list[tuple[int, int]]) -> None:
-    if not state.positions:
-        return
-    _, known = threads.setdefault(state.positions, (state, starts))
-    if known is starts:
-        return
-    known += starts
-    if known[-len(starts) - 1] > starts[0]:
-        known.sort()
-
-
-def _in_window(reach: dict[int, int], window: Window) -> Iterable[tuple[int, int]]:
-    """(start, end) of each match, except those that end before the window."""
-    for start, end in list(reach.items()):
-        if end <= window.offset:
-            del reach[start]
-        else:
-            yield start - window.offset, end - window.offset

@@ -9,8 +9,27 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
-Check = Callable[[str], bool]
+REACH = 64
+"""In symbols. Only so much of a text decides: a longer one is no number, and is as random as its beginning."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A condition on a text. Without limits, it would have to be tried on all parts of thousands of symbols.
+
+    ``beyond``: whether a text longer than REACH symbols passes if its beginning does; otherwise it fails. A text with
+    fewer than ``different`` symbols fails.
+    """
+
+    passes: Callable[[str], bool]
+    beyond: bool = False
+    different: int = 1
+
+    def __call__(self, text: str) -> bool:
+        return (self.beyond or len(text) <= REACH) and self.passes(text[:REACH])
+
 
 DEFAULT_ENTROPY = 3.0
 """In bits per character. Random letters and digits have about four, words less than three."""
@@ -47,10 +66,11 @@ def entropy(least: float) -> Check:
         shares = (count / len(text) for count in Counter(text).values())
         return -sum(share * math.log2(share) for share in shares) >= least
 
-    return is_random
+    # So many symbols that are equally frequent have the least entropy.
+    return Check(is_random, beyond=True, different=math.ceil(2**least - 1e-6))
 
 
-_CHECKS: dict[str, Check] = {"luhn": luhn, "iban": iban, "cn_id": cn_id, "entropy": entropy(DEFAULT_ENTROPY)}
+_CHECKS = {"luhn": Check(luhn), "iban": Check(iban), "cn_id": Check(cn_id), "entropy": entropy(DEFAULT_ENTROPY)}
 CHECKS = ("", *_CHECKS)
 
 

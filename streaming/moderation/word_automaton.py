@@ -285,8 +285,9 @@ class LiteralMatches:
             if node.rank >= 0 and literals.edges.may_end(text, at + 1, final=self._final):
                 yield Ending(at + 1, node.rank)
 
-    def longest(self, start: int) -> Ending | None:
-        best = None
-        for best in self.ends(start):  # noqa: B007 (the last one is wanted)
-            pass
-        return best
+    def starts_beyond(self, start: int, end: int) -> Iterable[int]:
+        """The starts from ``start`` to ``end`` of which a match may end after ``end``."""
+        return range(start, end)
+
+    def from_longest(self, start: int) -> Iterator[Ending]:
+        return reversed(list(self.ends(start)))

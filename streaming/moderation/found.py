@@ -1,0 +1,191 @@
+"""The matches of one automaton in a part of a window that is searched again, and those that do not count in it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, groupby
+
+from streaming.moderation.edges import Ending
+from streaming.moderation.loose_words import LooseMatches, LooseWords
+from streaming.moderation.regex_automaton import Regexes, RegexMatches
+from streaming.moderation.spelling import Match, Spelling
+from streaming.moderation.validators import REACH
+from streaming.moderation.word_automaton import LiteralMatches, Literals
+
+Automaton = Literals | Regexes | LooseWords
+Matches = LiteralMatches | RegexMatches | LooseMatches
+
+NEVER = 1 << 62
+"""An offset after every character."""
+
+
+class Allowances:
+    """The spans in which matches do not count. From ``live`` on they are not known yet."""
+
+    def __init__(self, spans: Iterable[tuple[int, int]], live: int) -> None:
+        spans = sorted(spans)
+        self._starts = [start for start, _ in spans]
+        self._reach = list(accumulate((end for _, end in spans), max))
+        self.live = live
+
+    def covers(self, match: Match) -> bool:
+        return self.reach_from(match.start) >= -match.minus_end
+
+    def reach_from(self, start: int) -> int:
+        """Up to where a match that begins at ``start`` does not count."""
+        before = bisect_right(self._starts, start)
+        return self._reach[before - 1] if before else 0
+
+
+NO_ALLOWANCES = Allowances((), NEVER)
+
+
+class Found:
+    """Searches a part of a window again for the matches of one automaton, from left to right."""
+
+    def __init__(
+        self,
+        spelling: Spelling,
+        matches: Matches,
+        place: tuple[int, int],
+        removed: frozenset[int] = frozenset(),
+        allowed: Allowances = NO_ALLOWANCES,
+    ) -> None:
+        """``matches`` are those in the symbols with the indexes ``place``. ``allowed`` are spans to leave out."""
+        base, end = place
+        self._spelling = spelling
+        self._matches = matches
+        self._base = base
+        self._removed = removed
+        self._allowed = allowed
+        self._reach = 0  # up to where matches are allowed at present
+        self._beyond: frozenset[int] = frozenset()  # the starts before that from which one may end beyond it
+        self._least = 0
+        self._next: Match | None = None
+        self._candidates = self._best_of_each()
+        self.end = spelling.dropped + end
+        """The number of symbols of the text up to which it searches."""
+        self.has_failed = False
+        """Whether it has found that there is no match, or no further one."""
+
+    def all(self) -> Iterator[Match]:
+        has_failed = True
+        for start in self._starts():
+            for ending in self._matches.ends(start):
+                if ending.rank not in self._removed:
+                    has_failed = False
+                    yield self._match(start, ending)
+        self.has_failed = has_failed
+
+    def first(self, least: int) -> Match | None:
+        """The leftmost, then longest match that begins at or after ``least``, which must never decrease."""
+        if self._next is None or self._next.start < least:
+            self._least = least
+            self._next = next((match for match in self._candidates if match.start >= least), None)
+            self.has_failed = self._next is None
+        return self._next
+
+    def _best_of_each(self) -> Iterator[Match]:
+        """The best match that begins at each character. Several symbols may begin at one."""
+        begin = self._spelling.begin
+        for at, starts in groupby(self._starts(), key=lambda start: begin(self._base + start)):
+            if at >= self._least:
+                best = min((match for start in starts if (match := self._longest(start))), default=None)
+                if best is not None:
+                    yield best
+
+    def _starts(self) -> Iterator[int]:
+        """Where matches may begin that are not allowed."""
+        spelling, base = self._spelling, self._base
+        for start in self._matches.starts():
+            at = spelling.begin(base + start)
+            reach = self._allowed.reach_from(at)
+            if reach > max(at, self._reach):
+                self._reach = reach
+                self._beyond = frozenset(self._matches.starts_beyond(start, spelling.index_of_end(reach) - base))
+            if at >= reach or start in self._beyond:
+                yield start
+
+    def _longest(self, start: int) -> Match | None:
+        """The longest match that begins with a symbol. Several symbols may end at one character."""
+        best: Match | None = None
+        for ending in self._matches.from_longest(start):
+            if ending.rank in self._removed:
+                continue
+            match = self._match(start, ending)
+            if best is not None and match.minus_end > best.minus_end:
+                break
+            best = match if best is None else min(best, match)
+        return best
+
+    def _match(self, start: int, ending: Ending) -> Match:
+        spelling = self._spelling
+        first = spelling.begin(self._base + start)
+        end = spelling.end(self._base + ending.end)
+        return Match(first, -end, ending.rank, spelling.number, ending.looks)
+
+
+def found_up_to(
+    automaton: Automaton,
+    spelling: Spelling,
+    span: tuple[int, int],
+    removed: frozenset[int] = frozenset(),
+    allowed: Allowances = NO_ALLOWANCES,
+) -> Found:
+    """The matches in a span of a window, as if nothing followed it."""
+    base, stop = spelling.index(span[0]), spelling.index_of_end(span[1])
+    matches = automaton.matches(spelling.chars[base:stop], spelling.symbol_before(base), final=True)
+    return Found(spelling, matches, (base, stop), removed, allowed)
+
+
+class Failures:
+    """Remembers which parts of a text have not passed the check, so that each is tried once.
+
+    They count symbols of the text: what ends with one of the first ``_failed`` is no match, nor what begins with one of
+    the first ``_dull``.
+    """
+
+    def __init__(self, regexes: Regexes) -> None:
+        self._regexes = regexes
+        self._failed = self._dull = 0
+        self._last: Found | None = None
+
+    def follow(self, other: Failures) -> None:
+        other._learn()
+        self._failed, self._dull, self._last = other._failed, other._dull, None
+
+    def moved(self, count: int) -> None:
+        self._learn()
+        self._failed += count
+        self._dull += count
+
+    def search(self, spelling: Spelling, base: int, removed: frozenset[int], allowed: Allowances) -> Found:
+        """The matches from a symbol on, except for those that are known to be none."""
+        regexes, chars = self._regexes, spelling.chars
+        if regexes.check:
+            self._learn()
+            self._find_dull(spelling, base)
+            base = max(base, self._dull - spelling.dropped)
+        failed = self._failed - spelling.dropped - base
+        matches = regexes.matches(chars[base:], spelling.symbol_before(base), final=False, failed=failed)
+        self._last = Found(spelling, matches, (base, len(chars)), removed, allowed)
+        return self._last
+
+    def _learn(self) -> None:
+        if self._regexes.check and self._last and self._last.has_failed:
+            # What ends with the last symbol may have depended on what follows it.
+            self._failed = max(self._failed, self._last.end - 1)
+        self._last = None
+
+    def _find_dull(self, spelling: Spelling, base: int) -> None:
+        """Finds the symbols from which on everything fails, however long it is."""
+        regexes, chars, dropped = self._regexes, spelling.chars, spelling.dropped
+        self._dull = max(self._dull, dropped + base)
+        if regexes.acts_on_group or not regexes.check or regexes.overflows:
+            return
+        while self._dull + REACH < self._failed:
+            at = self._dull - dropped
+            if regexes.check(chars[at : at + REACH + 1]):
+                return
+            self._dull += 1
