@@ -49,6 +49,29 @@ for part in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, part, DEADLINE)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """More test processes than processors: for half of their time they wait for a timer, a server or a browser."""
+    processors = len(os.sched_getaffinity(0))
+    return processors + min(processors, 4)
+
+
+LONGEST_FIRST = (
+    *("browser/test_page.py", "faults/test_workers.py", "test_in_other_projects.py", "test_admin_hostile.py"),
+    *("test_limits.py", "browser/test_markdown.py", "faults/test_cancels.py", "test_request_body.py", "test_demo.py"),
+    *("test_upgrades.py", "test_asgi.py", "test_deploy.py", "browser/test_engines.py", "browser/test_admin.py"),
+    *("test_dialects.py", "faults/test_cuts.py", "test_resumption.py", "test_package.py", "test_moderation.py"),
+    *("test_metrics.py", "test_health.py", "test_doctor.py", "browser/test_accessibility.py", "test_javascript.py"),
+    *("browser/test_moderation.py", "test_checks.py", "test_commands.py", "test_login.py", "test_journal.py"),
+)
+"""The files of which each takes seconds: one that began late would go on when all others have ended."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: ranks.get(item.path.relative_to(folder).as_posix(), len(ranks)))
+
+
 def eventually(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
     """Polls until the condition holds."""
     end = time.monotonic() + deadline
