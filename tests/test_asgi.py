@@ -7,14 +7,52 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site, eventually, read_until
+from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site, copy_of, eventually, read_until
 
 DELTA = b'data: {"delta": "%s"}\n\n'
+
+
+class RelayingSite(Site):
+    """In front of the upstream of all tests; each looks at what is logged in it."""
+
+    logged_before = 0
+
+    @property
+    def news(self) -> str:
+        """What it has logged in this test."""
+        return self.log[self.logged_before :]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[ScriptedUpstream]:
+    upstream = ScriptedUpstream()
+    yield upstream
+    upstream.stop()
+
+
+@pytest.fixture(scope="module")
+def shared(
+    migrated: Path, upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RelayingSite]:
+    folder = copy_of(migrated, tmp_path_factory.mktemp("relaying"))
+    site = RelayingSite(folder, UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1", STREAMING_GRACE="0")
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def relaying(shared: RelayingSite, upstream: ScriptedUpstream) -> RelayingSite:
+    """A site in front of the upstream, which streams leave with their client."""
+    upstream.left.clear()
+    eventually(lambda: not upstream.open, "the streams of the test before have ended")
+    shared.logged_before = len(shared.log)
+    return shared
 
 
 async def speak_until_left(connection: Connection) -> None:
@@ -39,42 +77,39 @@ class TestAClientThatDisconnects:
         ids=["after a GET", "after a POST with a body"],
     )
     def test_closes_the_upstream(
-        self, make_site: Callable[..., Site], upstream: ScriptedUpstream, address: str, request_line: str, body: bytes
+        self, relaying: RelayingSite, upstream: ScriptedUpstream, address: str, request_line: str, body: bytes
     ) -> None:
         upstream.script = speak_until_left
-        site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1", STREAMING_GRACE="0")
-        reader = site.connect(f"{request_line} {address}\nContent-Type: application/json", body)
+        reader = relaying.connect(f"{request_line} {address}\nContent-Type: application/json", body)
         assert b"hello" in read_until(reader, b"hello")
 
         reader.close()
 
         assert upstream.left.wait(DEADLINE)
-        eventually(lambda: f"{request_line} {address} ended (left)" in site.log, "the end is logged")
+        eventually(lambda: f"{request_line} {address} ended (left)" in relaying.news, "the end is logged")
 
     @pytest.mark.parametrize("address", ["/transfer", "/proxy"])
     def test_closes_the_upstream_while_a_send_waits(
-        self, make_site: Callable[..., Site], upstream: ScriptedUpstream, address: str
+        self, relaying: RelayingSite, upstream: ScriptedUpstream, address: str
     ) -> None:
         upstream.script = never_stop
-        site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1", STREAMING_GRACE="0")
-        reader = site.connect(f"GET {address}")
+        reader = relaying.connect(f"GET {address}")
         read_until(reader, b"xxx")
-        eventually(lambda: stands_still(lambda: upstream_bytes(site)), "the server waits for the reader")
+        eventually(lambda: stands_still(lambda: upstream_bytes(relaying)), "the server waits for the reader")
 
         reader.close()
 
-        eventually(lambda: f"GET {address} ended (left)" in site.log, "the end is logged")
-        eventually(lambda: not connections_to(site, upstream.port), "the upstream's connection is closed")
+        eventually(lambda: f"GET {address} ended (left)" in relaying.news, "the end is logged")
+        eventually(lambda: not connections_to(relaying, upstream.port), "the upstream's connection is closed")
 
-    def test_ends_a_stream_that_never_waits(self, make_site: Callable[..., Site]) -> None:
-        site = make_site()
-        reader = site.connect("GET /stream?document=handbook&interval=0&step=1&mode=full")
+    def test_ends_a_stream_that_never_waits(self, relaying: RelayingSite) -> None:
+        reader = relaying.connect("GET /stream?document=handbook&interval=0&step=1&mode=full")
         read_until(reader, b"data")
 
         reader.close()
 
-        eventually(lambda: "GET /stream ended (left)" in site.log, "the end is logged")
-        assert b"200 OK" in read_until(site.connect("GET /stream?interval=0\nConnection: close"), b"done")
+        eventually(lambda: "GET /stream ended (left)" in relaying.news, "the end is logged")
+        assert b"200 OK" in read_until(relaying.connect("GET /stream?interval=0\nConnection: close"), b"done")
 
 
 def stands_still(figure: Callable[[], int]) -> bool:
@@ -93,32 +128,30 @@ def connections_to(site: Site, port: int) -> list[object]:
 
 @pytest.mark.parametrize("address", ["/transfer", "/proxy"])
 def test_a_client_that_reads_nothing_costs_no_memory(
-    make_site: Callable[..., Site], upstream: ScriptedUpstream, address: str
+    relaying: RelayingSite, upstream: ScriptedUpstream, address: str
 ) -> None:
     upstream.script = never_stop
-    site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
-    read_until(site.connect("GET /stream?interval=0\nConnection: close"), b"done")  # it is warm
-    before = site.ps.memory_info().rss
+    read_until(relaying.connect("GET /stream?interval=0\nConnection: close"), b"done")  # it is warm
+    before = relaying.ps.memory_info().rss
 
-    with site.connect(f"GET {address}") as reader:
+    with relaying.connect(f"GET {address}") as reader:
         read_until(reader, b"xxx")
-        eventually(lambda: stands_still(lambda: upstream_bytes(site)), "the server waits for the reader")
-        grown = site.ps.memory_info().rss - before
+        eventually(lambda: stands_still(lambda: upstream_bytes(relaying)), "the server waits for the reader")
+        grown = relaying.ps.memory_info().rss - before
 
     assert grown < 20e6
 
 
 def test_an_upstream_that_dies_midstream_causes_an_error_event_in_a_transfer(
-    make_site: Callable[..., Site], upstream: ScriptedUpstream
+    relaying: RelayingSite, upstream: ScriptedUpstream
 ) -> None:
     async def die(connection: Connection) -> None:
         await connection.begin("200 OK", "Content-Length: 1000")
         await connection.send(DELTA % b"hello")
 
     upstream.script = die
-    site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
 
-    answer = read_until(site.connect("GET /transfer\nConnection: close"), b"never")
+    answer = read_until(relaying.connect("GET /transfer\nConnection: close"), b"never")
 
     assert b'{"delta": "hello"}' in answer
     assert b'event: error\ndata: {"status": 502, "title": "Bad Gateway"' in answer
@@ -127,26 +160,25 @@ def test_an_upstream_that_dies_midstream_causes_an_error_event_in_a_transfer(
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
 def test_an_upstream_that_dies_midstream_breaks_the_connection_of_a_proxy_request(
-    make_site: Callable[..., Site], upstream: ScriptedUpstream, framing: str
+    relaying: RelayingSite, upstream: ScriptedUpstream, framing: str
 ) -> None:
     async def die(connection: Connection) -> None:
         await connection.begin("200 OK", framing)
         await connection.send(b"5\r\nhello\r\n" if "chunked" in framing else b"hello")
 
     upstream.script = die
-    site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
 
-    answer = read_until(site.connect("GET /proxy"), b"0\r\n\r\n")
+    answer = read_until(relaying.connect("GET /proxy"), b"0\r\n\r\n")
 
     assert b"200 OK" in answer
     assert b"hello" in answer
     assert not answer.endswith(b"0\r\n\r\n")  # the connection closed with the body unfinished
-    eventually(lambda: "ended (error: the upstream 'default' broke off" in site.log, "the end is logged")
-    assert "Traceback" not in site.log
+    eventually(lambda: "ended (error: the upstream 'default' broke off" in relaying.news, "the end is logged")
+    assert "Traceback" not in relaying.log
     # Daphne's housekeeping goes on: later readers that leave are still noticed.
-    with site.connect("GET /ping") as reader:
+    with relaying.connect("GET /ping") as reader:
         read_until(reader, b"connect")
-    eventually(lambda: "GET /ping ended (left)" in site.log, "the server goes on")
+    eventually(lambda: "GET /ping ended (left)" in relaying.news, "the server goes on")
 
 
 PATIENT_DAPHNE = (
@@ -215,9 +247,7 @@ def test_500_idle_streams_use_few_threads_and_no_database_connection(make_site: 
     eventually(lambda: site.log.count("ended (left)") >= 500, "all are noticed to have left")
 
 
-def test_a_body_reaches_the_upstream_of_a_proxy_whole(
-    make_site: Callable[..., Site], upstream: ScriptedUpstream
-) -> None:
+def test_a_body_reaches_the_upstream_of_a_proxy_whole(relaying: RelayingSite, upstream: ScriptedUpstream) -> None:
     bodies = []
 
     async def take(connection: Connection) -> None:
@@ -226,10 +256,9 @@ def test_a_body_reaches_the_upstream_of_a_proxy_whole(
         await connection.send(b"ok")
 
     upstream.script = take
-    site = make_site(UPSTREAM_URL=upstream.url, UPSTREAM_PROXY="1")
     body = os.urandom(5_000_000)
 
-    answer = read_until(site.connect("PUT /proxy\nConnection: close", body), b"ok")
+    answer = read_until(relaying.connect("PUT /proxy\nConnection: close", body), b"ok")
 
     assert b"200 OK" in answer
     assert bodies == [body]

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -27,6 +27,15 @@ def make_demo(tmp_path: Path) -> Callable[[], Site]:
     return lambda: Site(tmp_path, DEMO, STREAMING_ACCESS="login", UPSTREAM_URL="")
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A demo that was started from nothing, for tests that leave its rules as they are."""
+    site = Site(tmp_path_factory.mktemp("demo"), DEMO, STREAMING_ACCESS="login", UPSTREAM_URL="")
+    eventually(lambda: "Press Ctrl-C" in site.log, "the demo has started")
+    yield site
+    site.stop()
+
+
 def shown(site: Site, address: str = "/transfer?interval=0") -> str:
     """The assembled text of a stream."""
     answer = httpx.get(site.url + address, timeout=DEADLINE).text
@@ -34,12 +43,8 @@ def shown(site: Site, address: str = "/transfer?interval=0") -> str:
     return "".join(message.get("delta", "") for message in messages)
 
 
-def test_starts_a_site_that_moderates_a_stream_from_nothing(make_demo: Callable[[], Site]) -> None:
-    site = make_demo()
-    try:
-        plain, moderated = shown(site, "/stream?interval=0"), shown(site)
-    finally:
-        site.stop()
+def test_starts_a_site_that_moderates_a_stream_from_nothing(demo: Site) -> None:
+    plain, moderated = shown(demo, "/stream?interval=0"), shown(demo)
 
     for word in ("darn", "DARN", "secret-project", "内部代号", "垃圾广告"):
         assert word in plain
@@ -73,18 +78,14 @@ def test_creates_an_admin_once_and_prints_the_password(make_demo: Callable[[], S
         again.stop()
 
 
-def test_prints_a_one_time_login_link_and_an_api_key(make_demo: Callable[[], Site]) -> None:
-    site = make_demo()
-    try:
-        [link] = re.findall(r"(http://\S+/login/once/\S+) \(a link that logs you in as the admin, once\)", site.log)
-        [key] = re.findall(r"API key:    (streams-\S+)", site.log)
-        with httpx.Client(follow_redirects=True) as browser:
-            page = browser.get(link)
-            rules = browser.get(f"{site.url}/admin/streaming/moderationrule/")
-        again = httpx.get(link)
-        health = httpx.get(f"{site.url}/healthz", headers={"Authorization": f"Bearer {key}"}).json()
-    finally:
-        site.stop()
+def test_prints_a_one_time_login_link_and_an_api_key(demo: Site) -> None:
+    [link] = re.findall(r"(http://\S+/login/once/\S+) \(a link that logs you in as the admin, once\)", demo.log)
+    [key] = re.findall(r"API key:    (streams-\S+)", demo.log)
+    with httpx.Client(follow_redirects=True) as browser:
+        page = browser.get(link)
+        rules = browser.get(f"{demo.url}/admin/streaming/moderationrule/")
+    again = httpx.get(link)
+    health = httpx.get(f"{demo.url}/healthz", headers={"Authorization": f"Bearer {key}"}).json()
 
     assert page.url.path == "/"
     assert "Log out" in page.text
@@ -95,15 +96,18 @@ def test_prints_a_one_time_login_link_and_an_api_key(make_demo: Callable[[], Sit
     assert "rules" in health
 
 
-def test_prints_the_addresses_of_the_site(make_demo: Callable[[], Site]) -> None:
-    site = make_demo()
-    try:
-        assert f"{site.url}/\n" in site.log
-        assert f"{site.url}/admin/streaming/moderationrule/\n" in site.log
-        assert httpx.get(f"{site.url}/").status_code == 200
-        assert "Traceback" not in site.log
-    finally:
-        site.stop()
+def test_prints_the_addresses_of_the_site(demo: Site) -> None:
+    assert f"{demo.url}/\n" in demo.log
+    assert f"{demo.url}/admin/streaming/moderationrule/\n" in demo.log
+    assert httpx.get(f"{demo.url}/").status_code == 200
+    assert "Traceback" not in demo.log
+
+
+def test_its_first_lines_have_no_warning(demo: Site) -> None:
+    first_lines = demo.log.partition("Press Ctrl-C")[0]
+
+    assert "warn" not in first_lines.lower()
+    assert first_lines.startswith("The page:")
 
 
 def test_ends_quietly_with_ctrl_c(make_demo: Callable[[], Site]) -> None:
@@ -211,16 +215,5 @@ def test_on_all_addresses_it_says_which_setting_keeps_others_out(tmp_path: Path)
         eventually(lambda: "Press Ctrl-C" in site.log, "the demo has printed its addresses")
 
         assert re.search(r"Others get an error at \S+, unless you set ALLOWED_HOSTS=streams.example,\S+\n", site.log)
-    finally:
-        site.stop()
-
-
-def test_its_first_lines_have_no_warning(make_demo: Callable[[], Site]) -> None:
-    site = make_demo()
-    try:
-        eventually(lambda: "Press Ctrl-C" in site.log, "the demo has started")
-
-        assert "warn" not in site.log.lower()
-        assert site.log.startswith("The page:")
     finally:
         site.stop()
