@@ -19,6 +19,7 @@ from streaming.editions import rules_changed
 from streaming.models import ModerationRule, RuleList
 from streaming.moderation import Hit, Moderator, RuleError, RuleSet, Text
 from streaming.rulebook import Rulebook, ScopedRuleSet
+from tests.conftest import DEADLINE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -278,7 +279,7 @@ class TestVeryManyRules:
         may_compile.set()
 
         def slow(rules: Any, **more: Any) -> RuleSet:
-            assert may_compile.wait(20)
+            assert may_compile.wait(DEADLINE)
             return RuleSet(rules, **more)
 
         monkeypatch.setattr(rulebook, "MANY_RULES", 3)
@@ -328,7 +329,7 @@ class TestVeryManyRules:
 
         await rules.acreate(pattern="heck")
 
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + DEADLINE
         while book.version != await sync_to_async(rules.version)():
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
@@ -349,7 +350,7 @@ class TestVeryManyRules:
         await eventually(book, "••••, •••• and 中文")
 
 
-async def eventually(book: Rulebook, text: str, seconds: float = 10.0) -> None:
+async def eventually(book: Rulebook, text: str, seconds: float = DEADLINE) -> None:
     deadline = time.monotonic() + seconds
     while (shown_now := await now(book)) != text:
         assert time.monotonic() < deadline, shown_now

@@ -102,7 +102,11 @@ class Cluster:
             numbers = [int(message.id.rpartition(":")[2]) for message in answer.messages]
             # Who joined without an id has some events as one.
             assert (numbers, numbers[-1]) == (sorted({*numbers}), answer.words + 1)
-        assert {self.model.asked[answer.prompt] for answer in answers} == {1}
+        # On a very busy machine Redis may not respond in time: whoever is refused with a 503 then asks again.
+        refused = sum(worker.log.count("Service Unavailable: /transfer") for worker in self.workers)
+        asked = [self.model.asked[answer.prompt] for answer in answers]
+        assert all(asked), asked
+        assert sum(asked) <= len(asked) + refused, asked
         eventually(lambda: self.model.open == 0, "the upstream is left")
         for worker, tasks in zip(self.workers, self.tasks_at_rest, strict=True):
             eventually(lambda worker=worker: self._streams(worker) == 0, "no connection to the upstream is open")
