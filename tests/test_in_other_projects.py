@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -40,8 +41,15 @@ MATRIX = [
     for django, first in DJANGOS.items()
     if tuple(map(int, python.split("."))) >= first
 ]
-USUAL = {MATRIX[0], MATRIX[-1]}
-"""The oldest and the newest are tried with every run of the suite; the rest with -m matrix."""
+USUAL = MATRIX[-1]
+"""The newest is tried with every run of the suite, which itself has the oldest; the rest with -m matrix."""
+
+
+def named(pair: tuple[str, str]) -> Any:
+    """A parameter. Those of one name run in one process, with ``--dist loadgroup``."""
+    name = "Python {}, Django {}".format(*pair)
+    marks = [pytest.mark.xdist_group(name), *([] if pair == USUAL else [pytest.mark.matrix])]
+    return pytest.param(pair, marks=marks, id=name)
 
 
 def section_of_readme() -> str:
@@ -99,13 +107,7 @@ class Project:
         return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=30)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(pair, marks=[] if pair in USUAL else [pytest.mark.matrix], id="Python {}, Django {}".format(*pair))
-        for pair in MATRIX
-    ],
-)
+@pytest.fixture(scope="module", params=map(named, MATRIX))
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
     python, django = request.param
     project = Project(tmp_path_factory.mktemp("project"), PYTHONS[python], django)
