@@ -11,12 +11,17 @@ def main() -> None:
         os.environ.setdefault("DEBUG", "1")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from django.db import DatabaseError
     from environs import EnvError
 
     try:
         execute_from_command_line(sys.argv)
     except (ImproperlyConfigured, EnvError) as error:
         sys.exit(f"The settings cannot be used: {error}")
+    except DatabaseError as error:
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(f"The database cannot be used: {' '.join(str(error).split())} (--traceback says where)")
 
 
 if __name__ == "__main__":

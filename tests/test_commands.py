@@ -34,7 +34,9 @@ def test_a_database_without_tables_is_reported_in_one_sentence(tmp_path: Path, a
     assert "Run 'migrate'?" in failed(tmp_path, *arguments)
 
 
-@pytest.mark.parametrize("arguments", [["prune_hits"], ["import_rules", "{words}"], ["demo", "--port", "1024"]])
+@pytest.mark.parametrize(
+    "arguments", [["prune_hits"], ["import_rules", "{words}"], ["demo", "--port", "1024"], ["migrate"]]
+)
 def test_a_file_that_is_not_a_database_is_reported_in_one_sentence(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "db.sqlite3").write_bytes(b"This is no database. " * 1000)
 
