@@ -82,10 +82,11 @@ class TestCsv:
         assert found == (3, Row(*said, *where, times[0], times[1] + timedelta(hours=10), "n\nm"))
 
     def test_with_the_old_columns_exact_and_squeeze_is_still_read(self) -> None:
-        reading = read(b"pattern,exact,squeeze\na,true,\nb,,yes\nc,yes,yes\nd,no,0\n")
+        reading = read(b"pattern,exact,squeeze,kind\na,true,\nb,,yes\nc,yes,yes\nd,no,0\ne+,,yes,regex\n")
 
-        assert [row.compare for _, row in reading.rows] == ["exact", "loose", "exact", "normal"]
-        assert reading.columns == ("pattern", "compare")
+        assert [row.compare for _, row in reading.rows] == ["exact", "loose", "exact", "normal", "normal"]
+        assert reading.columns == ("pattern", "kind", "compare")
+        assert reading.refused == []
 
     @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
     def test_is_recognized_by_its_header_in_any_order_and_case(self, delimiter: str) -> None:

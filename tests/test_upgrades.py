@@ -57,6 +57,45 @@ def done(folder: Path, *arguments: str, database: str) -> str:
     return run.stdout
 
 
+OLD_COMPARISONS = """
+import django; django.setup()
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+apps = MigrationExecutor(connection).loader.project_state([("streaming", "0008_api_keys")]).apps
+for number, (kind, exact, squeeze) in enumerate([
+    ("literal", False, False), ("literal", True, False), ("literal", False, True), ("literal", True, True),
+    ("regex", False, True), ("regex", True, True),
+]):
+    apps.get_model("streaming", "ModerationRule").objects.create(
+        pattern=f"word{number}", fingerprint=number, kind=kind, exact=exact, squeeze=squeeze
+    )
+"""
+NEW_COMPARISONS = """
+import django; django.setup()
+from streaming.models import ModerationRule
+from streaming.moderation import RuleSet
+RuleSet(ModerationRule.objects.in_force())
+print(*ModerationRule.objects.order_by("pattern").values_list("compare", flat=True))
+"""
+
+
+def run_python(folder: Path, program: str) -> str:
+    env = {**environment(folder), "DJANGO_SETTINGS_MODULE": "ssesite.settings"}
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, check=True, capture_output=True, text=True)
+    return ran.stdout.strip()
+
+
+def test_old_comparisons_become_new_ones_and_all_rules_are_still_valid(tmp_path: Path) -> None:
+    for app, name in (("auth", ""), ("admin", ""), ("sessions", ""), ("streaming", "0008")):
+        migrated = manage(tmp_path, "migrate", "-v0", *filter(None, (app, name)))
+        assert migrated.returncode == 0, migrated.stderr
+    run_python(tmp_path, OLD_COMPARISONS)
+
+    assert manage(tmp_path, "migrate", "-v0").returncode == 0
+
+    assert run_python(tmp_path, NEW_COMPARISONS) == "normal exact loose exact normal exact"
+
+
 @pytest.mark.parametrize(
     ("database", "migration"), [("SQLite", FIRST), ("SQLite", MORE), ("PostgreSQL", MORE)], indirect=["database"]
 )

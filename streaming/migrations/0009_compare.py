@@ -6,7 +6,8 @@ from django.db import migrations, models
 
 def compare_as_before(apps, schema_editor):
     rules = apps.get_model("streaming", "ModerationRule").objects.using(schema_editor.connection.alias)
-    rules.filter(squeeze=True).update(compare="loose")
+    # It was of no effect in regular expressions, which cannot be loose.
+    rules.filter(squeeze=True, kind="literal").update(compare="loose")
     rules.filter(exact=True).update(compare="exact")
 
 

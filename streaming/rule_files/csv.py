@@ -164,6 +164,7 @@ def _csv_row(line: int, names: list[str], cells: list[str], defaults: Row) -> tu
 def row_of(line: int, excerpt: str, cells: Iterable[tuple[str, str]], defaults: Row) -> tuple[int, Row] | Refusal:
     """A row from texts by their fields; those of SKIPPED fields are left out."""
     values: dict[str, Any] = {}
+    cells = list(cells)
     for name, cell in cells:
         try:
             if name == SKIPPED:
@@ -177,7 +178,10 @@ def row_of(line: int, excerpt: str, cells: Iterable[tuple[str, str]], defaults: 
                 values[name] = _PARSERS[name](cell)
         except ValueError as error:
             return Refusal(line, excerpt, f"{_COLUMN_OF.get(name, name)}: {error}")
-    return line, replace(defaults, **values)
+    row = replace(defaults, **values)
+    if row.kind == "regex" and row.compare == "loose" and any(name in OLD_COLUMNS for name, _cell in cells):
+        row = replace(row, compare="normal")  # where regular expressions could be squeezed, it was of no effect
+    return line, row
 
 
 def _parse_bool(cell: str) -> bool:
