@@ -644,7 +644,12 @@ FILL = {
 
 
 @pytest.mark.parametrize(
-    "text", ["a" + " " * 20_000 + "b", "`" + " " * 20_000 + "x", "`" * 5000 + "x ", "[" * 5000, "**a " * 1000]
+    "text",
+    [
+        *("a" + " " * 20_000 + "b", "`" + " " * 20_000 + "x", "`" * 5000 + "x ", "[" * 5000, "**a " * 1000),
+        *("[x](a" + "(ba" * 300 + ")c" * 302 + " d", "[x](" + "(ba" * 1000, "[x](" + "(a)" * 1000 + ")) d"),
+    ],
+    ids=lambda text: text[:12],
 )
 def test_adversarial_text_is_rendered_quickly(workbench, text):
     script = """

@@ -79,7 +79,8 @@ function withoutLastTicks(code) {
 
 // A label may contain code and balanced brackets.
 const LABEL = "((?:[^[\\]`]|`[^`]*(?:`|$)|\\[[^[\\]]*\\])*)";
-const OPEN_LINK = new RegExp(`^(!?)\\[${LABEL}(?:\\](?:\\((?:[^()]|\\([^()]*\\)?)*|\\[[^[\\]]*)?)?$`);
+// The text in a bracket is matched in one way only: otherwise many brackets within brackets would take forever.
+const OPEN_LINK = new RegExp(`^(!?)\\[${LABEL}(?:\\](?:\\((?:[^()]|\\((?:[^()]*\\))?)*|\\[[^[\\]]*)?)?$`);
 // What CommonMark 4.7 allows before the colon of a definition, and GitHub in a task's checkbox.
 const MAY_BE_LABEL = /^\[(?:[^[\]\\]|\\.){0,999}\]?$/s;
 
