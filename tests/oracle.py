@@ -155,6 +155,11 @@ def _construct(rest: str, *, final: bool) -> tuple[str, int] | None:
     return None if final else ("uncertain", 0)
 
 
+def _is_hidden_within(construct: str) -> bool:
+    """Whether a construct in another one is hidden where the other is shown: the end of a link, and simple tags."""
+    return construct.startswith("](") or re.fullmatch(r"(?i)</?[a-z][a-z0-9-]*\s*/?>", construct) is not None
+
+
 def _reference_at(rest: str, at: int) -> tuple[str | None, int] | None:
     m = re.match(rf"&(?:#([0-9]{{1,7}})|#[xX]({HEX}{{1,6}})|([A-Za-z][A-Za-z0-9]{{1,31}}));", rest)
     return (_reference(m), at + m.end()) if m else None
@@ -207,7 +212,7 @@ def _characters(
                 yield from within(at + size - 1, "address", at + 1)
             elif kind == "flat" and re.fullmatch(r"(?i)<br\s*/?>", text[at : at + size]):
                 yield with_white("\n", at, at + size)
-            elif kind == "flat":
+            elif kind == "flat" or (kind == "inner" and not _is_hidden_within(text[at : at + size])):
                 begin = at + (1 if text[at] == "<" else 2)
                 for place in range(at, begin):
                     yield with_white(text[place], place, place + 1)

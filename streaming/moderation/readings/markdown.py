@@ -25,6 +25,7 @@ _FORMULA = r"(?P<formula>\\[()\[\]]|\$\$)"
 _BRACKET = r"(?P<bracket>!?\[|\])"
 _IN_ADDRESS = re.compile(_REFERENCE_OR_CODE)
 _BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_HIDDEN_WITHIN = re.compile(r"\]\(.*|</?[A-Z][A-Z0-9-]*\s*/?>", re.DOTALL | re.IGNORECASE)
 _QUOTE_MARKERS = re.compile(r"[\s>]+")
 
 
@@ -107,6 +108,19 @@ class _MarkdownReader(MediumReader):
 
     def _enter_formula(self) -> None:
         """Notes the beginning or end of a formula."""
+
+    def _read_as_text(self, kind: str, data: str, at: int, end: int, base: int) -> None:
+        """Reads a construct that pages may show as text, or the beginning of a long one: its inside is Markdown too."""
+        is_label = data.startswith("][", at)
+        self.late.append((base + at, base + end + is_label))  # a label needs the next character
+        begin = at + (2 if data[at] == "]" else 1)
+        stop = end if kind == "long" else end - 1
+        self.as_written(data[at:begin], base + at)
+        if begin < stop:
+            inside = _InnerReader(self.letters)
+            inside.read_all(data[begin:stop], base + begin)
+            self.late += inside.late
+        self._as_written(data[stop:end], base + stop)
 
     def _read_bracket(self, text: str, start: int) -> None:
         if text != "]":
@@ -210,12 +224,19 @@ _IN_FORMULA = grammar(
 
 
 class _InnerReader(DeepReader):
-    """Reads the inside of what pages may hide: also decodes codes, as in an address."""
+    """Reads the inside of what pages may hide, as it is where they show it: also decodes codes, as in an address.
+
+    Links within it are links, and tags without attributes are hidden. Other tags, and labels, are text again.
+    """
 
     grammar = grammar(DeepReader.grammar.may_begin.pattern, f"{DeepReader.grammar.sign.pattern}|{CODES}", "(?!)")
 
     def _enter_formula(self) -> None:
         """It is read as a whole, without a formula of its own."""
+
+    def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> None:
+        if kind == "long" or not _HIDDEN_WITHIN.fullmatch(data, at, end):
+            self._read_as_text(kind, data, at, end, base)
 
 
 class FlatReader(_MarkdownReader):
@@ -230,17 +251,8 @@ class FlatReader(_MarkdownReader):
     def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> None:
         if _BREAK_TAG.match(data, at):
             self.stands_for("\n", base + at, base + end)
-            return
-        is_label = data.startswith("][", at)
-        self.late.append((base + at, base + end + is_label))  # a label needs the next character
-        begin = at + (2 if data[at] == "]" else 1)
-        stop = end if kind == "long" else end - 1
-        self.as_written(data[at:begin], base + at)
-        if begin < stop:
-            inside = _InnerReader(self.letters)
-            inside.read_all(data[begin:stop], base + begin)
-            self.late += inside.late
-        self._as_written(data[stop:end], base + stop)
+        else:
+            self._read_as_text(kind, data, at, end, base)
 
     def _read_address(self, data: str, at: int, end: int, base: int) -> None:
         """Pages show addresses with a scheme that they do not know as any text."""
