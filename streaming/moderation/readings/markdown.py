@@ -35,9 +35,13 @@ class _MarkdownReader(MediumReader):
     def __init__(self, letters: Letters) -> None:
         super().__init__(letters)
         self._finder = ConstructFinder()
+        self._skip_long: Callable[[str, int], int] | None = None
         self.open_brackets = 0
         """The brackets that a link may end. Backticks among them may hide one, so then they are not counted down."""
         self.has_code = False
+
+    _shows_long_tags = True
+    """Whether tags and comments that are not complete at the limit are text: they may never end, or hide a word."""
 
     @property
     def minds_backticks(self) -> bool:  # type: ignore[override]
@@ -45,6 +49,7 @@ class _MarkdownReader(MediumReader):
 
     def follow(self, other: MediumReader) -> None:
         super().follow(other)
+        self._skip_long = None
         if isinstance(other, _MarkdownReader):
             self.open_brackets, self.has_code = other.open_brackets, other.has_code
 
@@ -54,7 +59,21 @@ class _MarkdownReader(MediumReader):
             return same and super().agrees(other)
         return super().agrees(other)
 
+    @property
+    def is_within(self) -> bool:  # type: ignore[override]
+        return self._skip_long is not None
+
+    @property
+    def is_neutral(self) -> bool:
+        return not self.pending and not self.is_within
+
     def _step(self, data: str, at: int, base: int, *, final: bool) -> int:
+        end = self._skip_long(data, at) if self._skip_long else at
+        if end <= 0:
+            self._skip_long = None
+        return abs(end) if abs(end) > at else self._read_on(data, at, base, final=final)
+
+    def _read_on(self, data: str, at: int, base: int, *, final: bool) -> int:
         if (data[at] == "<" or (data[at] == "]" and self.open_brackets)) and (
             construct := self._finder.find(data, at, final=final)
         ):
@@ -68,7 +87,7 @@ class _MarkdownReader(MediumReader):
             return at
         if data[at] == "]":
             self._close_bracket()
-        if kind == "text":
+        if kind == "text" or (kind == "long" and data[at] == "<" and self._shows_long_tags):
             self.late.append((base + at, base + end))
             self._read_text(data[at], base + at)
             return at + 1
@@ -172,20 +191,14 @@ class DeepReader(_MarkdownReader):
 
     def __init__(self, letters: Letters) -> None:
         super().__init__(letters)
-        self._skip_long: Callable[[str, int], int] | None = None
         self._is_in_formula = False
 
     @property
     def is_within(self) -> bool:  # type: ignore[override]
         return self._skip_long is not None or self._is_in_formula
 
-    @property
-    def is_neutral(self) -> bool:
-        return not self.pending and not self.is_within
-
     def follow(self, other: MediumReader) -> None:
         super().follow(other)
-        self._skip_long = None
         self._leave_formula()
 
     def _enter_formula(self) -> None:
@@ -201,15 +214,10 @@ class DeepReader(_MarkdownReader):
             self._leave_formula()
         return end
 
-    def _step(self, data: str, at: int, base: int, *, final: bool) -> int:
-        end = self._skip_long(data, at) if self._skip_long else at
-        if end <= 0:
-            self._skip_long = None
-        if abs(end) > at:
-            return abs(end)
+    def _read_on(self, data: str, at: int, base: int, *, final: bool) -> int:
         if self._is_in_formula and self.previous == data[at] == "\n":
             self._leave_formula()
-        return super()._step(data, at, base, final=final)
+        return super()._read_on(data, at, base, final=final)
 
     def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> None:
         if kind == "long":
@@ -242,6 +250,8 @@ class _InnerReader(DeepReader):
 class FlatReader(_MarkdownReader):
     """Decodes codes, and reads breaks between lines as white space, and as text what the deep reading ignores."""
 
+    _shows_long_tags = False
+
     grammar = grammar(
         rf"%|{_MAY_BEGIN}",
         rf"{_BRACKET}|{_FORMULA}|(?P<line_break>\\(?=\n))|{_FLAT}|{CODES}",
@@ -249,7 +259,9 @@ class FlatReader(_MarkdownReader):
     )
 
     def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> None:
-        if _BREAK_TAG.match(data, at):
+        if kind == "long" and data[at] == "<":
+            self._skip_long = self._finder.follow_long
+        elif _BREAK_TAG.match(data, at):
             self.stands_for("\n", base + at, base + end)
         else:
             self._read_as_text(kind, data, at, end, base)
