@@ -29,7 +29,7 @@ class Command(PlainCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", nargs="?", default="-", help="the text, in UTF-8 (default: stdin)")
-        parser.add_argument("--rules", metavar="FILE", help="CSV, word list or AutoMod JSON (default: the database)")
+        parser.add_argument("--rules", metavar="FILE", help="any file that an import reads (default: the database)")
         parser.add_argument("--cut", type=int, metavar="N", help="feed N characters at a time")
         parser.add_argument("--medium", choices=MEDIA, default="markdown", help="the format of the text")
         parser.add_argument("--explain", action="store_true", help="print each hit, and why it is one, on stderr")
