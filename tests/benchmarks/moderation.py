@@ -221,26 +221,109 @@ def of_languages(_: list[str]) -> None:
 def of_hard_texts(_: list[str]) -> None:
     rules, text = hard(10_000, 40_000)
     row("10,000 random words, of which every second piece ends in a beginning", rules, text, 4)
-    coins = "".join(random.Random(1).choice("ab") for _ in range(50_000))
-    only_a = "a" * len(coins)
+
+
+def worst() -> list[tuple[str, list[Rule], str, Medium]]:
+    """(name, rules, text, medium): texts that an attacker would write to these rules."""
+    length = 12_000
+    coins = "".join(random.Random(1).choice("ab") for _ in range(length))
+    only_a = "a" * length
     a, b_after = Rule(1, "a"), Rule(2, "a" * 255 + "b")
-    for pattern, text in (
-        ("(?:a+)+b", only_a),
-        ("a.{200}b", only_a),
-        ("a.{200}c", coins),
-        ("a+", only_a),
-        ("(?:a?){100}b", only_a),
-    ):
-        row(f"worst: `{pattern}` on {text[:4]}", [Rule(1, pattern, "regex")], text, 20)
-    overlap = [Rule(1, "(?:a|b)*c", "regex"), Rule(2, "[ab]a[ab]{7}", "regex")]
-    row("worst: `(?:a|b)*c` and `[ab]a[ab]{7}` on abba", overlap, coins, 20)
-    both = [Rule(1, "a.{200}c", "regex"), Rule(2, "a")]
-    row("worst: `a.{200}c` and the word a on aaaa, a hit a character", both, only_a, 20)
-    row("worst: the same on abba", both, coins, 20)
-    row("worst: the words a and a…ab (256) on aaaa", [a, b_after], only_a, 20)
-    row("worst: the word a, a…ab (256) allowed, on aaaa", [a, replace(b_after, action="allow")], only_a, 20)
-    urls = [Rule(1, "ttp"), Rule(2, r"https?://[^\s]+", "regex", action="allow")]
-    row("worst: the word ttp, URLs allowed, on http://http://", urls, "http://" * 7_000, 20)
+    mail, allowed = Rule(3, REGEXES[0], "regex"), {"kind": "regex", "action": "allow"}
+    counted, urls = Rule(4, "a.{200}c", "regex"), Rule(5, r"https?://[^\s]+", **allowed)
+    lone, flag = Rule(6, "ttp"), replace(mail, action="flag")
+    random_key = Rule(7, "[a-z0-9]{20,}", "regex", check="entropy:3.5")
+    loose, long_block = Rule(8, "darn", compare="loose"), Rule(9, "a" * 4_000 + "b", action="block")
+
+    def regex(*patterns: str) -> list[Rule]:
+        return [Rule(pattern, pattern, "regex") for pattern in patterns]
+
+    cases: list[tuple[str, list[Rule], str, Medium]] = [
+        ("`(?:a+)+b` on aaaa", regex("(?:a+)+b"), only_a, "plain"),
+        ("`(?:a?){100}b` on aaaa", regex("(?:a?){100}b"), only_a, "plain"),
+        ("`a+` on aaaa", regex("a+"), only_a, "plain"),
+        ("`a.{200}b` on aaaa", regex("a.{200}b"), only_a, "plain"),
+        ("`a.{200}c` on abba", [counted], coins, "plain"),
+        ("`a.{0,4000}c` on aaaa", regex("a.{0,4000}c"), only_a, "plain"),
+        ("`(?:a|b)*c` and `[ab]a[ab]{7}` on abba", regex("(?:a|b)*c", "[ab]a[ab]{7}"), coins, "plain"),
+        ("`a.{200}c` and the word a on abba", [counted, a], coins, "plain"),
+        ("the words a and a…ab (256) on aaaa", [a, b_after], only_a, "plain"),
+        ("the word a, a…ab (256) allowed, on aaaa", [a, replace(b_after, action="allow")], only_a, "plain"),
+        ("the word a, a…ab (4,001) blocks, on aaaa", [a, long_block], only_a, "plain"),
+        ("e-mail on aaaa", [mail], only_a, "plain"),
+        ("e-mail, only reported, on aaaa", [flag], only_a, "plain"),
+        ("e-mail on a\\_a\\_ in Markdown", [mail], _repeated("a_", length), "markdown"),
+        ("e-mail on a\\*ba\\*b in Markdown", [mail], _repeated("a*b", length), "markdown"),
+        (
+            "26 of `a[a-z]{10,60}a!` on letters",
+            regex(*(f"{c}[a-z]{{10,60}}{c}!" for c in LETTERS)),
+            letters(length),
+            "plain",
+        ),
+        ("the word ttp, URLs allowed, on http://http://", [lone, urls], _repeated("http://", length), "plain"),
+        ("loose darn on dddd", [loose], "d" * length, "plain"),
+        ("loose darn on d…darn (1,500)", [loose], _repeated("d" * 1_500 + "arn ", length), "plain"),
+        (
+            "the word ttp, loose http allowed, on http://http://",
+            [lone, replace(loose, pattern="http", action="allow")],
+            _repeated("http://", length),
+            "plain",
+        ),
+        (
+            "`a+b`, the same allowed, on a…ab (1,500)",
+            [Rule(1, "a+b", "regex"), Rule(2, "a+b", **allowed)],
+            _repeated("a" * 1_499 + "b", length),
+            "plain",
+        ),
+        ("20 random letters on abba", [random_key], coins, "plain"),
+        (
+            "20 random letters on a…abcdefghijklmn (64)",
+            [random_key],
+            _repeated("a" * 50 + "bcdefghijklmn", length),
+            "plain",
+        ),
+        (
+            "`\\d{13,19}` with Luhn on digits",
+            [Rule(1, r"\d{13,19}", "regex", check="luhn")],
+            _repeated("1234567890", length),
+            "plain",
+        ),
+    ]
+    floods = ("[d](", "](", "<a ", "<!--", "%64", "&#100;", "d*", "d`", "\\d", "a\u0301")
+    return cases + [
+        (f"the word darn on {flood!r} again and again", [Rule(1, "darn")], _repeated(flood, length), "markdown")
+        for flood in floods
+    ]
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def letters(count: int) -> str:
+    return "".join(random.Random(3).choices(LETTERS, k=count))
+
+
+def of_worst_texts(_: list[str]) -> None:
+    """One column for each size of the pieces, in microseconds a character, there."""
+    print("| rules, text | 20 | 4 | 1 |\n| --- | --: | --: | --: |")
+    for name, rules, text, medium in worst():
+        rule_set = RuleSet(rules)
+        print(f"| {name} | " + " | ".join(f"{steady(rule_set, text, size, medium):.1f}" for size in (20, 4, 1)) + " |")
+
+
+def steady(rule_set: RuleSet, text: str, size: int, medium: Medium) -> float:
+    """Microseconds a character, there, once as much is held as can be. It is measured for half a second at most."""
+    moderator, warm = Moderator(rule_set, medium), 4_400
+    for piece in pieces_of(text[:warm], 40):
+        moderator.feed(piece)
+    before, began, done = round_trip(), time.process_time(), 0
+    for piece in pieces_of(text[warm:], size):
+        moderator.feed(piece)
+        done += len(piece)
+        if time.process_time() - began > 0.5:
+            break
+    spent = time.process_time() - began
+    return spent / done * 1e6 * REFERENCE_ROUND_TRIP / ((before + round_trip()) / 2)
 
 
 def of_hits(words: list[str]) -> None:
@@ -270,6 +353,7 @@ PARTS: dict[str, Callable[[list[str]], None]] = {
     "markdown": of_markdown,
     "languages": of_languages,
     "hard": of_hard_texts,
+    "worst": of_worst_texts,
     "hits": of_hits,
     "large": of_large_sets,
     "naive": of_naive_ways,
