@@ -217,6 +217,13 @@ class TestActions:
     def test_a_tag_that_stands_for_a_line_break_is_held(self, size: int) -> None:
         assert read([Rule(1, r"\sa", "regex")], *cut("b<br>a", size), medium="markdown").shown == "b••"
 
+    @pytest.mark.parametrize("size", [1, 2, 3, 100])
+    @pytest.mark.parametrize("before", ["<!--", "<!--b", "[x](", "[x](<b", "<a b='"])
+    def test_a_line_break_in_what_a_page_could_hide_is_held(self, before: str, size: int) -> None:
+        rule = Rule(1, r"\sa", "regex")
+
+        assert read([rule], *cut(f"{before}<br>a", size), medium="markdown").shown == f"{before}••"
+
     @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
     def test_a_block_in_what_turns_out_to_be_no_link_is_known_no_earlier(self, size: int) -> None:
         rules = [Rule(1, "da", action="block"), Rule(2, "a ", action="block", compare="exact")]
@@ -541,6 +548,7 @@ REGEXES = [
         "e[ab]",
         "b[*]a",
         "a\\s+b",
+        "\\sa",
         "[éa]b",
         "a[^é]",
         "[가-힣]a",

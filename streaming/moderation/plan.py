@@ -72,9 +72,14 @@ class Plan(Shared):
         """
         if begun[0] not in "]<":
             return 0 if self._could_begin(begun, before) else len(begun)
-        if begun[:3].lower() in ("<", "<b", "<br") and self._could_begin_with("\n"):
-            return 0  # a tag that stands for a line break
-        return next((at for at, char in enumerate(begun) if char in "\\&%" or self._could_begin_with(char)), len(begun))
+        return next((at for at, char in enumerate(begun) if self._begins_at(begun, at, char)), len(begun))
+
+    def _begins_at(self, begun: str, at: int, char: str) -> bool:
+        """Whether a pattern could begin with this character of an incomplete sign that pages may hide."""
+        if char in "\\&%" or self._could_begin_with(char):
+            return True
+        # It may also be a tag that stands for a line break.
+        return char == "<" and "<br".startswith(begun[at : at + 3].lower()) and self._could_begin_with("\n")
 
     def _could_begin_with(self, char: str) -> bool:
         """Whether a pattern could begin with a character, whatever stands beside it."""
