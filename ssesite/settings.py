@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from environs import Env
 
 from streaming import sqlite_connection
-from streaming.conf import problem_with_access
+from streaming.conf import problem_with_access, upstream_of_short_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # An installed wheel has no project folder for the database and the key: they are then in the working directory.
@@ -65,13 +65,14 @@ def configured_upstreams() -> dict[str, dict[str, Any]]:
     if not isinstance(upstreams, dict) or not all(isinstance(entry, dict) for entry in upstreams.values()):
         raise ImproperlyConfigured('STREAMING_UPSTREAMS has to be JSON like {"name": {"URL": "http://host/path"}}.')
     # Shorthand for a single upstream. All variables are read in any case, so that "check" knows their names.
-    short = {"URL": env.str("UPSTREAM_URL", ""), "FORMAT": env.str("UPSTREAM_FORMAT", "native")}
-    models: list[str] = env.list("UPSTREAM_MODELS", [])
-    key = "UPSTREAM_API_KEY" if env.str("UPSTREAM_API_KEY", "") else ""
-    more = {"MODELS": models, "API_KEY_ENV": key, "PROXY": env.bool("UPSTREAM_PROXY", False)}
-    if short["URL"]:
-        upstreams["default"] = {**short, **{name: value for name, value in more.items() if value}}
-    return upstreams
+    short = upstream_of_short_settings(
+        env.str("UPSTREAM_URL", ""),
+        FORMAT=env.str("UPSTREAM_FORMAT", ""),
+        MODELS=env.str("UPSTREAM_MODELS", ""),
+        API_KEY_ENV="UPSTREAM_API_KEY" if env.str("UPSTREAM_API_KEY", "") else "",
+        PROXY=env.bool("UPSTREAM_PROXY", False),
+    )
+    return {**short, **upstreams}
 
 
 STREAMING_UPSTREAMS = configured_upstreams()

@@ -143,8 +143,8 @@ def check_access_for_deployment(app_configs: Sequence[AppConfig] | None, **_: An
         return []
     return [
         checks.Warning(
-            "STREAMING_ACCESS is 'public': anyone who finds this site can use the configured upstreams, with your API "
-            "keys and at your expense.",
+            "STREAMING_ACCESS is 'public': anyone who finds this project can use the configured upstreams, with your "
+            "API keys and at your expense.",
             hint="Remove the setting, and create API keys for programs (manage.py create_key).",
             id="streaming.W002",
         )
@@ -184,7 +184,7 @@ def _problems_with(upstream: UpstreamConfig) -> Iterator[CheckMessage]:
         )
     if useless := sorted(upstream.forward & upstreams.NEVER_FORWARDED):
         yield checks.Warning(
-            f"{where}['FORWARD'] names {', '.join(useless)}, which this site sets itself or never forwards.",
+            f"{where}['FORWARD'] names {', '.join(useless)}, which are set here or never forwarded.",
             id="streaming.W004",
         )
 
@@ -230,32 +230,63 @@ def check_hosts_and_origins(app_configs: Sequence[AppConfig] | None, **_: Any) -
 def check_names(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Settings and environment variables with this app's prefixes that it does not read: probably typing mistakes."""
     known = _known_settings()
-    messages = [*_unknown("setting", (name for name in dir(settings) if name.startswith("STREAMING_")), known)]
+    set_here = {name for name in dir(settings) if name.startswith(_PREFIXES)}
+    messages = [*_unknown("setting", {name for name in set_here if not _is_of_another_app(name, known)}, known)]
     read = conf.environment_names()
-    if read:  # otherwise the project does not read the environment the way this one does
-        keys = {entry.get("API_KEY_ENV") for entry in conf.upstreams().values()}
-        prefixed = {name for name in os.environ if name.startswith(("STREAMING_", "UPSTREAM_"))}
-        messages += _unknown("variable", prefixed - keys, read)
-        if "UPSTREAM_URL" not in os.environ and (lost := sorted(prefixed & read & {"UPSTREAM_MODELS", *_SHORT})):
+    in_environment = {name for name in os.environ if name.startswith(_PREFIXES)}
+    if not read:  # the project does not read the environment the way this one does
+        return [*messages, *_without_effect(set_here), *_only_in_the_environment(in_environment & known - set_here)]
+    keys = {entry.get("API_KEY_ENV") for entry in conf.upstreams().values()}
+    return [*messages, *_unknown("variable", in_environment - keys, read), *_without_effect(in_environment)]
+
+
+def _is_of_another_app(name: str, known: frozenset[str]) -> bool:
+    """Whether a project may well have this setting for something else: ``UPSTREAM_`` is a common word."""
+    return name.startswith("UPSTREAM_") and not conf.upstream_url() and not _meant(name, known)
+
+
+def _without_effect(names: set[str]) -> Iterator[CheckMessage]:
+    """The short settings of an upstream that nothing reads, because another one is missing or goes before them."""
+    url = conf.upstream_url() or os.environ.get("UPSTREAM_URL", "")
+    if "UPSTREAM_URL" not in names:
+        if lost := sorted(names & _SHORT):
             problem = f"{lost[0]} has no effect, because UPSTREAM_URL is not set."
-            messages.append(checks.Warning(problem, id="streaming.W007"))
-    return messages
+            yield checks.Warning(problem, id="streaming.W007")
+    elif url and conf.upstreams().get("default", {}).get("URL") != url:
+        problem = "UPSTREAM_URL has no effect, because STREAMING_UPSTREAMS has a 'default', too."
+        yield checks.Warning(problem, id="streaming.W007")
 
 
-_SHORT = ("UPSTREAM_FORMAT", "UPSTREAM_API_KEY", "UPSTREAM_PROXY")
+def _only_in_the_environment(names: set[str]) -> Iterator[CheckMessage]:
+    """Variables that ``ssesite`` would read, in a project that has Django settings for that."""
+    if "default" in conf.upstreams():  # its settings may have taken them for that
+        names = {name for name in names if not name.startswith("UPSTREAM_")}
+    for name in sorted(names):
+        problem = f"The variable {name} has no effect: this project's settings do not read it."
+        hint = f"In the settings: {name} = os.environ[{name!r}], or the value itself."
+        yield checks.Warning(problem, hint=hint, id="streaming.W011")
+
+
+_PREFIXES = ("STREAMING_", "UPSTREAM_")
+_SHORT = {"UPSTREAM_FORMAT", "UPSTREAM_MODELS", "UPSTREAM_API_KEY", "UPSTREAM_PROXY"}
 _LONG = "STREAMING_UPSTREAMS can say more of an upstream than UPSTREAM_URL, _FORMAT, _MODELS, _API_KEY and _PROXY."
 
 
 def _known_settings() -> frozenset[str]:
     """The settings that conf.py documents."""
-    return frozenset(re.findall(r"\bSTREAMING_[A-Z_]*[A-Z]", Path(conf.__file__).read_text("utf-8")))
+    return frozenset(re.findall(r"\b(?:STREAMING|UPSTREAM)_[A-Z_]*[A-Z]", Path(conf.__file__).read_text("utf-8")))
+
+
+def _meant(name: str, known: frozenset[str]) -> str:
+    """The known name that was probably meant; empty if there is none."""
+    return next(iter(difflib.get_close_matches(name, known, 1, cutoff=0.8)), "")
 
 
 def _unknown(kind: str, names: Iterable[str], known: frozenset[str]) -> Iterator[CheckMessage]:
     for name in sorted(set(names) - known):
-        meant = difflib.get_close_matches(name, known, 1, cutoff=0.8)
-        hint = f"Is {meant[0]} meant?" if meant else _LONG if name.startswith("UPSTREAM_") else None
-        yield checks.Warning(f"The {kind} {name} means nothing to this site.", hint=hint, id="streaming.W006")
+        meant = _meant(name, known)
+        hint = f"Is {meant} meant?" if meant else _LONG if name.startswith("UPSTREAM_") else None
+        yield checks.Warning(f"The {kind} {name} means nothing to this project.", hint=hint, id="streaming.W006")
 
 
 @register()

@@ -1,4 +1,5 @@
-"""All settings of this app, with their defaults. Nothing else in the app reads a ``STREAMING_`` setting or REDIS_URL.
+"""All settings of this app, with their defaults. Nothing else in the app reads a ``STREAMING_`` or
+``UPSTREAM_`` setting or REDIS_URL.
 
 They are ordinary Django settings. They are read at each use, so tests can override them.
 """
@@ -21,10 +22,35 @@ FORM_BYTES = 64_000
 def upstreams() -> dict[str, dict[str, Any]]:
     """``STREAMING_UPSTREAMS``: where streams come from, by name. ``upstream_settings.py`` documents an entry.
 
-    Without an entry "default" that name is this site's own ``/stream``.
+    Without an entry "default" that is the one of ``UPSTREAM_URL``, and without that this site's own ``/stream``.
     """
     entries: dict[str, dict[str, Any]] = getattr(settings, "STREAMING_UPSTREAMS", {})
-    return entries
+    key = str(getattr(settings, "UPSTREAM_API_KEY", "") or "").strip()
+    short = upstream_of_short_settings(
+        upstream_url(),
+        FORMAT=getattr(settings, "UPSTREAM_FORMAT", ""),
+        MODELS=getattr(settings, "UPSTREAM_MODELS", ()),
+        HEADERS={"Authorization": f"Bearer {key}"} if key else {},
+        PROXY=getattr(settings, "UPSTREAM_PROXY", False),
+    )
+    return {**short, **entries}
+
+
+def upstream_url() -> str:
+    """``UPSTREAM_URL``: the URL of the upstream "default", if ``STREAMING_UPSTREAMS`` has none of this name."""
+    return str(getattr(settings, "UPSTREAM_URL", "") or "")
+
+
+def upstream_of_short_settings(url: str, **more: Any) -> dict[str, dict[str, Any]]:
+    """The upstream "default", as ``UPSTREAM_URL``, ``UPSTREAM_FORMAT`` and so on describe it; none without a URL.
+
+    ``more`` has further keys of its entry. Of those that are empty the defaults hold; MODELS may have commas.
+    """
+    if not url:
+        return {}
+    if isinstance(models := more.get("MODELS"), str):
+        more["MODELS"] = [name.strip() for name in models.split(",") if name.strip()]
+    return {"default": {"URL": url, "FORMAT": "native", **{key: value for key, value in more.items() if value}}}
 
 
 def access() -> str:

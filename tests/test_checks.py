@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.contrib.staticfiles import finders
 
-from streaming import checks
+from streaming import checks, conf
+from streaming.upstream_settings import read_config
 from tests.conftest import manage
 
 
@@ -164,8 +165,9 @@ class TestUnknownNames:
         settings.STREAMING_PURPLE = 1
 
         assert words(checks.check_names(None)).splitlines() == [
-            "streaming.W006: The setting STREAMING_PURPLE means nothing to this site. ",
-            "streaming.W006: The setting STREAMING_UPSTREAM means nothing to this site. Is STREAMING_UPSTREAMS meant?",
+            "streaming.W006: The setting STREAMING_PURPLE means nothing to this project. ",
+            "streaming.W006: The setting STREAMING_UPSTREAM means nothing to this project. "
+            "Is STREAMING_UPSTREAMS meant?",
         ]
 
     @pytest.mark.parametrize(
@@ -184,14 +186,14 @@ class TestUnknownNames:
 
         said = words(checks.check_names(None))
 
-        assert said == f"streaming.W006: The variable {name} means nothing to this site. Is {meant} meant?"
+        assert said == f"streaming.W006: The variable {name} means nothing to this project. Is {meant} meant?"
 
     def test_of_an_upstreams_further_settings_name_where_those_go(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("UPSTREAM_VERIFY", "false")
 
         said = words(checks.check_names(None))
 
-        assert said.startswith("streaming.W006: The variable UPSTREAM_VERIFY means nothing to this site.")
+        assert said.startswith("streaming.W006: The variable UPSTREAM_VERIFY means nothing to this project.")
         assert "STREAMING_UPSTREAMS can say more of an upstream" in said
 
     def test_do_not_include_the_variable_of_an_upstreams_key(
@@ -210,6 +212,42 @@ class TestUnknownNames:
 
         assert checks.check_names(None) == []
 
+    def test_are_named_in_a_project_that_has_django_settings_for_them(
+        self, monkeypatch: pytest.MonkeyPatch, settings: Any
+    ) -> None:
+        del settings.STREAMING_ENVIRONMENT
+        monkeypatch.setenv("UPSTREAM_URL", "http://x")
+        monkeypatch.setenv("STREAMING_ACCESS", "public")
+        del settings.STREAMING_ACCESS
+
+        assert words(checks.check_names(None)).splitlines() == [
+            f"streaming.W011: The variable {name} has no effect: this project's settings do not read it. "
+            f"In the settings: {name} = os.environ['{name}'], or the value itself."
+            for name in ("STREAMING_ACCESS", "UPSTREAM_URL")
+        ]
+
+        settings.STREAMING_UPSTREAMS = {"default": {"URL": "http://x"}}
+        settings.STREAMING_ACCESS = "login"
+
+        assert checks.check_names(None) == []
+
+    def test_of_another_app_are_not_reported(self, settings: Any) -> None:
+        settings.UPSTREAM_QUOTA = 3
+        assert checks.check_names(None) == []
+
+        settings.UPSTREAM_MODEL = "x"
+        assert "The setting UPSTREAM_MODEL means nothing to this project. Is UPSTREAM_MODELS meant?" in words(
+            checks.check_names(None)
+        )
+
+    def test_include_a_url_beside_another_default(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+        monkeypatch.setenv("UPSTREAM_URL", "http://x")
+        settings.STREAMING_UPSTREAMS = {"default": {"URL": "http://x"}}
+        assert checks.check_names(None) == []
+
+        settings.STREAMING_UPSTREAMS = {"default": {"URL": "http://y"}}
+        assert "UPSTREAM_URL has no effect, because STREAMING_UPSTREAMS has" in words(checks.check_names(None))
+
     @pytest.mark.parametrize("name", ["UPSTREAM_MODELS", "UPSTREAM_FORMAT", "UPSTREAM_API_KEY", "UPSTREAM_PROXY"])
     def test_include_upstream_variables_without_a_url(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         monkeypatch.setenv(name, "1")
@@ -218,6 +256,55 @@ class TestUnknownNames:
             words(checks.check_names(None))
             == f"streaming.W007: {name} has no effect, because UPSTREAM_URL is not set. "
         )
+
+
+class TestTheShortWayToOneUpstream:
+    """The settings of a project that has no environment variables for them."""
+
+    @pytest.fixture(autouse=True)
+    def _project(self, settings: Any) -> None:
+        del settings.STREAMING_ENVIRONMENT, settings.STREAMING_UPSTREAMS
+
+    def test_is_read_from_django_settings(self, settings: Any) -> None:
+        settings.UPSTREAM_URL, settings.UPSTREAM_FORMAT = "http://llm/v1", "openai"
+        settings.UPSTREAM_MODELS, settings.UPSTREAM_API_KEY, settings.UPSTREAM_PROXY = "a, b", "sk-1", True
+
+        upstream = read_config("default", conf.upstreams()["default"])
+
+        assert (upstream.url, upstream.format, upstream.models) == ("http://llm/v1", "openai", ("a", "b"))
+        assert upstream.headers == {"Authorization": "Bearer sk-1"}
+        assert upstream.is_open_to_proxy
+        assert [*checks.check_upstreams(None), *checks.check_names(None)] == []
+
+    def test_gives_way_to_an_entry_of_that_name(self, settings: Any) -> None:
+        settings.UPSTREAM_URL = "http://short"
+        settings.STREAMING_UPSTREAMS = {"default": {"URL": "http://long"}, "two": {"URL": "http://two"}}
+
+        assert {name: entry["URL"] for name, entry in conf.upstreams().items()} == {
+            "default": "http://long",
+            "two": "http://two",
+        }
+        assert ids(checks.check_names(None)) == ["streaming.W007"]
+
+    @pytest.mark.parametrize(
+        ("written", "said"),
+        [
+            ({"UPSTREAM_URL": "http://llm/v1"}, "streaming.W003"),
+            ({"UPSTREAM_URL": "llm:8000"}, "it has to be like http://host:port/path"),
+            ({"UPSTREAM_URL": "http://llm", "UPSTREAM_FORMAT": "opnai"}, "is 'opnai': it may be native, openai, text"),
+            ({"UPSTREAM_MODELS": ["a"]}, "UPSTREAM_MODELS has no effect, because UPSTREAM_URL is not set"),
+            ({"UPSTREAM_URL": "http://llm", "UPSTREAM_TOKEN": "x"}, "The setting UPSTREAM_TOKEN means nothing"),
+            ({"UPSTREAM_URL": "http://llm", "UPSTREAM_PROXY": "off"}, "['PROXY'] is 'off': it has to be true or false"),
+        ],
+    )
+    def test_is_checked(self, settings: Any, written: dict[str, Any], said: str) -> None:
+        for name, value in written.items():
+            setattr(settings, name, value)
+
+        messages = [*checks.check_upstreams(None), *checks.check_names(None)]
+
+        assert len(messages) == 1
+        assert said in words(messages)
 
 
 def test_missing_browser_libraries_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,18 @@ def test_check_finds_nothing_missing(project: Project) -> None:
     assert project.manage("makemigrations", "--check", "--dry-run") == "No changes detected\n"
 
 
+def test_an_upstream_is_a_django_setting(project: Project) -> None:
+    (project.folder / "with_upstream.py").write_text(
+        "from mysite.settings import *\n"
+        "UPSTREAM_URL, UPSTREAM_FORMAT, UPSTREAM_MODELS = 'http://127.0.0.1:9/v1', 'openai', ['llama3.2']\n"
+    )
+    names = "from streaming import upstream_settings as it; print(it.models(), it.choices()[0].plays_documents)"
+
+    assert "no issues" in project.manage("check", "--settings=with_upstream")
+    read = project.manage("shell", "--settings=with_upstream", "--command", names).strip().splitlines()[-1]
+    assert read == "{'llama3.2': ('default', 'llama3.2')} False"
+
+
 def test_no_name_of_the_project_is_taken(project: Project) -> None:
     names = project.python(
         "from django.urls import NoReverseMatch, reverse\n"

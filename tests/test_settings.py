@@ -145,6 +145,10 @@ def test_a_removed_access_mode_is_refused_with_its_replacement(machine: Path) ->
         ),
         ({"UPSTREAM_FORMAT": "openai", "UPSTREAM_API_KEY": "k"}, {}),
         ({"STREAMING_UPSTREAMS": '{"a": {"URL": "http://x"}}'}, {"a": {"URL": "http://x"}}),
+        (
+            {"STREAMING_UPSTREAMS": '{"default": {"URL": "http://y"}}', "UPSTREAM_URL": "http://x"},
+            {"default": {"URL": "http://y"}},
+        ),
     ],
 )
 def test_a_single_upstream_can_be_set_with_separate_variables(
