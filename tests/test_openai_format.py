@@ -17,6 +17,7 @@ from streaming import formats, guardrails
 from streaming.answer import AnswerModeration, clean
 from streaming.errors import PromptBlocked, PromptTooDeep
 from streaming.formats import OpenAIReader, OpenAIRelay, OpenAIWriter
+from streaming.formats.assembly import completion_from_events
 from streaming.formats.chunk_templates import ChunkTemplateCache
 from streaming.formats.errors import ErrorFacts, read_error_body
 from streaming.hit_context import HitContext
@@ -733,6 +734,63 @@ class TestANonStreamingCompletion:
     async def test_has_to_be_a_completion(self, data: str) -> None:
         with pytest.raises(formats.FormatError):
             await guardrails.moderate_completion(data, RULES)
+
+
+async def assembled(*chunks: Any, rules: RuleSet = RULES) -> dict[str, Any]:
+    """The message that a client gets for these chunks when it did not ask for a stream."""
+    completion = completion_from_events(wire(*chunks, "[DONE]"))
+    message: dict[str, Any] = (await guardrails.moderate_completion(json.dumps(completion), rules))["choices"][0]
+    return dict(message["message"])
+
+
+class TestACompletionAssembledFromAStream:
+    @pytest.mark.parametrize(
+        ("field", "kind", "text"),
+        [
+            ("content", "text", "text"),
+            ("reasoning_details", "reasoning.text", "text"),
+            ("reasoning_details", "reasoning.summary", "summary"),
+            ("refusal", "refusal", "refusal"),
+        ],
+    )
+    async def test_joins_the_fragments_of_a_part_like_the_stream_does(self, field: str, kind: str, text: str) -> None:
+        for pieces in (["da", "rn", " it"], ["d", "a", "r", "n", " ", "i", "t"], ["oh ", "dark"], ["a", "sec", "ret"]):
+            chunks = [chunk({field: [{"type": kind, text: piece}]}) for piece in pieces]
+
+            streamed = put_together(await relayed(*chunks, chunk({}, "stop"), "[DONE]"))
+            whole = await assembled(*chunks, chunk({}, "stop"))
+
+            assert whole[field] == [{"type": kind, text: streamed[f".choices.0.delta.{field}.0.{text}"]}]
+
+    async def test_keeps_the_thoughts_in_parts_of_parts(self) -> None:
+        thoughts = [{"type": "thinking", "thinking": [{"type": "text", "text": piece}]} for piece in ("da", "rn")]
+
+        whole = await assembled(*(chunk({"content": [part]}) for part in thoughts), chunk({}, "stop"))
+
+        assert whole["content"] == [{"type": "thinking", "thinking": [{"type": "text", "text": "••••"}]}]
+
+    async def test_keeps_parts_that_came_before_a_text(self) -> None:
+        parts = [{"type": "text", "text": "oh "}, {"type": "image_url", "image_url": {"url": "x"}}]
+
+        whole = await assembled(chunk({"content": parts}), chunk({"content": "you"}), chunk({"content": "!"}))
+
+        assert whole["content"] == [*parts, {"type": "text", "text": "you!"}]
+
+    async def test_keeps_a_text_that_came_before_parts(self) -> None:
+        whole = await assembled(chunk({"content": "oh "}), chunk({"content": [{"type": "text", "text": "you"}]}))
+
+        assert whole["content"] == [{"type": "text", "text": "oh you"}]
+
+    async def test_keeps_complete_items_apart(self) -> None:
+        sources = [{"type": "url_citation", "url_citation": {"title": title, "url": "x"}} for title in ("One", "Two")]
+        calls = [{"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}} for name in "ab"]
+
+        whole = await assembled(
+            *(chunk({"annotations": [s], "tool_calls": [c]}) for s, c in zip(sources, calls, strict=True))
+        )
+
+        assert whole["annotations"] == sources
+        assert [call["function"] for call in whole["tool_calls"]] == [call["function"] for call in calls]
 
 
 class TestWritingANativeStream:

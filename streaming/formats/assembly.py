@@ -7,6 +7,7 @@ from typing import Any
 from streaming.formats.dialects import ToolCallNumbers, choices_of, make_delta
 from streaming.formats.json_text import read_json
 from streaming.formats.parts import FormatError
+from streaming.formats.text_fields import GROWING
 from streaming.sse import Parser, StreamError
 
 _BLANK = b" \t\r\n\xef\xbb\xbf"
@@ -70,28 +71,52 @@ def _add_choice(whole: dict[str, Any], choice: dict[str, Any]) -> None:
 
 
 def _merge(whole: dict[str, Any], part: dict[str, Any]) -> None:
-    """Merges a fragment: texts are appended, lists are merged by their items' ``index``, if they have one, and any
-    other value replaces the earlier one."""
+    """Merges a fragment: texts are appended, lists are merged item by item, and any other value replaces the earlier
+    one. A text after a list of parts is one more part of it."""
     for key, value in part.items():
         before = whole.get(key)
         if isinstance(value, list):
-            whole[key] = before if isinstance(before, list) else []
-            for item in value:
-                _merge_item(whole[key], item)
+            whole[key] = before if isinstance(before, list) else _as_parts(before)
+            _merge_items(whole[key], value)
         elif isinstance(value, dict):
             whole[key] = before if isinstance(before, dict) else {}
             _merge(whole[key], value)
+        elif isinstance(value, str) and isinstance(before, list):
+            _merge_items(before, _as_parts(value))
         elif isinstance(value, str) and isinstance(before, str) and key not in ("role", "id", "type", "index"):
             whole[key] = before + value
         elif value is not None or key not in whole:
             whole[key] = value
 
 
-def _merge_item(items: list[Any], item: Any) -> None:
-    number = item.get("index") if isinstance(item, dict) else None
-    known = next((old for old in items if isinstance(old, dict) and old.get("index") == number is not None), None)
-    if known is None:
-        items.append({} if isinstance(item, dict) else item)
-        known = items[-1]
-    if isinstance(item, dict):
-        _merge(known, item)
+def _as_parts(text: Any) -> list[Any]:
+    return [{"type": "text", "text": text}] if isinstance(text, str) and text else []
+
+
+def _merge_items(items: list[Any], more: list[Any]) -> None:
+    """An item continues the one with its ``index``; without one, the last with its type if both are fragments of text.
+
+    That is how the parts of a content arrive. Any other item is complete, for example a source.
+    """
+    begun = len(items)
+    for position, item in enumerate(more):
+        known = _continued(items, begun, item, is_first=position == 0)
+        if known is None:
+            items.append({} if isinstance(item, dict) else item)
+            known = items[-1]
+        if isinstance(item, dict):
+            _merge(known, item)
+
+
+def _continued(items: list[Any], begun: int, item: Any, *, is_first: bool) -> dict[str, Any] | None:
+    if not isinstance(item, dict):
+        return None
+    if (number := item.get("index")) is not None:
+        return next((old for old in items if isinstance(old, dict) and old.get("index") == number), None)
+    last = items[begun - 1] if is_first and begun else None
+    return last if isinstance(last, dict) and _is_fragment(last) and _is_fragment(item, last.get("type")) else None
+
+
+def _is_fragment(item: dict[str, Any], kind: Any = None) -> bool:
+    grows = any(isinstance(item.get(key), (str, list)) for key in GROWING)
+    return grows and item.get("index") is None and kind in (None, item.get("type"))
