@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from streaming.moderation import Hit, Medium, Moderator, Rule, RuleError, RuleSet, Text, compile_rule
+from streaming.moderation.folding import fold
 from tests import oracle
 
 
@@ -534,6 +535,8 @@ WORDS = [
         "9a",
         "!a",
         "é é",
+        "ộ",
+        "aộ",
     ),
 ]
 REGEXES = [
@@ -629,6 +632,7 @@ FRAGMENTS = [
         "\\n",
     ),
     *('\\"', "หี", "ห", "ี", "x\u0302", "![", "][a]"),
+    *("ô", "\u0302", "\u0323"),
     *(
         "<ab:",
         "<ab:a>",
@@ -758,6 +762,29 @@ def test_a_mark_after_released_marks_is_held_while_it_is_undecided(text: str) ->
 
     in_two = [[text[:at], text[at:]] for at in range(len(text))]
     check_against_the_oracle(rules, "plain", list(text), *in_two)
+
+
+@pytest.mark.parametrize("kind", ["literal", "regex"])
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        *(("một", "mô\u0323t"), ("ộ", "ô\u0323"), ("ộ", "o\u0302\u0323x"), ("ậ", "xâ\u0323"), ("ặ", "ă\u0323")),
+        *(("ṩ", "ṡ\u0323"), ("ợ", "o\u0323\u031b"), ("ạ\u0308", "ä\u0323"), ("ᾆ", "α\u0342\u0345\u0313")),
+        ("ש\u05bc\u05c1", "\ufb2a\u05bc"),
+    ],
+)
+def test_a_letter_may_get_its_marks_in_any_order(pattern: str, text: str, kind: Any) -> None:
+    word = fold(pattern, accents=True)
+    for medium in ("markdown", "json", "plain"):
+        for before in ("", "a "):
+            check_in_every_cut([Rule(1, word, kind)], before + text, medium)
+            check_in_every_cut([Rule(1, word, kind, whole_word=True)], before + text, medium)
+
+
+def check_in_every_cut(rules: list[Rule], text: str, medium: Medium) -> None:
+    every = itertools.product(("", "|"), repeat=len(text) - 1)
+    cuts = ["".join(itertools.chain(*zip(text, (*marks, ""), strict=True))).split("|") for marks in every]
+    check_against_the_oracle(rules, medium, *cuts)
 
 
 class TestAgainstTheOracle:

@@ -211,22 +211,40 @@ def is_word_char(char: str) -> bool:
 def forms_of(char: str, *, accents: bool) -> tuple[str, ...]:
     """The symbols that an open letter may become, alone or with marks. It is one character that folds to one symbol."""
     symbol = fold_letter(char, accents=accents)
-    made = {fold_letter(char + mark, accents=accents) for mark in _compositions().get(symbol, ())}
-    forms = {symbol, *(each for each in made if len(each) == 1)}
-    if accents or "\u1100" <= symbol <= "\u1112":
-        # The second of two marks, or the final of a Hangul syllable, is added to a form that the first one made.
-        forms |= {form for each in tuple(forms) for form in _twice(each)}
+    apart = unicodedata.normalize("NFD", symbol)
+    forms = {symbol, *_syllables(symbol)}
+    for marks in _marks_of_letters().get(apart[:1], ()):
+        # Marks have an order of their own, so that with a second one the first symbol may differ: o with ^ . is ộ.
+        forms.add(fold_letter(char + _without(marks, apart[1:]), accents=accents)[:1])
     return tuple(sorted(forms))
+
+
+def _without(marks: str, given: str) -> str:
+    for mark in given:
+        marks = marks.replace(mark, "", 1)
+    return marks
+
+
+def _syllables(symbol: str) -> set[str]:
+    """What a Hangul consonant, or a syllable without a final consonant, may become."""
+    if "\u1100" <= symbol <= "\u1112":
+        first = 0xAC00 + (ord(symbol) - 0x1100) * 21 * 28
+        return set(map(chr, range(first, first + 21 * 28)))
+    if "\uac00" <= symbol <= "\ud7a3" and (ord(symbol) - 0xAC00) % 28 == 0:
+        return set(map(chr, range(ord(symbol), ord(symbol) + 28)))
+    return set()
 
 
 @lru_cache(maxsize=1 << 12)
 def forms_of_letter(letter: str, *, accents: bool) -> tuple[str, ...]:
     """What an open letter may become, each form as its symbols. A form may be empty."""
-    symbols = fold_letter(letter, accents=accents)
-    base = fold_letter(letter[0], accents=accents)
-    forms = {symbols, *_with_last_forms(symbols, accents=accents)}
-    if len(letter) > 1:
-        forms |= {base, *_with_last_forms(base, accents=accents)}
+    forms: set[str] = set()
+    for part in (letter, letter[0]):
+        symbols = fold_letter(part, accents=accents)
+        # Its last marks may move behind one that is still to come.
+        without_marks = symbols.rstrip("".join(filter(is_mark, symbols))) or symbols
+        for each in (symbols, without_marks):
+            forms |= {each, *_with_last_forms(each, accents=accents)}
     return tuple(sorted(forms))
 
 
@@ -235,23 +253,13 @@ def _with_last_forms(symbols: str, *, accents: bool) -> set[str]:
     return {symbols[:-1] + form for form in forms_of(last, accents=accents)} if last else {""}
 
 
-def _twice(symbol: str) -> set[str]:
-    marks = _compositions().get(symbol, ())
-    return {composed for mark in marks if len(composed := unicodedata.normalize("NFC", symbol + mark)) == 1}
-
-
 @lru_cache(maxsize=1)
-def _compositions() -> dict[str, tuple[str, ...]]:
-    """For each character, the marks (and jamo) that compose with it to one character."""
+def _marks_of_letters() -> dict[str, tuple[str, ...]]:
+    """For each character, the marks of every one character that it composes to, in canonical order."""
     found: dict[str, set[str]] = {}
     for code in range(0xC0, 0x30000):
-        parts = unicodedata.decomposition(chr(code))
-        if parts and parts[0] != "<" and " " in parts:
-            first, second = (chr(int(part, 16)) for part in parts.split())
-            if unicodedata.normalize("NFC", first + second) == chr(code):
-                found.setdefault(first.lower(), set()).add(second)
-    for lead in range(0x1100, 0x1113):
-        found[chr(lead)] = set(map(chr, range(0x1161, 0x1176)))
-    finals = set(map(chr, range(0x11A8, 0x11C3)))
-    found |= dict.fromkeys(map(chr, range(0xAC00, 0xD7A4, 28)), finals)
+        if not 0xAC00 <= code <= 0xD7A3 and unicodedata.decomposition(char := chr(code)):
+            apart = unicodedata.normalize("NFD", char)
+            if len(apart) > 1 and unicodedata.normalize("NFC", apart) == char:
+                found.setdefault(apart[0].lower(), set()).add(apart[1:])
     return {base: tuple(sorted(marks)) for base, marks in found.items()}
