@@ -219,6 +219,12 @@ class TestActions:
         assert read([Rule(1, r"\sa", "regex")], *cut("b<br>a", size), medium="markdown").shown == "b••"
 
     @pytest.mark.parametrize("size", [1, 2, 3, 100])
+    def test_a_joiner_goes_with_the_rest_of_a_match_that_grew_beyond_the_limit(self, size: int) -> None:
+        rules = RuleSet([Rule(1, "a.*b", "regex", action="replace", replacement="x")], max_span=4)
+
+        assert read(rules, *cut("a 'b[(\u200d", size), medium="markdown").shown == "x["
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 100])
     @pytest.mark.parametrize("before", ["<!--", "<!--b", "[x](", "[x](<b", "<a b='"])
     def test_a_line_break_in_what_a_page_could_hide_is_held(self, before: str, size: int) -> None:
         rule = Rule(1, r"\sa", "regex")

@@ -381,6 +381,7 @@ class Engine:
             text = window.raw[self._shown : stop]
             decided.append(Decided(text, offset + self._shown, offset + stop, rank, shown, is_rest=True))
             self._shown = stop
+            self._swallows = takes_along(spelling)
         self._rest = _Rest(state, own, wanted, rank) if alive else None
 
     def _forget(self, block_from: int) -> None:
