@@ -998,6 +998,43 @@ def test_thoughts_are_folded_and_not_part_of_the_answer(scripted):
     assert page.evaluate("navigator.clipboard.readText()") == "Yes."
 
 
+SEAMS = {
+    "two channels of reasoning": [("reasoning", "da"), ("reasoning_content", "rn"), ("content", "ok")],
+    "reasoning and a tag": [("reasoning", "da"), ("content", "<think>rn</think>ok")],
+    "two tags": [("content", "<think>da</think>\n\n<think>rn</think>ok")],
+    "an answer and a refusal": [("content", "da"), ("refusal", "rn")],
+    "an open formula and a refusal": [("content", "$$\nda"), ("refusal", "rn\n$$")],
+    "an open block of code and a refusal": [("content", "```\nda"), ("refusal", "rn\n```")],
+    "a list and a refusal": [("content", "- da"), ("refusal", "  rn")],
+}
+SHOWN_AND_STORED = """() => {
+  document.querySelector("#chat details").open = true;
+  const shown = ["article", "[data-part=thoughts]"].map((part) => document.querySelector(`#chat ${part}`).innerText);
+  return [...shown, JSON.parse(sessionStorage["streams.turns"]).turns[0].answer];
+}"""
+
+
+@pytest.mark.parametrize("texts", SEAMS.values(), ids=SEAMS)
+def test_texts_that_are_moderated_apart_never_join_on_the_page_in_a_copy_or_in_the_history(scripted, texts):
+    page = scripted.open(reduced_motion="reduce", permissions=["clipboard-read", "clipboard-write"])
+    scripted.answers(*(("message", {"delta": text, "channel": name}) for name, text in texts), ("done", {}))
+    start(page, prompt="Say it.")
+    expect(status(page, "chat")).to_have_text("Done")
+
+    page.get_by_role("button", name="Copy answer").click()
+    expect(page.locator("#chat [data-part=live]")).to_have_text("copied")
+    before = page.evaluate(SHOWN_AND_STORED)
+    page.reload()
+    expect(status(page, "chat")).to_have_text("Done")
+    with page.expect_request("**/transfer") as sent:
+        start(page, prompt="And?")
+
+    seen = [*before, *page.evaluate(SHOWN_AND_STORED), page.evaluate("navigator.clipboard.readText()")]
+    seen += [said["content"] for said in sent.value.post_data_json["messages"]]
+    assert all("da" in text and "rn" in text for text in ["".join(before), "".join(seen[3:5])])
+    assert not [text for text in seen if "darn" in text]
+
+
 def test_an_answer_without_thoughts_has_no_section_for_them(page):
     start(page, "poem")
     expect(status(page, "chat")).to_have_text("Done")

@@ -2,24 +2,31 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ThoughtSplitter } from "../../streaming/static/streaming/thoughts.js";
 
-/** The reasoning and the answer in text that arrives in these pieces. */
+/** Each thought, and the answer, in text that arrives in these pieces. */
 function split(pieces) {
   const splitter = new ThoughtSplitter();
-  const all = { thoughts: "", answer: "" };
-  for (const { isThought, text } of [...pieces.flatMap((piece) => splitter.feed(piece)), ...splitter.finish()])
-    all[isThought ? "thoughts" : "answer"] += text;
-  return all;
+  const thoughts = [];
+  let answer = "";
+  for (const { thought, text } of [...pieces.flatMap((piece) => splitter.feed(piece)), ...splitter.finish()])
+    if (thought) thoughts[thought - 1] = (thoughts[thought - 1] ?? "") + text;
+    else answer += text;
+  return { thoughts, answer };
 }
 
 const cases = [
-  ["<think>hidden</think>shown", "hidden", "shown"],
-  ["\n<think>\na < b </thin k\n</think>\n\nshown <think>x</think>", "\na < b </thin k\n", "\n\nshown <think>x</think>"],
-  ["<Thinking>a</thinking><think>b</think>c", "ab", "c"],
-  ["<think>never closed </thi", "never closed </thi", ""],
-  ["no tag <think>x</think>", "", "no tag <think>x</think>"],
-  ["<thin", "", "<thin"],
-  ["<b>bold</b>", "", "<b>bold</b>"],
-  ["  ", "", "  "],
+  ["<think>hidden</think>shown", ["hidden"], "shown"],
+  [
+    "\n<think>\na < b </thin k\n</think>\n\nshown <think>x</think>",
+    ["\na < b </thin k\n"],
+    "\n\nshown <think>x</think>",
+  ],
+  ["<Thinking>a</thinking><think>b</think>c", ["a", "b"], "c"],
+  ["<think>so</think>\n\n<think>bad</think> ok", ["so", "bad"], " ok"],
+  ["<think>never closed </thi", ["never closed </thi"], ""],
+  ["no tag <think>x</think>", [], "no tag <think>x</think>"],
+  ["<thin", [], "<thin"],
+  ["<b>bold</b>", [], "<b>bold</b>"],
+  ["  ", [], "  "],
 ];
 
 for (const [text, thoughts, answer] of cases)

@@ -5,7 +5,14 @@ import { parseObject, word } from "./page-texts.js";
 
 /** @typedef {import("./sse.js").Message} Message */
 
-// Providers use different names for these channels.
+/**
+ * How far an answer has been read. `answering`: the channel of the answer's last text; `received`: the length of each
+ * channel's text.
+ * @typedef {{ answering: string, received: Record<string, number>, splitters: Record<string, import("./thoughts.js").SplitterState> }} Progress
+ */
+
+// Providers use different names for these channels. The server moderates each channel on its own, so their texts are
+// shown apart: joined, two of them could give a word that no rule has seen.
 const ANSWERS = ["content", "refusal"];
 const THOUGHTS = ["reasoning", "reasoning_content", "thinking"];
 
@@ -15,13 +22,15 @@ export class AnswerReader {
   #notice = "";
   #reason = "stop";
   #chat;
-  #splitter = new ThoughtSplitter();
-  /** The text received on each channel, including thoughts within the answer. */
-  #texts = { answer: "", thoughts: "" };
+  #progress;
 
-  /** @param {import("./chat.js").ChatPanel} chat */
-  constructor(chat) {
+  /**
+   * @param {import("./chat.js").ChatPanel} chat
+   * @param {Progress} [progress]  of the part that was read before a reload
+   */
+  constructor(chat, progress = { answering: "", received: {}, splitters: {} }) {
     this.#chat = chat;
+    this.#progress = progress;
   }
 
   /** @param {Message} message */
@@ -34,33 +43,42 @@ export class AnswerReader {
       if (fields.action === "block") this.#notice = String(fields.notice ?? "");
     } else if (event === "error") this.#problem = String(fields.detail || fields.title || "");
     else if (event === "done") this.#reason = String(fields.reason);
-    this.#chat.received(id);
+    this.#chat.received(id, this.#progress);
   }
 
   /**
    * Shows text of the answer or of the reasoning before it. Tool calls and further choices are not shown.
    * @param {Record<string, unknown>} fields
    */
-  #receiveText({ channel = "content", choice = 0, ...fields }) {
+  #receiveText({ channel: name = "content", choice = 0, ...fields }) {
+    const channel = String(name);
     if (choice !== 0) return;
-    if (THOUGHTS.includes(String(channel))) this.#chat.think(this.#addedText("thoughts", fields));
-    else if (ANSWERS.includes(String(channel)))
-      this.#showSegments(this.#splitter.feed(this.#addedText("answer", fields)));
+    if (THOUGHTS.includes(channel)) this.#chat.think(this.#addedText(channel, fields), channel);
+    else if (ANSWERS.includes(channel))
+      this.#showSegments(channel, this.#splitter(channel).feed(this.#addedText(channel, fields)));
+  }
+
+  /** A tag never begins on one channel and ends on another. @param {string} channel */
+  #splitter(channel) {
+    return new ThoughtSplitter((this.#progress.splitters[channel] ??= new ThoughtSplitter().state));
   }
 
   /**
-   * The text that a message adds; in `mode=full` each message contains all the text so far.
-   * @param {"answer" | "thoughts"} channel
+   * The text that a message adds; in `mode=full` each message contains all the text of its channel so far.
+   * @param {string} channel
    * @param {Record<string, unknown>} fields
    */
   #addedText(channel, { delta, text }) {
-    const added = typeof delta === "string" ? delta : String(text ?? "").slice(this.#texts[channel].length);
-    this.#texts[channel] += added;
+    const { received } = this.#progress;
+    const before = received[channel] ?? 0;
+    const added = typeof delta === "string" ? delta : String(text ?? "").slice(before);
+    received[channel] = before + added.length;
     return added;
   }
 
   end() {
-    this.#showSegments(this.#splitter.finish());
+    for (const channel of Object.keys(this.#progress.splitters))
+      this.#showSegments(channel, this.#splitter(channel).finish());
     switch (this.#reason) {
       case "blocked":
         return this.#chat.finish("blocked", this.#notice || word("problem-blocked"));
@@ -77,8 +95,23 @@ export class AnswerReader {
     }
   }
 
-  /** @param {import("./thoughts.js").Segment[]} segments */
-  #showSegments(segments) {
-    for (const { isThought, text } of segments) isThought ? this.#chat.think(text) : this.#chat.show(text);
+  /**
+   * @param {string} channel
+   * @param {import("./thoughts.js").Segment[]} segments
+   */
+  #showSegments(channel, segments) {
+    for (const { thought, text } of segments)
+      thought ? this.#chat.think(text, `${channel} ${thought}`) : this.#answer(channel, text);
+  }
+
+  /**
+   * Shows text of the answer. Another channel's begins a paragraph, also in what is copied and sent to the model.
+   * @param {string} channel
+   * @param {string} text
+   */
+  #answer(channel, text) {
+    const { answering } = this.#progress;
+    this.#progress.answering = channel;
+    this.#chat.show(answering && answering !== channel ? `\n\n${text}` : text);
   }
 }

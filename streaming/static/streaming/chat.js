@@ -52,6 +52,8 @@ export class ChatPanel extends Panel {
   #storage = new ConversationStorage();
   /** The id of the last message received. */
   #lastEventId = "";
+  /** How far the answer has been read. @type {import("./answer-reader.js").Progress | undefined} */
+  #progress;
   /** The turn whose question is being edited. @type {Turn | null} */
   #edited = null;
   #ask;
@@ -112,10 +114,10 @@ export class ChatPanel extends Panel {
   /**
    * Restores the conversation and the draft after a reload. An answer that was still streaming continues through
    * `resume`, from the id of the last message that was saved.
-   * @param {(question: Question, lastEventId: string) => void} resume
+   * @param {(question: Question, lastEventId: string, progress?: import("./answer-reader.js").Progress) => void} resume
    */
   restore(resume) {
-    const { turns, lastEventId } = this.#storage.load();
+    const { turns, lastEventId, progress } = this.#storage.load();
     this.#prompt.value ||= this.#storage.draft;
     for (const saved of turns) {
       this.#turn?.hideRetry();
@@ -129,8 +131,9 @@ export class ChatPanel extends Panel {
     if (last && last.state !== "running") this.setStatus(last.state);
     if (last?.state === "running") {
       this.#lastEventId = lastEventId;
+      this.#progress = progress;
       this.#connect();
-      resume(last.question, lastEventId);
+      resume(last.question, lastEventId, progress);
     }
     if (!touchOnly.matches && document.activeElement === document.body) this.#prompt.focus({ preventScroll: true });
   }
@@ -141,6 +144,7 @@ export class ChatPanel extends Panel {
     this.#turn?.hideRetry();
     this.#add(question);
     this.#lastEventId = "";
+    this.#progress = undefined;
     this.#typewriter = this.#valueOf("pacing") === "classic" ? new ClassicTypewriter() : new Typewriter();
     this.#meter.begin();
     this.#connect();
@@ -195,10 +199,14 @@ export class ChatPanel extends Panel {
     showCountdown();
   }
 
-  /** Shows reasoning text, which is not part of the answer. @param {string} text */
-  think(text) {
+  /**
+   * Shows reasoning text, which is not part of the answer.
+   * @param {string} text
+   * @param {string} name  of the thought
+   */
+  think(text, name) {
     this.#meter.countEvent(text.length);
-    this.#turn?.think(text);
+    this.#turn?.think(text, name);
     this.#scroll.follow();
   }
 
@@ -208,9 +216,14 @@ export class ChatPanel extends Panel {
     this.#scroll.follow();
   }
 
-  /** Records that every message up to this id has been received. @param {string} lastEventId */
-  received(lastEventId) {
+  /**
+   * Records that every message up to this id has been received.
+   * @param {string} lastEventId
+   * @param {import("./answer-reader.js").Progress} progress
+   */
+  received(lastEventId, progress) {
     this.#lastEventId = lastEventId;
+    this.#progress = progress;
     this.#storage.saveSoon(() => this.#saved());
   }
 
@@ -355,7 +368,7 @@ export class ChatPanel extends Panel {
   #saved() {
     const last = this.#turn;
     const turns = this.#history.map((turn) => turn.save(turn === last ? this.#typewriter.pending : ""));
-    return { turns, lastEventId: this.#lastEventId };
+    return { turns, lastEventId: this.#lastEventId, progress: this.#progress };
   }
 
   #save() {

@@ -9,10 +9,14 @@
  */
 
 /**
- * @typedef {{ question: Question, answer: string, thoughts: string, state: import("./turn.js").End | "running", reason: string, moderated: number }} SavedTurn
+ * @typedef {{ question: Question, answer: string, thoughts: Record<string, string>, state: import("./turn.js").End | "running", reason: string, moderated: number }} SavedTurn
  */
 
-/** `lastEventId`: id of the last message received for the last turn, if it is still running. @typedef {{ turns: SavedTurn[], lastEventId: string }} Saved */
+/**
+ * `lastEventId`: id of the last message received for the last turn, if it is still running; `progress`: how far its
+ * answer has been read.
+ * @typedef {{ turns: SavedTurn[], lastEventId: string, progress?: import("./answer-reader.js").Progress }} Saved
+ */
 
 /**
  * The messages to send to the model.
@@ -55,10 +59,10 @@ const DRAFT = "streams.draft";
  * @param {Saved} saved
  * @param {number} [maxChars]
  */
-export function serialize({ turns, lastEventId }, maxChars = MAX_STORED_CHARS) {
+export function serialize({ turns, ...rest }, maxChars = MAX_STORED_CHARS) {
   const kept = turns.map((turn) => ({ ...turn, question: { ...turn.question, messages: [] } }));
   for (;;) {
-    const text = JSON.stringify({ turns: kept, lastEventId });
+    const text = JSON.stringify({ turns: kept, ...rest });
     if (text.length <= maxChars || kept.length === 0) return text;
     kept.shift();
   }
@@ -71,8 +75,8 @@ export class ConversationStorage {
   /** @returns {Saved} */
   load() {
     try {
-      const { turns, lastEventId } = JSON.parse(read(TURNS) || "{}");
-      return { turns: Array.isArray(turns) ? turns : [], lastEventId: String(lastEventId ?? "") };
+      const { turns, lastEventId, progress } = JSON.parse(read(TURNS) || "{}");
+      return { turns: Array.isArray(turns) ? turns : [], lastEventId: String(lastEventId ?? ""), progress };
     } catch {
       return { turns: [], lastEventId: "" };
     }

@@ -119,19 +119,30 @@ async function ask(question) {
   await readAnswer((options) => post(address, body, options), signal);
 }
 
-/** Continues an answer of which the page has saved a part. @param {Question} _ @param {string} lastEventId */
-async function resumeAnswer(_, lastEventId) {
+/**
+ * Continues an answer of which the page has saved a part.
+ * @param {Question} _
+ * @param {string} lastEventId
+ * @param {import("./answer-reader.js").Progress} [progress]
+ */
+async function resumeAnswer(_, lastEventId, progress) {
   const { signal } = (answer = new AbortController());
   if (!lastEventId) return chat.stop("failed", word("problem-cut"));
-  await readAnswer((options) => fetchEvents(resumeAddress(lastEventId), { ...options, lastEventId }), signal, true);
+  await readAnswer(
+    (options) => fetchEvents(resumeAddress(lastEventId), { ...options, lastEventId }),
+    signal,
+    true,
+    progress,
+  );
 }
 
 /**
  * @param {(options: import("./event-source.js").Options) => AsyncIterable<Message>} open
  * @param {AbortSignal} signal
  * @param {boolean} [isResumed]
+ * @param {import("./answer-reader.js").Progress} [progress]
  */
-async function readAnswer(open, signal, isResumed = false) {
+async function readAnswer(open, signal, isResumed = false, progress) {
   let hasBegun = isResumed;
   let isOver = false;
   const options = {
@@ -145,7 +156,7 @@ async function readAnswer(open, signal, isResumed = false) {
     onBytes: (/** @type {number} */ count) => chat.count(count),
   };
   try {
-    const reader = new AnswerReader(chat);
+    const reader = new AnswerReader(chat, progress);
     for await (const message of open(options)) {
       reader.receive(message);
       isOver = message.event === "done";

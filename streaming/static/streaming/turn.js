@@ -21,7 +21,8 @@ export class Turn extends Part {
   #reason = "";
   /** @type {MarkdownView | null} */
   #raw = null;
-  #thoughts = new Text();
+  /** Each thought by its name. @type {Map<string, Text>} */
+  #thoughts = new Map();
 
   /**
    * @param {HTMLElement} element
@@ -33,7 +34,6 @@ export class Turn extends Part {
     this.answer = this.part("answer");
     /** @type {Pick<MarkdownView, "source" | "append" | "flush" | "end">} */
     this.view = new MarkdownView(this.answer, viewOptions());
-    this.part("thoughts").append(this.#thoughts);
     this.part("question").textContent = question.prompt || word("play", { document: question.document ?? "" });
     this.part("edit").hidden = question.prompt === "";
     this.onClick("more", () => this.#unfold());
@@ -58,7 +58,7 @@ export class Turn extends Part {
     return {
       question: this.question,
       answer: this.view.source + pending,
-      thoughts: this.#thoughts.data,
+      thoughts: Object.fromEntries([...this.#thoughts].map(([name, { data }]) => [name, data])),
       state: this.#state,
       reason: this.#reason,
       moderated: this.#moderated,
@@ -67,7 +67,7 @@ export class Turn extends Part {
 
   /** @param {SavedTurn} saved */
   restore({ answer, thoughts, moderated }) {
-    if (thoughts) this.think(thoughts);
+    for (const [name, text] of Object.entries(thoughts)) this.think(text, name);
     for (let count = 0; count < moderated; count++) this.moderated();
     this.write(answer);
   }
@@ -128,10 +128,27 @@ export class Turn extends Part {
     };
   }
 
-  /** Adds reasoning text to its folded section. @param {string} text */
-  think(text) {
-    this.#thoughts.appendData(text);
+  /**
+   * Adds reasoning text to its folded section, where each thought is a paragraph.
+   * @param {string} text
+   * @param {string} name  of the thought
+   */
+  think(text, name) {
+    if (!text) return;
+    const thought = this.#thoughts.get(name) ?? this.#addThought(name);
+    thought.appendData(text);
     this.part("aside").hidden = false;
+  }
+
+  /** @param {string} name */
+  #addThought(name) {
+    const thought = new Text();
+    const paragraph = document.createElement("p");
+    paragraph.dir = "auto";
+    paragraph.append(thought);
+    this.part("thoughts").append(paragraph, "\n\n");
+    this.#thoughts.set(name, thought);
+    return thought;
   }
 
   /**
