@@ -39,12 +39,27 @@ class LineFormatter(logging.Formatter):
     The id that a request came with stands at the end of each line about it.
     """
 
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(_without_traceback(record) if _is_about_the_client(record) else record)
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
         line = _escaped(super().formatMessage(record))
         return f"{line} [request {identity}]" if (identity := request_id.get()) else line
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 (the same)
         return "\n".join(map(_escaped, super().formatException(ei).split("\n")))
+
+
+def _is_about_the_client(record: logging.LogRecord) -> bool:
+    """Whether Django refused a request before a view saw it, such as one of a scanner with a host name of its own.
+
+    The message says all; where in Django that was raised helps nobody, and would fill the log.
+    """
+    return record.name.startswith("django.security.")
+
+
+def _without_traceback(record: logging.LogRecord) -> logging.LogRecord:
+    return logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
 
 
 def _escaped(line: str) -> str:
@@ -66,7 +81,10 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             "request_id": request_id.get() or None,
-            "exception": self.formatException(record.exc_info) if record.exc_info else None,
+            "exception": self._exception(record),
         }
         known = {key: value for key, value in fields.items() if value is not None}
         return json.dumps({**known, **getattr(record, "fields", {})}, default=str)
+
+    def _exception(self, record: logging.LogRecord) -> str | None:
+        return self.formatException(record.exc_info) if record.exc_info and not _is_about_the_client(record) else None

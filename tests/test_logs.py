@@ -65,6 +65,7 @@ class TestJson:
         httpx.get(
             f"{site.url}/stream?interval=0&document=poem&seed=77", headers={"X-Request-ID": "r-1"}, timeout=DEADLINE
         )
+        httpx.get(f"{site.url}/login/", headers={"Host": "wicked.example"}, timeout=DEADLINE)
         httpx.get(f"{site.url}/not-there?q=secret-words", timeout=DEADLINE)
 
         eventually(lambda: finished(site), "the end of the stream is logged")
@@ -83,6 +84,9 @@ class TestJson:
         assert line["bytes"] > 100
         assert line["first_byte_seconds"] <= line["seconds"]
         eventually(lambda: "Not Found" in site.log, "the other is logged")
+        [refused] = [each for each in json_lines(site) if each["logger"] == "django.security.DisallowedHost"]
+        assert "wicked.example" in refused["message"]
+        assert "exception" not in refused, "a traceback through Django says nothing about a client's mistake"
         own = [text for text in site.log.splitlines() if text and not _from_before_the_settings(text)]
         assert [text for text in own if not text.startswith("{")] == []
         assert "secret-words" not in site.log
