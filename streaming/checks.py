@@ -18,6 +18,7 @@ from django.contrib.staticfiles import finders
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 from yarl import URL
 
@@ -57,6 +58,19 @@ def check_asgi(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
             id="streaming.W009",
         )
     ]
+
+
+@register()
+def check_urls(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if not hasattr(settings, "ROOT_URLCONF"):
+        return []
+    try:
+        reverse("streaming:page")
+    except NoReverseMatch:
+        problem = f"{settings.ROOT_URLCONF} does not include streaming.urls: no page, stream or API has an address."
+        hint = "from django.urls import include; urlpatterns += [path('ai/', include('streaming.urls'))]"
+        return [checks.Warning(problem, hint=hint, id="streaming.W012")]
+    return []
 
 
 @register()

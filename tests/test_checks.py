@@ -361,6 +361,15 @@ class TestTheProjectAround:
 
         assert "plain_project_asgi does not use streaming.asgi" in words(checks.check_asgi(None))
 
+    def test_has_to_include_the_urls(self, settings: Any) -> None:
+        assert checks.check_urls(None) == []
+
+        settings.ROOT_URLCONF = "django.contrib.auth.urls"
+
+        assert ids(checks.check_urls(None)) == ["streaming.W012"]
+        assert "django.contrib.auth.urls does not include streaming.urls" in words(checks.check_urls(None))
+        assert "urlpatterns += [path('ai/', include('streaming.urls'))]" in words(checks.check_urls(None))
+
     def test_needs_the_middleware_that_knows_users(self, settings: Any) -> None:
         settings.MIDDLEWARE = [path for path in settings.MIDDLEWARE if "Authentication" not in path]
 
