@@ -594,27 +594,56 @@ class _Acting:
         return gap[run.end() :] if run else gap
 
     def _replaced_in_json(self, rule: Rule, stretches: list[tuple[str, Symbol]], *, is_rest: bool) -> str:
-        inside = _is_inside(self._text[: stretches[0][1].start])
-        shown = ""
-        start = stretches[0][1].start
-        in_number = self._text[start].isdecimal() and self._text[max(start - 1, 0) : start] in list("0123456789.-+eE")
-        masks = rule.action == "mask" or (in_number and not inside)
-        if not masks and not is_rest:
-            quoted = json.dumps(rule.replacement if rule.action == "replace" else "", ensure_ascii=False)
-            shown = quoted[1:-1] if inside else quoted
-        for gap, symbol in stretches:
-            text = self._text[symbol.start : symbol.end]
+        start, end = stretches[0][1].start, stretches[-1][1].end
+        inside = _is_inside(self._text[:start])
+        before = self._text[max(start - 1, 0) : start]
+        masks = rule.action == "mask" or (
+            not inside and self._text[start].isdecimal() and before in list("0123456789.-+eE")
+        )
+        shown, is_written, in_token = "", is_rest, is_rest
+        quoted = json.dumps(rule.replacement if rule.action == "replace" else "", ensure_ascii=False)
+        units = [(gap, self._text[symbol.start : symbol.end], symbol.char) for gap, symbol in stretches]
+        if rule.compare == "exact":
+            units = [(kept, unit, unit) for kept, unit in _escapes(self._text[:start], self._text[start:end])]
+        for gap, text, char in units:
             shown += gap
+            if not text:
+                continue
             if text == '"':
                 inside = not inside
                 shown += text
+            elif masks and inside:
+                shown += text if rule.compare == "loose" and not is_letter(char) else MASK
             elif masks:
-                keeps = not inside and text in " \t\n\r{}[]:,"
-                is_digit = not inside and text.isdecimal()
-                shown += text if keeps else "0" if is_digit else self._mask(rule, symbol)
-            elif not inside and text in " \t\n\r{}[]:,":
-                shown += text
+                shown += text if rule.compare == "loose" and not is_letter(char) else _outside(text, before)
+            elif not inside and text in list(" \t\n\r{}[]:,"):
+                shown, in_token = shown + text, False
+            elif not is_written:
+                shown += quoted[1:-1] if inside else quoted
+                is_written, in_token = True, not inside
+            elif not inside and not in_token:
+                shown += _outside(text, before)
+            before = text[-1]
         return shown
+
+
+def _outside(text: str, before: str) -> str:
+    """The mask of a character outside the strings of JSON."""
+    if text in list(" \t\n\r{}[]:,-") or (text in list(".+eE") and before in list("0123456789.-+eE")):
+        return text
+    return "0" if text.isdecimal() else MASK
+
+
+def _escapes(before: str, text: str) -> list[tuple[str, str]]:
+    """What a person sees as one character; the rest of an escape that begins before is kept, as is half of one."""
+    whole = before + text
+    units, at = list[tuple[str, str]](), 0
+    for sign in re.finditer(r"\\u[0-9a-fA-F]{0,4}|\\[^u]?|.", whole, re.DOTALL):
+        at = max(sign.start(), len(before))
+        if sign.end() > at:
+            cut_off = sign.start() < len(before) or (sign[0] == "\\" and sign.end() == len(whole))
+            units.append((whole[at : sign.end()], "") if cut_off else ("", sign[0]))
+    return units
 
 
 def _is_inside(text: str) -> bool:

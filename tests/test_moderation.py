@@ -793,6 +793,33 @@ def check_in_every_cut(rules: list[Rule], text: str, medium: Medium) -> None:
     check_against_the_oracle(rules, medium, *cuts)
 
 
+@pytest.mark.parametrize("action", ["mask", "drop", "replace"])
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (Rule(1, r"\d+.\d+", "regex"), '[1.5, -1.5e+3, 1e5, 2, "1.5"]'),
+        (Rule(1, "-5"), '{"a": -5}'),
+        (Rule(1, 'bc": ?\\d', "regex"), '{"abc": 5}'),
+        (Rule(1, '[a-z"]{3,}', "regex"), r'{"a": "he said \"yes\" ok"}'),
+        (Rule(1, r"\d{2}", "regex", compare="exact"), r'["\u0041 12", "\u00411"]'),
+        (Rule(1, "n", compare="exact"), r'["a\n n"]'),
+        (Rule(1, "u00", compare="exact"), r'["\u0041 u00"]'),
+        (Rule(1, "x\\", compare="exact"), r'["x\" x\\"]'),
+        (Rule(1, '[a-z"]{3,}', "regex", compare="exact"), r'{"a": "he said \"yes\" ok"}'),
+    ],
+)
+def test_json_stays_json_whatever_a_rule_matches(rule: Rule, text: str, action: str) -> None:
+    rules = [replace(rule, action=action, replacement='a "b"')]
+    whole = read(rules, text, medium="json").shown
+
+    json.loads(whole)
+    assert whole != text
+    for size in (1, 2, 3, 5):
+        assert read(rules, *cut(text, size), medium="json").shown == whole
+    for at in range(1, len(text)):
+        assert read(rules, text[:at], text[at:], medium="json").shown == whole
+
+
 class TestAgainstTheOracle:
     @settings(max_examples=1200, **LIBERAL)
     @cases

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, groupby
+from typing import Any
 
 from streaming.moderation.edges import Ending
 from streaming.moderation.loose_words import LooseMatches, LooseWords
@@ -154,6 +155,12 @@ class Failures:
     def follow(self, other: Failures) -> None:
         other._learn()
         self._failed, self._dull, self._last = other._failed, other._dull, None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Failures:
+        """The last search, which may still go on, stays with this text."""
+        copied = Failures(self._regexes)
+        copied.follow(self)
+        return copied
 
     def moved(self, count: int) -> None:
         self._learn()

@@ -11,6 +11,7 @@ import re
 
 from streaming.moderation.folding import ATTACHED
 from streaming.moderation.loose_words import is_letter
+from streaming.moderation.readings.json import units_of
 from streaming.moderation.rules import Rule
 from streaming.moderation.spelling import Match, Spelling
 from streaming.moderation.window import Window
@@ -56,6 +57,10 @@ class Rendering:
         Those that have left are left out.
         """
         raw, spelling = self._window.raw, self._window.spellings[match.spelling]
+        if spelling.is_raw and self._window.json:
+            start = max(match.start, self._window.sent_here)
+            units = units_of(raw[start : -match.minus_end], self._window.json.begun_escape(raw[:start]))
+            return [(kept, unit, unit) for kept, unit in units]
         stretches = []
         at, before = max(match.start, self._window.sent_here), ""
         for index in range(spelling.index(match.start), spelling.index_of_end(-match.minus_end)):
@@ -83,28 +88,39 @@ class Rendering:
         before = raw[start - 1] if start else self._window.spellings[match.spelling].before
         # Within a number there is no place for a string.
         masks = rule.action == "mask" or (not inside and before in _OF_NUMBERS and raw[start : start + 1].isdecimal())
-        if not masks and not is_rest:
-            quoted = json.dumps(replacement, ensure_ascii=False)
-            shown.append(quoted[1:-1] if inside else quoted)
+        quoted = json.dumps(replacement, ensure_ascii=False)
+        is_written, in_token = is_rest, is_rest
         for gap, text, symbol in self._stretches(match):
             shown.append(gap)
+            if not text:
+                continue
             if text == '"':
                 inside = not inside
                 shown.append(text)
             elif masks:
                 is_separator = rule.compare == "loose" and not is_letter(symbol)
-                shown.append(text if is_separator else self._mask if inside else self._outside(text))
+                shown.append(text if is_separator else self._mask if inside else self._outside(text, before))
             elif not inside and _STRUCTURE.match(text):
                 shown.append(text)
+                in_token = False
+            elif not is_written:
+                # In place of the first character that is removed. Outside strings it replaces the whole token.
+                shown.append(quoted[1:-1] if inside else quoted)
+                is_written, in_token = True, not inside
+            elif not inside and not in_token:
+                shown.append(self._outside(text, before))
+            before = text[-1]
         return "".join(shown)
 
-    def _outside(self, text: str) -> str:
+    def _outside(self, text: str, before: str) -> str:
         """The mask of a character outside JSON strings. Numbers stay numbers, and structure is kept."""
-        return text if _STRUCTURE.match(text) else "0" if text.isdecimal() else self._mask
+        keeps = text == "-" or _STRUCTURE.match(text) or (text in _SIGNS_OF_NUMBERS and before in _OF_NUMBERS)
+        return text if keeps else "0" if text.isdecimal() else self._mask
 
 
 _STRUCTURE = re.compile(r"[\s{}\[\]:,]")
-_OF_NUMBERS = tuple("0123456789.-+eE")
+_SIGNS_OF_NUMBERS = tuple(".+eE")
+_OF_NUMBERS = (*"0123456789-", *_SIGNS_OF_NUMBERS)
 
 
 def takes_along(spelling: Spelling) -> bool:

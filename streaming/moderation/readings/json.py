@@ -24,7 +24,31 @@ class JsonReader(MediumReader):
             self.stands_for(chars, start, end)
 
 
-_QUOTES_AND_ESCAPES = re.compile(r'"|\\.?', re.DOTALL)
+_ESCAPE = r"\\(?:u[0-9a-fA-F]{0,4}|[^u])?"
+_QUOTES_AND_ESCAPES = re.compile(rf'"|{_ESCAPE}', re.DOTALL)
+_UNITS = re.compile(rf"{_ESCAPE}|.", re.DOTALL)
+
+
+def _is_open(escape: str) -> bool:
+    """Whether what follows may belong to this escape."""
+    return len(escape) == 1 or (escape[1] == "u" and len(escape) < 6)
+
+
+def units_of(text: str, begun: str) -> list[tuple[str, str]]:
+    r"""The characters and escapes of a part of a JSON text, each as (text kept before it, itself or nothing).
+
+    ``begun`` is an escape that the text before has begun. Its rest is kept, as is a backslash whose escape goes on
+    after the part, so that what is done to the units leaves JSON.
+    """
+    rest = 0
+    while begun and _is_open(begun) and rest < len(text) and _UNITS.fullmatch(begun + text[rest]):
+        begun, rest = begun + text[rest], rest + 1
+    units = [("", unit) for unit in _UNITS.findall(text[rest:])]
+    if rest:
+        units.insert(0, (text[:rest], ""))
+    if units and units[-1][1] == "\\":
+        units[-1] = ("\\", "")
+    return units
 
 
 class JsonStrings:
@@ -32,21 +56,27 @@ class JsonStrings:
 
     def __init__(self) -> None:
         self._is_inside = False
-        self._is_escaped = False
+        self._begun = ""
 
     def passed(self, text: str) -> None:
-        self._is_inside, self._is_escaped = self._after(text)
+        self._is_inside, self._begun = self._after(text)
 
     def is_inside(self, text: str) -> bool:
         """Whether the position after this text, which follows the passed text, is inside a string."""
         return self._after(text)[0]
 
-    def _after(self, text: str) -> tuple[bool, bool]:
+    def begun_escape(self, text: str) -> str:
+        """The escape that is incomplete after this text, which follows the passed text; empty if there is none."""
+        return self._after(text)[1]
+
+    def _after(self, text: str) -> tuple[bool, str]:
         if not text:
-            return self._is_inside, self._is_escaped
-        is_inside, is_escaped = self._is_inside, False
-        for sign in _QUOTES_AND_ESCAPES.finditer(text, int(self._is_escaped)):
+            return self._is_inside, self._begun
+        is_inside, begun = self._is_inside, ""
+        text = self._begun + text
+        for sign in _QUOTES_AND_ESCAPES.finditer(text):
             if sign[0] == '"':
                 is_inside = not is_inside
-            is_escaped = sign[0] == "\\"
-        return is_inside, is_escaped
+            elif sign.end() == len(text) and _is_open(sign[0]):
+                begun = sign[0]
+        return is_inside, begun
