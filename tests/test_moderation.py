@@ -543,6 +543,9 @@ WORDS = [
         "é é",
         "ộ",
         "aộ",
+        "ำ",
+        "หำ",
+        "า",
     ),
 ]
 REGEXES = [
@@ -638,7 +641,7 @@ FRAGMENTS = [
         "\\n",
     ),
     *('\\"', "หี", "ห", "ี", "x\u0302", "![", "][a]"),
-    *("ô", "\u0302", "\u0323"),
+    *("ô", "\u0302", "\u0323", "ำ", "\ufe77"),
     *(
         "<ab:",
         "<ab:a>",
@@ -785,6 +788,25 @@ def test_a_letter_may_get_its_marks_in_any_order(pattern: str, text: str, kind: 
         for before in ("", "a "):
             check_in_every_cut([Rule(1, word, kind)], before + text, medium)
             check_in_every_cut([Rule(1, word, kind, whole_word=True)], before + text, medium)
+
+
+@pytest.mark.parametrize("whole_word", [False, True])
+@pytest.mark.parametrize(
+    ("pattern", "text", "is_found"),
+    [
+        *(("ท", "ทำ", False), ("ขย", "ขยำ", False), ("ທ", "ທຳ", False), ("บ", "บ\ufe77", True)),
+        *(("ทำ", "ทำ", True), ("น\u0e4dา", "นำ", True), ("น้ำ", "น้ำ", True), ("น้", "น้ำ", False)),
+        *(("بّ", "بّ\ufe77", False), ("ب\u064e", "ب\ufe77", True), ("ب\u064e\u0651", "بّ\ufe77", True)),
+    ],
+)
+def test_a_character_that_begins_with_a_mark_belongs_to_the_letter_before_it(
+    pattern: str, text: str, whole_word: bool, is_found: bool
+) -> None:
+    rule = Rule(1, pattern, whole_word=whole_word)
+    for whole in (text, f"{text} a", f"a {text}"):
+        check_in_every_cut([rule], whole, "plain")
+        check_in_every_cut([replace(rule, action="block")], whole, "markdown")
+        assert bool(read([rule], whole).found) is is_found
 
 
 def check_in_every_cut(rules: list[Rule], text: str, medium: Medium) -> None:

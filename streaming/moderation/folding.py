@@ -71,8 +71,15 @@ def is_mark(char: str) -> bool:
 
 @lru_cache(maxsize=1 << 14)
 def goes_on(char: str) -> bool:
-    """Whether it may continue a letter: a mark, a Hangul vowel or final consonant, or an ignored character."""
-    return is_mark(char) or bool(is_ignorable(char)) or "\u1161" <= char <= "\u1175" or "\u11a8" <= char <= "\u11c2"
+    """Whether it may continue a letter: a mark, a Hangul vowel or final consonant, or an ignored character.
+
+    Some characters are a mark with a letter after it: the Thai ำ is ◌ํ and า.
+    """
+    if is_mark(char) or is_ignorable(char):
+        return True
+    if "\u1161" <= char <= "\u1175" or "\u11a8" <= char <= "\u11c2":
+        return True
+    return any(map(is_mark, _fold_char(char, accents=True)[:1]))
 
 
 _OPEN = {
