@@ -16,6 +16,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from streaming.management.commands import _llama
+from streaming.management.commands.demo import SAMPLE_RULES
 from tests.conftest import DEADLINE, Site, environment, eventually, free_port, manage, read_until
 
 DEMO = ["manage.py", "demo", "--port", "{port}"]
@@ -76,6 +77,10 @@ def test_creates_an_admin_once_and_prints_the_password(make_demo: Callable[[], S
         assert "secret-project" not in shown(again)
     finally:
         again.stop()
+
+
+def test_notes_of_its_rules_do_not_speak_of_their_place_in_a_list_that_can_be_sorted() -> None:
+    assert [rule["note"] for rule in SAMPLE_RULES if re.search("above|below", str(rule["note"]))] == []
 
 
 def test_prints_a_one_time_login_link_and_an_api_key(demo: Site) -> None:

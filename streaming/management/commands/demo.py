@@ -37,12 +37,12 @@ SAMPLE_RULES = [
         "action": "replace",
         "replacement": "(e-mail)",
         "category": "contact",
-        "note": "A sample: a regular expression. example.com is allowed below.",
+        "note": "A sample: a regular expression. An allow rule makes an exception: someone@example.com.",
     },
     {
         "pattern": "someone@example.com",
         "action": "allow",
-        "note": "A sample: an exception from the rule above.",
+        "note": "A sample: an exception from the rule that replaces e-mail addresses.",
     },
 ]
 
