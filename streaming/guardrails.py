@@ -105,11 +105,16 @@ class ModeratedTexts(NamedTuple):
 
 
 async def moderate_complete_texts(
-    texts: Iterable[Delta | TextPart], rule_set: RuleSet, on_hit: HitHandler | None, *, is_json: bool = False
+    texts: Iterable[Delta | TextPart],
+    rule_set: RuleSet,
+    on_hit: HitHandler | None,
+    *,
+    is_json: bool = False,
+    is_prompt: bool = False,
 ) -> ModeratedTexts:
     """Moderates complete texts without blocking the event loop. A block drops everything after it."""
     shown = defaultdict[tuple[int, str], list[str]](list)
-    notices, moderation = list[Notice](), AnswerModeration(rule_set, on_hit, is_json=is_json)
+    notices, moderation = list[Notice](), AnswerModeration(rule_set, on_hit, is_json=is_json, is_prompt=is_prompt)
     parts: list[Part] = [*texts, StreamEnd()]
     with closing(moderation):
         for part in moderation.feed(parts):
@@ -138,7 +143,7 @@ async def moderate_prompt(
     if meter:
         meter.count_prompt(chars)
     _refuse_if_too_long(chars)
-    moderated = await moderate_complete_texts(texts, rule_set, on_hit)
+    moderated = await moderate_complete_texts(texts, rule_set, on_hit, is_prompt=True)
     if moderated.is_blocked:
         notice = moderated.notices[-1]
         raise PromptBlocked(notice.category, notice.notice)

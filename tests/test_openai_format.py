@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -293,6 +293,22 @@ LEAKS: dict[str, list[Any]] = {
     "thoughts in parts of parts": [
         chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": part}]}]}) for part in SPLIT
     ],
+    "parts of one message": [chunk({"content": [{"type": "text", "text": part} for part in SPLIT]})],
+    "texts of one message": [chunk({"content": [*SPLIT]})],
+    "parts with an image between": [
+        chunk({"content": [*({"type": "text", "text": part} for part in SPLIT)][:1]}),
+        chunk({"content": [{"type": "image_url", "image_url": {"url": "x"}}, {"type": "text", "text": "rn"}]}),
+    ],
+    "parts with numbers": [
+        chunk({"content": [{"type": "text", "text": part, "index": at}]}) for at, part in enumerate(SPLIT)
+    ],
+    "parts of parts": [chunk({"content": [{"type": "text", "text": part} for part in "darn"]})],
+    "a part, then a text": [chunk({"content": [{"type": "text", "text": "da"}]}), chunk({"content": "rn"})],
+    "a refusal in parts": [chunk({"refusal": [{"type": "refusal", "refusal": part} for part in SPLIT]})],
+    "a part that goes on": [
+        chunk({"content": [{"type": "text", "text": "d"}, {"type": "text", "text": "a"}]}),
+        chunk({"content": [{"type": "text", "text": "rn"}]}),
+    ],
     "details of reasoning": [
         chunk({"reasoning_details": [{"type": "reasoning.text", "text": part, "index": 0}]}) for part in SPLIT
     ],
@@ -382,6 +398,98 @@ def put_together(chunks: list[Any], path: str = "") -> dict[str, str]:
     return joined
 
 
+def contents_of(each: Any) -> list[Any]:
+    deltas = [choice.get("delta") or {} for choice in each.get("choices", ())]
+    return [delta[key] for delta in deltas for key in ("content", "refusal") if key in delta]
+
+
+def text_in_parts(value: Any) -> str:
+    """The texts in lists of parts, concatenated in the order in which they come."""
+    match value:
+        case list():
+            return "".join(map(text_in_parts, value))
+        case dict():
+            return "".join(text for key in ("text", "refusal") if isinstance(text := value.get(key), str))
+    return value if isinstance(value, str) else ""
+
+
+class TestPartsOfOneContent:
+    WAYS: ClassVar[dict[str, Callable[[list[str]], list[Any]]]] = {
+        "objects": lambda texts: [{"type": "text", "text": text} for text in texts],
+        "strings": list,
+        "an image between": lambda texts: [
+            {"type": "text", "text": texts[0]},
+            {"type": "image_url", "image_url": {"url": "x"}},
+            *({"type": "text", "text": text} for text in texts[1:]),
+        ],
+    }
+
+    @pytest.mark.parametrize("way", WAYS)
+    @pytest.mark.parametrize(
+        ("texts", "shown"),
+        [
+            (["da", "rn"], ["••", "••"]),
+            (["oh da", "rn you"], ["oh ••", "•• you"]),
+            (["d", "a", "r", "n"], ["•", "•", "•", "•"]),
+            (["da", "rk"], ["da", "rk"]),
+            (["a sec", "ret b"], ["a ", " b"]),
+            (["hello", "world"], ["•••••", "world"]),
+            (["xda", "rn darn da", "rn"], ["x••", "•• •••• ••", "••"]),
+        ],
+    )
+    async def test_are_moderated_alone_and_over_their_seams(self, way: str, texts: list[str], shown: list[str]) -> None:
+        rules = RuleSet([*RULES.rules, Rule(7, "hello", whole_word=True)])
+        given, wanted = self.WAYS[way](texts), self.WAYS[way](shown)
+        prompt = {"messages": [{"role": "user", "content": given}, {"role": "tool", "content": given}]}
+        completion = {"choices": [{"index": 0, "message": {"content": given}}]}
+
+        whole = await guardrails.moderate_completion(json.dumps(completion), rules)
+        out = await relayed(chunk({"content": given}), chunk({}, "stop"), "[DONE]", rules=rules)
+        prompt = json.loads(json.dumps(prompt))
+        await guardrails.moderate_prompt(prompt, rules)
+
+        assert whole["choices"][0]["message"]["content"] == wanted
+        assert [message["content"] for message in prompt["messages"]] == [wanted, wanted]
+        assert text_in_parts([contents_of(each) for each in out[:-1]]) == "".join(shown)
+
+    async def test_are_blocked_over_a_seam(self) -> None:
+        texts = [{"type": "text", "text": text} for text in ("a stop", " here b", "c")]
+
+        out = await relayed(chunk({"content": texts}), chunk({"content": "never"}), "[DONE]")
+        completion = {"choices": [{"index": 0, "message": {"content": texts}}]}
+        whole = await guardrails.moderate_completion(json.dumps(completion), RULES)
+
+        assert finishes(out) == [(0, "content_filter")]
+        assert "here" not in json.dumps([out, whole]).replace("stop here", "")
+        assert [part["text"] for part in whole["choices"][0]["message"]["content"]] == ["a ", "", ""]
+        with pytest.raises(PromptBlocked):
+            await guardrails.moderate_prompt({"messages": [{"role": "user", "content": texts}]}, RULES)
+
+    async def test_are_reported_as_one_hit(self) -> None:
+        seen: list[HitContext] = []
+        texts = [{"type": "text", "text": text} for text in ("oh da", "rn it is")]
+
+        out = await relayed(chunk({"content": texts}), chunk({}, "stop"), "[DONE]", seen=seen.append)
+
+        assert [(hit.rule.id, hit.before, hit.text, hit.after) for hit in seen] == [(2, "oh ", "darn it", " is")]
+        assert sum(len(each.get("moderated", ())) for each in out[:-1]) == 1
+
+    async def test_are_apart_in_different_messages_and_calls(self) -> None:
+        messages = [{"role": "user", "content": text} for text in SPLIT]
+        tools = [{"type": "function", "function": {"name": "f", "parameters": {"enum": [*SPLIT]}}}]
+        prompt: dict[str, Any] = {"messages": messages, "tools": tools}
+        before = json.dumps(prompt)
+
+        await guardrails.moderate_prompt(prompt, RULES)
+
+        assert json.dumps(prompt) == before
+
+    async def test_are_found_in_an_unknown_list_of_a_whole_answer(self) -> None:
+        chunks = [chunk({"x": {"y": [{"z": part}]}}) for part in SPLIT]
+
+        assert (await assembled(*chunks, chunk({}, "stop")))["x"] == {"y": [{"z": "••"}, {"z": "••"}]}
+
+
 class TestNothingUnmoderatedPasses:
     @pytest.mark.parametrize("name", LEAKS)
     async def test_in(self, name: str) -> None:
@@ -393,6 +501,7 @@ class TestNothingUnmoderatedPasses:
         assert "zgfybg" not in sent
         for path, text in put_together(out).items():
             assert "darn" not in text, path
+        assert "darn" not in text_in_parts([contents_of(each) for each in out if each != "[DONE]"])
         assert out
 
     @pytest.mark.parametrize("name", LEAKS)

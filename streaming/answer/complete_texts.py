@@ -40,6 +40,11 @@ class AtomicTexts:
         yield TextPart(shown, channel, choice)
         yield from notices
 
+    def open_end(self, choice: int, channel: str) -> str:
+        """The end of the last texts of a name in which a match may have begun."""
+        known = self._names.get((choice, channel))
+        return known[1] if known else ""
+
     def _open_end(self, part: TextPart) -> Generator[None, None, str]:
         """The end of the earlier texts of this name in which a match may have begun."""
         known = self._names.get((part.choice, part.channel))

@@ -65,6 +65,10 @@ class DeltaStream:
     def held(self) -> int:
         return self._moderator.held
 
+    @property
+    def undecided_text(self) -> str:
+        return self._moderator.undecided_text
+
     def _record(self, text: str, outcomes: Iterable[Outcome]) -> None:
         if self.recorder:
             self.recorder.record(text, [*outcomes], self._moderator.undecided)

@@ -12,6 +12,7 @@ from itertools import groupby
 
 from streaming.answer.complete_texts import AtomicTexts
 from streaming.answer.deltas import DeltaStream
+from streaming.answer.joined_parts import JoinedParts, run_of_answer, run_of_prompt
 from streaming.answer.media import medium_of
 from streaming.answer.outcomes import PAUSE, SLICE_CHARS, Step, clean
 from streaming.answer.snapshots import SnapshotStream
@@ -39,6 +40,7 @@ class AnswerModeration:
         on_hit: HitHandler | None = None,
         *,
         is_json: bool = False,
+        is_prompt: bool = False,
         secrets: Iterable[str] = (),
     ) -> None:
         self._rule_set = rule_set
@@ -47,13 +49,16 @@ class AnswerModeration:
         self._secrets = tuple(secrets)  # the operator's credentials, which an upstream's errors may quote
         self._channels: dict[_ChannelKey, DeltaStream | SnapshotStream] = {}
         self._texts = AtomicTexts(rule_set, on_hit)
+        run_of = run_of_prompt if is_prompt else run_of_answer
+        self._joined = JoinedParts(rule_set, on_hit, self._undecided_text, run_of)
         self._active: dict[int, frozenset[_ChannelKey]] = {}
         self._message_end = 0  # index in the parts being fed
         self._message_ends: list[int] | None = None
 
     def feed(self, parts: Iterable[Part]) -> Iterator[Step]:
         parts = list(parts)
-        if len(parts) == 1 and (stream := self._only_active(parts[0])):  # nearly every event
+        # nearly every event
+        if len(parts) == 1 and not self._joined.has_seams and (stream := self._only_active(parts[0])):
             return iter(stream.feed([parts[0].text]))  # type: ignore[union-attr]
         return self._feed(parts)
 
@@ -67,8 +72,10 @@ class AnswerModeration:
         return self._channels.get(key) if active and len(active) == 1 and key in active else None
 
     def _feed(self, parts: list[Part]) -> Iterator[Step]:
+        parts = yield from self._joined.feed(parts)
         self._message_end, self._message_ends = 0, None
         at = chars = 0  # parts that are finished, and characters since the last pause
+        last: _ChannelKey | None = None
         for key, run in groupby(parts, _channel_of):
             if chars > SLICE_CHARS:
                 chars = 0
@@ -76,6 +83,8 @@ class AnswerModeration:
             if key is not None:
                 if not self._is_only_active(key):
                     yield from self._released_for(key, parts, at)
+                    yield from self._released_part(last, key)
+                last = key
                 texts: list[str] = [part.text for part in run]  # type: ignore[union-attr]
                 at += len(texts)
                 chars += sum(map(len, texts)) + (0 if key in self._channels else CHARS_OF_A_START)
@@ -93,6 +102,12 @@ class AnswerModeration:
                         chars = 0
                         yield PAUSE
                 at += 1
+
+    def _undecided_text(self, choice: int, channel: str) -> str:
+        stream = self._channels.get((Delta, choice, channel))
+        if isinstance(stream, DeltaStream):
+            return stream.undecided_text
+        return self._texts.open_end(choice, channel)
 
     @property
     def held(self) -> int:
@@ -134,6 +149,13 @@ class AnswerModeration:
         self._active[key[1]] = together
         silent = [self._channels[other] for other in before - together if other in self._channels]
         return [part for stream in silent if isinstance(stream, DeltaStream) for part in stream.release()]
+
+    def _released_part(self, last: _ChannelKey | None, key: _ChannelKey) -> list[Part]:
+        """Held text of a part of a content is sent before the next part, although both are in one message."""
+        stream = self._channels.get(last) if last and last != key and last[1] == key[1] else None
+        if not last or not isinstance(stream, DeltaStream) or not self._joined.are_joined(last[2], key[2]):
+            return []
+        return stream.release()
 
     def _released_before(self, part: Part) -> list[Part]:
         """Held text is sent before the end of the stream or of its choice, since it can no longer become a match."""

@@ -115,6 +115,10 @@ class Engine:
         return len(self._window.raw) - self._shown
 
     @property
+    def undecided_text(self) -> str:
+        return self._window.raw[self._shown :]
+
+    @property
     def fed(self) -> int:
         """The number of characters fed so far."""
         return self._window.offset + len(self._window.raw)

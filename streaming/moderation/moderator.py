@@ -174,6 +174,11 @@ class Moderator:
         """The number of undecided characters, with those that were released."""
         return self._engine.held
 
+    @property
+    def undecided_text(self) -> str:
+        """The undecided characters, with those that were released."""
+        return self._engine.undecided_text
+
     def feed(self, text: str) -> list[Outcome]:
         """The outcomes that are now certain. There are none after a block."""
         shown = self.skim(text)
