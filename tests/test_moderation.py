@@ -545,6 +545,9 @@ WORDS = [
         "aộ",
         "ำ",
         "หำ",
+        "\u0302b",
+        "\u0651",
+        "\u0e38",
         "า",
     ),
 ]
@@ -641,7 +644,7 @@ FRAGMENTS = [
         "\\n",
     ),
     *('\\"', "หี", "ห", "ี", "x\u0302", "![", "][a]"),
-    *("ô", "\u0302", "\u0323", "ำ", "\ufe77"),
+    *("ô", "\u0302", "\u0323", "ำ", "\ufe77", "\u0651", "\u0e38", "\u0e48"),
     *(
         "<ab:",
         "<ab:a>",
@@ -807,6 +810,26 @@ def test_a_character_that_begins_with_a_mark_belongs_to_the_letter_before_it(
         check_in_every_cut([rule], whole, "plain")
         check_in_every_cut([replace(rule, action="block")], whole, "markdown")
         assert bool(read([rule], whole).found) is is_found
+
+
+@pytest.mark.parametrize("kind", ["literal", "regex", "loose"])
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        *(("\u0651ي", "aّي"), ("\u0651ي", "aَّي"), ("\u0302b", "ôb"), ("\u0302b", "ô\u0302b")),
+        *(("\u0301b", "a\u0651\u0301b"), ("\u0308a", "ab\u0308a"), ("\u0e38\u0e48", "ก\u0e48\u0e38")),
+        ("\u0e38", "aก\u0e48\u0e38"),
+    ],
+)
+def test_a_pattern_may_begin_with_a_mark(pattern: str, text: str, kind: str) -> None:
+    as_regex = Rule(1, pattern, "regex")
+    rule = as_regex if kind == "regex" else Rule(1, pattern, compare="loose" if kind == "loose" else "normal")
+    for medium in ("markdown", "json", "plain"):
+        check_in_every_cut([rule], text, medium)
+        check_in_every_cut([replace(rule, action="block")], text, medium)
+    for written in (f"[{text[:-1]}](b){text[-1]}", f"&#{ord(text[0])};{text[1:]}", f"**{text[:-1]}**{text[-1]}"):
+        in_two = ([written[:at], written[at:]] for at in range(len(written)))
+        check_against_the_oracle([rule], "markdown", list(written), *in_two)
 
 
 def check_in_every_cut(rules: list[Rule], text: str, medium: Medium) -> None:

@@ -255,6 +255,13 @@ def forms_of_letter(letter: str, *, accents: bool) -> tuple[str, ...]:
     return tuple(sorted(forms))
 
 
+@lru_cache(maxsize=1)
+def moving_marks() -> tuple[str, ...]:
+    """Marks that are no letters of their own: they extend the letter before them, or move before its last mark."""
+    marks = (chr(code) for code in range(0x300, 0x1F000) if unicodedata.combining(chr(code)))
+    return tuple(sorted(ACCENTS.union(marks)))
+
+
 def _with_last_forms(symbols: str, *, accents: bool) -> set[str]:
     last = symbols[-1:]
     return {symbols[:-1] + form for form in forms_of(last, accents=accents)} if last else {""}

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator
-from functools import lru_cache, reduce
+from functools import cached_property, lru_cache, reduce
 from operator import getitem
 from string import ascii_lowercase
 
 from streaming.moderation.edges import Edges, Ending
-from streaming.moderation.folding import fold, fold_letter, is_mark, is_word_char
+from streaming.moderation.folding import fold, fold_letter, is_mark, is_word_char, moving_marks
 from streaming.moderation.shared import Shared
 from streaming.moderation.unicode_tables import LOOK_ALIKES
 
@@ -193,6 +193,11 @@ class LooseWords(Shared):
 
     def begins_with(self, symbol: str) -> bool:
         return any(letter in self._nodes[0] for letter in letters_of(symbol))
+
+    @cached_property
+    def leading_mark(self) -> str:
+        """A mark with which a match may begin, in the middle of a letter; empty if there is none."""
+        return next(filter(self.begins_with, moving_marks()), "")
 
     def step(self, threads: Iterable[_Thread], symbol: str) -> Iterator[_Thread]:
         """The threads after this symbol, except those that it starts."""

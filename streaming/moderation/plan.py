@@ -88,7 +88,7 @@ class Plan(Shared):
             if len(self._begins) >= _MAX_KNOWN:
                 self._begins.clear()
             found = self._begins[char] = any(
-                machine.automaton.begins_with(form)
+                machine.automaton.begins_with(form) or (machine.accents and machine.automaton.leading_mark)
                 for machine in self.machines
                 if not machine.exact
                 for symbol in fold(char, accents=machine.accents)
@@ -147,6 +147,8 @@ def _could_begin(machine: Machine, begun: str, before: str) -> bool:
     if machine.exact:
         return False
     automaton, edges = machine.automaton, machine.automaton.edges
+    if automaton.leading_mark and (machine.accents or (before and OPEN_LETTERS[machine.accents][before])):
+        return True  # with a mark, in the middle of a letter
     decoded = could_stand_for(begun)
     if decoded is None:
         return not (edges.whole_word and before and is_word_char(before)) or _begins_apart(automaton)

@@ -14,11 +14,12 @@ Three machines share the same positions:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import accumulate
 from operator import getitem
 
 from streaming.moderation.edges import Edges, Ending
+from streaming.moderation.folding import moving_marks
 from streaming.moderation.glushkov import Positions, union
 from streaming.moderation.regex_nodes import Node
 from streaming.moderation.shared import Shared
@@ -186,6 +187,11 @@ class Regexes(Shared):
 
     def begins_with(self, symbol: str) -> bool:
         return self.positions.begins_with(symbol)
+
+    @cached_property
+    def leading_mark(self) -> str:
+        """A mark with which a match may begin, in the middle of a letter; empty if there is none."""
+        return next(filter(self.begins_with, moving_marks()), "")
 
     def run(self, state: State, text: str) -> State:
         """The state after the text. Its ``is_hit`` tells whether there was a match, so the text must be examined."""

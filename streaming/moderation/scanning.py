@@ -16,7 +16,7 @@ from heapq import merge
 from operator import getitem
 from typing import Any
 
-from streaming.moderation.folding import forms_of_letter
+from streaming.moderation.folding import fold_letter, forms_of_letter
 from streaming.moderation.found import NO_ALLOWANCES, Allowances, Automaton, Failures, Found
 from streaming.moderation.live_starts import LiveStarts, What
 from streaming.moderation.loose_words import LooseWords
@@ -125,7 +125,13 @@ class Scanner(ABC):
 
     def _forms(self) -> tuple[str, ...]:
         reading = self.spelling.reading
-        return reading.letters.forms if reading else ()
+        return self._forms_of(reading.letters.open) if reading else ()
+
+    def _forms_of(self, letter: str) -> tuple[str, ...]:
+        """The symbols that an undecided letter may become, with a further mark if a match may begin with one."""
+        accents, mark = self.spelling.key.accents, self.automaton.leading_mark
+        forms = forms_of_letter(letter, accents=accents)
+        return (*forms, fold_letter(letter, accents=accents) + mark) if mark and letter else forms
 
     def live(self, start: int) -> Live:
         """The possible starts of incomplete matches, from ``start`` on."""
@@ -299,8 +305,7 @@ class LiteralScanner(Scanner):
             known = state.before_open = {}
         held = known.get(letter)
         if held is None:
-            forms = forms_of_letter(letter, accents=self.spelling.key.accents)
-            held = self.automaton.held_before_open(state, forms)
+            held = self.automaton.held_before_open(state, self._forms_of(letter))
             if len(known) < _MAX_KNOWN:
                 known[letter] = held
         return held

@@ -18,7 +18,7 @@ from functools import cached_property, reduce
 from operator import getitem, itemgetter
 
 from streaming.moderation.edges import Edges, Ending
-from streaming.moderation.folding import is_word_char
+from streaming.moderation.folding import is_word_char, moving_marks
 from streaming.moderation.shared import Shared
 
 _MAX_TRANSITIONS = 1 << 16
@@ -203,6 +203,11 @@ class Literals(Shared):
 
     def begins_with(self, symbol: str) -> bool:
         return symbol in self.first_symbols
+
+    @cached_property
+    def leading_mark(self) -> str:
+        """A mark with which a match may begin, in the middle of a letter; empty if there is none."""
+        return next(filter(self.begins_with, moving_marks()), "")
 
     def held_before_open(self, node: Node, forms: Iterable[str]) -> int:
         """How many of the last symbols could belong to a word with an undecided letter, whose ``forms`` are given.

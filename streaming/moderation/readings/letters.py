@@ -12,7 +12,6 @@ from streaming.moderation.folding import (
     OPEN_LETTERS,
     TABLES,
     fold_letter,
-    forms_of_letter,
     goes_on,
     letters,
 )
@@ -41,11 +40,6 @@ class Letters:
     @property
     def is_after_line_break(self) -> bool:
         return self._symbols.spaces and self._symbols.after_line_break
-
-    @property
-    def forms(self) -> tuple[str, ...]:
-        """The symbols that the open letter may become."""
-        return forms_of_letter(self.open, accents=self._accents)
 
     def follow(self, other: Letters) -> None:
         self.open, self.spans = other.open, other.spans[:]
