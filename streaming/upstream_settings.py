@@ -141,8 +141,8 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
     where = f"STREAMING_UPSTREAMS[{name!r}]"
     if unknown := sorted(set(entry) - _KEYS):
         meant = difflib.get_close_matches(unknown[0].upper(), _KEYS, 1)
-        known = f"is {meant[0]!r} meant" if meant else f"it may have {', '.join(sorted(_KEYS))}"
-        raise ImproperlyConfigured(f"{where} has {unknown[0]!r}, which is not a known key: {known}.")
+        known = f"is {meant[0]!r} meant?" if meant else f"it may have {', '.join(sorted(_KEYS))}."
+        raise ImproperlyConfigured(f"{where} has {unknown[0]!r}, which is not a known key: {known}")
     url, socket = _read_address(where, entry)
     if (form := entry.get("FORMAT", "native")) not in _FORMATS:
         raise ImproperlyConfigured(f"{where}['FORMAT'] is {form!r}: it may be {', '.join(_FORMATS)}.")

@@ -209,6 +209,8 @@ def test_on_all_addresses_it_prints_those_that_others_can_use_and_accepts_them(t
 
         assert "127.0.0.1" not in address
         assert httpx.get(address, timeout=DEADLINE).status_code == 200
+        by_name = httpx.get(site.url, headers={"Host": f"{socket.gethostname()}:{site.port}"}, timeout=DEADLINE)
+        assert by_name.status_code == 200
         assert httpx.get(site.url, headers={"Host": "elsewhere.example"}, timeout=DEADLINE).status_code == 400
     finally:
         site.stop()

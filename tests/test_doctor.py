@@ -30,7 +30,7 @@ def test_a_migrated_site_with_default_settings_is_healthy(migrated: Path) -> Non
     assert "daphne" in lines["versions"][0]
     assert lines["database"][0].startswith("ok sqlite")
     assert lines["API keys"] == ["ok 1 in the database; 'manage.py create_key' makes one"]
-    assert lines["upstreams"] == ["ok 'default' is this site's own /stream: UPSTREAM_URL is not set"]
+    assert lines["upstreams"] == ["ok 'default' is this project's own /stream: UPSTREAM_URL is not set"]
 
 
 def test_missing_migrations_and_mistakes_in_settings_are_named(tmp_path: Path) -> None:
@@ -58,7 +58,8 @@ def test_an_upstream_is_asked_for_its_models_with_its_key(
 
     _, lines = examined(migrated, STREAMING_UPSTREAMS=json.dumps({"llm": entry}), LLM_KEY="sk-1")
 
-    assert lines["upstreams"][-1].startswith(f"{found} 'llm' (openai, with a key): answered {answer}")
+    address = f"'llm' at {upstream.url}/v1 (openai, with a key)"
+    assert lines["upstreams"][-1].startswith(f"{found} {address}: answered {answer}")
     assert upstream.requests[0].request_line == "GET /v1/models HTTP/1.1"
     assert upstream.requests[0].headers["Authorization"] == "Bearer sk-1"
 
@@ -73,7 +74,9 @@ def test_a_native_upstream_is_asked_for_nothing_that_starts_a_stream(
 
     _, lines = examined(migrated, UPSTREAM_URL=f"{upstream.url}/stream")
 
-    assert lines["upstreams"] == ["ok 'default' (native, without a key): answered 204 No Content"]
+    assert lines["upstreams"] == [
+        f"ok 'default' at {upstream.url}/stream (native, without a key): answered 204 No Content"
+    ]
     assert upstream.requests[0].request_line == "OPTIONS /stream HTTP/1.1"
 
 
@@ -81,8 +84,21 @@ def test_what_cannot_be_reached_fails(migrated: Path) -> None:
     status, lines = examined(migrated, UPSTREAM_URL="http://127.0.0.1:9", REDIS_URL="redis://127.0.0.1:9")
 
     assert status == 1
-    assert lines["upstreams"][0].startswith("FAIL 'default' (native, without a key): ")
+    assert lines["upstreams"][0].startswith("FAIL 'default' at http://127.0.0.1:9 (native, without a key): ")
+    assert "cannot be reached: " in lines["upstreams"][0], "the reason is in the line"
+    assert "Connect call failed" in lines["upstreams"][0]
     assert lines["Redis"] == ["FAIL REDIS_URL is set, and Redis does not answer there"]
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"UPSTREAM_URL": "http://127.0.0.1:9"}, "1 of these cannot work as it is."),
+        ({"UPSTREAM_URL": "http://127.0.0.1:9", "STREAMING_MASK": ""}, "2 of these cannot work as they are."),
+    ],
+)
+def test_what_fails_is_counted_in_a_sentence(migrated: Path, env: dict[str, str], said: str) -> None:
+    assert said in manage(migrated, "doctor", **env).stderr
 
 
 def test_a_redis_that_answers_is_fine(migrated: Path, tmp_path: Path) -> None:

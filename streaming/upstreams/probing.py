@@ -8,6 +8,7 @@ from yarl import URL
 
 from streaming.request_cleanup import request_scope
 from streaming.upstream_settings import UpstreamConfig
+from streaming.upstreams.aiohttp_transport import causes
 from streaming.upstreams.errors import UpstreamError
 from streaming.upstreams.request import UpstreamRequest
 from streaming.upstreams.sending import send
@@ -29,8 +30,14 @@ async def probe(upstream: UpstreamConfig) -> tuple[bool, str]:
             answer = await send(request)
             answer.close()
     except UpstreamError as error:
-        return False, str(error)
+        return False, f"{error}{_reason(error)}"
     said = f"answered {answer.status} {answer.reason}".strip()
     if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return False, f"{said}: its API key is missing or wrong"
     return answer.status < HTTPStatus.INTERNAL_SERVER_ERROR, said
+
+
+def _reason(error: UpstreamError) -> str:
+    """What the operating system or TLS said of it, which no client is told."""
+    said = " ".join(str(list(causes(error))[-1]).split())
+    return f": {said}" if said and said not in str(error) else ""

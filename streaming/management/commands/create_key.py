@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", help="a name that says what the key is for")
         parser.add_argument(
-            "--owner", metavar="USERNAME", help="the user the key belongs to (default: the only superuser)"
+            "--owner", metavar="USERNAME", help="the user as whom the key acts (default: the only superuser)"
         )
         existing = parser.add_mutually_exclusive_group()
         existing.add_argument(
@@ -74,7 +74,8 @@ class Command(BaseCommand):
         key.save()
         self.stdout.write(secret)
         self.stderr.write(
-            f"This key is shown only once. It gives access as {key.owner}, and can be revoked in the admin."
+            f"This key is shown only once. It gives access as {key.owner}{_rights(key)}, "
+            "and can be revoked in the admin."
         )
 
     def _change(self, key: ApiKey, *, revoke: bool) -> None:
@@ -108,6 +109,10 @@ class Command(BaseCommand):
         raise CommandError(
             f"There is {'more than one' if found else 'no'} superuser: name the key's owner with --owner."
         )
+
+
+def _rights(key: ApiKey) -> str:
+    return " (a superuser: --owner names another user)" if key.owner.is_superuser else ""
 
 
 LIMITS = {

@@ -170,8 +170,14 @@ def _reachable_by_others(host: str) -> list[str]:
     addresses = _own_addresses(host) if host in ("0.0.0.0", "::") else [host]  # noqa: S104 (only compared)
     addresses = [f"[{address}]" if ":" in address else address for address in addresses]
     if set(settings.ALLOWED_HOSTS) <= LOCAL_NAMES:
-        settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, *addresses]
+        settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, *addresses, *_own_names()]
     return addresses
+
+
+def _own_names() -> list[str]:
+    """The names by which others on this network may know this machine: its host name, and that of mDNS (RFC 6762)."""
+    name = socket.gethostname().lower()
+    return [name, f"{name}.local"] if name and "." not in name else [name] if name else []
 
 
 def _own_addresses(host: str) -> list[str]:

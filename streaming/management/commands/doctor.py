@@ -40,7 +40,7 @@ class Command(BaseCommand):
             failed += finding[0] == "FAIL"
             self.stdout.write("{:<5} {:<11} {}".format(*finding))
         if failed:
-            raise CommandError(f"{failed} of these cannot work as it is.")
+            raise CommandError(f"{failed} of these cannot work as {'it is' if failed == 1 else 'they are'}.")
 
 
 def findings() -> Iterator[Finding]:
@@ -88,7 +88,7 @@ async def _network() -> list[Finding]:
     """Redis and the upstreams, in one event loop."""
     found = [await _redis()]
     if "default" not in conf.upstreams():
-        found.append(("ok", "upstreams", "'default' is this site's own /stream: UPSTREAM_URL is not set"))
+        found.append(("ok", "upstreams", "'default' is this project's own /stream: UPSTREAM_URL is not set"))
     found += [await _upstream(name, entry) for name, entry in conf.upstreams().items()]
     await upstreams.close()
     return found
@@ -115,7 +115,8 @@ async def _upstream(name: str, entry: dict[str, Any]) -> Finding:
         return "FAIL", "upstreams", str(error)
     works, sentence = await upstreams.probe(upstream)
     key = "with a key" if upstream.headers else "without a key"
-    return "ok" if works else "FAIL", "upstreams", f"{name!r} ({upstream.format}, {key}): {sentence}"
+    where = f"unix:{upstream.socket}" if upstream.socket else upstream.url
+    return "ok" if works else "FAIL", "upstreams", f"{name!r} at {where} ({upstream.format}, {key}): {sentence}"
 
 
 def _proxies() -> Iterator[Finding]:
