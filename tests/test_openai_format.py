@@ -490,6 +490,78 @@ class TestPartsOfOneContent:
         assert (await assembled(*chunks, chunk({}, "stop")))["x"] == {"y": [{"z": "••"}, {"z": "••"}]}
 
 
+CARD = 4111111111111111
+
+
+class TestNumbers:
+    """A number is text where a text belongs, and in fields that nobody knows."""
+
+    RULES = RuleSet([Rule(1, r"\b\d{16}\b", "regex")])
+    PLACES: ClassVar[dict[str, dict[str, Any]]] = {
+        "a content": {"content": CARD},
+        "a reasoning": {"reasoning_content": CARD},
+        "a refusal": {"refusal": CARD},
+        "a part": {"content": [{"type": "text", "text": CARD}]},
+        "a field nobody knows": {"x": {"card": CARD}},
+        "a list nobody knows": {"x": [{"card": CARD}]},
+        "a number with a point": {"x": {"card": float(CARD)}},
+        "a number by itself": {"x": CARD},
+    }
+
+    @pytest.mark.parametrize("place", PLACES)
+    async def test_that_match_are_masked_as_strings(self, place: str) -> None:
+        fields = self.PLACES[place]
+        completion = {"choices": [{"index": 0, "message": fields}]}
+
+        streamed = await relayed(chunk(fields), chunk({}, "stop"), "[DONE]", rules=self.RULES)
+        whole = await guardrails.moderate_completion(json.dumps(completion), self.RULES)
+
+        for out in (streamed, whole):
+            sent = json.dumps(out, ensure_ascii=False)
+            assert str(CARD) not in sent
+            assert "•" * 16 in sent
+
+    @pytest.mark.parametrize("size", [1, 7, 333])
+    async def test_that_match_are_masked_in_every_cut(self, size: int) -> None:
+        for fields in self.PLACES.values():
+            sent = await relayed(chunk(fields), chunk({}, "stop"), "[DONE]", rules=self.RULES, size=size)
+
+            assert str(CARD) not in json.dumps(sent)
+
+    async def test_that_do_not_match_stay_numbers(self) -> None:
+        for number in (0, -5, 12345, 1.5, 1e300, True, None):
+            given = chunk({"content": "a", "x": {"y": number}, "z": number}, w=number)
+            completion = {"choices": [{"index": 0, "message": {"content": number, "x": [{"y": number}]}}]}
+
+            whole = await guardrails.moderate_completion(json.dumps(completion), self.RULES)
+
+            assert await relayed(given, "[DONE]", rules=self.RULES) == [given, chunk({}, "stop"), "[DONE]"]
+            assert json.dumps(whole) == json.dumps(completion)
+
+    async def test_that_follow_each_other_are_not_joined(self) -> None:
+        chunks = [chunk({"content": "a", "progress": number}) for number in range(10, 90, 10)]
+
+        assert (await relayed(*chunks, "[DONE]", rules=self.RULES))[:8] == chunks
+
+    async def test_of_tokens_and_times_are_unchanged(self) -> None:
+        usage = {"prompt_tokens": CARD, "prompt_tokens_details": {"cached_tokens": CARD, "x": CARD}}
+        given = chunk({"content": "a"}, created=CARD, usage=usage, timings={"x": CARD})
+
+        assert (await relayed(given, "[DONE]", rules=self.RULES))[0] == given
+
+    async def test_are_masked_in_prompts_where_a_text_belongs(self) -> None:
+        part = {"type": "text", "text": CARD}
+        contents: list[Any] = [CARD, [CARD], [part], float(CARD), "a", 12345]
+        fields = {"messages": [{"role": "user", "content": content} for content in contents], "seed": CARD, "n": 1}
+
+        await guardrails.moderate_prompt(fields, self.RULES)
+
+        shown = "•" * 16
+        wanted = [shown, [shown], [{"type": "text", "text": shown}], f"{shown}.0", "a", 12345]
+        assert [message["content"] for message in fields["messages"]] == wanted
+        assert (fields["seed"], fields["n"]) == (CARD, 1)
+
+
 class TestNothingUnmoderatedPasses:
     @pytest.mark.parametrize("name", LEAKS)
     async def test_in(self, name: str) -> None:

@@ -21,11 +21,11 @@ class AtomicTexts:
         self._untouched: dict[tuple[int, str], str] = {}  # the last text of a name, if no rule matched it
 
     def feed(self, part: TextPart) -> Iterator[Step]:
-        text, channel, choice = part
+        text, channel, choice, is_number = part
         if self._untouched.get((choice, channel)) == text:
             yield part  # for example a provider's name in every chunk
             return
-        before = yield from self._open_end(part)
+        before = "" if is_number else (yield from self._open_end(part))
         medium = medium_of(channel)
         outcomes = yield from outcomes_of(before + text, self._rule_set, medium)
         if crossing := [outcome for outcome in outcomes if _crosses(outcome, len(before))]:
@@ -37,7 +37,7 @@ class AtomicTexts:
         self._report_hits(text, outcomes, part)
         shown, notices = shown_and_notices(outcomes)
         self._remember(part, before, is_untouched=all(isinstance(outcome, Text) for outcome in outcomes))
-        yield TextPart(shown, channel, choice)
+        yield TextPart(shown, channel, choice, is_number)
         yield from notices
 
     def open_end(self, choice: int, channel: str) -> str:
@@ -57,7 +57,8 @@ class AtomicTexts:
     def _remember(self, part: TextPart, before: str, *, is_untouched: bool) -> None:
         """If a text leaves the state as it was, the same text can pass again without being moderated."""
         name = part.choice, part.channel
-        if is_untouched and self._names[name][1] == before and len(part.text) <= SLICE_CHARS:
+        is_same = part.is_number or self._names[name][1] == before
+        if is_untouched and is_same and len(part.text) <= SLICE_CHARS:
             self._untouched[name] = part.text
         else:
             self._untouched.pop(name, None)

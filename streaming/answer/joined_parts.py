@@ -113,7 +113,7 @@ class JoinedParts:
     def _by_run(self, parts: list[Part]) -> dict[tuple[int, str], list[_Piece]]:
         runs: dict[tuple[int, str], list[_Piece]] = {}
         for at, part in enumerate(parts):
-            if isinstance(part, Delta | TextPart) and (name := self._run_of(part.channel)):
+            if isinstance(part, Delta | TextPart) and not _is_number(part) and (name := self._run_of(part.channel)):
                 pieces = runs.setdefault((part.choice, name), [])
                 start = pieces[-1].start + len(pieces[-1].text) if pieces else 0
                 pieces.append(_Piece(at, part.channel, start, part.text))
@@ -147,6 +147,10 @@ class JoinedParts:
             gone = len(joined) - len(run.before)
             run.seams = [seam - gone for seam in run.seams if seam > gone]
         return [(hit, hit.start - before) for hit in hits if not hit.changes_nothing]
+
+
+def _is_number(part: Delta | TextPart) -> bool:
+    return isinstance(part, TextPart) and part.is_number
 
 
 def _is_over(seams: list[int], hit: Hit) -> bool:

@@ -18,8 +18,10 @@ from streaming.formats.text_fields import (
     MADE_BY_MODELS,
     NAMES,
     TELLTALES,
+    TEXTS_OF_PROMPTS,
     is_field,
     is_name,
+    is_numeric,
     is_sound,
     passes_in_answer,
     passes_in_prompt,
@@ -37,6 +39,7 @@ MAX_TEXTS = 2048
 _DEEPEST = 16
 _NESTED = (dict, list)
 _INNER = (dict, list, float)
+_NUMBERS = (int, float)
 
 # Fields of an answer or a choice whose texts are always complete, whether or not they look like names.
 _WHOLE = frozenset({*NAMES, "role"})
@@ -121,6 +124,8 @@ def _extract_fields(fields: dict[str, Any], cursor: _Cursor, extracted: Extracte
         elif isinstance(value, _NESTED) and key in MADE_BY_MODELS:
             # It should be a string; some servers parse it into an object, whose keys are then written by the model.
             _extract_text(json.dumps(value, ensure_ascii=False), fields, key, cursor._replace(is_whole=True), extracted)
+        elif type(value) in _NUMBERS:
+            _extract_number(value, fields, key, cursor, extracted)
         elif isinstance(value, _INNER):
             fields[key] = _extract_inner(value, cursor.into(key), extracted)
 
@@ -134,6 +139,16 @@ def _extract_text(text: str, fields: dict[str, Any], key: str, cursor: _Cursor, 
     _refuse_too_many(extracted)
     grows = not cursor.is_whole and (key in GROWING or (cursor.depth == 0 and key not in _WHOLE))
     _extract_at(Delta if grows else TextPart, text, fields, key, cursor, extracted)
+
+
+def _extract_number(number: float, fields: dict[str, Any], key: str, cursor: _Cursor, extracted: Extracted) -> None:
+    """A number where a text belongs, or where nobody knows what belongs, is moderated as it is written."""
+    if not math.isfinite(number):
+        fields[key] = None
+    elif not (cursor.depth == 0 and key in NAMES) and not is_numeric(key, cursor.prefix):
+        _refuse_too_many(extracted)
+        kind = Delta if key in GROWING and not cursor.is_whole else TextPart
+        _extract_at(kind, json.dumps(number), fields, key, cursor, extracted, number)
 
 
 def _extract_inner(value: dict[str, Any] | list[Any] | float, cursor: _Cursor, extracted: Extracted) -> Any:
@@ -164,15 +179,23 @@ def _refuse_too_many(extracted: Extracted) -> None:
 
 
 def _extract_at(
-    kind: type[Delta | TextPart], text: str, holder: Any, key: str | int, cursor: _Cursor, extracted: Extracted
+    kind: type[Delta | TextPart],
+    text: str,
+    holder: Any,
+    key: str | int,
+    cursor: _Cursor,
+    extracted: Extracted,
+    number: float | None = None,
 ) -> None:
     channel = _channel(f"{cursor.prefix}{key}")
     if len(text) > PIECE_CHARS:
         pieces = (text[at : at + PIECE_CHARS] for at in range(0, len(text), PIECE_CHARS))
         extracted.texts.extend(Delta(piece, channel, cursor.choice) for piece in pieces)
+    elif kind is TextPart:
+        extracted.texts.append(TextPart(text, channel, cursor.choice, is_number=number is not None))
     else:
         extracted.texts.append(kind(text, channel, cursor.choice))
-    extracted.refs.append(TextRef(channel, cursor.choice, holder, key, (*cursor.path, str(key))))
+    extracted.refs.append(TextRef(channel, cursor.choice, holder, key, (*cursor.path, str(key)), number))
     holder[key] = ""
 
 
@@ -187,7 +210,7 @@ def _channel(path: str) -> str:
 def put_back(refs: Iterable[TextRef], texts: Mapping[tuple[int, str], str]) -> None:
     """Puts texts, by choice and channel, back to their positions."""
     for ref in refs:
-        ref.holder[ref.key] = texts.get((ref.choice, ref.channel), "")
+        ref.put(texts.get((ref.choice, ref.channel), ""))
 
 
 def extract_prompt(fields: dict[str, Any]) -> Extracted:
@@ -212,6 +235,9 @@ class _Prompt(NamedTuple):
         if isinstance(value, str):
             if value and not self._passes(holder, key, path, value):
                 self._extract_at(holder, key, prefix)
+        elif type(value) in _NUMBERS:
+            if self._is_text(key, path) and math.isfinite(value):
+                self._extract_at(holder, key, prefix)
         elif isinstance(value, dict):
             for inner in list(value):
                 self.extract(value, inner, f"{path}.")
@@ -220,6 +246,11 @@ class _Prompt(NamedTuple):
                 self.extract(value, position, f"{path}.")
         if isinstance(key, str) and not is_field(key):
             self._rename(holder, key, prefix)
+
+    def _is_text(self, key: Any, path: str) -> bool:
+        """Whether a text belongs here, so that a number is read as it is written."""
+        names = path.split(".")
+        return (names[-2] if isinstance(key, int) else key) in TEXTS_OF_PROMPTS and self.field not in _TOOLS
 
     def _passes(self, holder: Any, key: Any, path: str, text: str) -> bool:
         if isinstance(key, int):
@@ -231,7 +262,11 @@ class _Prompt(NamedTuple):
         while f"{prefix}{key}" in self.channels:  # a field name with a dot, next to an object of that name
             prefix = f"{prefix}$."
         self.channels.add(f"{prefix}{key}")
-        _extract_at(Delta, holder[key], holder, key, _Cursor(prefix, 0, ()), self.extracted)
+        value, cursor = holder[key], _Cursor(prefix, 0, ())
+        if isinstance(value, str):
+            _extract_at(Delta, value, holder, key, cursor, self.extracted)
+        else:
+            _extract_at(Delta, json.dumps(value), holder, key, cursor, self.extracted, value)
 
     def _rename(self, fields: dict[str, Any], key: str, prefix: str) -> None:
         channel = f"{prefix}{key}.$name"

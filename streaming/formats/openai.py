@@ -310,7 +310,7 @@ class OpenAIRelay(OpenAIWriter):
         if type(part) is RawChunk:
             return self._framed(part, part.frame) if part.frame else self._rest(part.message, part.refs)
         match part:
-            case TextPart(text, channel, choice):
+            case TextPart(text, channel, choice, _):
                 self._text_parts[choice, channel] = text
                 return []
             case ChoiceEnd():
@@ -341,7 +341,8 @@ class OpenAIRelay(OpenAIWriter):
         for ref in refs:
             name = ref.choice, ref.channel
             self._paths[name] = ref.path
-            ref.holder[ref.key] = text = self._texts.pop(name, "") or self._text_parts.pop(name, "")
+            text = self._texts.pop(name, "") or self._text_parts.pop(name, "")
+            ref.put(text)
             is_bare = is_bare and not text
         late = self._late() if self._texts else []
         self._text_parts.clear()

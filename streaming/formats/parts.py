@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -47,6 +48,8 @@ class TextPart(NamedTuple):
     text: str
     channel: str
     choice: int = 0
+    is_number: bool = False
+    """Whether it is how a number is written, which nobody joins with the next number of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,13 @@ class TextRef(NamedTuple):
     holder: Any
     key: str | int
     path: tuple[PathStep, ...]
+    number: int | float | None = None
+    """The number that was there in place of a text."""
+
+    def put(self, text: str) -> None:
+        """Puts a text there; a number as it is written is that number again."""
+        is_same = self.number is not None and text == json.dumps(self.number)
+        self.holder[self.key] = self.number if is_same else text
 
 
 class Frame(NamedTuple):

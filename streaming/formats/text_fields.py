@@ -46,6 +46,16 @@ GROWING = frozenset(
 )
 """Nested below the fields of a choice or delta, these arrive as fragments; any other text there is complete."""
 
+TEXTS_OF_PROMPTS = GROWING | {"prompt", "system", "message", "query", "question", "output", "parts"}
+"""Fields of a request in which a number is read as a text."""
+
+_NUMERIC_OBJECTS = frozenset(
+    {"usage", "timings", "x_groq", "time_info", "metrics", "content_filter_results", "prompt_filter_results"}
+)
+_NUMERIC = re.compile(
+    r"(?:.*_)?(?:index|created|created_at|tokens?|count|total|time|ms|seconds?|second|cost|score|n|logprob|probability)"
+)
+
 MADE_BY_MODELS = frozenset({"arguments", "input", "output", "parsed", "parsed_arguments"})
 """Fields with JSON written by a model."""
 
@@ -95,6 +105,16 @@ def data_url_kind(text: str) -> str:
 
 def is_id(key: str) -> bool:
     return key == "id" or key.endswith(("_id", "Id"))
+
+
+def is_numeric(key: str, path: str) -> bool:
+    """Whether a number belongs here: an index, a time, a count. Any other number is moderated as it is written."""
+    return _is_numeric(key) or not _NUMERIC_OBJECTS.isdisjoint(path.split("."))
+
+
+@lru_cache(1024)
+def _is_numeric(key: str) -> bool:
+    return key in _NUMERIC_OBJECTS or (len(key) <= LONGEST_FIELD and _NUMERIC.fullmatch(key) is not None)
 
 
 def is_sound(key: str, text: str, path: str) -> bool:
