@@ -1,11 +1,13 @@
 """Text that is written to be expensive: all of it could be the beginning of a match, so as much as possible is held."""
 
 import time
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streaming.moderation import (
     Medium,
@@ -14,10 +16,13 @@ from streaming.moderation import (
     Rule,
     RuleError,
     RuleSet,
+    char_sets,
     compile_rule,
     found,
+    glushkov,
     live_starts,
     regex_automaton,
+    regex_syntax,
     validators,
 )
 from streaming.moderation.loose_words import LooseWords
@@ -156,3 +161,50 @@ def test_a_match_that_ends_beyond_what_is_allowed_counts_from_wherever_it_begins
 
     moderation.check_against_the_oracle(rules, "plain", pieces)
     assert moderation.read(RuleSet(rules), *pieces).shown == "aac •••• ••••"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "often"), [("(?:a|aa){1,%s}", 1500), ("(?:a|b|cc){1,%s}", 1500), ("(?:a|a{80}b){1,%s}", 240)]
+)
+def test_the_first_visit_of_a_text_costs_the_same_however_often_alternatives_repeat(pattern: str, often: int) -> None:
+    def cost(count: int) -> float:
+        moderator = Moderator(RuleSet([Rule(1, pattern % count, "regex")]), "plain")
+        began = time.process_time()
+        for _ in range(200):
+            moderator.feed("a")
+        return time.process_time() - began
+
+    few, many = (min(cost(count) for _ in range(3)) for count in (10, often))
+
+    # 38 times as much and more if each copy's arrows were followed by themselves.
+    assert many < 10 * few
+
+
+def test_alternatives_of_one_character_each_are_one_set() -> None:
+    assert regex_syntax.parse("(?:a|b|[x-z]){2,3}(c|dd|e|f)") == regex_syntax.parse("[abx-z]{2,3}(?:c|dd|[ef])")
+
+
+@given(targets=st.lists(st.integers(0, (1 << 12) - 1), max_size=12), positions=st.integers(0, (1 << 12) - 1))
+@pytest.mark.parametrize(("near", "many"), [(256, 64), (256, 1), (2, 2), (0, 1)])
+def test_a_step_leads_to_all_successors_whichever_arrows_are_shifts(
+    near: int, many: int, targets: list[int], positions: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(glushkov, "_NEAR", near)
+        patch.setattr(glushkov, "_MANY_ARROWS", many)
+        arrows = glushkov._Arrows(targets)
+
+    reached = 0
+    for position, mask in enumerate(targets):
+        reached |= mask if positions >> position & 1 else 0
+
+    assert arrows.step(positions) == reached
+
+
+def test_the_categories_of_all_characters_are_kept_as_ranges() -> None:
+    """A name for each character would take 60 MB."""
+    named = char_sets._categories()
+
+    assert len(named) < 5_000
+    assert all(unicodedata.category(chr(code)) == name for name, span in named for code in span)
+    assert sum(last - first + 1 for _, (first, last) in named) == char_sets.LAST + 1

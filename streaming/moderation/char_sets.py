@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import groupby
 
 from streaming.moderation.folding import fold_letter
 from streaming.moderation.unicode_tables import ranges_of
@@ -77,12 +78,18 @@ def _category(name: str) -> Ranges:
         return normal((*_category("Ll"), *_category("Lt"), *_category("Lu")))
     if not re.fullmatch(r"[CLMNPSZ][a-z]?", name):
         return ()
-    return normal((code, code) for code, category in enumerate(_categories()) if category.startswith(name))
+    return normal(each for category, each in _categories() if category.startswith(name))
 
 
 @lru_cache(maxsize=1)
-def _categories() -> list[str]:
-    return [unicodedata.category(chr(code)) for code in range(LAST + 1)]
+def _categories() -> list[tuple[str, Range]]:
+    """The ranges of characters of one category, with its name. A name for each character would take 60 MB."""
+    found: list[tuple[str, Range]] = []
+    at = 0
+    for category, run in groupby(unicodedata.category(chr(code)) for code in range(LAST + 1)):
+        begin, at = at, at + sum(1 for _ in run)
+        found.append((category, (begin, at - 1)))
+    return found
 
 
 @lru_cache(maxsize=1024)

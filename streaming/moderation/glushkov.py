@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -10,6 +11,9 @@ from streaming.moderation.lookaround import Layout, lay_out
 from streaming.moderation.regex_nodes import Alt, Chars, Look, Node, Repeat, Seq, has_group, has_look, max_length
 
 _MAX_REACH = 1 << 16
+
+_NEAR, _MANY_ARROWS, _MAX_SHIFTS = 256, 64, 64
+"""The longest arrows that are handled by shifts, the least number of a length, and the most lengths."""
 
 
 class Ending(NamedTuple):
@@ -278,32 +282,56 @@ class Positions:
 
 
 class _Arrows:
-    """The successors of sets of positions. Most lead to a neighbour or themselves, and are handled by bit shifts."""
+    """The successors of sets of positions.
+
+    Most arrows lead to a neighbour, or as far as many others do, since the copies of what is repeated are alike. All
+    arrows of one length are handled by one bit shift. The others are followed from one group of positions at a time.
+    """
 
     def __init__(self, targets: list[int]) -> None:
-        self._up = self._down = self._loop = self._others = 0
+        self._shifts: list[tuple[int, int]] = []  # how far, and the positions from which arrows lead so far
+        rests = dict(enumerate(targets))
+        for length in (1, -1, 0):
+            self._take(length, rests)
+        for length in _frequent_lengths(rests):
+            self._take(length, rests)
         alike: dict[int, int] = {}  # the positions that lead to the same others
-        for position, mask in enumerate(targets):
-            here = 1 << position
-            rest = mask
-            for name, target in (("_up", here << 1), ("_down", here >> 1), ("_loop", here)):
-                if rest & target:
-                    setattr(self, name, getattr(self, name) | here)
-                    rest &= ~target
-            if rest:
-                self._others |= here
-                alike[rest] = alike.get(rest, 0) | here
+        for position, rest in rests.items():
+            alike[rest] = alike.get(rest, 0) | 1 << position
+        self._others = union(alike.values())
         # For each position, the targets, and all positions but those that lead to the same ones.
         self._targets = {1 << position: (rest, ~same) for rest, same in alike.items() for position in bits_of(same)}
 
+    def _take(self, length: int, rests: dict[int, int]) -> None:
+        """Moves the arrows of this length from ``rests`` to the shifts."""
+        sources = [p for p, rest in rests.items() if p + length >= 0 and rest >> (p + length) & 1]
+        for position in sources:
+            rests[position] ^= 1 << (position + length)
+        for position in [p for p, rest in rests.items() if not rest]:
+            del rests[position]
+        if sources:
+            self._shifts.append((length, mask_of(sources)))
+
     def step(self, positions: int) -> int:
-        out = (positions & self._up) << 1 | (positions & self._down) >> 1 | positions & self._loop
+        out = 0
+        for length, sources in self._shifts:
+            if here := positions & sources:
+                out |= here << length if length >= 0 else here >> -length
         others = positions & self._others
         while others:
             targets, rest = self._targets[others & -others]
             out |= targets
             others &= rest
         return out
+
+
+def _frequent_lengths(targets: dict[int, int]) -> list[int]:
+    """The lengths of many arrows: from each of these positions to its targets."""
+    counts: Counter[int] = Counter()
+    for position, mask in targets.items():
+        near = mask >> max(position - _NEAR, 0) & ((1 << (2 * _NEAR + 1)) - 1)
+        counts.update(target - min(position, _NEAR) for target in bits_of(near))
+    return [length for length, count in counts.most_common(_MAX_SHIFTS) if count >= _MANY_ARROWS]
 
 
 def bits_of(mask: int) -> Iterator[int]:

@@ -8,7 +8,7 @@ from functools import reduce
 from itertools import repeat
 from typing import NamedTuple
 
-from streaming.moderation.char_sets import LAST, Ranges
+from streaming.moderation.char_sets import LAST, Ranges, normal
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,28 @@ Node = Chars | Seq | Alt | Repeat | Look
 def word(symbols: Iterable[str]) -> Seq:
     """A sequence of these symbols."""
     return Seq(tuple(Chars(((ord(symbol), ord(symbol)),)) for symbol in symbols))
+
+
+def alternatives(nodes: Iterable[Node]) -> Node:
+    """Any one of these nodes. Neighbours that are single symbols become one set, so ``a|b`` is ``[ab]``."""
+    items: list[Node] = []
+    for node in nodes:
+        one, before = _one_set(node), items[-1] if items else None
+        if one and isinstance(before, Chars):
+            items[-1] = Chars(normal((*before.ranges, *one.ranges)))
+        else:
+            items.append(one or node)
+    return items[0] if len(items) == 1 else Alt(tuple(items))
+
+
+def _one_set(node: Node) -> Chars | None:
+    """The set of a node that is one symbol."""
+    match node:
+        case Chars():
+            return node
+        case Seq((item,), False):
+            return _one_set(item)
+    return None
 
 
 def _children(node: Node) -> tuple[Node, ...]:

@@ -23,7 +23,18 @@ from streaming.moderation.char_sets import (
     unicode_class,
 )
 from streaming.moderation.folding import fold, goes_on, has_accents, is_ignorable
-from streaming.moderation.regex_nodes import Alt, Chars, Look, Node, Repeat, Seq, count_arrows, count_positions, word
+from streaming.moderation.regex_nodes import (
+    Alt,
+    Chars,
+    Look,
+    Node,
+    Repeat,
+    Seq,
+    alternatives,
+    count_arrows,
+    count_positions,
+    word,
+)
 from streaming.moderation.rule_messages import Remark, gettext_noop
 
 MAX_REPEAT = 4096
@@ -155,7 +166,7 @@ class _Parser:
             self._take()
             items.append(self._sequence())
         self._depth -= 1
-        return items[0] if len(items) == 1 else Alt(tuple(items))
+        return alternatives(items)
 
     def _sequence(self) -> Node:
         items: list[Node] = []
