@@ -79,7 +79,9 @@ def _sign(text: str, at: int, kind: str, previous: str) -> tuple[str | None, int
     if kind == "json" and (m := re.match(r'\\(["\\/bfnrt])', rest)):
         return {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}.get(m[1], m[1]), at + 2
     is_markdown = kind in ("deep", "flat", "inner")
-    if is_markdown and (m := re.match(r"!?\[|\]|\\[()\[\]]|\$\$", rest)):
+    if is_markdown and (m := re.match(r"!?\[|\]|\$\$", rest)):
+        return "", at + m.end()
+    if kind in ("deep", "inner") and (m := re.match(r"\\[()\[\]]", rest)):
         return "", at + m.end()
     if is_markdown:
         if m := re.match(r"[*~`]+", rest):

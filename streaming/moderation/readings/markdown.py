@@ -248,13 +248,17 @@ class _InnerReader(DeepReader):
 
 
 class FlatReader(_MarkdownReader):
-    """Decodes codes, and reads breaks between lines as white space, and as text what the deep reading ignores."""
+    """Decodes codes, and reads breaks between lines as white space, and as text what the deep reading ignores.
+
+    To CommonMark, ``\\(`` is an escaped bracket (§2.4), which a page without formulas shows: the phone number
+    ``\\(555\\) 123-4567``.
+    """
 
     _shows_long_tags = False
 
     grammar = grammar(
         rf"%|{_MAY_BEGIN}",
-        rf"{_BRACKET}|{_FORMULA}|(?P<line_break>\\(?=\n))|{_FLAT}|{CODES}",
+        rf"{_BRACKET}|(?P<line_break>\\(?=\n))|{_FLAT}|{_FORMULA}|{CODES}",
         rf"{_SO_FAR}|{CODES_SO_FAR}",
     )
 
