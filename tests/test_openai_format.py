@@ -304,6 +304,10 @@ LEAKS: dict[str, list[Any]] = {
     ],
     "parts of parts": [chunk({"content": [{"type": "text", "text": part} for part in "darn"]})],
     "a part, then a text": [chunk({"content": [{"type": "text", "text": "da"}]}), chunk({"content": "rn"})],
+    "parts whose texts are objects": [
+        chunk({"content": [{"type": "text", "text": {"value": part}} for part in SPLIT]})
+    ],
+    "lists of a list": [chunk({"content": [[part] for part in SPLIT]})],
     "a refusal in parts": [chunk({"refusal": [{"type": "refusal", "refusal": part} for part in SPLIT]})],
     "a part that goes on": [
         chunk({"content": [{"type": "text", "text": "d"}, {"type": "text", "text": "a"}]}),
@@ -409,7 +413,7 @@ def text_in_parts(value: Any) -> str:
         case list():
             return "".join(map(text_in_parts, value))
         case dict():
-            return "".join(text for key in ("text", "refusal") if isinstance(text := value.get(key), str))
+            return "".join(text_in_parts(value.get(key)) for key in ("text", "refusal", "value"))
     return value if isinstance(value, str) else ""
 
 
@@ -483,6 +487,27 @@ class TestPartsOfOneContent:
         await guardrails.moderate_prompt(prompt, RULES)
 
         assert json.dumps(prompt) == before
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            [[part] for part in SPLIT],
+            [{"type": "text", "text": {"value": part}} for part in SPLIT],
+            [{"type": "tool_result", "content": [{"type": "text", "text": part} for part in SPLIT]}],
+            [{"type": "refusal", "refusal": part} for part in SPLIT],
+        ],
+    )
+    async def test_are_found_in_every_form_of_a_list(self, given: list[Any]) -> None:
+        for prompt in (
+            {"messages": [{"role": "user", "content": given}]},
+            {"input": [{"role": "user", "content": given}]},
+            {"system": given},
+        ):
+            prompt = json.loads(json.dumps(prompt))
+
+            await guardrails.moderate_prompt(prompt, RULES)
+
+            assert json.dumps(prompt, ensure_ascii=False).count('"••"') == 2
 
     async def test_are_found_in_an_unknown_list_of_a_whole_answer(self) -> None:
         chunks = [chunk({"x": {"y": [{"z": part}]}}) for part in SPLIT]

@@ -19,8 +19,8 @@ UndecidedText = Callable[[int, str], str]
 
 _LISTS = r"(?:content|parts|thinking|reasoning|reasoning_content|reasoning_details|summary|refusal|system|text)"
 _TEXTS = r"(?:text|content|refusal|summary|thinking|reasoning|transcript)"
-_POSITION = re.compile(rf"(?:(?<=\.)|^)({_LISTS})\.\d+(?=\.|$)")
-_IS_TEXT = re.compile(rf"(?:.*\.)?(?:{_LISTS}|output)\.\d+(?:\.{_TEXTS})?")
+_POSITION = re.compile(rf"(?:(?<=\.)|^)({_LISTS})(?:\.\d+)+(?=\.|$)")
+_IS_TEXT = re.compile(rf"(?:.*\.)?(?:{_LISTS}|output)(?:\.\d+)+(?:\.{_TEXTS}(?:\.value)?)?")
 _NUMBER = re.compile(r"\.\d+(?=\.|$)")
 _COMPLETE = re.compile(r"(?:.*\.)?(?:tool_calls|annotations|citations|sources|search_results|images|choices)\.\d+.*")
 _PLAIN_TEXT = frozenset({"content", "reasoning", "reasoning_content", "refusal", "thinking"})
@@ -32,7 +32,7 @@ def run_of_prompt(channel: str) -> str:
     if not _IS_TEXT.fullmatch(channel):
         return ""
     name = _POSITION.sub(r"\1", channel)
-    return _NUMBER.sub("", name) if "output." in name else name.removesuffix(".text")
+    return _NUMBER.sub("", name) if "output." in name else name.removesuffix(".value").removesuffix(".text")
 
 
 @lru_cache(1024)
