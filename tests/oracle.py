@@ -282,7 +282,8 @@ def _symbols(letter: list[tuple[str, int, int]], *, accents: bool) -> list[Symbo
         if now == before:
             continue
         del spans[len(now) :]
-        if spans and (char in ACCENTS or len(now) <= len(spans)):
+        is_accent = char in ACCENTS and is_mark(now[-1:] or char)
+        if spans and (is_accent or len(now) <= len(spans)):
             spans[-1][1] = end
             spans += [spans[-1]] * (len(now) - len(spans))
         else:

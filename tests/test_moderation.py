@@ -819,7 +819,12 @@ def test_a_character_that_begins_with_a_mark_belongs_to_the_letter_before_it(
     ("pattern", "text"),
     [
         *(("\u0651ي", "aّي"), ("\u0651ي", "aَّي"), ("\u0302b", "ôb"), ("\u0302b", "ô\u0302b")),
-        *(("\u0301b", "a\u0651\u0301b"), ("\u0308a", "ab\u0308a"), ("\u0e38\u0e48", "ก\u0e48\u0e38")),
+        *(
+            ("\u0301b", "a\u0651\u0301b"),
+            ("ῖb", "α\u0345\u0342b"),
+            ("\u0308a", "ab\u0308a"),
+            ("\u0e38\u0e48", "ก\u0e48\u0e38"),
+        ),
         ("\u0e38", "aก\u0e48\u0e38"),
     ],
 )

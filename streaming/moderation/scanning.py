@@ -328,7 +328,7 @@ class LiteralScanner(Scanner):
         if node.waits and may_end(chars[end - 2] if end > 1 else self.spelling.before, char):
             self._record_words(node, end - 1)
         after = literals.step(node, char)
-        if after.is_hit and (end == len(chars) or may_end(char, chars[end])):
+        if after.is_hit and end > 0 and (end == len(chars) or may_end(char, chars[end])):
             self._record_words(after, end)
         return after
 

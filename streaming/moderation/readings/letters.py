@@ -13,6 +13,7 @@ from streaming.moderation.folding import (
     TABLES,
     fold_letter,
     goes_on,
+    is_mark,
     letters,
 )
 from streaming.moderation.readings.spaces import Symbols
@@ -138,7 +139,8 @@ class Letters:
             if symbols == before:
                 continue
             more = len(symbols) - len(found)
-            if found and (more < 1 or char in ACCENTS):
+            is_accent = char in ACCENTS and is_mark(symbols[-1:] or char)  # a Greek iota below is a letter
+            if found and (more < 1 or is_accent):
                 first = found[-1][0]
                 found = [(first, end) if span[0] == first else span for span in found[: len(symbols)]]
                 found += [(first, end)] * more
