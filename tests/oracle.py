@@ -601,7 +601,7 @@ class _Acting:
         inside = _is_inside(self._text[:start])
         before = self._text[max(start - 1, 0) : start]
         masks = rule.action == "mask" or (
-            not inside and self._text[start].isdecimal() and before in list("0123456789.-+eE")
+            not is_rest and not inside and self._text[start].isdecimal() and before in list("0123456789.-+eE")
         )
         shown, is_written, in_token = "", is_rest, is_rest
         quoted = json.dumps(rule.replacement if rule.action == "replace" else "", ensure_ascii=False)
@@ -620,7 +620,7 @@ class _Acting:
             elif masks:
                 shown += text if rule.compare == "loose" and not is_letter(char) else _outside(text, before)
             elif not inside and text in list(" \t\n\r{}[]:,"):
-                shown, in_token = shown + text, False
+                shown, in_token = shown + text, is_rest
             elif not is_written:
                 shown += quoted[1:-1] if inside else quoted
                 is_written, in_token = True, not inside

@@ -219,6 +219,12 @@ class TestActions:
         assert read([Rule(1, r"\sa", "regex")], *cut("b<br>a", size), medium="markdown").shown == "b••"
 
     @pytest.mark.parametrize("size", [1, 2, 3, 100])
+    def test_the_rest_of_a_match_in_json_that_grew_beyond_the_limit_is_removed(self, size: int) -> None:
+        rules = RuleSet([Rule(1, "a.*b", "regex", "replace", "x", compare="exact")], max_span=4)
+
+        assert read(rules, *cut("a 'b62, 7", size), medium="json").shown == '"x" ••, '
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 100])
     def test_a_joiner_goes_with_the_rest_of_a_match_that_grew_beyond_the_limit(self, size: int) -> None:
         rules = RuleSet([Rule(1, "a.*b", "regex", action="replace", replacement="x")], max_span=4)
 

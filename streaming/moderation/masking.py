@@ -87,7 +87,8 @@ class Rendering:
         shown: list[str] = []
         before = raw[start - 1] if start else self._window.spellings[match.spelling].before
         # Within a number there is no place for a string.
-        masks = rule.action == "mask" or (not inside and before in _OF_NUMBERS and raw[start : start + 1].isdecimal())
+        in_number = not inside and before in _OF_NUMBERS and raw[start : start + 1].isdecimal()
+        masks = rule.action == "mask" or (in_number and not is_rest)
         quoted = json.dumps(replacement, ensure_ascii=False)
         is_written, in_token = is_rest, is_rest
         for gap, text, symbol in self._stretches(match):
@@ -102,7 +103,7 @@ class Rendering:
                 shown.append(text if is_separator else self._mask if inside else self._outside(text, before))
             elif not inside and _STRUCTURE.match(text):
                 shown.append(text)
-                in_token = False
+                in_token = is_rest  # the rest of a cut match comes in pieces, and all of it is removed
             elif not is_written:
                 # In place of the first character that is removed. Outside strings it replaces the whole token.
                 shown.append(quoted[1:-1] if inside else quoted)
