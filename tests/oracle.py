@@ -565,6 +565,8 @@ class _Acting:
         chars = "".join(symbol.char for symbol in symbols)
         end = place.last
         while end < len(symbols) and symbols[end].end <= self._end and _is_alive(rule, chars[: end + 1], place.first):
+            if any(map(str.isalnum, self._text[symbols[end - 1].end : symbols[end].start])):
+                break  # words that this reading leaves out may be matches of their own
             end += 1
         if end > place.last:
             self.shown += self._replaced(rule, symbols[place.last : end], is_rest=True)

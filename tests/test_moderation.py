@@ -218,6 +218,14 @@ class TestActions:
     def test_a_tag_that_stands_for_a_line_break_is_held(self, size: int) -> None:
         assert read([Rule(1, r"\sa", "regex")], *cut("b<br>a", size), medium="markdown").shown == "b••"
 
+    @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 100])
+    @pytest.mark.parametrize("hidden", ["[](a'b)", "<!--a'b-->"])
+    def test_a_match_that_grew_beyond_the_limit_ends_at_words_that_a_page_hides(self, hidden: str, size: int) -> None:
+        rules = RuleSet([Rule(1, "a.*b", "regex", "replace", "x")], max_span=4)
+        shown = hidden.replace("a'b", "x")
+
+        assert read(rules, *cut(f"a 'b*c*{hidden}de", size), medium="markdown").shown == f"x**{shown}de"
+
     @pytest.mark.parametrize("size", [1, 2, 3, 100])
     def test_the_rest_of_a_match_in_json_that_grew_beyond_the_limit_is_removed(self, size: int) -> None:
         rules = RuleSet([Rule(1, "a.*b", "regex", "replace", "x", compare="exact")], max_span=4)

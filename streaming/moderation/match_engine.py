@@ -304,6 +304,8 @@ class Engine:
             offset, text = self._window.offset, self._window.raw[self._shown : end]
             decided.append(Decided(text, offset + self._shown, offset + end, NONE, text))
             self._shown = end
+            if self._rest and _has_words(text):
+                self._rest = None
 
     def _swallow(self, end: int, decided: list[Decided]) -> None:
         """Removes ignored characters that belong to the match before them."""
@@ -320,7 +322,7 @@ class Engine:
         raw, offset = window.raw, window.offset
         start, stop, acted = match.start, -match.minus_end, match
         rule, spelling = self._plan.rules[match.rank], window.spellings[match.spelling]
-        regexes = self._plan.regexes.get(match.rank)
+        regexes, self._rest = self._plan.regexes.get(match.rank), None
         if regexes and (rule.group or regexes.positions.has_cut):
             place, inside = self._place(match, spelling, regexes)
             acted = match._replace(start=spelling.begin(inside[0]), minus_end=-spelling.end(inside[1]))
@@ -363,7 +365,10 @@ class Engine:
         return spelling.chars[: spelling.index_of_end(stop)]
 
     def _go_on(self, bound: int, decided: list[Decided]) -> None:
-        """Applies the rule to the continuation of a match that was cut at ``max_span``, up to where a block begins."""
+        """Applies the rule to the continuation of a match that was cut at ``max_span``, up to where a block begins.
+
+        Words that this reading leaves out end it, since they may be matches of their own.
+        """
         rest, window = self._rest, self._window
         assert rest  # noqa: S101 (the callers check it)
         state, own, wanted, rank = rest
@@ -374,6 +379,9 @@ class Engine:
         size = spelling.index_of_end(bound)
         start = at = spelling.index(self._shown)
         while alive and at < size:
+            if _has_words(window.raw[spelling.end(at) if at > start else self._shown : spelling.begin(at)]):
+                alive = False
+                break
             after = state[spelling.chars[at]]
             alive = bool(after.positions & wanted)
             if alive:
@@ -535,3 +543,8 @@ def _scanners(
             kind = ReachOfCheckedRegexes
         scanners += [kind(automaton, window, window.by_key[key]) for key in readings_of(machine, window.medium)]
     return scanners
+
+
+def _has_words(text: str) -> bool:
+    """Whether a text that a reading leaves out is more than signs."""
+    return any(map(str.isalnum, text))
