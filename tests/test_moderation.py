@@ -226,6 +226,14 @@ class TestActions:
 
         assert read(rules, *cut(f"a 'b*c*{hidden}de", size), medium="markdown").shown == f"x**{shown}de"
 
+    @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 8, 100])
+    def test_a_block_is_known_once_a_letter_follows_that_is_open_itself(self, size: int) -> None:
+        rule = Rule(1, "a[^é]", "regex", "block")
+
+        reading = read([rule], *cut(r"\u0061sa<", size), medium="markdown")
+
+        assert (reading.shown, reading.blocked) == ("", Hit(rule, 0, 7))
+
     @pytest.mark.parametrize("size", [1, 2, 3, 100])
     def test_the_rest_of_a_match_in_json_that_grew_beyond_the_limit_is_removed(self, size: int) -> None:
         rules = RuleSet([Rule(1, "a.*b", "regex", "replace", "x", compare="exact")], max_span=4)

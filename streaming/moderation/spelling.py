@@ -343,12 +343,19 @@ class Spelling:
         own.feed(raw[self.begin(count - 1) : self.end(count)])
         if not own.letters.open:
             return self._read_at(count - 1, raw)
-        # An open letter is decided by the letter after it, if that has arrived.
-        return self._read_at(count, raw) if count < len(self.chars) else len(raw) + 1
+        # An open letter is decided by the letter after it, if that has arrived; it may be open itself.
+        if count < len(self.chars):
+            return self._read_at(count, raw)
+        if not self.open or not self.reading.letters.spans:
+            return len(raw) + 1
+        start, end = self.reading.letters.spans[0]
+        return self._read_between(len(raw) + start, len(raw) + end, raw)
 
     def _read_at(self, index: int, raw: str) -> int:
         """How many characters of the window are needed to read the sign of a symbol."""
-        start, end = self.begin(index), self.end(index + 1)
+        return self._read_between(self.begin(index), self.end(index + 1), raw)
+
+    def _read_between(self, start: int, end: int, raw: str) -> int:
         late = max((stop for begin, stop in self._late if begin <= start < stop), default=0)
         if end - start > 1 or self.reading is None:
             return max(end, late)
