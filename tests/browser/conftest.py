@@ -177,7 +177,7 @@ def commonmark_examples(npm_packages: None) -> list[str]:
     return [example.replace("→", "\t") for example in found]
 
 
-def wait_until(page: Page, condition: str, argument: object = None, seconds: float = 15) -> None:
+def wait_until(page: Page, condition: str, argument: object = None, seconds: float = 60) -> None:
     """Polls a JavaScript function until it returns true. The page forbids the eval that wait_for_function needs."""
     end = time.monotonic() + seconds
     next_frame = "() => new Promise(resolve => setTimeout(resolve, 10))"
