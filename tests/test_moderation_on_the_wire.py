@@ -100,6 +100,9 @@ def in_arguments(text: str) -> dict[str, Any]:
 
 
 by_case = pytest.mark.parametrize("number", range(len(CASES)), ids=[case["name"] for case in CASES])
+# Every byte is a packet.
+short = [number for number, case in enumerate(CASES) if len(case["text"]) <= 200]
+by_short_case = pytest.mark.parametrize("number", short, ids=[CASES[number]["name"] for number in short])
 
 
 @by_case
@@ -117,11 +120,9 @@ def test_a_case_holds_whole_and_in_single_characters(service: Service, number: i
         expect(case, service.ask(number))
 
 
-@by_case
+@by_short_case
 def test_a_case_holds_byte_by_byte(service: Service, number: int) -> None:
     case = CASES[number]
-    if len(case["text"]) > 200:
-        pytest.skip("every byte is a packet")
     more = {"response_format": {"type": "json_object"}} if case["medium"] == "json" else {}
 
     service.answers([{"content": case["text"][at : at + 7]} for at in range(0, len(case["text"]), 7)], size=1)

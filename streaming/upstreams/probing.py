@@ -38,6 +38,6 @@ async def probe(upstream: UpstreamConfig) -> tuple[bool, str]:
 
 
 def _reason(error: UpstreamError) -> str:
-    """What the operating system or TLS said of it, which no client is told."""
+    """The reason from the operating system or TLS, for operators: clients do not get it."""
     said = " ".join(str(list(causes(error))[-1]).split())
     return f": {said}" if said and said not in str(error) else ""
