@@ -65,8 +65,10 @@ class CompiledEdition:
     since: datetime | None
     until: datetime | None
     """The last and the next time at which a rule starts or expires. ``since`` matters if the clock is set back."""
-    mentioned: frozenset[str] = frozenset()
+    mentioned: frozenset[str]
     """The labels of all audiences to which rules are limited."""
+    as_of: float
+    """The last time at which the database was known to hold these rules, of ``time.monotonic``."""
     rule_sets: dict[Key, ScopedRuleSet] = field(default_factory=dict)
 
     def key(self, upstream: str, direction: Direction, audience: frozenset[str]) -> Key:
@@ -100,6 +102,7 @@ class Rulebook:
         self._asking_in: asyncio.AbstractEventLoop | None = None
         self._full: CompiledEdition | None = None
         self._loaded_at = timezone.now()
+        self._in_use = threading.Lock()
 
     @property
     def version(self) -> int | None:
@@ -193,8 +196,6 @@ class Rulebook:
         try:
             if (full := self._full) and len(full.rules) >= MANY_RULES and previous:
                 edition = self._with_changes(previous, full)
-                if self._full is not full and self._full.version >= edition.version:
-                    edition = self._full  # it has been compiled meanwhile
             else:
                 self._loaded_at = timezone.now()
                 self._full = edition = self._load(previous)
@@ -205,30 +206,47 @@ class Rulebook:
             edition = previous
         finally:
             connections.close_all()  # otherwise this thread would keep a connection open for ever
-        self._edition, self._checked_at = edition, checked_at
-        return edition
+        self._checked_at = checked_at
+        return self._use(edition)
+
+    def _use(self, edition: CompiledEdition) -> CompiledEdition:
+        """Use this edition, unless a later one is in use: two threads load them, and neither waits for the other."""
+        with self._in_use:
+            if self._edition is None or self._edition.as_of <= edition.as_of:
+                self._edition = edition
+            return self._edition
 
     def _with_changes(self, previous: CompiledEdition, full: CompiledEdition) -> CompiledEdition:
         """The last edition that was compiled as a whole, with what moderators have changed by hand since.
 
         The next one is compiled meanwhile, in a thread of its own.
         """
+        as_of, now = time.monotonic(), timezone.now()
         version = ModerationRule.objects.version()
-        tried = self.load_error.version if self.load_error else previous.version
-        if version == tried and previous.is_active_at(timezone.now()):
-            return full if full.version == version else previous
+        for known in (full, previous):
+            if known.version == version:
+                known.as_of = as_of
+        if full.version == version and full.is_active_at(now):
+            return full
+        failed = self.load_error is not None and self.load_error.version == version
+        if failed and full.is_active_at(now):  # each version is tried only once
+            previous.since, previous.until = full.since, full.until
+            return previous
         try:
-            return self._extended(previous, full, version)
+            unchanged = previous.version == version and previous.is_active_at(now)
+            return previous if unchanged else self._extended(previous, full, version, as_of)
         finally:
             if self._loading is None or self._loading.done():  # last, because the two would slow each other down
                 self._loading = self._loader.submit(self._load_fully)
 
-    def _extended(self, previous: CompiledEdition, full: CompiledEdition, version: int) -> CompiledEdition:
+    def _extended(
+        self, previous: CompiledEdition, full: CompiledEdition, version: int, as_of: float
+    ) -> CompiledEdition:
         changed = ModerationRule.objects.changed_since(self._loaded_at - _CLOCKS_DIFFER, MAX_CHANGED)
         if changed is None or not previous.is_active_at(timezone.now()):
             return previous
         try:
-            return _extended(full, version, changed)
+            return _extended(full, version, as_of, changed)
         except RuleError:  # the edition that is being compiled says so
             return previous
 
@@ -236,8 +254,9 @@ class Rulebook:
         started = timezone.now()
         try:
             with no_long_pauses():
-                self._full = self._edition = self._load(self._full)
+                self._full = self._load(self._full)
                 self._loaded_at = started
+                self._use(self._full)
         except DatabaseError as error:
             logger.warning("cannot load the changed rules: %s", error)
         finally:
@@ -246,7 +265,7 @@ class Rulebook:
 
     def _load(self, previous: CompiledEdition | None) -> CompiledEdition:
         """The current edition; the previous one if nothing has changed, or if the change cannot be compiled."""
-        now = timezone.now()
+        as_of, now = time.monotonic(), timezone.now()
         # Read the version before the rules: if rules change in between, they are read again next time.
         version = ModerationRule.objects.version()
         known = self.load_error.version if self.load_error else previous.version if previous else None
@@ -258,6 +277,7 @@ class Rulebook:
             [each for each in scoped if each.scope.is_active_at(now)],
             *_unchanged_period(scoped, now),
             _mentioned(scoped),
+            as_of,
         )
         try:
             _check_rules(scoped, previous)
@@ -334,11 +354,13 @@ def _dismantle(automata: list[Any]) -> None:
             automaton.dismantle()
 
 
-def _extended(full: CompiledEdition, version: int, changed: list[tuple[ScopedRule, bool]]) -> CompiledEdition:
+def _extended(
+    full: CompiledEdition, version: int, as_of: float, changed: list[tuple[ScopedRule, bool]]
+) -> CompiledEdition:
     """An edition with some rules changed: only those are compiled."""
     now, removed = timezone.now(), [each.rule.id for each, _ in changed]
     mentioned = full.mentioned | _mentioned(each for each, _ in changed)
-    edition = CompiledEdition(version, full.rules, full.since, full.until, mentioned)
+    edition = CompiledEdition(version, full.rules, full.since, full.until, mentioned, as_of)
     for key, known in full.rule_sets.items():
         active = [each for each, enabled in changed if enabled and each.scope.is_active_at(now)]
         added = [each.rule for each in active if each.scope.covers(*key)]

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -302,7 +303,27 @@ class TestVeryManyRules:
         compiling.set()
         await rules.filter(pattern="heck").adelete()
         await eventually(book, ", heck and 中文")
-        assert book.version == await sync_to_async(rules.version)()
+        await has_the_latest(book)
+
+    async def test_never_fall_back_to_what_was_compiled_before_the_last_change(
+        self, book: Rulebook, compiling: threading.Event
+    ) -> None:
+        for pattern in ("darn", "one", "two"):
+            await rules.acreate(pattern=pattern)
+        await now(book)
+        compiling.clear()
+        await rules.acreate(pattern="heck")
+        await eventually(book, "••••, •••• and 中文")  # and that edition is being compiled
+        await rules.acreate(pattern="中文")
+        await eventually(book, "••••, •••• and ••")
+
+        with nothing_asked(book):
+            compiling.set()
+            await asyncio.wrap_future(book._loading)
+            assert await now(book) == "••••, •••• and ••"
+
+        await eventually_compiled(book)
+        assert await now(book) == "••••, •••• and ••"
 
     async def test_let_no_stream_wait(self, book: Rulebook, compiling: threading.Event) -> None:
         for pattern in ("darn", "one", "two"):
@@ -310,12 +331,9 @@ class TestVeryManyRules:
         await now(book)
         compiling.clear()
         await rules.all().aupdate(action="drop")
-        asked = threading.Event()
-        book._executor.submit(asked.wait, 20)  # whatever the rulebook does takes long
 
-        assert await now(book) == "••••, heck and 中文"
-
-        asked.set()
+        with nothing_asked(book):
+            assert await now(book) == "••••, heck and 中文"
 
     async def test_have_what_was_changed_in_another_worker_before_a_stream_asks(
         self, compiling: threading.Event, monkeypatch: pytest.MonkeyPatch
@@ -329,10 +347,7 @@ class TestVeryManyRules:
 
         await rules.acreate(pattern="heck")
 
-        deadline = time.monotonic() + DEADLINE
-        while book.version != await sync_to_async(rules.version)():
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.01)
+        await has_the_latest(book)
         assert await now(book) == "••••, •••• and 中文"
 
     async def test_are_taken_as_a_whole_when_very_many_were_changed(
@@ -348,6 +363,34 @@ class TestVeryManyRules:
         assert await now(book) == "••••, heck and 中文"
         compiling.set()
         await eventually(book, "••••, •••• and 中文")
+
+
+@contextmanager
+def nothing_asked(book: Rulebook) -> Iterator[None]:
+    """Meanwhile the database does not answer the rulebook."""
+    answers = threading.Event()
+    book._executor.submit(answers.wait, DEADLINE)
+    try:
+        yield
+    finally:
+        answers.set()
+
+
+async def has_the_latest(book: Rulebook) -> None:
+    """Returns once the edition in use is the database's, whether it was compiled as a whole or extended."""
+    await holds(lambda: book.version == rules.version())
+
+
+async def eventually_compiled(book: Rulebook) -> None:
+    """Returns once the latest edition has been compiled as a whole."""
+    await holds(lambda: book._full is not None and book._full.version == rules.version())
+
+
+async def holds(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not await sync_to_async(condition)():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
 
 
 async def eventually(book: Rulebook, text: str, seconds: float = DEADLINE) -> None:
