@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -44,6 +45,18 @@ def test_imports_go_down_the_layers() -> None:
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_stairs_are_drawn_as_they_are_kept() -> None:
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0]
+    stairs = re.search(
+        r"```text\n(\d+ +asgi.*?)```", (ROOT / ".github" / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL
+    )
+    assert stairs, "CONTRIBUTING.md draws the stairs"
+
+    drawn = re.split(r"\n(?=\d)", stairs[1])
+
+    assert [step.split()[1:] for step in drawn] == [layer.split(" | ") for layer in contract["layers"]]
 
 
 def test_every_file_is_on_the_floor_plan() -> None:
