@@ -144,7 +144,7 @@ async def test_a_change_that_does_not_affect_a_stream_compiles_nothing(book: Rul
 async def test_rules_are_compiled_in_a_separate_thread(book: Rulebook, monkeypatch: pytest.MonkeyPatch) -> None:
     names = []
     monkeypatch.setattr(
-        rulebook,
+        compiled_edition,
         "RuleSet",
         lambda rules, **more: names.append(threading.current_thread().name) or RuleSet(rules, **more),
     )
