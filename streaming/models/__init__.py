@@ -4,18 +4,18 @@ from streaming.editions import Edition, Revision, RuleEdition
 from streaming.models.api_keys import API_KEY_BEGINNING, ApiKey, hash_of_secret
 from streaming.models.hits import HitAlert, LostHits, ModerationHit
 from streaming.models.rule_imports import RuleImport
+from streaming.models.rule_lists import RuleList
 from streaming.models.rules import (
     NAMED_BY,
     ModerationRule,
     ModerationRuleQuerySet,
-    RuleList,
     ScopedRule,
     _validate_check,
     action_name,
     name_of,
-    not_an_audience,
     translated,
 )
+from streaming.models.scoped import not_an_audience
 from streaming.models.usage import LostUsage, UsageRecord
 
 __all__ = [

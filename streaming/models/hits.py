@@ -11,7 +11,8 @@ from django.db import models
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from streaming.models.rules import ModerationRule, RuleList
+from streaming.models.rule_lists import RuleList
+from streaming.models.rules import ModerationRule
 from streaming.rule_fields import LIMITS
 from streaming.visible_text import isolated
 from streaming.webhooks import make_secret as make_webhook_secret

@@ -1,9 +1,8 @@
-"""The models of rules and their lists. Other code gets rules as plain values (``ScopedRule``), not as instances."""
+"""The model of rules. Other code gets rules as plain values (``ScopedRule``), not as instances."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
@@ -17,7 +16,7 @@ from django.db.models.functions import Coalesce
 from django.db.models.signals import pre_save
 from django.dispatch import receiver
 from django.utils import timezone
-from django.utils.translation import get_language, gettext, pgettext_lazy
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from streaming.editions import (
@@ -26,10 +25,13 @@ from streaming.editions import (
     keep,
     keep_added,
 )
+from streaming.models.edition_rows import AT_ONCE, EditionQuerySet
+from streaming.models.rule_lists import RuleList
+from streaming.models.scoped import Scope, Scoped, scope_of
 from streaming.moderation import ACTIONS, CHECKS, Remark, Rule, RuleError, compile_rule
 from streaming.moderation.folding import fold
 from streaming.moderation.validators import check_named
-from streaming.rule_fields import IDENTITY_FIELDS, LIMITS, RULE_FIELDS, SCOPE_FIELDS, Direction, RuleScope, read_labels
+from streaming.rule_fields import IDENTITY_FIELDS, LIMITS, RULE_FIELDS, SCOPE_FIELDS, Direction, RuleScope
 from streaming.visible_text import isolated
 
 
@@ -45,157 +47,6 @@ class ScopedRule(NamedTuple):
     scope: RuleScope
 
 
-class Scope(models.TextChoices):
-    BOTH = "both", _("prompts and answers")
-    PROMPTS = "prompts", _("prompts")
-    ANSWERS = "answers", _("answers")
-
-
-_AT_ONCE = 500
-"""How many rows are named in one statement."""
-
-
-class _EditionQuerySet(models.QuerySet[Any]):
-    """Every change through it increases the edition."""
-
-    def update(self, **fields: Any) -> int:
-        """Like Django's, and also sets ``changed``."""
-        with changing(), transaction.atomic(using=self.db):
-            keep(self)
-            return super().update(**{"changed": timezone.now(), **fields})
-
-    def delete(self) -> tuple[int, dict[str, int]]:
-        with changing(), transaction.atomic(using=self.db):
-            keep(self, removed=True)
-            return self._delete_each()
-
-    def _delete_each(self) -> tuple[int, dict[str, int]]:
-        """Like Django's, which first gets all rows from the database, with all their fields."""
-        pks, counts = list(self.order_by().values_list("pk", flat=True)), Counter[str]()
-        for at in range(0, len(pks), _AT_ONCE):
-            part = self.model._base_manager.using(self.db).filter(pk__in=pks[at : at + _AT_ONCE]).only("pk")
-            counts.update(models.QuerySet.delete(part)[1])
-        return counts.total(), dict(counts)
-
-    def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        with changing(), transaction.atomic(using=self.db):
-            Edition.bump()
-            made = super().bulk_create(objs, *args, **kwargs)
-            keep_added(self.model, [each.pk for each in made])
-            return made
-
-    delete.alters_data = True  # type: ignore[attr-defined]
-    delete.queryset_only = True  # type: ignore[attr-defined]
-
-
-class RuleListQuerySet(_EditionQuerySet):
-    def scopes(self) -> dict[int, RuleScope]:
-        """The scope of each enabled list, by primary key."""
-        rows = self.filter(enabled=True).values_list("pk", *SCOPE_FIELDS)
-        return {pk: _scope(scope) for pk, *scope in rows}
-
-    def on_trial(self) -> frozenset[int]:
-        """The lists whose rules are all on trial."""
-        return frozenset(self.filter(on_trial=True).values_list("pk", flat=True))
-
-    def delete(self) -> tuple[int, dict[str, int]]:
-        """Deletes their rules too."""
-        with changing(), transaction.atomic(using=self.db):
-            rules, per_model = ModerationRule.objects.using(self.db).filter(rule_list__in=self.order_by()).delete()
-            lists, of_lists = super().delete()
-            return rules + lists, {**per_model, **of_lists}
-
-
-class RuleList(models.Model):
-    """Rules under one name that are switched, scoped and replaced together. A rule is in one list or in none."""
-
-    class Source(models.TextChoices):
-        HAND = "hand", _("made by hand")
-        IMPORT = "import", _("import")
-        PACK = "pack", _("pack")
-
-    name = models.CharField(_("name"), max_length=LIMITS["rule_list"], unique=True)
-    source = models.CharField(_("source"), max_length=10, choices=Source.choices, default=Source.HAND, editable=False)
-    pack = models.CharField(max_length=50, blank=True, editable=False)
-    """The name of the pack in ``rule_packs`` that the rules come from; empty for other lists."""
-    enabled = models.BooleanField(
-        _("enabled"), default=True, help_text=_("While a list is not enabled, none of its rules applies.")
-    )
-    on_trial = models.BooleanField(
-        _("on trial"),
-        default=False,
-        db_default=False,
-        help_text=_("Its hits are recorded with the action it would have taken; nothing of the text changes."),
-    )
-    upstreams = models.JSONField(
-        _("upstreams"), default=list, blank=True, help_text=_("If none is chosen, the list applies to all.")
-    )
-    only_for = models.JSONField(
-        _("only for"),
-        default=list,
-        blank=True,
-        db_default=models.Value([], models.JSONField()),
-        help_text=_("Models, API keys and groups, one per line, like model:gpt-4o, key:ann/laptop, group:staff."),
-    )
-    applies_to = models.CharField(_("applies to"), max_length=10, choices=Scope.choices, default=Scope.BOTH)
-    valid_from = models.DateTimeField(
-        _("valid from"), null=True, blank=True, help_text=_("Leave empty to start immediately.")
-    )
-    valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("Leave empty for no end."))
-    note = models.TextField(_("note"), blank=True, help_text=_("For moderators only."))
-    changed = models.DateTimeField(pgettext_lazy("when", "changed"), auto_now=True, db_index=True)
-
-    objects = RuleListQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("rule list")
-        verbose_name_plural = _("rule lists")
-        ordering = ["name"]
-
-    def __str__(self) -> str:
-        return isolated(self.name)
-
-    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **more: Any) -> None:
-        """Like Django's. With ``update_fields``, ``changed`` is written too."""
-        with changing(), transaction.atomic(using=more.get("using")):
-            is_new = not keep(RuleList.objects.filter(pk=self.pk))
-            super().save(*args, update_fields=update_fields and {*update_fields, "changed"}, **more)
-            if is_new:
-                keep_added(RuleList, [self.pk])
-
-    def delete(self, *args: Any, **more: Any) -> tuple[int, dict[str, int]]:
-        """Deletes its rules too."""
-        with changing(), transaction.atomic(using=more.get("using")):
-            keep(ModerationRule.objects.filter(rule_list=self.pk), removed=True)
-            keep(RuleList.objects.filter(pk=self.pk), removed=True)
-            return super().delete(*args, **more)
-
-    def clean(self) -> None:
-        _check_scope(self)
-
-
-def _check_scope(scoped: RuleList | ModerationRule) -> None:
-    if scoped.valid_from and scoped.valid_until and scoped.valid_until <= scoped.valid_from:
-        raise ValidationError({"valid_until": _("“Valid until” has to be later than “valid from”.")})
-    for field in ("upstreams", "only_for"):
-        listed = getattr(scoped, field)
-        if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-            raise ValidationError({field: _("Enter a list of names.")})
-    try:
-        scoped.only_for = read_labels("\n".join(scoped.only_for))
-    except ValueError as error:
-        raise ValidationError({"only_for": not_an_audience(str(error))}) from error
-
-
-def not_an_audience(label: str) -> str:
-    return _("“%s” is not like model:gpt-4o, key:ann/laptop or group:staff.") % label[:50]
-
-
-def _scope(values: Iterable[Any]) -> RuleScope:
-    upstreams, applies_to, valid_from, valid_until, only_for = values
-    return RuleScope(frozenset(upstreams or ()), applies_to, valid_from, valid_until, frozenset(only_for or ()))
-
-
 _ROW_FIELDS = ("pk", "rule_list", *RULE_FIELDS, *SCOPE_FIELDS)
 _ON_TRIAL = RULE_FIELDS.index("on_trial")
 
@@ -204,10 +55,10 @@ def _scoped(row: Iterable[Any], lists_on_trial: frozenset[int]) -> tuple[int | N
     """The list of a rule, and the rule with the scope of its own, from the values of _ROW_FIELDS."""
     pk, rule_list, *values = row
     values[_ON_TRIAL] = values[_ON_TRIAL] or rule_list in lists_on_trial
-    return rule_list, ScopedRule(Rule(pk, *values[: -len(SCOPE_FIELDS)]), _scope(values[-len(SCOPE_FIELDS) :]))
+    return rule_list, ScopedRule(Rule(pk, *values[: -len(SCOPE_FIELDS)]), scope_of(values[-len(SCOPE_FIELDS) :]))
 
 
-class ModerationRuleQuerySet(_EditionQuerySet):
+class ModerationRuleQuerySet(EditionQuerySet):
     def last_expired(self, now: datetime) -> datetime | None:
         """The latest ``valid_until`` of the enabled rules that have expired."""
         expired = self.filter(valid_until__lte=now, enabled=True).aggregate(last=models.Max("valid_until"))
@@ -260,8 +111,8 @@ class ModerationRuleQuerySet(_EditionQuerySet):
         with changing(), transaction.atomic(using=self.db):
             keep(self)
             chosen = list(self.order_by().values_list("pk", flat=True))
-            for at in range(0, len(chosen), _AT_ONCE):
-                part = ModerationRule.objects.using(self.db).filter(pk__in=chosen[at : at + _AT_ONCE])
+            for at in range(0, len(chosen), AT_ONCE):
+                part = ModerationRule.objects.using(self.db).filter(pk__in=chosen[at : at + AT_ONCE])
                 models.QuerySet.update(part, **{"changed": timezone.now(), **fields})
                 part.bulk_update(part, [])
             return len(chosen)
@@ -293,7 +144,7 @@ def _validate_check(name: str) -> None:
         raise ValidationError(_("“%(name)s” is not one of %(known)s."), params={"name": name, "known": known}) from None
 
 
-class ModerationRule(models.Model):
+class ModerationRule(Scoped):
     """A pattern and the action taken on text that matches it. All other fields are optional."""
 
     class Kind(models.TextChoices):
@@ -382,29 +233,10 @@ class ModerationRule(models.Model):
         default=Overflow.PASS,
         help_text=_("What to do when a possible match reaches the maximum length."),
     )
-    on_trial = models.BooleanField(
-        _("on trial"),
-        default=False,
-        db_default=False,
-        help_text=_("Its hits are recorded with the action it would have taken; nothing of the text changes."),
-    )
     upstreams = models.JSONField(
         _("upstreams"), default=list, blank=True, help_text=_("If none is chosen, the rule applies to all.")
     )
-    only_for = models.JSONField(
-        _("only for"),
-        default=list,
-        blank=True,
-        db_default=models.Value([], models.JSONField()),
-        help_text=_("Models, API keys and groups, one per line, like model:gpt-4o, key:ann/laptop, group:staff."),
-    )
-    applies_to = models.CharField(_("applies to"), max_length=10, choices=Scope.choices, default=Scope.BOTH)
     enabled = models.BooleanField(_("enabled"), default=True)
-    valid_from = models.DateTimeField(
-        _("valid from"), null=True, blank=True, help_text=_("Leave empty to start immediately.")
-    )
-    valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("Leave empty for no end."))
-    note = models.TextField(_("note"), blank=True, help_text=_("For moderators only."))
     rule_list = models.ForeignKey(
         RuleList,
         models.CASCADE,
@@ -414,7 +246,6 @@ class ModerationRule(models.Model):
         blank=True,
         help_text=_("The rules of a list are switched, scoped and replaced together."),
     )
-    changed = models.DateTimeField(pgettext_lazy("when", "changed"), auto_now=True, db_index=True)
     imported = models.ForeignKey(
         "RuleImport", models.SET_NULL, verbose_name=_("import"), related_name="rules", null=True, editable=False
     )
@@ -482,7 +313,7 @@ class ModerationRule(models.Model):
         super().validate_constraints(set(exclude or ()) - {"fingerprint", "rule_list"})
 
     def clean(self) -> None:
-        _check_scope(self)
+        super().clean()
         if self.pattern and self._is_complete():
             try:
                 compile_rule(self.as_value())
