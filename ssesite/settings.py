@@ -14,6 +14,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env
 
+from ssesite.email_settings import email_settings
 from streaming import sqlite_connection
 from streaming.conf import problem_with_access, upstream_of_short_settings
 
@@ -83,10 +84,10 @@ STREAMING_TRUSTED_PROXIES: list[str] = env.list("STREAMING_TRUSTED_PROXIES", [])
 # Whether hits of moderation rules store the matched text; otherwise only a keyed hash of it.
 STREAMING_HIT_TEXTS = env.bool("STREAMING_HIT_TEXTS", True)
 
-# Alerts go by e-mail (EMAIL_URL, like smtp+tls://user:password@host:587) or to webhooks, which may be on this machine
-# and in private networks only if this is on.
+# Alerts go to webhooks, which may be on this machine and in private networks only if this is on, and by e-mail.
 STREAMING_PRIVATE_WEBHOOKS = env.bool("STREAMING_PRIVATE_WEBHOOKS", False)
-globals().update(env.dj_email_url("EMAIL_URL", "smtp://localhost:25"))
+# MAILERS, or before Django 6.1 EMAIL_HOST and the like.
+globals().update(email_settings(env.str("EMAIL_URL", "") or "smtp://localhost:25"))
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "webmaster@localhost")
 
 # Who may read /metrics: "staff", with a login or an API key of theirs, or "public".

@@ -10,8 +10,9 @@ import logging
 import threading
 import time
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.core.mail import EmailMessage, get_connection
+from django.core import mail
 from django.db import DatabaseError, connections
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -125,10 +126,16 @@ def _mail(alert: HitAlert, count: int, *, is_test: bool) -> None:
     body = text % {"minutes": alert.minutes, "n": count, "most": alert.more_than}
     about = _("About: %s") % alert.about()
     rest = _("The next alert comes after %d minutes at the earliest.") % alert.cooldown
-    mail = EmailMessage(
-        subject, "\n\n".join([body, about, rest]), to=alert.recipients, connection=get_connection(timeout=MAIL_SECONDS)
-    )
-    mail.send()
+    message = mail.EmailMessage(subject, "\n\n".join([body, about, rest]), to=alert.recipients)
+    mailer().send_messages([message])
+
+
+def mailer() -> Any:
+    """Django's default mailer. SMTP without a timeout in the settings gets one: the others' alerts wait meanwhile."""
+    found: Any = mail.mailers.default if hasattr(mail, "mailers") else mail.get_connection()  # Django 6.1, and before
+    if getattr(found, "timeout", 0) is None:
+        found.timeout = MAIL_SECONDS
+    return found
 
 
 def _body(alert: HitAlert, count: int, *, is_test: bool) -> bytes:

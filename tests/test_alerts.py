@@ -20,9 +20,10 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.core import mail
 from django.core.exceptions import ValidationError
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone
 
+from ssesite.email_settings import email_settings
 from streaming import alerts, webhooks
 from streaming.models import HitAlert, ModerationHit, ModerationRule
 from tests.conftest import eventually
@@ -87,6 +88,32 @@ def alert(**values: Any) -> HitAlert:
         "emails": "ann@example.com",
     }
     return HitAlert.objects.create(**{**defaults, **values})
+
+
+@pytest.mark.parametrize(
+    ("url", "port", "encryption"),
+    [
+        ("smtp+tls://ann:a%40b@mail.example:2587", 2587, (True, False)),
+        ("smtp+tls://ann:a%40b@mail.example", 587, (True, False)),
+        ("submission://ann:a%40b@mail.example", 587, (True, False)),
+        ("smtp+ssl://ann:a%40b@mail.example", 465, (False, True)),
+        ("smtp://ann:a%40b@mail.example", 25, (False, False)),
+    ],
+)
+def test_mail_goes_where_email_url_says_and_gives_up_in_time(
+    url: str, port: int, encryption: tuple[bool, bool]
+) -> None:
+    with override_settings(**email_settings(url)):
+        mailer = alerts.mailer()
+
+    assert (mailer.host, mailer.port, mailer.username, mailer.password) == ("mail.example", port, "ann", "a@b")
+    assert (mailer.use_tls, mailer.use_ssl) == encryption
+    assert mailer.timeout == alerts.MAIL_SECONDS
+
+
+def test_a_timeout_of_the_project_is_kept() -> None:
+    with override_settings(**email_settings("smtp://mail.example?timeout=3")):
+        assert alerts.mailer().timeout == 3
 
 
 @pytest.mark.django_db

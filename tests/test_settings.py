@@ -157,6 +157,14 @@ def test_a_single_upstream_can_be_set_with_separate_variables(
     assert read(machine, "STREAMING_UPSTREAMS", SECRET_KEY="x", **env) == [upstreams]
 
 
+@pytest.mark.parametrize("url", ["smtps://ann:secret@mail.example", "mail.example", "smtp://mail.example:port"])
+def test_an_email_url_that_means_nothing_is_refused_without_its_password(machine: Path, url: str) -> None:
+    said = refused(machine, EMAIL_URL=url)
+
+    assert "EMAIL_URL cannot be read: " in said
+    assert "secret" not in said
+
+
 def test_another_database_can_be_set(machine: Path) -> None:
     (databases,) = read(machine, "DATABASES", SECRET_KEY="x", DATABASE_URL="postgres://u:p@h:1/n")
 
