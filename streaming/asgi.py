@@ -65,8 +65,10 @@ def wrap(django_application: ASGIHandler) -> Application:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close"})  # before it was accepted: the server answers 403
             return
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
         if scope["type"] != "http":
-            # Servers read this as "not supported" for "lifespan", and go on.
             raise ValueError(f"this site does not support {scope['type']}")
         shutdown.install()
         shutdown.track_request()
@@ -84,6 +86,13 @@ def wrap(django_application: ASGIHandler) -> Application:
                 raise
 
     return application
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """ASGI's lifespan. Nothing is left to do at either end: signals end the streams, before a server would."""
+    for event in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{event}.complete"})
 
 
 def _prepare_process() -> None:

@@ -208,6 +208,22 @@ def test_a_shutdown_sends_every_stream_its_final_message(make_site: Callable[...
     assert "Unclosed" not in site.log, "connections to upstreams are closed too"
 
 
+def test_a_server_that_tells_when_it_starts_and_ends_is_answered(make_site: Callable[..., Site]) -> None:
+    """With ``--lifespan on`` uvicorn does not start without an answer; by default it logs that there was none."""
+    uvicorn = ["-m", "uvicorn", "--lifespan", "on", "--port", "{port}", "ssesite.asgi:application"]
+    site = make_site(uvicorn)
+    reader = site.connect("GET /stream?interval=60")
+    read_until(reader, b"\n\n")
+
+    site.process.terminate()
+
+    assert b'"reason": "drained"' in read_until(reader, b'"drained"}')
+    site.process.wait(DEADLINE)
+    assert "Application startup complete" in site.log
+    assert "Application shutdown complete" in site.log
+    assert "Traceback" not in site.log
+
+
 def test_a_ctrl_c_that_the_server_ignores_ends_no_stream(make_site: Callable[..., Site]) -> None:
     ignoring = (
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN);"
