@@ -96,8 +96,16 @@ def test_filters_rules_by_upstream_and_direction(tmp_path: Path) -> None:
         return moderate(tmp_path, *arguments, text="abcde", rules=rules).stdout
 
     assert shown() == "••cd•"
-    assert shown("--upstream", "two") == "a•cd•"
+    assert shown("--upstream", "default") == "a•cd•"
     assert shown("--upstream", "one", "--direction", "answers") == "•bcd•"
+
+
+def test_an_upstream_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    rules = "pattern,upstreams\na,one"
+
+    run = moderate(tmp_path, "--upstream", "ome", text="a", rules=rules)
+
+    assert complaint(run) == "There is no upstream 'ome'. Known are default, one."
 
 
 def test_uses_the_rules_of_the_database_by_default(migrated: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import IO, Any
 from django.core.management import CommandError
 from django.utils import timezone
 
-from streaming import rule_files
+from streaming import conf, rule_files
 from streaming.management.commands._plain_errors import PlainCommand
 from streaming.models import ModerationRule
 from streaming.moderation import MEDIA, Explainer, Hit, Medium, Moderator, Outcome, Rule, RuleError, RuleSet, Text
@@ -59,9 +59,11 @@ class Command(PlainCommand):
     def _rules(self, path: str | None, upstream: str | None, direction: Any) -> tuple[list[Rule], Any]:
         """The rules, and a function that names the origin of a rule (its id, or file and line)."""
         if path is None:
+            _require_known(upstream, set())
             return ModerationRule.objects.in_force(upstream, direction), lambda rule: f"rule {rule.id}"
         now = timezone.now()
         rows = self._read_rules(path).rows
+        _require_known(upstream, {name for _, row in rows for name in row.upstreams})
         rules = [row.as_rule(line) for line, row in rows if row.is_active(now, upstream, direction)]
         return rules, lambda rule: f"{path}, line {rule.id}"
 
@@ -81,6 +83,13 @@ class Command(PlainCommand):
             more = [f"... and {len(refused) - 20} more."] if len(refused) > 20 else []
             raise CommandError("\n".join([*lines, *more]))
         return reading
+
+
+def _require_known(upstream: str | None, named: set[str]) -> None:
+    """CommandError for an upstream that is neither in the settings nor among these names: it would hide rules."""
+    known = {"default", *conf.upstreams(), *named}
+    if upstream is not None and upstream not in known:
+        raise CommandError(f"There is no upstream {upstream!r}. Known are {', '.join(sorted(known))}.")
 
 
 def _is_a_repetition(refusal: rule_files.Refusal, reading: rule_files.ParsedFile) -> bool:
