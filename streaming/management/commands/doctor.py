@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
@@ -47,8 +49,20 @@ def findings() -> Iterator[Finding]:
     yield "ok", "versions", _versions()
     yield from _settings()
     yield from _database()
-    yield from asyncio.run(_network())
+    with _quiet():
+        yield from asyncio.run(_network())
     yield from _proxies()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What is logged about a failure is in the finding, too."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _versions() -> str:
@@ -99,13 +113,26 @@ async def _redis() -> Finding:
         return "note", "Redis", "REDIS_URL is not set: each worker keeps its own streams, so use one worker"
     try:
         state = await resumption.state()
+        if state["status"] != "ok":
+            return "FAIL", "Redis", f"REDIS_URL is set, and Redis does not answer there: {await _refusal_of_redis()}"
     except (JournalError, ImproperlyConfigured) as error:
         return "FAIL", "Redis", str(error)
     finally:
         await resumption.close()
-    if state["status"] != "ok":
-        return "FAIL", "Redis", "REDIS_URL is set, and Redis does not answer there"
     return "ok", "Redis", "answers: every worker can serve every stream"
+
+
+async def _refusal_of_redis() -> str:
+    from streaming import redis_client  # it need not be installed
+
+    client = redis_client.client_with_one_connection(conf.redis_url(), timeout=5, queue=5)
+    try:
+        await client.ping()
+    except redis_client.STORE_ERRORS as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    finally:
+        await client.aclose()
+    return "now it does"
 
 
 async def _upstream(name: str, entry: dict[str, Any]) -> Finding:
