@@ -26,6 +26,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from asgiref.sync import async_to_sync
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import connection
@@ -169,6 +170,12 @@ def read_until(connection: socket.socket, end: bytes) -> bytes:
     while end not in data and (piece := connection.recv(65536)):
         data += piece
     return data
+
+
+@async_to_sync
+async def whole_body(response: Any) -> bytes:
+    """The body of a response to Django's test client, which may stream asynchronously."""
+    return b"".join([part async for part in response] if getattr(response, "is_async", False) else response)
 
 
 @pytest.fixture(autouse=True)

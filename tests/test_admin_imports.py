@@ -6,7 +6,6 @@ import csv
 import html
 import io
 import re
-import warnings
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from streaming.editions import RuleEdition
 from streaming.models import ModerationHit, ModerationRule, RuleImport, RuleList
 from streaming.rule_files import read
 from streaming.rule_imports import export
+from tests.conftest import whole_body
 
 # The import is carried out in a thread of its own.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("nothing_in_force_yet")]
@@ -28,10 +28,7 @@ rules = ModerationRule.objects
 
 
 def text_of(response: Any) -> str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the test client reads a stream where it is not asynchronous
-        content = b"".join(response)
-    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", content.decode())))
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", whole_body(response).decode())))
 
 
 def send(client: Client, data: bytes | str, name: str = "words.txt", **fields: str) -> Any:

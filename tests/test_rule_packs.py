@@ -15,6 +15,7 @@ from streaming.models import ModerationRule, RuleImport, RuleList
 from streaming.moderation import Hit, Moderator, RuleSet, Text
 from streaming.rule_files import Row, find_problem, read
 from streaming.rule_packs import PACKS, Pack, PackRule
+from tests.conftest import whole_body
 
 RULES = [(pack, each) for pack in PACKS.values() for each in pack.rules]
 IDS = [f"{pack.name}: {each.title}" for pack, each in RULES]
@@ -87,7 +88,7 @@ class TestInTheAdmin:
         (address, _status) = page.redirect_chain[-1]
         if choices:
             moderator.post(address, {"_update": "1", **choices})
-        return b"".join(moderator.post(address)).decode()
+        return whole_body(moderator.post(address)).decode()
 
     def test_a_pack_is_added_as_a_list_that_is_not_enabled(self, moderator: Client) -> None:
         assert "Personal data" in moderator.get(self.LISTS).content.decode()
