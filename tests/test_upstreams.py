@@ -31,7 +31,6 @@ from streaming.upstreams import (
     Unreachable,
     UpstreamResponse,
     builtin,
-    client,
     leaves_its_base,
     response,
     sending,
@@ -1199,7 +1198,7 @@ class TestAnOpenAIUpstream:
     ) -> None:
         upstream.script = answers("200 OK", kind="application/json", body=b"{" + b" " * 5000)
         configure(FORMAT="openai")
-        monkeypatch.setattr(client, "MAX_COMPLETION_BYTES", 4096)
+        monkeypatch.setattr("streaming.upstreams.answers.MAX_COMPLETION_BYTES", 4096)
 
         with pytest.raises(Refused, match="more than 4,096 bytes of JSON"):
             await connected(body=PROMPT)

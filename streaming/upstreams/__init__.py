@@ -11,7 +11,6 @@ from streaming.upstreams.client import (
     complete_at_once,
     config_of,
     connect,
-    leaves_its_base,
     model_of,
     relay,
 )
@@ -36,6 +35,7 @@ from streaming.upstreams.http_clients import close, problem_with_proxy, problem_
 from streaming.upstreams.probing import probe
 from streaming.upstreams.response import UpstreamResponse
 from streaming.upstreams.routing import Attempt, Prepare, in_order_now
+from streaming.upstreams.targets import leaves_its_base
 
 __all__ = [
     "NEVER_FORWARDED",

@@ -5,50 +5,40 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
-from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from django.http import HttpRequest
 
 from streaming import conf, request_cleanup
-from streaming.formats.assembly import completion_from_events, is_undecided, looks_like_events, looks_like_json
-from streaming.formats.errors import without_secrets
 from streaming.upstream_settings import UpstreamConfig, read_config
+from streaming.upstreams.answers import as_completion, as_events, raise_for_status, read_all
+from streaming.upstreams.bodies import BegunBody, PendingBody
 from streaming.upstreams.builtin import builtin_config, is_builtin
+from streaming.upstreams.chat_fields import chat_completion_fields
 from streaming.upstreams.decoding import decoded
 from streaming.upstreams.errors import (
-    BadPrompt,
     Broken,
     Closed,
-    Outside,
     PostOnly,
     Refused,
     Unknown,
     UpstreamError,
 )
-from streaming.upstreams.event_body import EventBody
 from streaming.upstreams.guardrail import Fields, Guardrail
 from streaming.upstreams.headers import forwarded_headers, relayed_headers, without_challenge
 from streaming.upstreams.location_headers import with_public_locations
 from streaming.upstreams.relayed_prompts import moderated_body, moderated_query
 from streaming.upstreams.request import Header, UpstreamRequest
-from streaming.upstreams.response import Body, UpstreamResponse
+from streaming.upstreams.response import UpstreamResponse
 from streaming.upstreams.routing import Attempt, Prepare, first_that_answers
 from streaming.upstreams.sending import send
-from streaming.upstreams.upstream_refusals import not_what_was_asked, refusal
+from streaming.upstreams.targets import target_of
 from streaming.usage_meter import meter_of
 
 logger = logging.getLogger(__name__)
-
-MAX_ERROR_BYTES = 64 * 1024
-
-MAX_COMPLETION_BYTES = 10_000_000
-"""The limit for a completion that is not streamed."""
 
 COMPLETION_SECONDS = 600.0
 """How long to wait for a completion that is not streamed, unless TIMEOUTS has a total; as long as OpenAI's clients."""
@@ -72,7 +62,7 @@ async def connect(name: str, request: HttpRequest, body: bytes, guardrail: Guard
     if upstream.format == "openai":
         if request.method != "POST":
             raise PostOnly(upstream.name, "takes a prompt, which has to be sent by POST")
-        fields = _chat_completion_fields(upstream, body)
+        fields = chat_completion_fields(upstream, body)
         await guardrail.moderate_prompt(fields)
         return await complete(request, [_ready(Attempt(upstream, fields, guardrail))])
     query, kind = request.META.get("QUERY_STRING", ""), request.headers.get("Content-Type", "")
@@ -80,7 +70,7 @@ async def connect(name: str, request: HttpRequest, body: bytes, guardrail: Guard
         query = await moderated_query(name, query, guardrail.moderate_prompt)
     encoding = request.headers.get("Content-Encoding", "")
     body = await moderated_body(name, kind, encoding, body, guardrail.moderate_prompt)
-    target = _target(upstream, "", query)
+    target = target_of(upstream, "", query)
     headers = forwarded_headers(upstream, request)
     if body and kind:
         headers.append(("Content-Type", kind))
@@ -164,8 +154,8 @@ async def _complete_at_once(request: HttpRequest, attempt: Attempt) -> str:
     asked = UpstreamRequest(patient, "POST", _completions_target(upstream), headers, body, seconds)
     answer = decoded(await send(asked))
     try:
-        await _raise_for_status(upstream, answer, guardrail)
-        return _as_completion(upstream, await _read_all(upstream, answer), answer.kind, guardrail)
+        await raise_for_status(upstream, answer, guardrail)
+        return as_completion(upstream, await read_all(upstream, answer), answer.kind, guardrail)
     finally:
         answer.close()
 
@@ -188,7 +178,7 @@ _STREAM_HEADERS = [("Accept", "text/event-stream"), ("Accept-Encoding", "identit
 
 
 def _completions_target(upstream: UpstreamConfig) -> str:
-    return _target(upstream, "" if upstream.url.endswith("/chat/completions") else "chat/completions", "")
+    return target_of(upstream, "" if upstream.url.endswith("/chat/completions") else "chat/completions", "")
 
 
 def _streaming(
@@ -251,147 +241,18 @@ def _is_about_stream_options(refusal: Refused) -> bool:
 async def _open_once(request: UpstreamRequest, guardrail: Guardrail) -> UpstreamResponse:
     answer = decoded(await send(request))
     try:
-        await _raise_for_status(request.upstream, answer, guardrail)
-        return await _as_events(request.upstream, answer, guardrail)
+        await raise_for_status(request.upstream, answer, guardrail)
+        return await as_events(request.upstream, answer, guardrail)
     except BaseException:
         answer.close()
         raise
-
-
-async def _as_events(upstream: UpstreamConfig, answer: UpstreamResponse, guardrail: Guardrail) -> UpstreamResponse:
-    """The response as an event stream. Refused if it is none, and no completion either.
-
-    Servers with an OpenAI API send event streams under other media types, or complete JSON: the first bytes decide.
-    """
-    is_labelled = answer.kind == "text/event-stream"
-    if upstream.format == "openai":
-        body = EventBody(answer.body, partial(_as_stream, upstream, guardrail=guardrail), _limit(upstream))
-        if not is_labelled:
-            await body.read_beginning()
-        if body.is_json:
-            return replace(answer, body=CompleteBody(await body.read()))
-        if is_labelled or body.is_events:
-            return replace(answer, body=body)
-    elif is_labelled:
-        return answer
-    sentence = f"answered with {answer.kind or 'no media type'} instead of an event stream"
-    raise Refused(upstream.name, 502, guardrail.clean(without_secrets(sentence, upstream.secrets)))
-
-
-def _limit(upstream: UpstreamConfig) -> Callable[[bytes | bytearray], None]:
-    """A check that raises Refused for a body that is too long."""
-
-    def check(body: bytes | bytearray) -> None:
-        if len(body) > MAX_COMPLETION_BYTES:
-            raise Refused(upstream.name, 502, f"answered with more than {MAX_COMPLETION_BYTES:,} bytes of JSON")
-
-    return check
-
-
-class PendingBody:
-    """The body of a response whose head has not arrived yet."""
-
-    def __init__(self, opening: asyncio.Task[UpstreamResponse]) -> None:
-        self._opening = opening
-        request_cleanup.close_at_end(self.close)
-
-    async def read(self) -> bytes:
-        # Shielded: a read that is cancelled for a heartbeat must not cancel the request.
-        answer = self._opening.result() if self._opening.done() else await asyncio.shield(self._opening)
-        return await answer.read()
-
-    def close(self, *, linger: bool = False) -> None:
-        self.detach()
-        self._opening.cancel()
-        self._opening.add_done_callback(partial(_close_response, linger=linger))
-
-    def detach(self) -> None:
-        request_cleanup.release(self.close)
-
-
-def _close_response(opening: asyncio.Task[UpstreamResponse], linger: bool) -> None:
-    if not opening.cancelled() and not opening.exception():
-        opening.result().close(linger=linger)
-
-
-class BegunBody:
-    """A body whose first bytes have been read already."""
-
-    def __init__(self, body: Body, first: bytes) -> None:
-        self._body = body
-        self._first: bytes | None = first
-
-    async def read(self) -> bytes:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        return await self._body.read()
-
-    def close(self, *, linger: bool = False) -> None:
-        self._body.close(linger=linger)
-
-    def detach(self) -> None:
-        self._body.detach()
-
-
-class CompleteBody:
-    """A body that was read completely."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    async def read(self) -> bytes:
-        data, self._data = self._data, b""
-        return data
-
-    def close(self, *, linger: bool = False) -> None:
-        """Nothing to close."""
-
-    def detach(self) -> None:
-        """Nothing to detach."""
-
-
-async def _read_all(upstream: UpstreamConfig, answer: UpstreamResponse) -> bytes:
-    body = bytearray()
-    while chunk := await answer.read():
-        body += chunk
-        if len(body) > MAX_COMPLETION_BYTES:
-            raise Refused(upstream.name, 502, f"answered with more than {MAX_COMPLETION_BYTES:,} bytes of JSON")
-    return bytes(body)
-
-
-def _as_completion(upstream: UpstreamConfig, body: bytes, kind: str, guardrail: Guardrail) -> str:
-    """The JSON of a chat completion. Some servers send a stream of chunks instead."""
-    if looks_like_events(body) and not is_undecided(body):
-        body = json.dumps(completion_from_events(body)).encode()
-    if not looks_like_json(body):
-        sentence = f"answered with {kind or 'no media type'} instead of JSON"
-        raise Refused(upstream.name, 502, guardrail.clean(without_secrets(sentence, upstream.secrets)))
-    if b'"choices"' not in body:
-        sentence = "answered with JSON that is not a chat completion"
-        raise not_what_was_asked(upstream.name, sentence, body, "application/json", guardrail.clean, upstream.secrets)
-    return body.decode("utf-8", "replace")
-
-
-def _as_stream(upstream: UpstreamConfig, body: bytes, guardrail: Guardrail) -> bytes:
-    """A complete chat completion, as a stream of that one message."""
-    try:
-        fields = json.loads(body)
-        is_completion = isinstance(fields["choices"], list)
-    except (ValueError, RecursionError, LookupError, TypeError):
-        is_completion = False
-    if not is_completion:
-        sentence = "answered with JSON that is not a chat completion"
-        raise not_what_was_asked(upstream.name, sentence, body, "application/json", guardrail.clean, upstream.secrets)
-    line = body.replace(b"\r", b" ").replace(b"\n", b" ")
-    return b"data: " + line + b"\n\ndata: [DONE]\n\n"
 
 
 async def relay(name: str, path: str, request: HttpRequest, body: AsyncIterable[bytes] | bytes) -> UpstreamResponse:
     """Relays a request unchanged, for ``/proxy``: its method, path, query, headers and body."""
     upstream = config_of(name, request)
     await _refuse_unless_open(upstream, request)
-    target = _target(upstream, path, request.META.get("QUERY_STRING", ""))
+    target = target_of(upstream, path, request.META.get("QUERY_STRING", ""))
     headers = relayed_headers(upstream, request)
     timeout = upstream.timeouts.head
     answer = await send(UpstreamRequest(upstream, str(request.method), target, headers, body, timeout))
@@ -418,67 +279,6 @@ def model_of(name: str, body: bytes) -> str | None:
     if not (entry := conf.upstreams().get(name)) or (upstream := read_config(name, entry)).format != "openai":
         return None
     with suppress(UpstreamError):
-        model = _chat_completion_fields(upstream, body).get("model")
+        model = chat_completion_fields(upstream, body).get("model")
         return model if isinstance(model, str) else None
     return None
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")  # NaN and Infinity, which Python accepts
-
-
-def _chat_completion_fields(upstream: UpstreamConfig, body: bytes) -> Fields:
-    """A chat completion request from ``{"prompt": ...}`` or ``{"messages": [...]}``. Other fields are kept."""
-    try:
-        fields = json.loads(body or b"{}", parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise BadPrompt(upstream.name, "takes JSON, which the body is not") from error
-    if not isinstance(fields, dict):
-        raise BadPrompt(upstream.name, "takes a JSON object, which the body is not")
-    prompt = fields.pop("prompt", None)
-    if "messages" not in fields and isinstance(prompt, str) and prompt:
-        fields["messages"] = [{"role": "user", "content": prompt}]
-    if not isinstance(fields.get("messages"), list):
-        raise BadPrompt(upstream.name, "takes a prompt (text) or messages (a list); the body has neither")
-    model = fields.get("model") or (upstream.models[0] if upstream.models else None)
-    return {**fields, "model": upstream.own_name(model)} if isinstance(model, str) else fields
-
-
-def _target(upstream: UpstreamConfig, path: str, query: str) -> str:
-    """The raw request target: the path of the upstream's URL, ``path`` below it, and the query. Encoded as given."""
-    if leaves_its_base(path):
-        raise Outside(upstream.name, "cannot be asked for a path outside its URL")
-    base = "/" + upstream.url.partition("://")[2].partition("/")[2]
-    full_path = base.rstrip("/") + f"/{path}" if path else base
-    return f"{full_path}?{query}" if query else full_path
-
-
-def leaves_its_base(path: str) -> bool:
-    """Whether a raw path contains ``..``, percent-encoded any number of times and with either kind of slash.
-
-    Some servers (Tomcat) also take ``..;name`` for it: parameters follow ``;`` (RFC 3986, section 3.3).
-    """
-    raw, before = path.encode(), b""
-    while raw != before:
-        raw, before = unquote_to_bytes(raw), raw
-    segments = (segment.partition(b";")[0] for segment in re.split(rb"[/\\]", raw))
-    return b".." in segments or any(byte < 0x20 for byte in raw)
-
-
-async def _raise_for_status(upstream: UpstreamConfig, answer: UpstreamResponse, guardrail: Guardrail) -> None:
-    if answer.status == 200:
-        return
-    body = await _error_body(answer)
-    raise refusal(upstream.name, answer.status, answer.reason, answer.headers, body, guardrail.clean, upstream.secrets)
-
-
-async def _error_body(answer: UpstreamResponse) -> bytes:
-    """The body of an error response; b"" if it is too long or cannot be read: the status says enough."""
-    body = bytearray()
-    with suppress(UpstreamError):
-        while chunk := await answer.read():
-            body += chunk
-            if len(body) > MAX_ERROR_BYTES:
-                return b""
-        return bytes(body)
-    return b""
