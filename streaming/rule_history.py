@@ -200,7 +200,10 @@ def deleted() -> QuerySet[Revision]:
 
 
 def restore(revisions: Iterable[Revision], user: Any) -> Outcome:
-    """Restore deleted rules, with their history and hits. A list that was deleted too is restored with them."""
+    """Restore deleted rules, with their history and hits. A list that was deleted too is restored with them.
+
+    ``user`` is None in a shell.
+    """
     chosen = list(revisions)
     lists = {each.before.get("rule_list_id") for each in chosen if each.before} - {None}
     missing = lists - set(RuleList.objects.filter(pk__in=lists).values_list("pk", flat=True))
@@ -209,7 +212,7 @@ def restore(revisions: Iterable[Revision], user: Any) -> Outcome:
         Revision.Kind.LIST: {each.object_id: each.before for each in gone.order_by("pk")},
         Revision.Kind.RULE: {each.object_id: each.before for each in chosen},
     }
-    with changing(RuleEdition.What.RESTORE, who=user.get_username()), transaction.atomic():
+    with changing(RuleEdition.What.RESTORE, who=user.get_username() if user else "manage.py"), transaction.atomic():
         Edition.bump()
         return _PuttingBack(user).put_back(states)
 
@@ -218,7 +221,7 @@ class _PuttingBack:
     """Makes rules and lists what they were: removed, changed, or there again under the same id; and logs it."""
 
     def __init__(self, user: Any, progress: Progress | None = None) -> None:
-        self._user_id = user.pk
+        self._user_id: int | None = user.pk if user else None
         self._outcome = Outcome()
         self._progress = progress or (lambda done, total: None)
         self._done = self._total = 0
@@ -284,7 +287,8 @@ class _PuttingBack:
             self._log(ADDITION, [(row.pk, str(row), [{"added": {}}]) for row in rows])
 
     def _log(self, flag: int, entries: list[tuple[int, str, list[dict[str, Any]]]]) -> None:
-        rule_imports.log(self._user_id, flag, entries)
+        if self._user_id is not None:
+            rule_imports.log(self._user_id, flag, entries)
 
 
 def _differs(each: Any, row: Any, existing: dict[int, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Imports a file of rules in one transaction, undoes an import, and exports the rules."""
+"""Imports a file of rules in one transaction, and exports the rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from streaming import bulk_rows
 from streaming.editions import Edition, RuleEdition, changing, keep, keep_added
@@ -28,7 +27,6 @@ Progress = Callable[[int, int], None]
 """Called with the number of rules written so far and the total."""
 
 CHUNK = 500
-DELETED_AT_ONCE = 5_000
 PREVIEW_DAYS = 2
 
 T = TypeVar("T")
@@ -126,7 +124,7 @@ def read_preview(rule_import: RuleImport) -> ParsedFile:
 def compare(parsed: ParsedFile, replaced: str = "") -> Comparison:
     """``replaced`` is the name of the list whose rules are removed unless they are in the file."""
     comparison = Comparison(refused=parsed.refused)
-    for chunk in _chunks(parsed.rows, CHUNK):
+    for chunk in in_chunks(parsed.rows, CHUNK):
         existing = _existing_rules(row for _, row in chunk)
         patterns = {key[1:] for key in existing}
         for line, row in chunk:
@@ -191,11 +189,11 @@ def carry_out(rule_import: RuleImport, user_id: int | None = None, progress: Pro
         comparison = compare(parsed, replaced_list(rule_import))
         total = len(comparison.added) + len(comparison.changed) + len(comparison.removed)
         work = _ImportRun(rule_import, user_id, total, progress)
-        for removed in _chunks(comparison.removed, CHUNK):
+        for removed in in_chunks(comparison.removed, CHUNK):
             work.remove(removed)
-        for added in _chunks(comparison.added, CHUNK):
+        for added in in_chunks(comparison.added, CHUNK):
             work.add([row for _, row in added])
-        for changes in _chunks(comparison.changed, CHUNK):
+        for changes in in_chunks(comparison.changed, CHUNK):
             work.change(changes)
         rule_import.state, rule_import.data = RuleImport.State.DONE, None
         rule_import.refused = _packed(comparison.refused)
@@ -221,7 +219,7 @@ class _ImportRun:
     """An import in progress: writes rules and their history, and reports the progress."""
 
     def __init__(self, rule_import: RuleImport, user_id: int | None, total: int, progress: Progress | None) -> None:
-        self._kept = rule_import
+        self._import = rule_import
         self._user_id = user_id
         self._total = total
         self._progress = progress or (lambda done, total: None)
@@ -231,7 +229,7 @@ class _ImportRun:
 
     def add(self, rows: list[Row]) -> None:
         prints = _fingerprints(rows)
-        more = {"imported_id": self._kept.pk, "changed": self._now}
+        more = {"imported_id": self._import.pk, "changed": self._now}
         pairs = zip(rows, prints, strict=True)
         bulk_rows.insert(
             ModerationRule,
@@ -243,7 +241,7 @@ class _ImportRun:
         )
         # Filtered by import in Python: in SQL, SQLite would scan all rules of this import instead of the index.
         found = ModerationRule.objects.filter(fingerprint__in=prints).values_list("pk", "imported_id", *NAMED_BY)
-        added = [(pk, named) for pk, source, *named in found if source == self._kept.pk]
+        added = [(pk, named) for pk, source, *named in found if source == self._import.pk]
         keep_added(ModerationRule, [pk for pk, _ in added])
         if self._user_id is not None:
             self._log(ADDITION, [(pk, name_of(*named), {"added": {}}) for pk, named in added])
@@ -255,11 +253,13 @@ class _ImportRun:
         names = sorted({name for change in changes for name in change.differences})
         for change in changes:
             rule = rules[change.rule]
-            self._kept.before.append([rule.pk, {name: _as_json(was) for name, (was, _) in change.differences.items()}])
+            self._import.before.append(
+                [rule.pk, {name: _as_json(was) for name, (was, _) in change.differences.items()}]
+            )
             for name in change.differences:
                 setattr(rule, name, _fields(change.row)[name])
         for rule in rules.values():
-            rule.imported, rule.changed = self._kept, self._now
+            rule.imported, rule.changed = self._import, self._now
         bulk_rows.write(ModerationRule, rules.values(), [*names, "imported", "changed"])
         messages = {change.rule: {"changed": change_message(change.differences)} for change in changes}
         self._log(CHANGE, [(pk, str(rule), messages[pk]) for pk, rule in rules.items()])
@@ -276,7 +276,7 @@ class _ImportRun:
 
     def _log(self, flag: int, entries: list[tuple[int, str, dict[str, Any]]]) -> None:
         if self._user_id is not None:
-            log(self._user_id, flag, [(pk, name, [part, {"import": self._kept.name}]) for pk, name, part in entries])
+            log(self._user_id, flag, [(pk, name, [part, {"import": self._import.name}]) for pk, name, part in entries])
 
 
 class _Lists:
@@ -335,63 +335,13 @@ def _fields(row: Row) -> dict[str, Any]:
     return {**fields, "upstreams": list(row.upstreams), "only_for": list(row.only_for)}
 
 
-@dataclass(frozen=True, slots=True)
-class Undone:
-    """The numbers of rules that an undo removed, restored, and rule_import because somebody has edited them since."""
-
-    removed: int
-    restored: int
-    kept: int
-
-
-def undo(done: RuleImport, user_id: int | None = None, progress: Progress | None = None) -> Undone:
-    """Undo an import in one transaction. AlreadyDone if it was undone before."""
-    with changing(RuleEdition.What.UNDO_IMPORT, detail=done.name), transaction.atomic():
-        Edition.bump()
-        if not RuleImport.objects.filter(pk=done.pk, state=RuleImport.State.DONE).update(state=RuleImport.State.UNDONE):
-            raise AlreadyDone
-        done.refresh_from_db()
-        total, restored, removed = done.added + done.changed, 0, 0
-        progress = progress or (lambda done, total: None)
-        for part in _chunks(dict(done.before).items(), CHUNK):
-            restored += _restore(done, dict(part), user_id)
-            progress(restored, total)
-        # Rules that were edited since no longer belong to the import: see ModerationRuleAdmin.save_model.
-        rules = ModerationRule.objects.filter(imported=done)
-        for pks in _chunks(list(rules.order_by("pk").values_list("pk", flat=True)), DELETED_AT_ONCE):
-            rules.filter(pk__lte=pks[-1]).delete()
-            removed += len(pks)
-            progress(restored + removed, total)
-    return Undone(removed, restored, kept=done.added + done.changed - removed - restored)
-
-
-def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int | None) -> int:
-    found = ModerationRule.objects.filter(pk__in=before, imported=done)
-    keep(found)
-    rules = list(found)
-    names = sorted({name for old in before.values() for name in old})
-    entries, now = [], timezone.now()
-    for rule in rules:
-        differences = {}
-        for name, old in before[rule.pk].items():
-            value = parse_datetime(old) if name in ("valid_from", "valid_until") and old else old
-            differences[name] = (getattr(rule, name), value)
-            setattr(rule, name, value)
-        rule.imported, rule.changed = None, now
-        entries.append((rule.pk, str(rule), [{"changed": change_message(differences)}]))
-    bulk_rows.write(ModerationRule, rules, [*names, "imported", "changed"])
-    if user_id is not None:
-        log(user_id, CHANGE, entries)
-    return len(rules)
-
-
 def export(rules: QuerySet[ModerationRule] | None = None) -> Iterator[Row]:
     """These rules as rows, oldest first; all by default."""
     found = (ModerationRule.objects.all() if rules is None else rules).order_by("pk").values_list(*_ROW_COLUMNS)
     return (_row(values) for values in found.iterator(chunk_size=2000))
 
 
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
     while part := list(islice(rest, size)):
         yield part

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis.extra.django import TestCase
 
 from streaming import rule_imports
+from streaming.import_undo import undo
 from streaming.models import ModerationRule, RuleImport, RuleList
 from streaming.rule_files import Row, find_problem, read, write_csv
-from streaming.rule_imports import AlreadyDone, carry_out, compare, export, save_preview, undo
+from streaming.rule_imports import AlreadyDone, carry_out, compare, export, save_preview
 from tests.test_rule_files import ROWS
 
 pytestmark = pytest.mark.django_db
@@ -241,6 +242,20 @@ class TestTheCommand:
         assert dict(rules.values_list("pattern", "category")) == {"same": "c", "other": "c"}
         with pytest.raises(CommandError, match=r"no import of words\.csv that could be undone"):
             call_command("import_rules", file, "--undo")
+
+    def test_undoes_an_import_from_the_admin_with_what_it_removed_from_a_list(self, capsys: Any) -> None:
+        words = RuleList.objects.create(name="words")
+        for pattern in ("stays", "goes"):
+            rules.create(pattern=pattern, rule_list=words)
+        before = set(rules.values_list("pk", "pattern", "rule_list"))
+        carry_out(save_preview(b"stays\nnew\n", "words.txt", "ann", {"rule_list": "words"}, replaces=True))
+        assert set(rules.values_list("pattern", flat=True)) >= {"stays", "new"}
+        assert not rules.filter(pattern="goes")
+
+        call_command("import_rules", "words.txt", "--undo")
+
+        assert capsys.readouterr().out == "1 removed, 1 restored, 0 edited since and kept.\n"
+        assert set(rules.values_list("pk", "pattern", "rule_list")) == before
 
     @pytest.mark.parametrize(
         ("make", "words"),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -20,11 +18,10 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from streaming import clean_samples, rule_files, rule_history, rule_imports
+from streaming import clean_samples, import_undo, rule_files, rule_imports
 from streaming.admin.forms import display_value
 from streaming.admin.import_forms import ImportForm, PreviewForm
 from streaming.admin.jobs import LONG, Job, JobPages, undo_outcome
-from streaming.editions import RuleEdition, changing
 from streaming.gc_pauses import no_long_pauses
 from streaming.models import ModerationHit, ModerationRule, RuleImport, RuleList
 from streaming.visible_text import isolated
@@ -153,7 +150,7 @@ class ImportPages(JobPages):
             try:
                 if done.added + done.changed + done.removed >= LONG:
                     return self._undo_on_page(request, done)
-                undone = _undo(done, request.user)
+                undone = import_undo.undo(done, request.user)
             except rule_imports.AlreadyDone:
                 self.message_user(request, gettext("This import was already undone."), messages.WARNING)
             else:
@@ -164,7 +161,7 @@ class ImportPages(JobPages):
         user = request.user
         what = gettext("The import of %s is being undone.") % isolated(done.name)
         what = f"{what} {gettext('This continues if you leave this page.')}"
-        job = Job(gettext("Undo this import"), lambda progress: _undo(done, user, progress))
+        job = Job(gettext("Undo this import"), lambda progress: import_undo.undo(done, user, progress))
         return self.run_on_page(request, what, job, lambda: undo_outcome(job, lambda undone: [_undo_message(undone)]))
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
@@ -180,17 +177,6 @@ class ImportPages(JobPages):
         response = HttpResponse("\ufeff" + "".join(lines), content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="rules-{timezone.now():%Y-%m-%d}.csv"'
         return response
-
-
-def _undo(done: RuleImport, user: Any, progress: rule_imports.Progress | None = None) -> rule_imports.Undone:
-    """Undo an import; the rules that it removed are restored."""
-    who = user.get_username()
-    with changing(RuleEdition.What.UNDO_IMPORT, who=who, detail=done.name), transaction.atomic():
-        undone = rule_imports.undo(done, user.pk, progress)
-        if not done.removed:
-            return undone
-        back = rule_history.restore(rule_history.deleted().filter(edition=done.edition), user)
-        return replace(undone, restored=undone.restored + back.restored, kept=undone.kept + len(back.skipped))
 
 
 _FORMAT_NAMES = {
@@ -249,7 +235,7 @@ def recent_texts() -> list[str]:
     return ["".join(parts) for parts in hits[:RECENT_HITS]]
 
 
-def _undo_message(undone: rule_imports.Undone) -> str:
+def _undo_message(undone: import_undo.Undone) -> str:
     message = gettext("The import was undone. Removed: %(removed)d, restored to their previous values: %(restored)d.")
     message = message % {"removed": undone.removed, "restored": undone.restored}
     if undone.kept:

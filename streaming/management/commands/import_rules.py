@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management import CommandError
 
-from streaming import rule_files, rule_imports
+from streaming import import_undo, rule_files, rule_imports
 from streaming.management.commands._plain_errors import PlainCommand
 from streaming.models import RuleImport
 from streaming.moderation import ACTIONS
@@ -87,6 +87,6 @@ class Command(PlainCommand):
         done = RuleImport.objects.filter(name=name, state=RuleImport.State.DONE).first()
         if not done:
             raise CommandError(f"There is no import of {name} that could be undone.")
-        undone = rule_imports.undo(done)
+        undone = import_undo.undo(done)
         message = f"{undone.removed:,} removed, {undone.restored:,} restored, {undone.kept:,} edited since and kept."
         self.stdout.write(message)

@@ -1,0 +1,79 @@
+"""Undoes an import of rules, except for what was edited since."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.contrib.admin.models import CHANGE
+from django.db import transaction
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from streaming import bulk_rows, rule_history, rule_imports
+from streaming.editions import Edition, RuleEdition, changing, keep
+from streaming.models import ModerationRule, RuleImport
+from streaming.rule_imports import CHUNK, AlreadyDone, Progress, in_chunks
+
+DELETED_AT_ONCE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """The numbers of rules that an undo removed, restored, and kept because somebody has edited them since."""
+
+    removed: int
+    restored: int
+    kept: int
+
+
+def undo(done: RuleImport, user: Any = None, progress: Progress | None = None) -> Undone:
+    """Undo an import in one transaction; AlreadyDone if it was undone before. ``user`` is None in a shell.
+
+    Rules that it added are removed, those that it changed are as before, those that it removed are restored.
+    """
+    who = user.get_username() if user else "manage.py"
+    with changing(RuleEdition.What.UNDO_IMPORT, who=who, detail=done.name), transaction.atomic():
+        undone = _undo(done, user.pk if user else None, progress or (lambda done, total: None))
+        if not done.removed:
+            return undone
+        back = rule_history.restore(rule_history.deleted().filter(edition=done.edition), user)
+        return replace(undone, restored=undone.restored + back.restored, kept=undone.kept + len(back.skipped))
+
+
+def _undo(done: RuleImport, user_id: int | None, progress: Progress) -> Undone:
+    Edition.bump()
+    if not RuleImport.objects.filter(pk=done.pk, state=RuleImport.State.DONE).update(state=RuleImport.State.UNDONE):
+        raise AlreadyDone
+    done.refresh_from_db()
+    total, restored, removed = done.added + done.changed, 0, 0
+    for part in in_chunks(dict(done.before).items(), CHUNK):
+        restored += _restore(done, dict(part), user_id)
+        progress(restored, total)
+    # Rules that were edited since no longer belong to the import: see ModerationRuleAdmin.save_model.
+    rules = ModerationRule.objects.filter(imported=done)
+    for pks in in_chunks(list(rules.order_by("pk").values_list("pk", flat=True)), DELETED_AT_ONCE):
+        rules.filter(pk__lte=pks[-1]).delete()
+        removed += len(pks)
+        progress(restored + removed, total)
+    return Undone(removed, restored, kept=done.added + done.changed - removed - restored)
+
+
+def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int | None) -> int:
+    found = ModerationRule.objects.filter(pk__in=before, imported=done)
+    keep(found)
+    rules = list(found)
+    names = sorted({name for old in before.values() for name in old})
+    entries, now = [], timezone.now()
+    for rule in rules:
+        differences = {}
+        for name, old in before[rule.pk].items():
+            value = parse_datetime(old) if name in ("valid_from", "valid_until") and old else old
+            differences[name] = (getattr(rule, name), value)
+            setattr(rule, name, value)
+        rule.imported, rule.changed = None, now
+        entries.append((rule.pk, str(rule), [{"changed": rule_imports.change_message(differences)}]))
+    bulk_rows.write(ModerationRule, rules, [*names, "imported", "changed"])
+    if user_id is not None:
+        rule_imports.log(user_id, CHANGE, entries)
+    return len(rules)
