@@ -339,6 +339,8 @@ class Place(NamedTuple):
     first: int
     last: int
 
+        if rule.compare != "exact":
+            pattern = pattern.replace("[ก-๛]", "(?:[ก-๛]|\u0e4dา)")  # of these characters, ำ is read as two symbols
 
 def places(rank: int, rule: Rule, text: str, medium: Medium, symbols_of: _SymbolsOf | None = None) -> Iterator[Place]:
     """All matches of a rule. ``known`` is how much of the text is needed to be certain of one."""

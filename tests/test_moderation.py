@@ -835,6 +835,13 @@ def test_a_character_that_begins_with_a_mark_belongs_to_the_letter_before_it(
         check_in_every_cut([replace(rule, action="block")], whole, "markdown")
         assert bool(read([rule], whole).found) is is_found
 
+@pytest.mark.parametrize("text", ["หำ", "หำ ห", "ห ำ", "หำา"])
+def test_a_character_of_two_symbols_counts_once_where_a_class_has_it(text: str) -> None:
+    for whole_word in (False, True):
+        check_in_every_cut([Rule(1, "[ก-๛]{2}", "regex", whole_word=whole_word)], text, "plain")
+    assert read([Rule(1, "[ก-๛]{2}", "regex", whole_word=True)], "หำ").shown == "••"
+
+
 
 @pytest.mark.parametrize("kind", ["literal", "regex", "loose"])
 @pytest.mark.parametrize(
