@@ -137,6 +137,9 @@ def test_symbols_have_the_characters_that_they_come_from(key: Key, text: str, sy
 
 
 @pytest.mark.parametrize(
+        # A letter that may still get an accent is a letter: what follows it is not the beginning of a line.
+        (Key("deep", accents=True, spaces=True), "\n&#97; b", [(" ", 0, 1), ("a", 1, 6), (" ", 6, 7), ("b", 7, 8)]),
+        (Key("deep", accents=True, spaces=True), "\na>&#98;", [(" ", 0, 1), ("a", 1, 2), (">", 2, 3), ("b", 3, 8)]),
     ("key", "text", "undecided"),
     [
         (DEEP, "a&am", 3),

@@ -40,7 +40,9 @@ class Letters:
 
     @property
     def is_after_line_break(self) -> bool:
-        return self._symbols.spaces and self._symbols.after_line_break
+        """Whether only white space follows a line break so far: an open letter is not among the symbols yet."""
+        is_after = self._symbols.spaces and self._symbols.after_line_break
+        return is_after and not fold_letter(self.open, accents=self._accents)
 
     def follow(self, other: Letters) -> None:
         self.open, self.spans = other.open, other.spans[:]
