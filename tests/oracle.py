@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from html.entities import html5
@@ -182,10 +182,23 @@ class _White:
 
 
 def _characters(
-    text: str, kind: str, *, accents: bool, spaces: bool, final: bool, at: int = 0, white: _White | None = None
-) -> Iterator[tuple[str, int, int]]:
-    """Normalised characters with their spans; uncertain ones at the end are omitted unless final."""
+    whole: str,
+    kind: str,
+    *,
+    accents: bool,
+    spaces: bool,
+    final: bool,
+    at: int = 0,
+    stop: int | None = None,
+    white: _White | None = None,
+) -> Generator[tuple[str, int, int], None, int | None]:
+    """Normalised characters with their spans; uncertain ones at the end are omitted unless final.
+
+    Of the inside of a construct, which ends at ``stop``, only constructs may go on beyond that. Returns the end of what
+    was read; None if it is uncertain.
+    """
     white = white or _White()
+    is_final, text = final or stop is not None, whole[:stop]
     is_markdown = kind in ("deep", "flat", "inner")
     brackets, has_code, in_formula = 0, False, False
 
@@ -195,40 +208,46 @@ def _characters(
             white.run = white.run + folded if folded.isspace() else ""
         return char, start, end
 
-    def within(end: int, kind: str, at: int) -> Iterator[tuple[str, int, int]]:
-        return _characters(text[:end], kind, accents=accents, spaces=spaces, final=True, at=at, white=white)
+    def within(stop: int, kind: str, at: int) -> Generator[tuple[str, int, int], None, int | None]:
+        options = {"accents": accents, "spaces": spaces, "final": final, "white": white}
+        return _characters(whole, kind, at=at, stop=stop, **options)
 
     while at < len(text):
         if is_markdown and spaces and "\n" in white.run and text[at] == ">":
             at += 1
             continue
         may_end_link = text[at] != "]" or brackets > 0
-        construct = _construct(text[at:], final=final) if is_markdown and may_end_link else None
+        construct = _construct(whole[at:], final=final) if is_markdown and may_end_link else None
         if is_markdown and text[at] == "]" and brackets and construct != ("uncertain", 0):
             brackets -= not has_code
         if construct:
             name, size = construct
             if name == "uncertain":
-                return
+                return None
+            end = at + size
             if name in ("address", "mail address") and kind != "flat":
-                yield from within(at + size - 1, "address", at + 1)
-            elif kind == "flat" and re.fullmatch(r"(?i)<br\s*/?>", text[at : at + size]):
-                yield with_white("\n", at, at + size)
-            elif kind == "flat" or (kind == "inner" and not _is_hidden_within(text[at : at + size])):
+                yield from within(end - 1, "address", at + 1)
+            elif kind == "flat" and re.fullmatch(r"(?i)<br\s*/?>", whole[at:end]):
+                yield with_white("\n", at, end)
+            elif kind == "flat" or (kind == "inner" and not _is_hidden_within(whole[at:end])):
                 begin = at + (1 if text[at] == "<" else 2)
                 for place in range(at, begin):
-                    yield with_white(text[place], place, place + 1)
-                yield from within(at + size - 1, "inner", begin)
-                yield with_white(text[at + size - 1], at + size - 1, at + size)
-            at += size
+                    yield with_white(whole[place], place, place + 1)
+                reached = yield from within(end - 1, "inner", begin)
+                if reached is None:
+                    return None
+                if reached < end:
+                    yield with_white(whole[end - 1], end - 1, end)
+                end = max(reached, end)
+            at = end
             continue
         before = text[:at][-1:]
         in_formula &= not (before == text[at] == "\n")
         if in_formula and text[at] in "_^{}":
             at += 1
             continue
-        if not final and re.fullmatch(SO_FAR[kind], text[at:]) and (text[at] != "_" or before.isalnum()):
-            return
+        if not is_final and re.fullmatch(SO_FAR[kind], text[at:]) and (text[at] != "_" or before.isalnum()):
+            return None
         in_formula |= kind == "deep" and re.match(r"\\[()\[\]]|\$\$", text[at:]) is not None
         sign = _sign(text, at, kind, before)
         brackets += is_markdown and (text[at] == "[" or text[at : at + 2] == "![")
@@ -245,6 +264,7 @@ def _characters(
             for char in chars:
                 yield with_white(char, at, end)
         at = end
+    return at
 
 
 @lru_cache(maxsize=50_000)
@@ -319,6 +339,8 @@ def matcher(rule: Rule, left: int) -> re.Pattern[str]:
             pattern = re.sub(r"(?<!\\)\$", r"\\Z", pattern)
         if rule.compare == "exact" and flags & re.IGNORECASE:
             flags &= ~re.ASCII
+        if rule.compare != "exact":
+            pattern = pattern.replace("[ก-๛]", "(?:[ก-๛]|\u0e4dา)")  # of these characters, ำ is read as two symbols
     elif rule.compare == "exact":
         pattern = re.escape(rule.pattern)
     else:
@@ -339,8 +361,6 @@ class Place(NamedTuple):
     first: int
     last: int
 
-        if rule.compare != "exact":
-            pattern = pattern.replace("[ก-๛]", "(?:[ก-๛]|\u0e4dา)")  # of these characters, ำ is read as two symbols
 
 def places(rank: int, rule: Rule, text: str, medium: Medium, symbols_of: _SymbolsOf | None = None) -> Iterator[Place]:
     """All matches of a rule. ``known`` is how much of the text is needed to be certain of one."""

@@ -214,6 +214,24 @@ class TestActions:
     def test_a_reference_in_what_turns_out_to_be_no_link_is_held(self, size: int) -> None:
         assert read([Rule(1, "a")], *cut("[b](&#97; c d", size), medium="markdown").shown == "[b](• c d"
 
+    @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("[a [b](c)](xd[ar](<a\\>)b>)n", "[a [b](c)](x•[••](<a\\>)b>)•"),
+            ("[a [b](c)](<d[ar](x>)n", "[a [b](c)](<•[••](x>)•"),
+            ("[a [b](c)](x 'd[ar](y')n", "[a [b](c)](x '•[••](y')•"),
+            ("`[`](xd[ar](<a\\>)b>)n", "`[`](x•[••](<a\\>)b>)•"),
+            ('<a b="d[ar](y">)n', '<a b="•[••](y">)•'),
+            ("<!-- d[ar](x-->)n", "<!-- •[••](x-->)•"),
+            ("<ab:d[ar](x>)n", "<ab:•[••](x>)•"),
+        ],
+    )
+    def test_a_link_counts_that_ends_beyond_what_is_shown_as_text_around_it(
+        self, text: str, shown: str, size: int
+    ) -> None:
+        assert read([Rule(1, "darn")], *cut(text, size), medium="markdown").shown == shown
+
     @pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
     def test_a_tag_that_stands_for_a_line_break_is_held(self, size: int) -> None:
         assert read([Rule(1, r"\sa", "regex")], *cut("b<br>a", size), medium="markdown").shown == "b••"
@@ -817,6 +835,13 @@ def test_a_letter_may_get_its_marks_in_any_order(pattern: str, text: str, kind: 
             check_in_every_cut([Rule(1, word, kind, whole_word=True)], before + text, medium)
 
 
+@pytest.mark.parametrize("text", ["หำ", "หำ ห", "ห ำ", "หำา"])
+def test_a_character_of_two_symbols_counts_once_where_a_class_has_it(text: str) -> None:
+    for whole_word in (False, True):
+        check_in_every_cut([Rule(1, "[ก-๛]{2}", "regex", whole_word=whole_word)], text, "plain")
+    assert read([Rule(1, "[ก-๛]{2}", "regex", whole_word=True)], "หำ").shown == "••"
+
+
 @pytest.mark.parametrize("whole_word", [False, True])
 @pytest.mark.parametrize(
     ("pattern", "text", "is_found"),
@@ -834,13 +859,6 @@ def test_a_character_that_begins_with_a_mark_belongs_to_the_letter_before_it(
         check_in_every_cut([rule], whole, "plain")
         check_in_every_cut([replace(rule, action="block")], whole, "markdown")
         assert bool(read([rule], whole).found) is is_found
-
-@pytest.mark.parametrize("text", ["หำ", "หำ ห", "ห ำ", "หำา"])
-def test_a_character_of_two_symbols_counts_once_where_a_class_has_it(text: str) -> None:
-    for whole_word in (False, True):
-        check_in_every_cut([Rule(1, "[ก-๛]{2}", "regex", whole_word=whole_word)], text, "plain")
-    assert read([Rule(1, "[ก-๛]{2}", "regex", whole_word=True)], "หำ").shown == "••"
-
 
 
 @pytest.mark.parametrize("kind", ["literal", "regex", "loose"])

@@ -100,6 +100,15 @@ DEEP, FLAT, WRITTEN, JSON = Key("deep"), Key("flat"), Key("written"), Key("json"
         ("a  \nb", "a  \nb", "a  \nb"),
         ("<a b='[][c*d*]'>", "", "<a b='][cd]'>"),
         ("<a b='[c](x)d<b>e</b><f g=h*i*>'>j", "j", "<a b='cde<f g=hi>'>j"),
+        # A link within what may be another one, a tag, a comment or an address, and which ends with it or beyond it.
+        ("[][](a[b](<c\\>)d>)e", "e", "](abe"),
+        ("[](<a[b](c>)d", "d", "](<abd"),
+        ("[](a 'b[c](d')e", "e", "](a 'bce"),
+        ('<a b="c[d](e">)f', ")f", '<a b="cdf'),
+        ("<!--a[b](c-->)d", ")d", "<!--abd"),
+        ("<ab:c[d](e>)f", "ab:c[d](e)f", "<ab:cdf"),
+        ("[](a[b](<c)d)e", "e", "](ab(<c)d)e"),
+        ("""[](a "<b c='")[d](e)'>f""", "d'>f", """](a "<b c='")d'>f"""),
     ],
 )
 def test_markdown_is_read_as_a_page_shows_it_and_as_it_hides_it(text: str, deep: str, flat: str) -> None:
@@ -128,6 +137,9 @@ def test_markdown_is_read_as_a_page_shows_it_and_as_it_hides_it(text: str, deep:
         (Key("deep", spaces=True), "a\n> > b", [("a", 0, 1), (" ", 1, 2), ("b", 6, 7)]),
         (Key("deep", spaces=True), "a > b", [("a", 0, 1), (" ", 1, 2), (">", 2, 3), (" ", 3, 4), ("b", 4, 5)]),
         (Key("flat", spaces=True), "a<br>b", [("a", 0, 1), (" ", 1, 5), ("b", 5, 6)]),
+        # A letter that may still get an accent is a letter: what follows it is not the beginning of a line.
+        (Key("deep", accents=True, spaces=True), "\n&#97; b", [(" ", 0, 1), ("a", 1, 6), (" ", 6, 7), ("b", 7, 8)]),
+        (Key("deep", accents=True, spaces=True), "\na>&#98;", [(" ", 0, 1), ("a", 1, 2), (">", 2, 3), ("b", 3, 8)]),
         (JSON, '"\\u0061\\n\\"', [('"', 0, 1), ("a", 1, 7), ("\n", 7, 9), ('"', 9, 11)]),
         (JSON, "**a** &amp;", [*((c, n, n + 1) for n, c in enumerate("**a** &amp;"))]),
     ],
@@ -137,9 +149,6 @@ def test_symbols_have_the_characters_that_they_come_from(key: Key, text: str, sy
 
 
 @pytest.mark.parametrize(
-        # A letter that may still get an accent is a letter: what follows it is not the beginning of a line.
-        (Key("deep", accents=True, spaces=True), "\n&#97; b", [(" ", 0, 1), ("a", 1, 6), (" ", 6, 7), ("b", 7, 8)]),
-        (Key("deep", accents=True, spaces=True), "\na>&#98;", [(" ", 0, 1), ("a", 1, 2), (">", 2, 3), ("b", 3, 8)]),
     ("key", "text", "undecided"),
     [
         (DEEP, "a&am", 3),

@@ -36,6 +36,7 @@ class _MarkdownReader(MediumReader):
         super().__init__(letters)
         self._finder = ConstructFinder()
         self._skip_long: Callable[[str, int], int] | None = None
+        self._inside: _Inside | None = None
         self.open_brackets = 0
         """The brackets that a link may end. Backticks among them may hide one, so then they are not counted down."""
         self.has_code = False
@@ -49,7 +50,7 @@ class _MarkdownReader(MediumReader):
 
     def follow(self, other: MediumReader) -> None:
         super().follow(other)
-        self._skip_long = None
+        self._skip_long = self._inside = None
         if isinstance(other, _MarkdownReader):
             self.open_brackets, self.has_code = other.open_brackets, other.has_code
 
@@ -61,24 +62,29 @@ class _MarkdownReader(MediumReader):
 
     @property
     def is_within(self) -> bool:  # type: ignore[override]
-        return self._skip_long is not None
+        return self._skip_long is not None or self._inside is not None
 
     @property
     def is_neutral(self) -> bool:
         return not self.pending and not self.is_within
 
     def _step(self, data: str, at: int, base: int, *, final: bool) -> int:
+        if self._inside:
+            return self._step_inside(self._inside, data, at, base, final=final)
         end = self._skip_long(data, at) if self._skip_long else at
         if end <= 0:
             self._skip_long = None
         return abs(end) if abs(end) > at else self._read_on(data, at, base, final=final)
 
     def _read_on(self, data: str, at: int, base: int, *, final: bool) -> int:
-        if (data[at] == "<" or (data[at] == "]" and self.open_brackets)) and (
-            construct := self._finder.find(data, at, final=final)
-        ):
+        construct = self._find(data, at, final=final)
+        if construct:
             return self._read_construct(construct, data, at, base)
         return super()._step(data, at, base, final=final)
+
+    def _find(self, data: str, at: int, *, final: bool) -> Construct | None:
+        may_begin = data[at] == "<" or (data[at] == "]" and self.open_brackets)
+        return self._finder.find(data, at, final=final) if may_begin else None
 
     def _read_construct(self, construct: Construct, data: str, at: int, base: int) -> int:
         """Reads a construct. Returns the offset up to which it is read, which is ``at`` while it is undecided."""
@@ -93,10 +99,8 @@ class _MarkdownReader(MediumReader):
             return at + 1
         if kind == "address":
             self.late.append((base + at, base + end))
-            self._read_address(data, at, end, base)
-        else:
-            self._read_hidden(kind, data, at, end, base)
-        return end
+            return self._read_address(data, at, end, base)
+        return self._read_hidden(kind, data, at, end, base)
 
     def _close_bracket(self) -> None:
         self.open_brackets -= not self.has_code
@@ -106,7 +110,7 @@ class _MarkdownReader(MediumReader):
         if char != "]":
             self.as_written(char, start)
 
-    def _read_address(self, data: str, at: int, end: int, base: int) -> None:
+    def _read_address(self, data: str, at: int, end: int, base: int) -> int:
         """Reads an address in angle brackets, in which only references and codes are signs (§6.5)."""
         done = at = at + 1
         for sign in _IN_ADDRESS.finditer(data, at, end - 1):
@@ -116,30 +120,35 @@ class _MarkdownReader(MediumReader):
                 self.stands_for(chars, base + sign.start(), base + sign.end())
                 done = sign.end()
         self._as_written(data[done : end - 1], base + done)
+        return end
 
     def _as_written(self, text: str, start: int) -> None:
         if text:
             self.as_written(text, start)
 
-    def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> None:
-        """Reads a construct that pages hide, or the beginning of a long one."""
+    def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> int:
+        """Reads a construct that pages hide, or the beginning of a long one. Returns the offset after what was read."""
         raise NotImplementedError
 
     def _enter_formula(self) -> None:
         """Notes the beginning or end of a formula."""
 
-    def _read_as_text(self, kind: str, data: str, at: int, end: int, base: int) -> None:
-        """Reads a construct that pages may show as text, or the beginning of a long one: its inside is Markdown too."""
+    def _read_as_text(self, kind: str, data: str, at: int, end: int, base: int) -> int:
+        """Begins a construct that pages may show as text, or a long one: its inside is Markdown too."""
         is_label = data.startswith("][", at)
         self.late.append((base + at, base + end + is_label))  # a label needs the next character
         begin = at + (2 if data[at] == "]" else 1)
-        stop = end if kind == "long" else end - 1
         self.as_written(data[at:begin], base + at)
-        if begin < stop:
-            inside = _InnerReader(self.letters)
-            inside.read_all(data[begin:stop], base + begin)
-            self.late += inside.late
-        self._as_written(data[stop:end], base + stop)
+        is_closed = kind != "long"
+        self._inside = _Inside(_InnerReader(self.letters), end - is_closed - begin, is_closed=is_closed)
+        return begin
+
+    def _step_inside(self, inside: _Inside, data: str, at: int, base: int, *, final: bool) -> int:
+        end = inside.step(data, at, base, final=final)
+        self.late += inside.reader.take_late()
+        if inside.is_over:
+            self._inside = None
+        return end
 
     def _read_bracket(self, text: str, start: int) -> None:
         if text != "]":
@@ -195,7 +204,7 @@ class DeepReader(_MarkdownReader):
 
     @property
     def is_within(self) -> bool:  # type: ignore[override]
-        return self._skip_long is not None or self._is_in_formula
+        return self._is_in_formula or super().is_within
 
     def follow(self, other: MediumReader) -> None:
         super().follow(other)
@@ -219,9 +228,10 @@ class DeepReader(_MarkdownReader):
             self._leave_formula()
         return super()._read_on(data, at, base, final=final)
 
-    def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> None:
+    def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> int:
         if kind == "long":
             self._skip_long = self._finder.follow_long
+        return end
 
 
 _IN_FORMULA = grammar(
@@ -239,12 +249,52 @@ class _InnerReader(DeepReader):
 
     grammar = grammar(DeepReader.grammar.may_begin.pattern, f"{DeepReader.grammar.sign.pattern}|{CODES}", "(?!)")
 
+    def step_until(self, stop: int, data: str, at: int, base: int, *, final: bool) -> int:
+        """Reads on from ``at``, before ``stop``. Only constructs may go on beyond it."""
+        if self._inside:
+            return self._step_inside(self._inside, data, at, base, final=final)
+        construct = self._find(data, at, final=final)
+        if construct:
+            return self._read_construct(construct, data, at, base)
+        return at + MediumReader._step(self, data[at:stop], 0, base + at, final=True)
+
     def _enter_formula(self) -> None:
         """It is read as a whole, without a formula of its own."""
 
-    def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> None:
+    def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> int:
         if kind == "long" or not _HIDDEN_WITHIN.fullmatch(data, at, end):
-            self._read_as_text(kind, data, at, end, base)
+            return self._read_as_text(kind, data, at, end, base)
+        return end
+
+
+class _Inside:
+    """The inside of a construct that is read as text, and how much of it is left.
+
+    A construct that begins in it may end beyond it, and is what a page shows if the one around it is none. In
+    ``](a[b](<c)>)d`` with no bracket open, ``b`` is a link, and ``d`` follows it.
+    """
+
+    def __init__(self, reader: _InnerReader, left: int, *, is_closed: bool) -> None:
+        self.reader = reader
+        self._left = left
+        self._is_closed = is_closed  # whether a last character of the construct follows
+
+    @property
+    def is_over(self) -> bool:
+        return self._left < 0 and not self.reader.is_within
+
+    def step(self, data: str, at: int, base: int, *, final: bool) -> int:
+        if self._left == 0 and not self.reader.is_within:
+            self.reader.as_written(data[at], base + at)
+            end = at + 1
+        else:
+            end = self.reader.step_until(at + self._left, data, at, base, final=final)
+        self._left -= end - at
+        if end > at:
+            self.reader.previous = data[end - 1]
+        if not self._left and not self._is_closed:
+            self._left = -1
+        return end
 
 
 class FlatReader(_MarkdownReader):
@@ -262,14 +312,15 @@ class FlatReader(_MarkdownReader):
         rf"{_SO_FAR}|{CODES_SO_FAR}",
     )
 
-    def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> None:
+    def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> int:
         if kind == "long" and data[at] == "<":
             self._skip_long = self._finder.follow_long
         elif _BREAK_TAG.match(data, at):
             self.stands_for("\n", base + at, base + end)
         else:
-            self._read_as_text(kind, data, at, end, base)
+            return self._read_as_text(kind, data, at, end, base)
+        return end
 
-    def _read_address(self, data: str, at: int, end: int, base: int) -> None:
+    def _read_address(self, data: str, at: int, end: int, base: int) -> int:
         """Pages show addresses with a scheme that they do not know as any text."""
-        self._read_hidden("address", data, at, end, base)
+        return self._read_hidden("address", data, at, end, base)
