@@ -6,8 +6,8 @@ import unicodedata
 from functools import lru_cache
 
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
-# Letters and marks without a visible glyph.
-_BLANK = frozenset("\u034f\u115f\u1160\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
+# Letters, marks and symbols without a visible glyph.
+_BLANK = frozenset("\u034f\u115f\u1160\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\ufffc")
 # Format characters with a visible glyph (Arabic and Syriac number signs), and the line breaks and tabs that are kept.
 _VISIBLE_CONTROLS = frozenset(
     "\n\t\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"

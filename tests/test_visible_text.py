@@ -22,7 +22,7 @@ from streaming.visible_text import isolated, visible
         ("a\0b\x1b[31m\r\x85", "a⟨U+0000⟩b⟨U+001B⟩[31m⟨U+000D⟩⟨U+0085⟩"),
         ("a\nb\tc", "a\nb\tc"),
         ("\ud800", "⟨U+D800⟩"),
-        ("a\u3164\u2800\u115f", "a⟨U+3164⟩⟨U+2800⟩⟨U+115F⟩"),
+        ("a\u3164\u2800\u115f\ufffc", "a⟨U+3164⟩⟨U+2800⟩⟨U+115F⟩⟨U+FFFC⟩"),
         ("👩\u200d👧 ❤\ufe0f می\u200cخواهم क्\u200d", "👩\u200d👧 ❤\ufe0f می\u200cخواهم क्\u200d"),
         ("\u0600١٢", "\u0600١٢"),
     ],

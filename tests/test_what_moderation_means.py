@@ -53,6 +53,8 @@ LETTERS: dict[str, list[Example]] = {
     "what is invisible makes none": [
         *(("darn", "d\u00ada\u200brn", "•\u00ad•\u200b••"), ("darn", "d\u2800arn", "•\u2800•••")),
         *(("darn", "d\u3164arn", "•\u3164•••"), ("darn", "d\u20ddarn", "•\u20dd•••")),
+        *(("darn", "d\ufffcarn", "•\ufffc•••"), ("darn", "d\u202ea\u2066rn", "•\u202e•\u2066••")),
+        *(("darn", f"d{sign}arn", f"•{sign}•••") for sign in "\u202a\u202b\u202c\u202d\u2067\u2068\u2069\u206a"),
     ],
     "traditional and simplified Chinese are the same": [("广告", "廣告", "••"), ("廣告", "广告", "••")],
     "digits of any script are digits": [("42", "٤٢ ४२", "•• ••")],

@@ -35,7 +35,8 @@ ACCENTS = frozenset(_ACCENTS)
 """Marks that may be ignored."""
 VOICING = "\u3099\u309a"
 _HALF_WIDTH_VOICING = "\uff9e\uff9f"
-_IGNORABLE = _char_class(ranges_of("Default_Ignorable_Code_Point")) + "\u2800"  # the Braille blank is invisible as well
+_INVISIBLE = "\u2800\ufffc"  # the Braille blank, and what stands for an object: browsers show nothing for either
+_IGNORABLE = _char_class(ranges_of("Default_Ignorable_Code_Point")) + _INVISIBLE
 _TATWEEL = "\u0640"
 _SKIN_TONES = "\U0001f3fb-\U0001f3ff"
 _JAMO_VOWELS, _JAMO_FINALS = "\u1161-\u1175", "\u11a8-\u11c2"
