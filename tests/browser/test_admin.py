@@ -82,11 +82,25 @@ def enter(browser, admin_site):
     visit.end()
 
 
+ON_HEADINGS = """() => {
+    const area = (each) => each.getBoundingClientRect();
+    const words = (each) => { const range = new Range(); range.selectNodeContents(each); return area(range); };
+    const filled = (each) => getComputedStyle(each).backgroundColor !== "rgba(0, 0, 0, 0)";
+    const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    const shown = (chosen) => [...document.querySelectorAll(chosen)].filter((each) => each.checkVisibility());
+    const controls = shown("#content :is(a, button, input, select, textarea)");
+    return shown("#content :is(h1, h2)").flatMap((heading) => controls
+        .filter((each) => !heading.contains(each) && meet((filled(heading) ? area : words)(heading), area(each)))
+        .map((each) => `${each.outerHTML.slice(0, 80)} lies on ${heading.textContent.trim().slice(0, 40)}`));
+}"""
+
+
 def photograph(page: Page, name: str) -> None:
-    """Saves a screenshot of the whole page, which must not be wider than its window."""
+    """Saves a screenshot of the whole page: no wider than its window, and nothing lies on its headings."""
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / f"admin-{name}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than its window"
+    assert page.evaluate(ON_HEADINGS) == [], name
 
 
 @pytest.mark.parametrize("look", LOOKS)
