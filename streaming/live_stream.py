@@ -311,7 +311,7 @@ class LiveStream:
 
     async def _drive_once(self) -> None:
         try:
-            if self._log and not self._log.has_room and not self._stopped:
+            if self._log and not (self._log.has_room or self._stopped or self._is_at_its_limit):
                 await self._wait.wait(self._log.until_room, min(self._abandon_at, self._ends_at))
             await self._step(self._abandon_at)
         except Interrupted:

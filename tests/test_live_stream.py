@@ -215,6 +215,24 @@ class TestWithSeveralClients:
         await asyncio.gather(reading, slow.read())
         assert slow.text == fast.text
 
+    async def test_a_stream_ends_at_its_time_limit_although_a_client_reads_nothing(self) -> None:
+        stream = new_stream(Endless(), stream_bytes=20_000)
+        stalled = Client(await stream.begin())
+        await stalled.read(lambda: stalled.text != "")
+        fast = Client(await stream.join())
+        reading = asyncio.create_task(fast.read())
+        await until(lambda: not stream.log.has_room and fast.position == stream.log.last)
+
+        assert stream.live
+        stream.live._ends_at = 0  # its time is over: the timer rings
+        stream.live._wait.interrupt()
+        await reading
+
+        assert fast.reason == "length"
+        assert stream.source.closed == 1
+        await stalled.read()
+        assert stalled.text == fast.text
+
     async def test_a_client_that_leaves_does_not_affect_the_others(self) -> None:
         stream = new_stream(Source(["a"]), grace=0)
         first = Client(await stream.begin())
