@@ -733,6 +733,42 @@ class TestRedis:
 
         await until(lambda: log.readers == 0, "they have left")
 
+    async def test_is_not_asked_any_more_for_a_stream_that_nobody_reads_after_all(self, redis_workers: Workers) -> None:
+        driver, other = redis_workers.pair(Limits(stream_bytes=2_000))
+        log = await driver.open(new_stream(), nothing)
+        for number in range(100):
+            log.append(event(number), 1)
+        await until_stored(driver)
+        assert isinstance(other, RedisJournal)
+
+        leaving = asyncio.create_task(other.follow(log.info.id, 98))
+        await asyncio.sleep(0)
+        assert other._loading
+        leaving.cancel()
+        await until(lambda: not other._loading, "the stream is loaded")
+        assert other.state()["followed"] == 0
+
+        with pytest.raises(Gap):
+            await other.follow(log.info.id)
+        assert other.state()["followed"] == 0
+        await until(lambda: log.readers == 0, "the driver knows that nobody reads")
+
+    async def test_gives_a_stream_to_those_who_waited_with_one_that_left(self, redis_workers: Workers) -> None:
+        driver, other = redis_workers.pair()
+        log = await driver.open(new_stream(), nothing)
+        log.append(event(0), 1)
+        await until_stored(driver)
+        leaving, waiting = (asyncio.create_task(other.follow(log.info.id, -1)) for _ in range(2))
+        await asyncio.sleep(0)
+
+        leaving.cancel()
+        reader = await waiting
+        log.append(event(1), 1)
+        log.end("stop")
+
+        assert await whole(reader) == events(0, 1)
+        assert other.state()["followed"] == 0
+
     async def test_that_lost_its_data_gets_the_events_in_memory_again(
         self, redis_workers: Workers, redis: Redis
     ) -> None:

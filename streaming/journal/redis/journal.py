@@ -15,6 +15,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections import Counter
 from typing import Any
 
 from streaming.journal.errors import Gap, StoreUnavailable, UnknownStream
@@ -50,6 +51,7 @@ class RedisJournal:
         self._inbox_at = b"0-0"
         self._replicas: dict[str, Replica] = {}
         self._loading: dict[str, asyncio.Task[Replica]] = {}
+        self._awaited = Counter[str]()  # those who will follow a stream as soon as it is loaded
         self._watchers: dict[tuple[str, str], tuple[LogReader, float]] = {}
         self._started: asyncio.Task[None] | None = None
         self._leases = Leases(beat)
@@ -86,7 +88,13 @@ class RedisJournal:
     async def follow(self, stream: str, after: int | None = None) -> LogReader:
         if stream in self._memory:
             return await self._memory.follow(stream, after)
-        return (await self._replica(stream)).reader(after)
+        self._awaited[stream] += 1
+        try:
+            return (await self._replica(stream)).reader(after)
+        finally:
+            self._awaited -= Counter([stream])
+            if replica := self._replicas.get(stream):
+                self._drop_unread(replica)
 
     async def stop(self, stream: str) -> None:
         if stream in self._memory:
@@ -195,9 +203,10 @@ class RedisJournal:
         entries = await self._connections.answered(self._connections.requests.xrange(keys.of_stream(stream)[1]))
         replica = replica_of(stream, meta, entries, self._limits.stream_bytes)
         replica.on_reader_left = lambda _: self._drop_unread(replica)
-        self._replicas[stream] = replica
-        if not replica.ended:
-            self._connections.in_background(self._introduce(replica))
+        if self._awaited[stream]:  # otherwise all have left meanwhile, and nobody would ever drop it
+            self._replicas[stream] = replica
+            if not replica.ended:
+                self._connections.in_background(self._introduce(replica))
         return replica
 
     async def _introduce(self, replica: Replica) -> None:
@@ -211,11 +220,12 @@ class RedisJournal:
         return {"kind": "watch", "stream": replica.info.id, "worker": self._worker, "at": replica.slowest_position()}
 
     def _drop_unread(self, replica: Replica) -> None:
-        if replica.readers or self._replicas.get(replica.info.id) is not replica:
+        stream = replica.info.id
+        if replica.readers or self._awaited[stream] or self._replicas.get(stream) is not replica:
             return
-        del self._replicas[replica.info.id]
+        del self._replicas[stream]
         if not replica.ended:
-            leave: Message = {"kind": "leave", "stream": replica.info.id, "worker": self._worker}
+            leave: Message = {"kind": "leave", "stream": stream, "worker": self._worker}
             self._connections.in_background(self._send_message(replica.worker, leave))
 
     def _cut(self, replica: Replica, error: Exception) -> None:
