@@ -400,6 +400,33 @@ class TestAClaim:
         with pytest.raises(UnknownStream):
             await other.find(info.id)
 
+    async def test_is_released_although_the_heartbeat_has_just_looked_after_its_stream(
+        self, redis_server: RedisServer
+    ) -> None:
+        async with working("redis, in another worker", redis_server) as workers:
+            driver, other = workers.pair()
+            assert isinstance(driver, RedisJournal)
+            info = new_stream(claim=uuid.uuid4().hex)
+            log = await driver.open(info, nothing)
+            append, is_asked, may_go_on = driver._writer._append, asyncio.Event(), asyncio.Event()
+
+            async def late(**options: Any) -> Any:
+                is_asked.set()
+                await may_go_on.wait()
+                return await append(**options)
+
+            driver._writer._append = late  # type: ignore[assignment]
+            driver._writer.touch_silent()
+            await is_asked.wait()
+
+            await driver.discard(log)
+            may_go_on.set()
+            await until_stored(driver)
+
+            with pytest.raises(UnknownStream):
+                await other.find(info.id)
+            await other.open(replace(info, id=uuid.uuid4().hex), nothing)
+
 
 class TestNotices:
     async def test_are_seen_and_answered_by_other_workers(self, workers: Workers) -> None:
@@ -840,6 +867,24 @@ class TestAnUnavailableRedis:
             assert await whole(await other.follow(log.info.id, 2)) == events(3, 7)
             assert await whole(await other.follow(new.info.id, -1)) == event(0)
             assert await whole(here) == event(7)
+
+    async def test_has_no_stream_any_more_that_failed_meanwhile(self, failing_redis: RedisServer) -> None:
+        async with working("redis, in another worker", failing_redis) as workers:
+            driver, other = workers.make(beat=BEAT), workers.make(beat=BEAT)
+            info = new_stream(claim="c")
+            log = await driver.open(info, nothing)
+            await other.start()
+            failing_redis.stop()
+            await until(lambda: driver.state()["status"] == other.state()["status"] == "away", "it is noticed")
+
+            await driver.discard(log)
+            failing_redis.start()
+            await until(lambda: driver.state()["status"] == other.state()["status"] == "ok", "it is back")
+
+            await until(lambda: not driver._writer._undeleted, "the stream is deleted")  # type: ignore[attr-defined]
+            with pytest.raises(UnknownStream):
+                await other.find(info.id)
+            await other.open(replace(info, id="another"), nothing)
 
     async def test_and_comes_back_empty_gets_again_what_is_in_memory_before_anybody_is_told_it_is_unknown(
         self, failing_redis: RedisServer

@@ -24,6 +24,8 @@ class SharedLog(KeptLog):
         self.stored = -1
         """The number of the last event stored in Redis."""
         self.ttl_set_at = 0.0
+        self.may_be_stored = self.is_discarded = False
+        """Whether Redis was asked to create the stream, and did not refuse; and whether it is to be deleted there."""
         self._store = store
 
     def append(self, data: bytes, count: int) -> None:

@@ -52,6 +52,7 @@ class StreamWriter:
         self._worker = worker
         self._beat = beat
         self._unstored: dict[str, SharedLog] = {}
+        self._undeleted: dict[str, StreamLog] = {}  # discarded, and perhaps still in Redis
         self._being_stored = 0
         self._flushed_at = 0.0
         self._append = connections.own.register_script(scripts.APPEND)
@@ -81,20 +82,31 @@ class StreamWriter:
         args: list[Any] = [info.id, keys.PREFIX, self._running_ttl, int(with_claim), *flat]
         if self._connections.is_away:
             return
+        log.may_be_stored = True
         try:
             other = await self._open(keys=[meta, keys.of_claim(info.claim)], args=args)
         except STORE_ERRORS as error:
             self._connections.set_away(error)
             return
         if other:
+            log.may_be_stored = False
             raise AlreadyClaimed(other[0].decode(), other[1].decode())
 
     async def discard(self, log: StreamLog) -> None:
-        """Deletes the stream in Redis, if Redis is there."""
+        """Deletes the stream in Redis; while Redis is away, as soon as it is back."""
         self._unstored.pop(log.info.id, None)
+        if isinstance(log, SharedLog):
+            log.is_discarded = True
+            if not log.may_be_stored:
+                return
+        self._undeleted[log.info.id] = log
         if not self._connections.is_away:
-            names = [*keys.of_stream(log.info.id), keys.of_claim(log.info.claim)]
-            await self._connections.quietly(self._discard(keys=names, args=[log.info.id]))
+            await self._connections.quietly(self._delete(log))
+
+    async def _delete(self, log: StreamLog) -> None:
+        names = [*keys.of_stream(log.info.id), keys.of_claim(log.info.claim)]
+        await self._discard(keys=names, args=[log.info.id])
+        self._undeleted.pop(log.info.id, None)
 
     def store(self, log: SharedLog) -> None:
         """Schedules the storing of a log's new events."""
@@ -111,6 +123,8 @@ class StreamWriter:
     def store_what_is_left(self) -> None:
         for log in list(self._unstored.values()):
             self.store(log)
+        for discarded in self._undeleted.values():
+            self._connections.in_background(self._delete(discarded))
 
     def touch_silent(self) -> None:
         """Keeps streams that have been silent for minutes from expiring."""
@@ -182,16 +196,24 @@ class StreamWriter:
             self._memory.end_running(stream, "error")
             self._memory.forget(stream)
         elif answer == scripts.MISSING:
-            # Redis lost its data, or was unavailable when the stream began: store the stream again.
-            log.stored, log.ttl_set_at = -1, 0.0
-            try:
-                await self.create(log, with_claim=log.info.claim != "")
-            except AlreadyClaimed:  # while Redis was unavailable
-                await self.create(log, with_claim=False)
-            self._unstored[stream] = log
+            await self._create_again(log)
         else:
             log.stored = answer
             if entry.ended and answer == log.last:
                 self._memory.forget(stream)
             elif log.ended or answer < log.last:
                 self._unstored[stream] = log
+
+    async def _create_again(self, log: SharedLog) -> None:
+        """Redis lost its data, or was unavailable when the stream began; unless the stream has just been discarded."""
+        if log.is_discarded:
+            return
+        log.stored, log.ttl_set_at = -1, 0.0
+        try:
+            await self.create(log, with_claim=log.info.claim != "")
+        except AlreadyClaimed:  # while Redis was unavailable
+            await self.create(log, with_claim=False)
+        if log.is_discarded:
+            await self.discard(log)
+        else:
+            self._unstored[log.info.id] = log
