@@ -886,6 +886,27 @@ class TestAnUnavailableRedis:
                 await other.find(info.id)
             await other.open(replace(info, id="another"), nothing)
 
+    async def test_that_goes_away_while_two_requests_with_one_key_wait_lets_one_of_them_begin(
+        self, failing_redis: RedisServer
+    ) -> None:
+        async with working("redis", failing_redis) as workers:
+            journal = workers.make(beat=BEAT)
+            await journal.start()
+            failing_redis.hold_up()
+
+            infos = [new_stream(claim="c") for _ in range(2)]
+            opened = await asyncio.gather(*(journal.open(info, nothing) for info in infos), return_exceptions=True)
+
+            (log,) = [each for each in opened if isinstance(each, StreamLog)]
+            (refused,) = [each for each in opened if isinstance(each, AlreadyClaimed)]
+            assert refused.stream == log.info.id
+            failing_redis.go_on()
+            await until(lambda: journal.state()["status"] == "ok", "it is back")
+            log.append(event(0), 1)
+            log.end("stop")
+            await until_stored(journal)
+            assert await whole(await journal.follow(log.info.id, -1)) == event(0)
+
     async def test_and_comes_back_empty_gets_again_what_is_in_memory_before_anybody_is_told_it_is_unknown(
         self, failing_redis: RedisServer
     ) -> None:

@@ -18,7 +18,7 @@ import uuid
 from collections import Counter
 from typing import Any
 
-from streaming.journal.errors import Gap, StoreUnavailable, UnknownStream
+from streaming.journal.errors import AlreadyClaimed, Gap, StoreUnavailable, UnknownStream
 from streaming.journal.journal import Limits, OnStop, StreamState
 from streaming.journal.log import LogReader, StreamInfo, StreamLog
 from streaming.journal.memory import MemoryJournal
@@ -74,8 +74,14 @@ class RedisJournal:
         try:
             # Redis decides first which stream has the claim: until then, other requests must not find it in memory.
             await self._writer.create(log, with_claim=bool(info.claim))
+            # It may have gone away without deciding, while another request with the same claim was waiting for it too.
+            self._memory.refuse_claimed(info)
         except asyncio.CancelledError:
             self._connections.in_background(self.discard(log))
+            raise
+        except AlreadyClaimed:
+            if log.may_be_stored:
+                self._connections.in_background(self.discard(log))
             raise
         return self._memory.add(log, on_stop)
 
