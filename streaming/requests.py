@@ -13,6 +13,7 @@ from django import forms
 from django.http import HttpRequest
 
 from streaming.errors import BadRequest
+from streaming.formats.json_text import read_request_json
 from streaming.sources import DOCUMENTS, Playback
 
 BODY_IN_SCOPE = "streaming.body"
@@ -73,7 +74,7 @@ def _json_fields(request: HttpRequest) -> dict[str, str]:
         detail = f"the body has to be application/json, not {request.content_type or 'without a type'}"
         raise BadRequest(detail, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     try:
-        fields = json.loads(body)
+        fields = json.loads(body)  # with NaN and Infinity: the form names the field
         if isinstance(fields, dict):
             return as_query(fields)
     except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
@@ -105,7 +106,7 @@ def read_completion_request(request: HttpRequest) -> CompletionRequest:
     """The chat completion request in the body."""
     body = read_body(request)
     try:
-        fields = json.loads(body, parse_constant=_refuse_constant)
+        fields = read_request_json(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest("the body is not JSON") from error
     if not isinstance(fields, dict):
@@ -117,10 +118,6 @@ def read_completion_request(request: HttpRequest) -> CompletionRequest:
     options = fields.get("stream_options") or {}
     counts = options.get("include_usage") is True
     return CompletionRequest(fields, fields["model"], bool(fields.get("stream")), counts, fields.get("n") or 1)
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")  # NaN and Infinity, which Python accepts
 
 
 def _code_of(value: object) -> str:

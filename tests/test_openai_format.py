@@ -715,6 +715,17 @@ class TestChunksFromATemplate:
     def test_can_contain_a_lone_surrogate(self) -> None:
         assert self.sent(self.PLAIN % "a", self.PLAIN % "\\ud800")[1] == [json.loads(self.PLAIN % "\\ud800")]
 
+    @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+    def test_stay_json_where_an_upstream_sends_what_is_none_or_too_great(self, number: str) -> None:
+        chunk = '{"choices": [{"index": 0, "delta": {"content": "a"}}], "y": 1.5, "x": ' + number + "}"
+        reader, writer = OpenAIReader(keep_raw=True), OpenAIRelay("m")
+        out = [written.data for _ in "123" for part in reader.feed(Message(chunk)) for written in writer.write(part)]
+
+        assert len(out) == 3
+        for data in out:
+            fields = json.loads(data, parse_constant=pytest.fail)
+            assert (fields["x"], fields["y"]) == (None, 1.5)
+
     @pytest.mark.parametrize(
         "chunk",
         [
@@ -725,6 +736,7 @@ class TestChunksFromATemplate:
             '{"choices": [{"index": 0, "delta": {"content": "%s"}, "logprobs": {"token": "darn"}}]}',
             '{"choices": [{"index": 0, "delta": {"content": "%s"}}], "x": [100, 97, 114, 110]}',
             '{"choices": [{"index": 0, "delta": {"content": "%s"}}], "x": NaN}',
+            '{"choices": [{"index": 0, "delta": {"content": "%s"}}], "x": 1e999}',
             '{"choices": [{"index": 0, "message": {"content": "darn"}, "delta": {"content": "%s"}}]}',
         ],
     )

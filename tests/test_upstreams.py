@@ -289,6 +289,8 @@ class TestConnecting:
             b'{"messages": "hi"}',
             b"\xff",
             b'{"prompt": "a", "n": NaN}',
+            b'{"prompt": "a", "n": -Infinity}',
+            b'{"prompt": "a", "n": 1e999}',
         ],
     )
     async def test_sends_no_openai_request_without_a_prompt(

@@ -13,7 +13,7 @@ from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, NamedTuple
 
 from streaming.formats.extraction import PIECE_CHARS
-from streaming.formats.json_text import is_encodable, read_object
+from streaming.formats.json_text import finite, is_encodable, read_object
 from streaming.formats.parts import Delta, FormatError, Frame, Part, RawChunk, TextRef
 from streaming.formats.text_fields import is_token
 
@@ -118,10 +118,8 @@ def _template_of(data: str, event: str, chunk: dict[str, Any], text: str, ref: T
 
 def _passes_as_it_is(data: str, chunk: dict[str, Any]) -> bool:
     """Whether extraction changed nothing but the text, which is empty in both."""
-    if "NaN" in data or "Infinity" in data:
-        return False
     try:
-        json.loads(data, object_pairs_hook=_without_doubles)
+        json.loads(data, object_pairs_hook=_without_doubles, parse_constant=finite, parse_float=finite)
         return repr(read_object(data)) == repr(chunk)  # compared as JSON, because 1 == 1.0 == True in Python
     except (ValueError, RecursionError, FormatError):
         return False

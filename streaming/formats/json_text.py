@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from streaming.formats.parts import FormatError
 
+
+def _finite(number: str) -> float | None:
+    """None for a number that is too great to be written again: Python would write Infinity, which is not JSON."""
+    value = float(number)
+    return value if math.isfinite(value) else None
+
+
 _encoder = json.JSONEncoder(ensure_ascii=False)
-_decoder = json.JSONDecoder(parse_constant=lambda _: None)  # NaN and Infinity are not JSON, but some servers send them
+# NaN and Infinity are not JSON, but some servers send them.
+_decoder = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite)
+
+
+def finite(number: str) -> float:
+    """For ``parse_constant`` and ``parse_float`` of json: raises ValueError for what would not be JSON again."""
+    if (value := _finite(number)) is None:  # float reads NaN and Infinity, too
+        raise ValueError(f"{number[:20]} is not JSON, or too great")
+    return value
+
+
+def read_request_json(body: bytes) -> Any:
+    """The JSON that a client sent. Raises ValueError, or RecursionError if it is nested too deeply.
+
+    NaN and Infinity, which Python accepts and other programs do not, are refused, and numbers that would become them.
+    """
+    return json.loads(body, parse_constant=finite, parse_float=finite)
 
 
 def read_object(data: str) -> dict[str, Any]:

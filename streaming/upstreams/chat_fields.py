@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
+from streaming.formats.json_text import read_request_json
 from streaming.upstream_settings import UpstreamConfig
-from streaming.upstreams.errors import (
-    BadPrompt,
-)
+from streaming.upstreams.errors import BadPrompt
 from streaming.upstreams.guardrail import Fields
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")  # NaN and Infinity, which Python accepts
 
 
 def chat_completion_fields(upstream: UpstreamConfig, body: bytes) -> Fields:
     """A chat completion request from ``{"prompt": ...}`` or ``{"messages": [...]}``. Other fields are kept."""
     try:
-        fields = json.loads(body or b"{}", parse_constant=_refuse_constant)
+        fields = read_request_json(body or b"{}")
     except (ValueError, RecursionError) as error:
         raise BadPrompt(upstream.name, "takes JSON, which the body is not") from error
     if not isinstance(fields, dict):
