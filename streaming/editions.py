@@ -65,6 +65,11 @@ class Edition(models.Model):
         _forget_old()
         return change.number
 
+    @classmethod
+    def lock(cls) -> None:
+        """Until the transaction ends nobody else changes a rule. Call it before reading what is then changed."""
+        list(cls.objects.select_for_update().filter(pk=1))
+
 
 class RuleEdition(models.Model):
     """One state of all rules: its number, which hits name, and how it came to be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -236,20 +237,39 @@ def test_what_a_client_says_of_itself_is_overwritten(deployed: Deployed, llm: Sc
     assert "evil" not in page
 
 
+def log_in(client: httpx.Client, origin: str) -> httpx.Response:
+    token = re.search(r'csrfmiddlewaretoken" value="(.+?)"', client.get("/login/").text)
+    assert token
+    # httpx keeps cookies by the address, 127.0.0.1, and sends secure ones there too.
+    form = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": token[1]}
+    return client.post("/login/", data=form, headers={"Origin": origin, "Referer": f"{origin}/login/"})
+
+
 def test_a_login_works_on_any_port_and_its_cookies_are_secure(deployed: Deployed) -> None:
     with deployed.client() as client:
-        token = re.search(r'csrfmiddlewaretoken" value="(.+?)"', client.get("/login/").text)
-        assert token
-        origin = f"https://{NAME}:{deployed.port}"
-        # httpx keeps cookies by the address, 127.0.0.1, and sends secure ones there too.
-        form = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": token[1]}
-
-        answer = client.post("/login/", data=form, headers={"Origin": origin, "Referer": f"{origin}/login/"})
+        answer = log_in(client, f"https://{NAME}:{deployed.port}")
 
     assert answer.status_code == 302
     assert answer.headers["location"] == "/"
     assert all("Secure" in cookie for cookie in answer.headers.get_list("set-cookie"))
     assert answer.headers["strict-transport-security"] == "max-age=3600; includeSubDomains; preload"
+
+
+def test_rules_are_edited_in_their_list(deployed: Deployed, tmp_path: Path) -> None:
+    (tmp_path / "words.csv").write_text("pattern,action\nedited in the list,mask\n")
+    deployed.manage("import_rules", str(tmp_path / "words.csv"))
+    origin, path = f"https://{NAME}:{deployed.port}", "/admin/streaming/moderationrule/?q=edited"
+    with deployed.client() as client:
+        log_in(client, origin)
+        page = client.get(path).text
+        hidden = re.findall(r'<input type="hidden" name="(\S+)" value="(.*?)"', page)
+        given = {name: html.unescape(value) for name, value in hidden if name.startswith(("form-", "csrf"))}
+        given |= {"form-0-action": "block", "form-0-category": "", "form-0-enabled": "on", "_save": "Save"}
+
+        answer = client.post(path, data=given, headers={"Origin": origin, "Referer": f"{origin}{path}"})
+
+    assert answer.status_code == 302, answer.text
+    assert "edited in the list,literal,block" in deployed.manage("backup_rules")
 
 
 def test_plain_http_is_sent_to_https(deployed: Deployed) -> None:

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from streaming import upstreams
+from streaming.editions import Edition
 from streaming.models import ModerationRule, action_name
 from streaming.rule_files import COLUMNS, Row
 from streaming.visible_text import isolated
@@ -141,7 +142,8 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         return values
 
     def _check_not_changed_since(self, values: dict[str, Any]) -> None:
-        now = ModerationRule.objects.select_for_update().filter(pk=self.instance.pk).first()
+        Edition.lock()
+        now = ModerationRule.objects.filter(pk=self.instance.pk).first()
         if now is None or now.changed.isoformat() == values["loaded_version"]:
             return
         _override_data(self, "loaded_version", now.changed.isoformat())
@@ -240,7 +242,8 @@ class RuleListForm(forms.ModelForm):  # type: ignore[type-arg]
         values = super().clean() or {}
         loaded_version = self._loaded_state()
         if loaded_version and self.has_changed():
-            now = ModerationRule.objects.select_for_update().filter(pk=self.instance.pk).first()
+            Edition.lock()
+            now = ModerationRule.objects.filter(pk=self.instance.pk).first()
             if now is not None and now.changed.isoformat() != loaded_version[0]:
                 # Warn once: saving again, with the new version in the form, succeeds.
                 _override_data(self, self.add_prefix("changed"), self._state(now))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -51,8 +52,14 @@ class RecordsWho(_Base):
             return super().delete_view(request, *args, **kwargs)
 
 
-def _recording(request: HttpRequest, what: str = "") -> Any:
-    return changing(what, who=request.user.get_username()) if request.method == "POST" else nullcontext()
+@contextmanager
+def _recording(request: HttpRequest, what: str = "") -> Iterator[None]:
+    """One edition and one transaction: Django's list checks its forms before it begins one, and they lock the edition."""
+    if request.method != "POST":
+        yield
+        return
+    with changing(what, who=request.user.get_username()), transaction.atomic():
+        yield
 
 
 class HistoryPages(JobPages):
