@@ -54,7 +54,7 @@ class RecordsWho(_Base):
 
 @contextmanager
 def _recording(request: HttpRequest, what: str = "") -> Iterator[None]:
-    """One edition and one transaction: Django's list checks its forms before it begins one, and they lock the edition."""
+    """One edition and one transaction: Django's list checks its forms, which lock the edition, before it begins one."""
     if request.method != "POST":
         yield
         return
