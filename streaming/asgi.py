@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import signal
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import FrameType
+from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext
 from django.conf import settings
@@ -27,13 +30,15 @@ from streaming.log_lines import note_request_id
 from streaming.middleware import load_inline
 from streaming.monitoring import every_second
 from streaming.request_body import Receive, Scope, Send, limit_body
-from streaming.request_cleanup import request_scope
+from streaming.request_cleanup import RequestScope, request_scope
 from streaming.request_target import hide_secrets_in_logs
 
 try:
     from streaming import daphne_patches
 except ModuleNotFoundError:  # another server
     daphne_patches = None  # type: ignore[assignment]
+
+logger = logging.getLogger(__name__)
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -46,6 +51,10 @@ The price of sharing: a slow synchronous call delays the other requests on its t
 
 LAST_REQUESTS_SECONDS = 1.0
 """How long requests may take to finish at shutdown once the streams have ended, so that no task is cut off."""
+
+SHUTDOWN_SECONDS = 15.0
+"""How long all of that may take. If a connection cannot be closed, the server has to go down all the same: uvicorn's
+parent process waits for its workers without a limit."""
 
 
 def wrap(django_application: ASGIHandler) -> Application:
@@ -78,8 +87,9 @@ def wrap(django_application: ASGIHandler) -> Application:
             receive = daphne_patches.arriving(receive, send)
         try:
             # Closes what the request opened, even if its response got lost in a middleware.
-            with request_scope():
+            with request_scope() as opened:
                 async with ThreadSensitiveContext(executor=next(executors)):
+                    receive = ending_with_request(receive, opened)
                     await limit_body(django_application, with_forwarded_scheme(scope), receive, send)
         except upstreams.UpstreamError:  # its response has logged it
             if not (daphne_patches and daphne_patches.abort(send)):
@@ -93,6 +103,31 @@ async def _live(receive: Receive, send: Send) -> None:
     for event in ("startup", "shutdown"):
         await receive()
         await send({"type": f"lifespan.{event}.complete"})
+
+
+def ending_with_request(receive: Receive, opened: RequestScope) -> Receive:
+    """A ``receive`` whose callers are tasks that end with the request.
+
+    If a server cancels a request, Django before 6.1 forgets the task that waits for the client to leave. Its exception
+    would be logged as never retrieved, when the client leaves.
+    """
+    request = asyncio.current_task()
+    known = {request}
+
+    async def receive_in_request() -> dict[str, Any]:
+        if (task := asyncio.current_task()) and task not in known:
+            known.add(task)
+            opened.close_at_end(partial(_end, task))
+        return await receive()
+
+    return receive_in_request
+
+
+def _end(task: asyncio.Task[Any]) -> None:
+    if not task.done():
+        task.cancel()
+    elif not task.cancelled():
+        task.exception()  # now it was retrieved
 
 
 def _prepare_process() -> None:
@@ -142,8 +177,21 @@ class GracefulShutdown:
             self._loop.call_soon_threadsafe(self._drain, number)
 
     def _drain(self, number: int) -> None:
-        self._task = self._loop.create_task(self._end_streams())
-        self._task.add_done_callback(lambda _: self._call_server_handler(number, None))
+        self._task = self._loop.create_task(self._end_in_time())
+        self._task.add_done_callback(partial(self._hand_on, number))
+
+    def _hand_on(self, number: int, ended: asyncio.Task[None]) -> None:
+        if not ended.cancelled():  # by the server, which is going down already
+            self._call_server_handler(number, None)
+
+    async def _end_in_time(self) -> None:
+        # Not with asyncio.timeout: it relies on a cancellation, which what hangs may swallow.
+        ending = self._loop.create_task(self._end_streams())
+        await asyncio.wait({ending}, timeout=SHUTDOWN_SECONDS)
+        if not ending.done():
+            logger.error("not everything was closed within %g s: the server goes down without", SHUTDOWN_SECONDS)
+        elif error := ending.exception():
+            logger.error("not everything was closed", exc_info=error)
 
     def _call_server_handler(self, number: int, frame: FrameType | None) -> None:
         handler = self._server_handlers[signal.Signals(number)]
@@ -155,9 +203,13 @@ class GracefulShutdown:
 
     async def _end_streams(self) -> None:
         await registry.drain()
-        if self._requests:
-            await asyncio.wait(self._requests, timeout=LAST_REQUESTS_SECONDS)
+        await self._last_requests()
         await every_second.close()
         await resumption.close()
         await counters.close()
         await upstreams.close()
+        await self._last_requests()  # those that waited for an upstream now answer that they do not get one
+
+    async def _last_requests(self) -> None:
+        if self._requests:
+            await asyncio.wait(self._requests, timeout=LAST_REQUESTS_SECONDS)

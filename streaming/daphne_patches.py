@@ -9,6 +9,8 @@
 * ``abort`` breaks the connection of a response that cannot be finished, so that the client can tell it is incomplete.
 * An exception after the response has begun breaks the connection too. Daphne's own handler would raise in its
   housekeeping task, which stops that task for good.
+* At the end no task is left pending. Daphne only cancels its applications, and not all of those if a connection has
+  none; CPython 3.11 may crash when it collects a pending task at exit.
 * The header Daphne-Root-Path is ignored. The access log has no query strings, and stream ids are shortened in it.
 """
 
@@ -24,6 +26,7 @@ from typing import Any
 
 from daphne.http_protocol import WebRequest
 from daphne.server import Server
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.web import http
 from zope.interface import implementer
@@ -136,6 +139,7 @@ def install() -> None:
     WebRequest.handle_exception = _handle_exception(WebRequest.handle_exception)
     Server.handle_reply = _send(Server.handle_reply)
     Server.log_action = _log_action(Server.log_action)
+    Server.kill_all_applications = _end_all_tasks
     _limit_heads()
     if http.H2_ENABLED:
         _install_http2()
@@ -366,6 +370,23 @@ def _send(original: Any) -> Any:
             await gate.pass_through()
 
     return send
+
+
+LAST_TASKS_SECONDS = 1.0
+"""How long the tasks of a loop may take to end when they are cancelled."""
+
+
+def _end_all_tasks(_: Any) -> Any:
+    """Twisted waits for the result before it closes the connections."""
+
+    async def end() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=LAST_TASKS_SECONDS)
+
+    return Deferred.fromFuture(asyncio.ensure_future(end()))
 
 
 def _log_action(original: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from contextlib import suppress
 from http import HTTPStatus
 
 from django.http import HttpRequest
@@ -80,10 +79,10 @@ class EverySecond:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
-        if self._task:
+        while self._task and not self._task.done():
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            # Again and again: a cancellation can be mistaken for a timeout that happens at the same moment.
+            await asyncio.wait({self._task}, timeout=0.1)
         metrics.forget_this_worker()
 
     async def _run(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -206,6 +207,47 @@ def test_a_shutdown_sends_every_stream_its_final_message(make_site: Callable[...
     assert site.process.returncode == 0
     assert "Traceback" not in site.log
     assert "Unclosed" not in site.log, "connections to upstreams are closed too"
+
+
+def test_a_shutdown_that_finds_requests_unanswered_leaves_no_task_behind(
+    make_site: Callable[..., Site], upstream: ScriptedUpstream
+) -> None:
+    """CPython 3.11 crashes at exit in most of these cases if Django's tasks are still pending."""
+
+    async def say_nothing(connection: Connection) -> None:
+        await connection.until_left()
+
+    upstream.script = say_nothing
+    entry = {"URL": f"{upstream.url}/v1", "FORMAT": "openai", "MODELS": ["m"], "TIMEOUTS": {"head": 600}}
+    site = make_site(STREAMING_UPSTREAMS=json.dumps({"default": entry}))
+    asked_before = len(upstream.requests)
+    chat = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hello"}]}).encode()
+    requests = [("/v1/chat/completions", chat), ("/transfer", b'{"prompt": "Hello"}')] * 20
+    with ExitStack() as stack:
+        for path, body in requests:
+            stack.enter_context(site.connect(f"POST {path}\nContent-Type: application/json", body))
+        eventually(lambda: len(upstream.requests) == asked_before + 40, "the upstream is asked")
+
+        site.process.terminate()
+
+        assert site.process.wait(DEADLINE) == 0
+    assert "never retrieved" not in site.log
+    assert "Traceback" not in site.log
+
+
+def test_a_shutdown_does_not_wait_for_ever_for_what_cannot_be_closed(make_site: Callable[..., Site]) -> None:
+    stuck = (
+        "import asyncio; from ssesite import asgi; from streaming import asgi, counters;"
+        "asgi.SHUTDOWN_SECONDS = 0.5; counters.close = asyncio.Event().wait;"
+        "from daphne.cli import CommandLineInterface; CommandLineInterface.entrypoint()"
+    )
+    site = make_site(["-c", stuck, "-p", "{port}", "ssesite.asgi:application"])
+    read_until(site.connect("GET /stream?interval=0\nConnection: close"), b"done")
+
+    site.process.terminate()
+
+    assert site.process.wait(DEADLINE) == 0
+    assert "not everything was closed within 0.5 s" in site.log
 
 
 def test_a_server_that_tells_when_it_starts_and_ends_is_answered(make_site: Callable[..., Site]) -> None:
