@@ -150,12 +150,22 @@ class Site:
 
     def stop(self) -> None:
         """Ends it, and what it started: runserver's reloader has a child."""
+        end(self.process)
+
+
+def end(server: subprocess.Popen[bytes], timeout: float = 10) -> list[psutil.Process]:
+    """Ends a server, and what it started. Returns those that had to be killed after ``timeout`` seconds."""
+    late: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        first = psutil.Process(server.pid)
+        family = [first, *first.children(recursive=True)]
+        server.terminate()
+        late = psutil.wait_procs(family, timeout=timeout)[1]
+    for process in late:
         with suppress(psutil.NoSuchProcess):
-            family = [self.ps, *self.ps.children(recursive=True)]
-            self.process.send_signal(signal.SIGTERM)
-            for process in psutil.wait_procs(family, timeout=10)[1]:
-                process.kill()
-        self.process.wait()
+            process.kill()
+    server.wait()
+    return late
 
 
 def free_port() -> int:

@@ -30,6 +30,7 @@ from tests.conftest import (
     ROOT,
     Connection,
     ScriptedUpstream,
+    end,
     environment,
     eventually,
     free_port,
@@ -143,13 +144,11 @@ class Deployed:
         return (self.folder / "site.log").read_text("utf-8", "replace")
 
     def stop(self) -> None:
-        self.nginx.terminate()
-        self.site.terminate()
-        self.nginx.wait(DEADLINE)
-        self.site.wait(60)
+        late = [*end(self.nginx, DEADLINE), *end(self.site, DEADLINE)]
         self._socket.close()
         self.postgres.stop()
         self.redis.stop()
+        assert not late, self.log
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +212,10 @@ def test_each_worker_serves_the_streams_of_the_other(deployed: Deployed) -> None
 @contextmanager
 def only(running: psutil.Process, halted: psutil.Process) -> Iterator[None]:
     halted.suspend()
-    yield
-    halted.resume()
+    try:
+        yield
+    finally:
+        halted.resume()
 
 
 def test_what_a_client_says_of_itself_is_overwritten(deployed: Deployed, llm: ScriptedUpstream) -> None:
