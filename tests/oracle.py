@@ -616,7 +616,7 @@ class _Acting:
 
     def _gap(self, gap: str, before: str) -> str:
         if before == " ":
-            return re.sub(r"^[\s>]+" if self._medium == "markdown" else r"^\s+", "", gap)
+            gap = re.sub(r"^[\s>]+" if self._medium == "markdown" else r"^\s+", "", gap)
         run = ATTACHED.match(gap)
         return gap[run.end() :] if run else gap
 

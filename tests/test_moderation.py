@@ -258,6 +258,12 @@ class TestActions:
 
         assert read(rules, *cut("a 'b62, 7", size), medium="json").shown == '"x" ••, '
 
+    @pytest.mark.parametrize("size", [1, 2, 3, 5])
+    def test_a_mark_after_a_space_goes_with_the_rest_of_a_match_that_grew_beyond_the_limit(self, size: int) -> None:
+        rule_set = RuleSet([Rule(1, "a.*b", "regex", "replace", "R")], max_span=4)
+
+        assert read(rule_set, *cut("aaab \u0306xab", size)).shown == "R"
+
     @pytest.mark.parametrize("size", [1, 2, 3, 100])
     def test_a_joiner_goes_with_the_rest_of_a_match_that_grew_beyond_the_limit(self, size: int) -> None:
         rules = RuleSet([Rule(1, "a.*b", "regex", action="replace", replacement="x")], max_span=4)

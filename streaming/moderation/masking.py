@@ -75,9 +75,9 @@ class Rendering:
     def _gap(self, text: str, before: str) -> str:
         """The part of ignored text that is kept: all but what belongs to the character before it."""
         if before == " ":
-            run = (_LINE_BEGINNING if self._window.medium == "markdown" else _WHITE).match(text)
-        else:
-            run = ATTACHED.match(text)
+            white = (_LINE_BEGINNING if self._window.medium == "markdown" else _WHITE).match(text)
+            text = text[white.end() :] if white else text
+        run = ATTACHED.match(text)
         return text[run.end() :] if run else text
 
     def _shown_in_json(self, rule: Rule, match: Match, replacement: str, *, is_rest: bool) -> str:
