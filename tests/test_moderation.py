@@ -715,6 +715,26 @@ FRAGMENTS = [
 ]
 texts = st.lists(st.sampled_from(FRAGMENTS), max_size=9).map("".join)
 media = st.sampled_from(["markdown", "markdown", "json", "plain"])
+# Text without signs, in which words hit often.
+plain_rules = st.lists(
+    st.builds(
+        Rule,
+        st.integers(1, 9),
+        st.sampled_from(["a", "ab", "ba", "aba", "bb", "sab", "a b", "éa", "й", "はb", "sss", "as"]),
+        st.just("literal"),
+        st.sampled_from(["mask", "mask", "replace", "drop", "block", "flag"]),
+        st.sampled_from(["", "<R>"]),
+        st.sampled_from([False, False, True]),
+        priority=st.integers(0, 1),
+        compare=st.sampled_from(["normal", "normal", "normal", "exact"]),
+    )
+    | rule_strategy(["mask", "replace"]),
+    min_size=1,
+    max_size=3,
+)
+plain_texts = st.lists(
+    st.sampled_from([*"aabbs  " * 4, "é", "e\u0301", "й", "и", "\u0306", "はb", "\u200d", "A*"]), max_size=40
+).map("".join)
 
 
 def compiled(rules: list[Rule]) -> RuleSet:
@@ -939,6 +959,13 @@ class TestAgainstTheOracle:
         self, rules: list[Rule], text: str, medium: Medium
     ) -> None:
         check_against_the_oracle(rules, medium, list(text))
+
+    @settings(max_examples=600, **LIBERAL)
+    @given(plain_rules, plain_texts, st.lists(st.integers(1, 9), max_size=9), media)
+    def test_text_without_signs_gives_the_same_as_the_whole_text(
+        self, rules: list[Rule], text: str, sizes: list[int], medium: Medium
+    ) -> None:
+        check_against_the_oracle(rules, medium, in_pieces(text, sizes), cut(text, 4), [text])
 
     @settings(max_examples=300, **LIBERAL)
     @given(rule_lists, texts, texts, media)

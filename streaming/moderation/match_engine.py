@@ -48,6 +48,7 @@ from streaming.moderation.scanning_of_allowed import (
 from streaming.moderation.spelling import Match, Spelling
 from streaming.moderation.window import NONE, SWALLOWED, Decided, Window
 from streaming.moderation.word_automaton import Literals
+from streaming.moderation.word_hits import WordHits
 
 
 class _FromLeft(Protocol):
@@ -108,6 +109,8 @@ class Engine:
         self._looks_back = any(machine.looks_back for machine in plan.machines)
         self._swallows = False  # ignored characters after the last match are removed with it
         self.blocked = False
+        self._hit_in = ""  # the text that was skimmed last, if it has a hit
+        self._word_hits = WordHits(window, plan.rules, mask)
 
     @property
     def held(self) -> int:
@@ -140,6 +143,7 @@ class Engine:
         Returns None, and has changed nothing, if the text must be examined.
         """
         window = self._window
+        self._hit_in = ""
         if not self._may_skim or not text:
             return None
         if not window.may_skim(text):
@@ -152,6 +156,7 @@ class Engine:
             spelling = scanner.spelling
             scanner.following = state = reduce(getitem, spelling.added, scanner.state)
             if state.is_hit:
+                self._hit_in = text
                 return None
             if state.may_grow or spelling.opening:
                 held = scanner.held_after(state)
@@ -161,6 +166,7 @@ class Engine:
                     keep = held
         for scanner in self._watching:
             scanner.state = scanner.following
+        self._swallows = False  # text that is skimmed has no ignored characters
         return window.skimmed(text, keep)
 
     def _skim_emphasis(self, text: str) -> str | None:
@@ -184,11 +190,18 @@ class Engine:
                 return None
         for scanner in self._watching:
             scanner.state = scanner.following
+        self._swallows = False
         return window.skimmed(text, 0)
 
     def examine(self, text: str) -> list[Decided]:
         """Decides text that may have signs or matches."""
         window = self._window
+        hit_in, self._hit_in = self._hit_in, ""
+        if hit_in and hit_in == text:
+            words = self._word_hits.decide(text, self._watching)
+            if words is not None:
+                self._swallows = self._word_hits.ends_text
+                return words
         was_forked = window.is_forked
         window.append(text)
         if not window.is_forked:
@@ -204,7 +217,9 @@ class Engine:
 
     def _is_even(self) -> bool:
         """Whether nothing is under way but matches that may have begun."""
-        if self._window.is_forked or self._exempting or self._rest or self._swallows or self._shown or self._block_from:
+        if self._window.is_forked or self._exempting or self._rest or self._shown or self._block_from:
+            return False
+        if self._swallows and self._window.raw:
             return False
         return all(each.is_even for each in self._window.active) and not any(each.has_met for each in self._watching)
 

@@ -168,6 +168,14 @@ class Scanner(ABC):
         found: Found = self.found(start, allowed)
         return found.all()
 
+    def find_skimmed(self, size: int) -> tuple[Any, list[tuple[int, int, int, int]]] | None:
+        """Finds the matches in text that was skimmed; ``size`` is the number of characters of the window with it.
+
+        Returns the state after it, and (start, -end, rank, number of the spelling) of each match in the window; None if
+        they are not found easily.
+        """
+        return None
+
     @abstractmethod
     def forget(self, start: int) -> None:
         """Forgets everything that begins before ``start``."""
@@ -315,34 +323,15 @@ class LiteralScanner(Scanner):
         """Stores a match. Matches arrive in order of their ends."""
 
     def _read(self, text: str) -> None:
-        node, step = self.state, self.automaton.step
-        for end, char in enumerate(text, len(self.spelling.chars) - len(text) + 1):
-            after = step(node, char) if node.is_hit else node[char]
-            node = self._step(node, char, end) if after.is_hit else after
-        self.state = node
-
-    def _step(self, node: Node, char: str, end: int) -> Node:
-        """Reads the symbol before ``end``, and records the words that end before or after it."""
-        literals, chars = self.automaton, self.spelling.chars
-        may_end = literals.edges.may_end_between
-        if node.waits and may_end(chars[end - 2] if end > 1 else self.spelling.before, char):
-            self._record_words(node, end - 1)
-        after = literals.step(node, char)
-        if after.is_hit and end > 0 and (end == len(chars) or may_end(char, chars[end])):
-            self._record_words(after, end)
-        return after
-
-    def _record_words(self, node: Node, end: int) -> None:
-        """Records the words that end with this node."""
-        spelling, offset = self.spelling, self._window.offset
-        word = node if node.rank >= 0 else node.output
-        while word is not None:
-            start = end - word.depth
+        spelling = self.spelling
+        base, offset = len(spelling.chars) - len(text), self._window.offset
+        before = spelling.chars[base - 1] if base > 0 else spelling.before
+        self.state, words = self.automaton.read(self.state, text, before)
+        for start, stop, rank in words:
             # A start before the window was dropped already, since no word can begin there.
-            if start >= 0 and word.rank not in self.removed:
-                first, last = spelling.begin(start), spelling.end(end)
-                self._record(Match(offset + first, -offset - last, word.rank, spelling.number))
-            word = word.output
+            if base + start >= 0 and rank not in self.removed:
+                first, last = spelling.begin(base + start), spelling.end(base + stop)
+                self._record(Match(offset + first, -offset - last, rank, spelling.number))
 
     def _open_starts(self, start: int, more: str, *, or_final: bool) -> Iterator[int]:
         spelling, literals = self.spelling, self.automaton
@@ -368,6 +357,17 @@ class LongestWords(LiteralScanner):
             found.insert(at, match)
         elif match < found[at]:
             found[at] = match
+
+    def find_skimmed(self, size: int) -> tuple[Node, list[tuple[int, int, int, int]]]:
+        spelling, removed = self.spelling, self.removed
+        state, words = self.automaton.read(self.state, spelling.added, spelling.last)
+        base, number = size - len(spelling.opening) - len(spelling.added), spelling.number
+        found = [
+            (base + start, -base - stop, rank, number)
+            for start, stop, rank in words
+            if base + start >= 0 and rank not in removed
+        ]
+        return state, found
 
     def forget(self, start: int) -> None:
         del self._found[: bisect_left(self._found, (start + self._window.offset,))]

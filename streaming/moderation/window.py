@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from streaming.moderation.readings import Key, Medium
@@ -26,6 +27,9 @@ class Decided(NamedTuple):
     shown: str
     is_rest: bool = False
 
+
+new_decided: Callable[[tuple[str, int, int, int, str, bool]], Decided] = partial(tuple.__new__, Decided)
+"""The same as ``Decided``, in a third of the time."""
 
 NONE, SWALLOWED = -1, -2
 

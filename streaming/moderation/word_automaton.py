@@ -55,6 +55,13 @@ class Node(Shared, dict[str, "Node"]):
             return self.depth
         return 0 if self.output is None else self.output.depth
 
+    def add_words(self, end: int, words: list[tuple[int, int, int]]) -> None:
+        """Adds the words that end here, as (start, end, rank)."""
+        word = self if self.rank >= 0 else self.output
+        while word is not None:
+            words.append((end - word.depth, end, word.rank))
+            word = word.output
+
 
 class _Accepting(Node):
     """A node at which a word ends: its own, or that of one of its suffixes."""
@@ -196,6 +203,24 @@ class Literals(Shared):
     def run(self, state: Node, text: str) -> Node:
         """The state after the text. Its ``is_hit`` tells whether a word occurred, so the text must be examined."""
         return reduce(getitem, text, state)
+
+    def read(self, node: Node, text: str, before: str) -> tuple[Node, list[tuple[int, int, int]]]:
+        """Reads a text after the symbol ``before``. Returns the state after it, and all words, ordered by their ends.
+
+        They are (start, end, rank). The start is negative if a word begins before the text.
+        """
+        words: list[tuple[int, int, int]] = []
+        step, may_end, size = self.step, self.edges.may_end_between, len(text)
+        for end, char in enumerate(text, 1):
+            after = step(node, char) if node.is_hit else node[char]
+            if after.is_hit:
+                if node.waits and may_end(text[end - 2] if end > 1 else before, char):
+                    node.add_words(end - 1, words)
+                after = step(node, char)
+                if after.is_hit and (end == size or may_end(char, text[end])):
+                    after.add_words(end, words)
+            node = after
+        return node, words
 
     @cached_property
     def first_symbols(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Sixty-eight ways to break the moderation engine, each of which has to turn its tests red.
+"""Seventy-one ways to break the moderation engine, each of which has to turn its tests red.
 
     uv run --group dev tests/benchmarks/mutants.py
 
@@ -45,7 +45,10 @@ MUTANTS = [
     ("loose_words.py", "if before and _joins(before):", "if False:"),
     ("scanning.py", "elif match < found[at]:", "else:"),
     ("scanning.py", "starts = [iter(self._waiting_starts(start))]", "starts = []"),
-    ("scanning.py", "if after.is_hit and (end == len(chars) or may_end(char, chars[end])):", "if after.is_hit:"),
+    ("word_automaton.py", "if after.is_hit and (end == size or may_end(char, text[end])):", "if after.is_hit:"),
+    ("word_hits.py", "if start < at:", "if False:"),
+    ("word_hits.py", "if start >= certain:", "if False:"),
+    ("word_hits.py", "self.ends_text = at == len(raw) and", "self.ends_text = False and"),
     ("match_engine.py", "if allowed.covers(match):", "if False:"),
     ("match_engine.py", "allowed.live <= match.start or", "False or"),
     ("match_engine.py", "-match.minus_end > -block.minus_end", "False"),
