@@ -77,7 +77,7 @@ class _PendingAnswer:
         self._task: asyncio.Task[bytes] | None = None
         self._giving_up: asyncio.TimerHandle | None = None
         self._readers = 0
-        self._is_stopped = False
+        self._has_asker_left = self._is_stopped = False
 
     async def made(self, log: StreamLog) -> bytes:
         """The answer, for the client that asked first."""
@@ -96,6 +96,7 @@ class _PendingAnswer:
         except asyncio.CancelledError:
             if self._is_stopped:
                 raise BadRequest("the request was stopped") from None
+            self._has_asker_left = True
             raise
         finally:
             reader.close()
@@ -112,8 +113,11 @@ class _PendingAnswer:
         return data
 
     def _end_meter(self, task: asyncio.Task[bytes]) -> None:
-        """Ends the measuring if no client waits: otherwise the response does."""
-        if (meter := self._meter) and not self._readers:
+        """Ends the measuring if the client that asked has left, whoever waits for the answer: otherwise its response
+        does, or its request if it leaves now."""
+        if meter := self._meter:
+            meter.is_opening = False
+        if meter and self._has_asker_left:
             failed = task.cancelled() or task.exception()
             meter.end(*(("left", CLIENT_CLOSED_REQUEST) if failed else ("stop", HTTPStatus.OK)))
 

@@ -13,7 +13,12 @@ from typing import Any
 
 import httpx
 import pytest
+from django.test import AsyncRequestFactory
 
+from streaming import resumption, usage_meter
+from streaming.request_cleanup import request_scope
+from streaming.usage_meter import UsageMeter
+from streaming.whole_answers import answer_once
 from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site, eventually
 from tests.redis_server import RedisServer
 
@@ -170,6 +175,44 @@ class TestAnIdempotencyKey:
 
     def test_that_is_missing_makes_each_request_an_own_one(self, public: Site, model: Model) -> None:
         assert [content(ask(public, "")) for _ in range(2)] == ["one", "two"]
+
+
+class TestUsage:
+    @pytest.mark.parametrize("others", [0, 1])
+    async def test_is_recorded_when_the_client_that_asked_has_left_whoever_waits_for_the_answer(
+        self, others: int
+    ) -> None:
+        records: list[UsageMeter] = []
+        request = AsyncRequestFactory().post(ADDRESS, BODY, "application/json", headers={"Idempotency-Key": "k"})
+        usage_meter.attach(request, meter := UsageMeter("chat", "chat", records.append))
+        is_asked, may_answer = asyncio.Event(), asyncio.Event()
+
+        async def make() -> bytes:
+            is_asked.set()
+            await may_answer.wait()
+            return b"{}"
+
+        async def ask() -> None:
+            with request_scope() as scope:
+                scope.close_at_end(meter.request_ended)
+                await answer_once(request, "s", make)
+
+        asking = asyncio.create_task(ask())
+        await is_asked.wait()
+        journal = resumption.journal()
+        # As those of another worker are here: they are known to wait until that worker says that they do not.
+        waiting = [await journal.follow("s") for _ in range(others)]
+        asking.cancel()
+        await asyncio.wait({asking})
+        assert not records
+
+        may_answer.set()
+        async with asyncio.timeout(DEADLINE):
+            while not records:  # noqa: ASYNC110 (it has no event)
+                await asyncio.sleep(0)
+
+        assert [(record.reason, record.status) for record in records] == [("stop", 200)]
+        assert [reader.take() for reader in waiting] == [b"{}"] * others
 
 
 class TestSeveralWorkers:
