@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -47,7 +47,12 @@ class CompiledEdition:
     """The labels of all audiences to which rules are limited."""
     as_of: float
     """The last time at which the database was known to hold these rules, of ``time.monotonic``."""
+    read_at: datetime
+    """When the rules began to be read: what was changed before that they have."""
     rule_sets: dict[Key, ScopedRuleSet] = field(default_factory=dict)
+    base: CompiledEdition | None = None
+    """The edition that this one differs from by ``changed``: the rules, each with whether it is enabled."""
+    changed: Sequence[tuple[ScopedRule, bool]] = ()
 
     @property
     def has_very_many_rules(self) -> bool:
@@ -64,7 +69,7 @@ class CompiledEdition:
 def new_edition(version: int, scoped: list[ScopedRule], now: datetime, as_of: float) -> CompiledEdition:
     """The edition of these rules, from which nothing is compiled yet."""
     active = [each for each in scoped if each.scope.is_active_at(now)]
-    return CompiledEdition(version, active, *_unchanged_period(scoped, now), _mentioned(scoped), as_of)
+    return CompiledEdition(version, active, *_unchanged_period(scoped, now), _mentioned(scoped), as_of, now)
 
 
 def _unchanged_period(scoped: list[ScopedRule], now: datetime) -> tuple[datetime | None, datetime | None]:
@@ -97,11 +102,23 @@ def _mentioned(scoped: Iterable[ScopedRule]) -> frozenset[str]:
 def compiled(edition: CompiledEdition, key: Key, previous: CompiledEdition | None) -> ScopedRuleSet:
     """The rule set of an edition for an upstream and direction. Where the same rules apply, it is the same object."""
     if key not in edition.rule_sets:
-        rules = tuple(rule for rule, scope in edition.rules if scope.covers(*key))
-        compiled = [known.rule_set for source in (edition, previous) if source for known in source.rule_sets.values()]
-        same = next((rule_set for rule_set in compiled if _has_rules(rule_set, rules)), None)
-        edition.rule_sets[key] = ScopedRuleSet(edition.version, _compile(rules) if same is None else same)
+        rule_set = _with_changes(edition, edition.base, key) if edition.base else _of_rules(edition, key, previous)
+        edition.rule_sets[key] = ScopedRuleSet(edition.version, rule_set)
     return edition.rule_sets[key]
+
+
+def _of_rules(edition: CompiledEdition, key: Key, previous: CompiledEdition | None) -> RuleSet:
+    rules = tuple(rule for rule, scope in edition.rules if scope.covers(*key))
+    # As a list, since another thread may compile one for an edition that is in use.
+    known = [scoped.rule_set for source in (edition, previous) if source for scoped in list(source.rule_sets.values())]
+    return next((rule_set for rule_set in known if _has_rules(rule_set, rules)), None) or _compile(rules)
+
+
+def _with_changes(edition: CompiledEdition, base: CompiledEdition, key: Key) -> RuleSet:
+    now, removed = timezone.now(), [each.rule.id for each, _ in edition.changed]
+    active = [each for each, enabled in edition.changed if enabled and each.scope.is_active_at(now)]
+    added = [each.rule for each in active if each.scope.covers(*key)]
+    return compiled(base, base.key(*key), None).rule_set.extended(added, removed)
 
 
 def _compile(rules: tuple[Rule, ...]) -> RuleSet:
@@ -129,14 +146,13 @@ def _dismantle(automata: list[Any]) -> None:
 def extended(
     full: CompiledEdition, version: int, as_of: float, changed: list[tuple[ScopedRule, bool]]
 ) -> CompiledEdition:
-    """An edition with some rules changed: only those are compiled."""
-    now, removed = timezone.now(), [each.rule.id for each, _ in changed]
+    """An edition with some rules changed: only those are compiled. RuleError if one of them cannot be."""
+    check_rules([each for each, enabled in changed if enabled], None)
     mentioned = full.mentioned | _mentioned(each for each, _ in changed)
-    edition = CompiledEdition(version, full.rules, full.since, full.until, mentioned, as_of)
-    for key, known in full.rule_sets.items():
-        active = [each for each, enabled in changed if enabled and each.scope.is_active_at(now)]
-        added = [each.rule for each in active if each.scope.covers(*key)]
-        edition.rule_sets[key] = ScopedRuleSet(version, known.rule_set.extended(added, removed))
+    edition = CompiledEdition(version, full.rules, full.since, full.until, mentioned, as_of, full.read_at)
+    edition.base, edition.changed = full, changed
+    for key in list(full.rule_sets):
+        compiled(edition, key, None)
     return edition
 
 

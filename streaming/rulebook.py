@@ -68,7 +68,6 @@ class Rulebook:
         self._loading: Future[None] | None = None
         self._asking_in: asyncio.AbstractEventLoop | None = None
         self._full: CompiledEdition | None = None
-        self._loaded_at = timezone.now()
         self._in_use = threading.Lock()
 
     @property
@@ -164,7 +163,6 @@ class Rulebook:
             if (full := self._full) and full.has_very_many_rules and previous:
                 edition = self._with_changes(previous, full)
             else:
-                self._loaded_at = timezone.now()
                 self._full = edition = self._load(previous)
         except DatabaseError as error:
             if previous is None:
@@ -209,7 +207,7 @@ class Rulebook:
     def _extended(
         self, previous: CompiledEdition, full: CompiledEdition, version: int, as_of: float
     ) -> CompiledEdition:
-        changed = ModerationRule.objects.changed_since(self._loaded_at - _CLOCKS_DIFFER, MAX_CHANGED)
+        changed = ModerationRule.objects.changed_since(full.read_at - _CLOCKS_DIFFER, MAX_CHANGED)
         if changed is None or not previous.is_active_at(timezone.now()):
             return previous
         try:
@@ -218,11 +216,9 @@ class Rulebook:
             return previous
 
     def _load_fully(self) -> None:
-        started = timezone.now()
         try:
             with no_long_pauses():
                 self._full = self._load(self._full)
-                self._loaded_at = started
                 self._use(self._full)
         except DatabaseError as error:
             logger.warning("cannot load the changed rules: %s", error)

@@ -325,6 +325,51 @@ class TestVeryManyRules:
         await eventually_compiled(book)
         assert await now(book) == "••••, •••• and ••"
 
+    async def test_lose_no_change_when_the_next_edition_arrives_while_they_are_asked_for(
+        self, book: Rulebook, compiling: threading.Event, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rulebook, "_CLOCKS_DIFFER", timedelta(0))
+        for pattern in ("darn", "one", "two"):
+            await rules.acreate(pattern=pattern)
+        await now(book)
+        with compiled_elsewhere(monkeypatch) as is_compiling:
+            compiling.clear()
+            await rules.acreate(pattern="heck")
+            await eventually(book, "••••, •••• and 中文")
+            await asyncio.to_thread(is_compiling.wait, DEADLINE)  # it has read the rules
+        await rules.acreate(pattern="中文")
+        version = type(rules).version
+
+        def late(self: Any) -> int:
+            number: int = version(self)
+            if threading.current_thread().name.startswith("rulebook_"):
+                compiling.set()
+                book._loading.result(DEADLINE)
+            return number
+
+        monkeypatch.setattr(type(rules), "version", late)
+        book.invalidate()
+        await book.refresh()
+
+        (in_use,) = book._edition.rule_sets.values()
+        assert shown(in_use) == "••••, •••• and ••"
+
+    async def test_changed_by_hand_are_in_force_also_for_whom_nothing_was_compiled_yet(
+        self, book: Rulebook, compiling: threading.Event
+    ) -> None:
+        for pattern in ("darn", "one", "two"):
+            await rules.acreate(pattern=pattern)
+        await now(book)
+        compiling.clear()
+        await rules.acreate(pattern="heck", only_for=["group:staff"])
+        await rules.acreate(pattern="中文")
+        await book.refresh()
+
+        staff = await book.current("default", "answers", frozenset({"group:staff"}))
+
+        assert shown(staff) == "••••, •••• and ••"
+        assert await now(book, "another") == "••••, heck and ••"
+
     async def test_let_no_stream_wait(self, book: Rulebook, compiling: threading.Event) -> None:
         for pattern in ("darn", "one", "two"):
             await rules.acreate(pattern=pattern)
@@ -363,6 +408,21 @@ class TestVeryManyRules:
         assert await now(book) == "••••, heck and 中文"
         compiling.set()
         await eventually(book, "••••, •••• and 中文")
+
+
+@contextmanager
+def compiled_elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Gives what is set once the thread for whole editions compiles one."""
+    compile_, is_compiling = compiled_edition.RuleSet, threading.Event()
+
+    def noted(rules: Any, **more: Any) -> RuleSet:
+        if threading.current_thread().name.startswith("rulebook-loader"):
+            is_compiling.set()
+        return compile_(rules, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled_edition, "RuleSet", noted)
+        yield is_compiling
 
 
 @contextmanager
