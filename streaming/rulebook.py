@@ -238,7 +238,7 @@ class Rulebook:
         edition = new_edition(version, scoped, now, as_of)
         try:
             check_rules(scoped, previous)
-            for upstream, direction, audience in previous.rule_sets if previous else ():
+            for upstream, direction, audience in list(previous.rule_sets) if previous else ():
                 compiled(edition, edition.key(upstream, direction, audience), previous)
         except RuleError as error:
             logger.error("the rules cannot be compiled, for %r: %s", error.rule, error)  # noqa: TRY400

@@ -370,6 +370,26 @@ class TestVeryManyRules:
         assert shown(staff) == "••••, •••• and ••"
         assert await now(book, "another") == "••••, heck and ••"
 
+    async def test_are_compiled_to_the_end_while_streams_of_other_upstreams_begin(
+        self, book: Rulebook, compiling: threading.Event, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rulebook, "MAX_CHANGED", 0)  # the edition in use is the one that was compiled as a whole
+        for pattern in ("darn", "one", "two"):
+            await rules.acreate(pattern=pattern)
+        await now(book)
+        with compiled_elsewhere(monkeypatch) as is_compiling:
+            compiling.clear()
+            await rules.acreate(pattern="heck")
+            await book.refresh()
+            await asyncio.to_thread(is_compiling.wait, DEADLINE)
+
+        for upstream in ("another", "a third"):
+            assert await now(book, upstream) == "••••, heck and 中文"
+        compiling.set()
+        await asyncio.wrap_future(book._loading)
+
+        assert book.version == await sync_to_async(rules.version)()
+
     async def test_let_no_stream_wait(self, book: Rulebook, compiling: threading.Event) -> None:
         for pattern in ("darn", "one", "two"):
             await rules.acreate(pattern=pattern)
