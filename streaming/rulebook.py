@@ -60,7 +60,9 @@ class Rulebook:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._edition: CompiledEdition | None = None
-        self._checked_at = float("-inf")
+        self._last_change = object()
+        self._checked = (object(), float("-inf"))
+        """The last change in this process that was known when the database was asked, and when that was."""
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="rulebook")
         self.load_error: LoadError | None = None
         # Of very many rules whole editions are compiled in a thread of its own, while the last one is in use.
@@ -129,11 +131,12 @@ class Rulebook:
 
     def invalidate(self, *_: Any, **__: Any) -> None:
         """The rules were changed in this process: query the database again on next use."""
-        self._checked_at = float("-inf")
+        self._last_change = object()
 
     def state(self) -> dict[str, Any]:
         """The version in use in this process and the error that prevents a later one, for ``/healthz``."""
-        error = {"version": self.load_error.version, "reason": str(self.load_error.error)} if self.load_error else None
+        failed = self.load_error
+        error = {"version": failed.version, "reason": str(failed.error)} if failed else None
         return {"version": self.version, "error": error}
 
     @property
@@ -141,7 +144,9 @@ class Rulebook:
         return self._edition is not None and self._edition.has_very_many_rules
 
     def _is_fresh(self, edition: CompiledEdition) -> bool:
-        return self._clock() - self._checked_at < FRESH_SECONDS and edition.is_active_at(timezone.now())
+        change, checked_at = self._checked
+        is_fresh = change is self._last_change and self._clock() - checked_at < FRESH_SECONDS
+        return is_fresh and edition.is_active_at(timezone.now())
 
     def _rule_set_for(
         self, upstream: str, direction: Direction, audience: frozenset[str] = frozenset()
@@ -158,7 +163,7 @@ class Rulebook:
         previous = self._edition
         if previous and self._is_fresh(previous):
             return previous
-        checked_at = self._clock()
+        checked = self._last_change, self._clock()  # a change from now on may come too late for this answer
         try:
             if (full := self._full) and full.has_very_many_rules and previous:
                 edition = self._with_changes(previous, full)
@@ -171,7 +176,7 @@ class Rulebook:
             edition = previous
         finally:
             connections.close_all()  # otherwise this thread would keep a connection open for ever
-        self._checked_at = checked_at
+        self._checked = checked
         return self._use(edition)
 
     def _use(self, edition: CompiledEdition) -> CompiledEdition:
@@ -193,7 +198,7 @@ class Rulebook:
                 known.as_of = as_of
         if full.version == version and full.is_active_at(now):
             return full
-        failed = self.load_error is not None and self.load_error.version == version
+        failed = (error := self.load_error) is not None and error.version == version
         if failed and full.is_active_at(now):  # each version is tried only once
             previous.since, previous.until = full.since, full.until
             return previous
@@ -231,7 +236,7 @@ class Rulebook:
         as_of, now = time.monotonic(), timezone.now()
         # Read the version before the rules: if rules change in between, they are read again next time.
         version = ModerationRule.objects.version()
-        known = self.load_error.version if self.load_error else previous.version if previous else None
+        known = error.version if (error := self.load_error) else previous.version if previous else None
         if previous and version == known and previous.is_active_at(now):
             return previous
         scoped = reuse_unchanged(ModerationRule.objects.scoped_rules(now), previous)

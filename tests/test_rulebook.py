@@ -76,6 +76,32 @@ async def test_every_change_applies_to_the_next_stream(book: Rulebook) -> None:
     assert await now(book) == "darn, heck and 中文"
 
 
+async def test_a_change_made_while_the_database_answers_applies_to_the_next_stream(
+    book: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rules.acreate(pattern="darn")
+    await now(book)
+    version, is_read, may_go_on = type(rules).version, threading.Event(), threading.Event()
+
+    def late(self: Any) -> int:
+        number: int = version(self)
+        if threading.current_thread().name.startswith("rulebook"):
+            is_read.set()
+            may_go_on.wait(DEADLINE)
+        return number
+
+    book.invalidate()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(rules), "version", late)
+        asked = asyncio.create_task(now(book))
+        await asyncio.to_thread(is_read.wait, DEADLINE)
+        await rules.acreate(pattern="heck")
+        may_go_on.set()
+        await asked
+
+    assert await now(book) == "••••, •••• and 中文"
+
+
 async def test_another_worker_checks_for_changes_at_most_once_a_second(elsewhere: Any) -> None:
     assert await now(elsewhere) == "darn, heck and 中文"
     await rules.acreate(pattern="darn")
