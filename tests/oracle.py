@@ -555,14 +555,17 @@ class _Acting:
         self._end = end  # of what continues a match of the maximum length
         self._at = 0
         self._swallows = False
+        self._removes_number = False  # a string has replaced the beginning of a number in JSON
 
     def pass_until(self, end: int) -> None:
         if end <= self._at:
             return
-        run = ATTACHED.match(self._text, self._at, end) if self._swallows else None
+        follows = _REST_OF_NUMBER if self._removes_number else ATTACHED
+        run = follows.match(self._text, self._at, end) if self._swallows or self._removes_number else None
         start = run.end() if run else self._at
         self.shown += self._text[start:end]
         self._swallows = self._swallows and start == end
+        self._removes_number = self._removes_number and start == end
         self._at = end
 
     def take(self, place: Place) -> None:
@@ -572,14 +575,22 @@ class _Acting:
         self.pass_until(place.start)
         symbols = self._symbols_of(self._text, place.reading)
         first, last = _acted(rule, "".join(symbol.char for symbol in symbols), place.first, place.last)
-        self.shown += self._text[place.start : symbols[first].start]
+        self.shown += self._kept(place.start, symbols[first].start)
         self.shown += self._replaced(rule, symbols[first:last])
-        self.shown += self._text[symbols[last - 1].end : -place.minus_end]
+        self.shown += self._kept(symbols[last - 1].end, -place.minus_end)
         self.found.append((rule, place.start, -place.minus_end))
         self._at = -place.minus_end
         self._swallows = place.reading.kind != "raw"
         if rule.kind == "regex" and place.last - place.first == SPAN and last == place.last:
             self._go_on(rule, place)
+
+    def _kept(self, start: int, end: int) -> str:
+        """What is shown of a part of a match on which its rule does not act."""
+        text = self._text[start:end]
+        if self._removes_number and text:
+            text = _REST_OF_NUMBER.sub("", text, count=1)
+            self._removes_number = not text
+        return text
 
     def _go_on(self, rule: Rule, place: Place) -> None:
         """A match of the maximum length is extended while it could still become a longer one."""
@@ -622,55 +633,87 @@ class _Acting:
 
     def _replaced_in_json(self, rule: Rule, stretches: list[tuple[str, Symbol]], *, is_rest: bool) -> str:
         start, end = stretches[0][1].start, stretches[-1][1].end
-        inside = _is_inside(self._text[:start])
-        before = self._text[max(start - 1, 0) : start]
-        masks = rule.action == "mask" or (
-            not is_rest and not inside and self._text[start].isdecimal() and before in list("0123456789.-+eE")
-        )
-        shown, is_written, in_token = "", is_rest, is_rest
-        quoted = json.dumps(rule.replacement if rule.action == "replace" else "", ensure_ascii=False)
-        units = [(gap, self._text[symbol.start : symbol.end], symbol.char) for gap, symbol in stretches]
+        values = _values(self._text[:end])
+        units = [(gap, symbol.start, self._text[symbol.start : symbol.end], symbol.char) for gap, symbol in stretches]
         if rule.compare == "exact":
-            units = [(kept, unit, unit) for kept, unit in _escapes(self._text[:start], self._text[start:end])]
-        for gap, text, char in units:
+            units = list(_escapes(self._text[:start], self._text[start:end]))
+        quoted = json.dumps(rule.replacement if rule.action == "replace" else "", ensure_ascii=False)
+        inside, before = _is_inside(self._text[:start]), self._text[max(start - 1, 0) : start]
+        rest = start + len(_REST_OF_NUMBER.match(self._text[start:end])[0])  # type: ignore[index]
+        is_in_number = any(kind == "number" and first < start < last for kind, first, last in values)
+        is_in_number |= before in list("0123456789.-+eE") and self._text[start].isdecimal()
+        masked = end if rule.action == "mask" else rest if is_in_number and not inside and not is_rest else start
+        removed = rest if self._removes_number else start
+        shown, is_written, in_token = "", is_rest, is_rest
+        for gap, at, text, char in units:
             shown += gap
-            if not text:
+            if not text or at < removed:
                 continue
+            masks = at < masked
+            kind, first, last = next((each for each in values if each[1] <= at < each[2]), ("", 0, 0))
+            if kind == "literal" and first < start:
+                kind = "part"
             if text == '"':
                 inside = not inside
                 shown += text
+            elif masks and rule.compare == "loose" and not is_letter(char):
+                shown += text
             elif masks and inside:
-                shown += text if rule.compare == "loose" and not is_letter(char) else MASK
+                shown += MASK
             elif masks:
-                shown += text if rule.compare == "loose" and not is_letter(char) else _outside(text, before)
-            elif not inside and text in list(" \t\n\r{}[]:,"):
+                shown += _outside(text, before, kind, is_first=at == first, is_last=at == last - 1)
+            elif inside:
+                shown += "" if is_written else quoted[1:-1]
+                is_written = True
+            elif text in list(" \t\n\r{}[]:,"):
                 shown, in_token = shown + text, is_rest
-            elif not is_written:
-                shown += quoted[1:-1] if inside else quoted
-                is_written, in_token = True, not inside
-            elif not inside and not in_token:
-                shown += _outside(text, before)
+            elif kind == "part" and not is_rest:
+                shown += text
+            elif not in_token and is_written and kind not in ("number", "literal"):
+                shown += _outside(text, before, kind)
+            elif not in_token:
+                shown += '""' if is_written else quoted
+                is_written = in_token = True
             before = text[-1]
+        begun = [last for kind, first, last in values if kind == "number" and start <= first]
+        self._removes_number = not inside and not is_rest and ((masked < end and end in begun) or removed == end)
         return shown
 
 
-def _outside(text: str, before: str) -> str:
+_REST_OF_NUMBER = re.compile(r"[-+.eE0-9]*")
+
+
+def _values(text: str) -> list[tuple[str, int, int]]:
+    """Where JSON may have a value, the numbers, literals and parts of literals: each kind with its start and end."""
+    found = []
+    for value in re.finditer(r"(?:^|[:\[,])\s*(?:([a-z]+)|(-?[0-9][-+.eE0-9]*|-))", text):
+        if value[2]:
+            found.append(("number", *value.span(2)))
+        elif value[1] in ("true", "false", "null"):
+            found.append(("literal", *value.span(1)))
+        elif any(literal.startswith(value[1]) for literal in ("true", "false", "null")):
+            found.append(("part", *value.span(1)))
+    return found
+
+
+def _outside(text: str, before: str, kind: str, *, is_first: bool = False, is_last: bool = False) -> str:
     """The mask of a character outside the strings of JSON."""
-    if text in list(" \t\n\r{}[]:,-") or (text in list(".+eE") and before in list("0123456789.-+eE")):
+    if kind == "literal":
+        return '"' * is_first + MASK + '"' * is_last
+    if kind == "part" or text in list(" \t\n\r{}[]:,-") or (text in list(".+eE") and before in list("0123456789.-+eE")):
         return text
     return "0" if text.isdecimal() else MASK
 
 
-def _escapes(before: str, text: str) -> list[tuple[str, str]]:
+def _escapes(before: str, text: str) -> Iterator[tuple[str, int, str, str]]:
     """What a person sees as one character; the rest of an escape that begins before is kept, as is half of one."""
     whole = before + text
-    units, at = list[tuple[str, str]](), 0
     for sign in re.finditer(r"\\u[0-9a-fA-F]{0,4}|\\[^u]?|.", whole, re.DOTALL):
         at = max(sign.start(), len(before))
         if sign.end() > at:
             cut_off = sign.start() < len(before) or (sign[0] == "\\" and sign.end() == len(whole))
-            units.append((whole[at : sign.end()], "") if cut_off else ("", sign[0]))
-    return units
+            kept, unit = (whole[at : sign.end()], "") if cut_off else ("", sign[0])
+            yield kept, at, unit, unit
 
 
 def _is_inside(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -931,6 +932,11 @@ def check_in_every_cut(rules: list[Rule], text: str, medium: Medium) -> None:
         (Rule(1, "u00", compare="exact"), r'["\u0041 u00"]'),
         (Rule(1, "x\\", compare="exact"), r'["x\" x\\"]'),
         (Rule(1, '[a-z"]{3,}', "regex", compare="exact"), r'{"a": "he said \"yes\" ok"}'),
+        (Rule(1, "true"), '{"a": true, "b": [true]}'),
+        (Rule(1, "[a-z]+", "regex"), '[null, false, "a", -1.5e3]'),
+        (Rule(1, "e"), '[true, "e", 1e5, 1e-5]'),
+        (Rule(1, "[.]", "regex"), '[1.5, "."]'),
+        (Rule(1, 'ue, "a', "regex"), '[true, "a"]'),
     ],
 )
 def test_json_stays_json_whatever_a_rule_matches(rule: Rule, text: str, action: str) -> None:
@@ -942,6 +948,44 @@ def test_json_stays_json_whatever_a_rule_matches(rule: Rule, text: str, action: 
     for size in (1, 2, 3, 5):
         assert read(rules, *cut(text, size), medium="json").shown == whole
     for at in range(1, len(text)):
+        assert read(rules, text[:at], text[at:], medium="json").shown == whole
+
+
+JSON_VALUES = st.recursive(
+    st.sampled_from([True, False, None, 0, 1, 12, -3, 120, 4.5, -0.5, 1e25, "", "a", "ab", "12", 'a"b', "a\\b", "é\n"]),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.sampled_from(["a", "12", "true"]), values),
+    max_leaves=5,
+)
+IN_JSON = ["1", "12", "true", "ull", "a", "ab", "4.5", "-", "0", "e", "null", '"a"', ": 1", "2, 1", "}", "[0"]
+IN_JSON_REGEX = ["\\d+", "[a-z]+", "1.2", "\\w+", '"\\w+"', "[0-9.]+", "\\d(\\d)", "e.*", "(?s)[^a]{3}"]
+rules_in_json = st.one_of(
+    st.builds(Rule, st.just(1), st.sampled_from(IN_JSON), compare=st.sampled_from(["normal", "exact"])),
+    st.builds(Rule, st.just(1), st.sampled_from(["a", "ab", "12", "null"]), compare=st.just("loose")),
+    st.builds(Rule, st.just(1), st.sampled_from(IN_JSON_REGEX), st.just("regex")),
+    st.just(Rule(1, "\\d(\\d)\\d?", "regex", group=1)),
+)
+# A number is masked digit by digit, so that its length stays, though JSON has no zeros before other digits.
+ZEROS_BEFORE_DIGITS = re.compile(r"(?<![\w.+-])(-?)0+(?=\d)")
+
+
+@settings(max_examples=150, **LIBERAL)
+@given(
+    JSON_VALUES,
+    st.lists(
+        st.tuples(rules_in_json, st.sampled_from(["mask", "replace", "drop", "allow"]), st.sampled_from(["", 'a "b"'])),
+        min_size=1,
+        max_size=3,
+    ),
+    st.booleans(),
+)
+def test_generated_json_stays_json(value: object, chosen: list[tuple[Rule, Any, str]], indented: bool) -> None:
+    rules = RuleSet([replace(rule, action=action, replacement=with_) for rule, action, with_ in chosen])
+    text = json.dumps(value, indent=2 if indented else None)
+    whole = read(rules, text, medium="json").shown
+
+    json.loads(ZEROS_BEFORE_DIGITS.sub(r"\1", whole))
+    assert read(rules, *text, medium="json").shown == whole
+    for at in range(1, min(len(text), 40)):
         assert read(rules, text[:at], text[at:], medium="json").shown == whole
 
 

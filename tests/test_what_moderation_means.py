@@ -122,6 +122,18 @@ SIGNS: dict[str, list[Example]] = {
 JSON: dict[str, list[Example]] = {
     "strings are read through their escapes": [("darn", r'{"a": "\u0064arn"}', '{"a": "••••"}')],
     "a number is masked as zeros": [("4242", '{"n": 4242, "s": "4242"}', '{"n": 0000, "s": "••••"}')],
+    "a literal is masked as a string, and a part of one is kept": [
+        *(("true", '{"a": true, "b": "true"}', '{"a": "••••", "b": "••••"}'), ("null", "[null]", '["••••"]')),
+        *(("rue", '[true, "rue"]', '[true, "•••"]'), ("nul", "il est nul", "il est •••")),
+    ],
+    "a replacement takes the place of a whole number": [
+        *((replaced("12"), "[123, 4.5, 12]", '["X", 4.5, "X"]'), (replaced("23"), "[123, 23.5]", '[100, "X"]')),
+        *((replaced("2, 3"), "[12, 34]", '[10, "X"]'), ([replaced("12"), "34"], "[1234.5]", '["X"]')),
+        ({"pattern": "12", "action": "drop"}, '{"a": 123}', '{"a": ""}'),
+    ],
+    "a replacement is written once, and other values become empty": [
+        (replaced("1, 2, null"), "[1, 2, null]", '["X", "", ""]')
+    ],
     "a replacement is a string, and escaped within one": [
         (replaced("4242"), '{"n": 4242}', '{"n": "X"}'),
         ({"pattern": "zorp", "action": "replace", "replacement": 'a"b'}, '{"n": "zorp"}', r'{"n": "a\"b"}'),

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Protocol
 from streaming.moderation.folding import ATTACHED
 from streaming.moderation.found import NEVER, NO_ALLOWANCES, Allowances, Found, found_up_to
 from streaming.moderation.loose_words import LooseWords
-from streaming.moderation.masking import Rendering, takes_along
+from streaming.moderation.masking import REST_OF_NUMBER, Rendering, takes_along
 from streaming.moderation.plan import Plan, readings_of
 from streaming.moderation.readings import Medium
 from streaming.moderation.regex_automaton import Regexes, State
@@ -325,12 +325,13 @@ class Engine:
     def _swallow(self, end: int, decided: list[Decided]) -> None:
         """Removes ignored characters that belong to the match before them."""
         offset = self._window.offset
-        run = ATTACHED.match(self._window.raw, self._shown, end)
-        if run:
+        rest = REST_OF_NUMBER if self._rendering.removes_number else ATTACHED
+        run = rest.match(self._window.raw, self._shown, end)
+        if run and run[0]:
             decided.append(Decided(run[0], offset + self._shown, offset + run.end(), SWALLOWED, ""))
             self._shown = run.end()
         if self._shown < end:
-            self._swallows = False
+            self._swallows = self._rendering.removes_number = False
 
     def _act(self, match: Match, bound: int, decided: list[Decided]) -> None:
         window = self._window
@@ -344,10 +345,12 @@ class Engine:
             if inside[1] == place[1]:
                 self._rest = self._rest_of(match, spelling, regexes, place)
         sent, after = window.sent_here, -acted.minus_end
-        shown = raw[max(start, sent) : acted.start] + self._rendering.shown(rule, acted) + raw[max(after, sent) : stop]
+        kept = self._rendering.kept
+        shown = kept(raw[max(start, sent) : acted.start]) + self._rendering.shown(rule, acted)
+        shown += kept(raw[max(after, sent) : stop])
         decided.append(Decided(raw[start:stop], offset + start, offset + stop, match.rank, shown))
         self._shown = stop
-        self._swallows = takes_along(spelling)
+        self._swallows = takes_along(spelling) or self._rendering.removes_number
         if self._rest:
             self._go_on(bound, decided)
 
@@ -408,7 +411,7 @@ class Engine:
             text = window.raw[self._shown : stop]
             decided.append(Decided(text, offset + self._shown, offset + stop, rank, shown, is_rest=True))
             self._shown = stop
-            self._swallows = takes_along(spelling)
+            self._swallows = takes_along(spelling) or self._rendering.removes_number
         self._rest = _Rest(state, own, wanted, rank) if alive else None
 
     def _forget(self, block_from: int) -> None:

@@ -51,15 +51,25 @@ def units_of(text: str, begun: str) -> list[tuple[str, str]]:
     return units
 
 
+_KEPT_CHARS = 256
+"""In so many characters a colon or a comma is looked for, and the white space and the beginning of a value after it."""
+
+
 class JsonStrings:
     """Tracks whether a position in a JSON text is inside a string. ``passed`` receives text that leaves the window."""
 
     def __init__(self) -> None:
         self._is_inside = False
         self._begun = ""
+        self._last = ""
 
     def passed(self, text: str) -> None:
         self._is_inside, self._begun = self._after(text)
+        self._last = self.last(text)
+
+    def last(self, text: str) -> str:
+        """The last characters of this text, which follows the passed text: as many as matter to a value after it."""
+        return (self._last + text)[-_KEPT_CHARS:]
 
     def is_inside(self, text: str) -> bool:
         """Whether the position after this text, which follows the passed text, is inside a string."""
