@@ -238,10 +238,24 @@ class TestTheCommand:
         call_command("import_rules", file)
         call_command("import_rules", file, "--undo")
 
-        assert capsys.readouterr().out.endswith("1 removed, 1 restored, 0 edited since and kept.\n")
+        assert capsys.readouterr().out.endswith(
+            "1 removed, 1 restored, 0 not undone: edited, deleted or forgotten since.\n"
+        )
         assert dict(rules.values_list("pattern", "category")) == {"same": "c", "other": "c"}
         with pytest.raises(CommandError, match=r"no import of words\.csv that could be undone"):
             call_command("import_rules", file, "--undo")
+
+    def test_has_a_dry_run_of_an_undo(self, file: Path, capsys: Any) -> None:
+        call_command("import_rules", file)
+        before = set(rules.values_list("pk", "pattern", "category"))
+        capsys.readouterr()
+
+        call_command("import_rules", file, "--undo", "--dry-run")
+
+        said = "1 would be removed, 1 would be restored, 0 not undone: edited, deleted or forgotten since.\n"
+        assert capsys.readouterr().out == said
+        assert set(rules.values_list("pk", "pattern", "category")) == before
+        call_command("import_rules", file, "--undo")
 
     def test_undoes_an_import_from_the_admin_with_what_it_removed_from_a_list(self, capsys: Any) -> None:
         words = RuleList.objects.create(name="words")
@@ -254,7 +268,7 @@ class TestTheCommand:
 
         call_command("import_rules", "words.txt", "--undo")
 
-        assert capsys.readouterr().out == "1 removed, 1 restored, 0 edited since and kept.\n"
+        assert capsys.readouterr().out == "1 removed, 1 restored, 0 not undone: edited, deleted or forgotten since.\n"
         assert set(rules.values_list("pk", "pattern", "rule_list")) == before
 
     @pytest.mark.parametrize(

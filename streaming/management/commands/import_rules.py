@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management import CommandError
+from django.db import transaction
 
 from streaming import import_undo, rule_files, rule_imports
 from streaming.management.commands._plain_errors import PlainCommand
@@ -34,7 +35,7 @@ class Command(PlainCommand):
 
     def handle(self, *args: Any, file: str, dry_run: bool, undo: bool, **options: Any) -> None:
         if undo:
-            return self._undo(Path(file).name)
+            return self._undo(Path(file).name, dry_run=dry_run)
         names = {"action": "action", "category": "category", "list": "rule_list"}
         defaults = {field: options[name] for name, field in names.items() if options[name]}
         answers = rule_files.Answers(joined=options["joined"] or "", whole_word=options["whole_word"])
@@ -83,10 +84,13 @@ class Command(PlainCommand):
         }
         self.stdout.write(", ".join(f"{count:,} {what}" for what, count in counts.items()) + ".")
 
-    def _undo(self, name: str) -> None:
+    def _undo(self, name: str, *, dry_run: bool) -> None:
         done = RuleImport.objects.filter(name=name, state=RuleImport.State.DONE).first()
         if not done:
             raise CommandError(f"There is no import of {name} that could be undone.")
-        undone = import_undo.undo(done)
-        message = f"{undone.removed:,} removed, {undone.restored:,} restored, {undone.kept:,} edited since and kept."
-        self.stdout.write(message)
+        with transaction.atomic():
+            undone = import_undo.undo(done)
+            transaction.set_rollback(dry_run)
+        would_be = "would be " if dry_run else ""
+        counts = f"{undone.removed:,} {would_be}removed, {undone.restored:,} {would_be}restored"
+        self.stdout.write(f"{counts}, {undone.kept:,} not undone: edited, deleted or forgotten since.")
