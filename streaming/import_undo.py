@@ -20,7 +20,7 @@ DELETED_AT_ONCE = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """The numbers of rules that an undo removed, restored, and kept because somebody has edited them since."""
+    """The numbers of rules that an undo removed, restored, and left: edited, deleted or restored since, or forgotten."""
 
     removed: int
     restored: int
@@ -37,8 +37,10 @@ def undo(done: RuleImport, user: Any = None, progress: Progress | None = None) -
         undone = _undo(done, user.pk if user else None, progress or (lambda done, total: None))
         if not done.removed:
             return undone
-        back = rule_history.restore(rule_history.deleted().filter(edition=done.edition), user)
-        return replace(undone, restored=undone.restored + back.restored, kept=undone.kept + len(back.skipped))
+        revisions = list(rule_history.deleted().filter(edition=done.edition))
+        back = rule_history.restore(revisions, user)
+        left = done.removed - len(revisions) + len(back.skipped)
+        return replace(undone, restored=undone.restored + back.restored, kept=undone.kept + left)
 
 
 def _undo(done: RuleImport, user_id: int | None, progress: Progress) -> Undone:

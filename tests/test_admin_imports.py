@@ -170,7 +170,7 @@ def test_an_edited_rule_no_longer_belongs_to_its_import(moderator: Client) -> No
     moderator.post(f"{LIST}{rule.pk}/change/", {"pattern": "one", "action": "block", "enabled": "on"})
     done = moderator.post(f"{IMPORT}{RuleImport.objects.get().pk}/undo/", follow=True)
 
-    assert "Not undone because they were edited or deleted since: 1." in text_of(done)
+    assert "Not undone because they were edited or deleted since, or are no longer kept: 1." in text_of(done)
     assert [(rule.pattern, rule.action) for rule in rules.all()] == [("one", "block")]
 
 

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis.extra.django import TestCase
 
 from streaming import rule_imports
-from streaming.import_undo import undo
+from streaming.editions import Revision
+from streaming.import_undo import Undone, undo
 from streaming.models import ModerationRule, RuleImport, RuleList
 from streaming.rule_files import Row, find_problem, read, write_csv
 from streaming.rule_imports import AlreadyDone, carry_out, compare, export, save_preview
@@ -209,6 +210,16 @@ def test_previews_are_deleted_after_two_days() -> None:
     save_preview(b"c", "new.txt", "ann", {})
 
     assert {kept.name for kept in RuleImport.objects.all()} == {"new.txt", done.name}
+
+
+def test_an_undo_says_of_how_many_rules_that_the_import_removed_nothing_is_kept() -> None:
+    words = RuleList.objects.create(name="words")
+    rules.bulk_create(ModerationRule(pattern=pattern, rule_list=words) for pattern in ("stays", "goes", "went"))
+    done = save_preview(b"stays\nnew\n", "words.txt", "ann", {"rule_list": "words"}, replaces=True)
+    carry_out(done)
+    Revision.objects.filter(edition=done.edition, before__pattern="went").delete()  # as after 30 days
+
+    assert undo(done) == Undone(removed=1, restored=1, kept=1)
 
 
 class TestTheCommand:

@@ -239,7 +239,8 @@ def _undo_message(undone: import_undo.Undone) -> str:
     message = gettext("The import was undone. Removed: %(removed)d, restored to their previous values: %(restored)d.")
     message = message % {"removed": undone.removed, "restored": undone.restored}
     if undone.kept:
-        message += " " + gettext("Not undone because they were edited or deleted since: %d.") % undone.kept
+        left = gettext("Not undone because they were edited or deleted since, or are no longer kept: %d.")
+        message += " " + left % undone.kept
     return message
 
 
