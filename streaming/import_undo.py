@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.contrib.admin.models import CHANGE
+from django.contrib.admin.models import CHANGE, DELETION
 from django.db import transaction
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -20,7 +20,7 @@ DELETED_AT_ONCE = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """The numbers of rules that an undo removed, restored, and left: edited, deleted or restored since, or forgotten."""
+    """The numbers of rules that an undo removed, restored, and left: they were edited since, or nothing is kept."""
 
     removed: int
     restored: int
@@ -55,7 +55,11 @@ def _undo(done: RuleImport, user_id: int | None, progress: Progress) -> Undone:
     # Rules that were edited since no longer belong to the import: see ModerationRuleAdmin.save_model.
     rules = ModerationRule.objects.filter(imported=done)
     for pks in in_chunks(list(rules.order_by("pk").values_list("pk", flat=True)), DELETED_AT_ONCE):
-        rules.filter(pk__lte=pks[-1]).delete()
+        gone = rules.filter(pk__lte=pks[-1])
+        if user_id is not None:
+            names = rule_imports.names_of(gone.order_by())
+            rule_imports.log(user_id, DELETION, [(pk, name, []) for pk, name in names])
+        gone.delete()
         removed += len(pks)
         progress(restored + removed, total)
     return Undone(removed, restored, kept=done.added + done.changed - removed - restored)

@@ -212,6 +212,18 @@ def test_previews_are_deleted_after_two_days() -> None:
     assert {kept.name for kept in RuleImport.objects.all()} == {"new.txt", done.name}
 
 
+def test_the_history_of_a_rule_says_who_removed_it_by_undoing_an_import() -> None:
+    ann = User.objects.create_user("ann")
+    done = bring("new", ann)
+    added = rules.get()
+
+    undo(done, ann)
+
+    entry = LogEntry.objects.filter(object_id=str(added.pk)).first()
+    assert entry
+    assert (entry.is_deletion(), entry.user, entry.object_repr) == (True, ann, "mask new")
+
+
 def test_an_undo_says_of_how_many_rules_that_the_import_removed_nothing_is_kept() -> None:
     words = RuleList.objects.create(name="words")
     rules.bulk_create(ModerationRule(pattern=pattern, rule_list=words) for pattern in ("stays", "goes", "went"))
