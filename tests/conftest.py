@@ -168,10 +168,20 @@ def end(server: subprocess.Popen[bytes], timeout: float = 10) -> list[psutil.Pro
     return late
 
 
+_reserved: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on which nothing listens until a server of ours does.
+
+    It stays bound, so that meanwhile the kernel gives it neither to another test process nor to a connection. Linux
+    lets a server listen there all the same: with SO_REUSEADDR, which servers set, only those that listen conflict.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    _reserved.append(reserved)
+    return int(reserved.getsockname()[1])
 
 
 def read_until(connection: socket.socket, end: bytes) -> bytes:
