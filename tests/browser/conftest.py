@@ -15,25 +15,43 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, BrowserType, ConsoleMessage, Page, expect, sync_playwright
 
 from streaming.sse import Message, encode
-from tests.conftest import JAVASCRIPT, Connection, ScriptedUpstream, Site, copy_of
+from tests.conftest import DEADLINE, JAVASCRIPT, Connection, ScriptedUpstream, Site, copy_of
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
-# A deadline rather than a delay: the machine may be busy with other tests.
-expect.set_options(timeout=15_000)
+PATIENCE = 1000 * DEADLINE
+"""The maximum time, in milliseconds, of what a page does: a deadline, as the machine may be busy with other tests."""
+
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     # Stopped at the end of the package, as its event loop would disturb other tests that start one.
     with sync_playwright() as playwright:
-        path = chromium()
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = patient(launch(playwright.chromium))
         yield browser
         browser.close()
+
+
+def launch(kind: BrowserType, **options: Any) -> Browser:
+    return kind.launch(executable_path=chromium(), args=FLAGS, timeout=2 * PATIENCE, **options)
+
+
+def patient(browser: Browser) -> Browser:
+    """The browser, whose contexts and pages wait for PATIENCE instead of 30 s."""
+    new_context = browser.new_context
+
+    def new_patient_context(**options: Any) -> BrowserContext:
+        context = new_context(**options)
+        context.set_default_timeout(PATIENCE)
+        return context
+
+    browser.new_context = new_patient_context  # type: ignore[method-assign]
+    return browser
 
 
 def chromium() -> str | None:
@@ -177,7 +195,7 @@ def commonmark_examples(npm_packages: None) -> list[str]:
     return [example.replace("→", "\t") for example in found]
 
 
-def wait_until(page: Page, condition: str, argument: object = None, seconds: float = 60) -> None:
+def wait_until(page: Page, condition: str, argument: object = None, seconds: float = DEADLINE) -> None:
     """Polls a JavaScript function until it returns true. The page forbids the eval that wait_for_function needs."""
     end = time.monotonic() + seconds
     next_frame = "() => new Promise(resolve => setTimeout(resolve, 10))"

@@ -70,7 +70,7 @@ def test_the_engine_suite_passes_in_webkit(server, display, monkeypatch):
     options.add_argument("--automation")
     page = webdriver.WebKitGTK(options=options, service=webdriver.WebKitGTKService(driver))
     try:
-        page.set_script_timeout(100)
+        page.set_script_timeout(280)
         page.get(server)
         run = "const [origin, texts, done] = arguments; import('/tests/engine-suite.js')"
         run += ".then((suite) => suite.failures(origin, texts)).then(done, (error) => done(String(error)));"

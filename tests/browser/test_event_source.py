@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import FLAGS, chromium
+from tests.browser.conftest import launch, patient
 from tests.conftest import JAVASCRIPT
 
 CLIENT = 'const client = await import("/static/event-source.js");'
@@ -149,10 +149,8 @@ def test_a_hidden_tab_continues_reading(reader, server, wait_until):
 
 def test_a_page_restored_from_the_back_forward_cache_resumes_its_stream(browser, server, wait_until):
     # Playwright disables the back/forward cache, so this test starts its own browser.
-    kept = browser.browser_type.launch(
-        executable_path=chromium(), args=FLAGS, ignore_default_args=["--disable-back-forward-cache"]
-    )
-    page, key = kept.new_page(), uuid.uuid4().hex
+    kept = launch(browser.browser_type, ignore_default_args=["--disable-back-forward-cache"])
+    page, key = patient(kept).new_context().new_page(), uuid.uuid4().hex
     page.goto(server)
     page.evaluate(READING, f"{server}/held/{key}")
     wait_until(page, "() => seen.length === 1")

@@ -700,7 +700,8 @@ def test_a_question_submitted_before_the_script_runs_stays_in_the_form(browser, 
     page = browser.new_context().new_page()
     held = []
     page.route("**/page.js", lambda route: held.append(route))
-    page.goto(site.url, wait_until="commit")
+    with page.expect_request("**/page.js"):
+        page.goto(site.url, wait_until="commit")
     page.get_by_label("Your question").fill("Too early?")
 
     expect(page.get_by_role("button", name="Send")).to_be_disabled()
@@ -760,7 +761,7 @@ def test_text_from_before_and_after_a_reload_forms_the_complete_answer(page, wai
 
     page.reload()
 
-    expect(status(page, "chat")).to_have_text("Done", timeout=60_000)
+    expect(status(page, "chat")).to_have_text("Done")
     answer = page.locator("#chat article")
     expect(answer.locator("h1, table, pre")).to_have_count(3)
     expect(answer).to_contain_text("A tour of streamed Markdown")
@@ -851,7 +852,7 @@ def test_the_first_screen_shows_a_moderated_answer_beside_the_raw_one(browser, m
 
     page.get_by_role("button", name="See a rule at work").click()
 
-    expect(status(page, "chat")).to_have_text("Done", timeout=30_000)
+    expect(status(page, "chat")).to_have_text("Done")
     expect(page.locator("#chat .raw em")).to_have_text("darn")
     expect(page.locator("#chat article em")).to_have_text("••••")
     assert page.locator("#chat .raw").bounding_box()["x"] < page.locator("#chat article").bounding_box()["x"]

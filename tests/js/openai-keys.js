@@ -5,7 +5,7 @@ const [baseURL, apiKey] = process.argv.slice(2);
 
 /** @param {string | undefined} key */
 async function ask(key) {
-  const client = new OpenAI({ baseURL, apiKey: key, maxRetries: 0, timeout: 20_000 });
+  const client = new OpenAI({ baseURL, apiKey: key, maxRetries: 0, timeout: 60_000 });
   const completion = await client.chat.completions.create({ model: "m", messages: [{ role: "user", content: "hi" }] });
   return completion.choices[0]?.message.content;
 }

@@ -93,16 +93,22 @@ test("an endless comment or unknown field is allowed, as none of it is stored", 
 });
 
 test("one line of 1 MiB in pieces of 64 bytes takes less than a quarter of a second", () => {
-  const parser = new Parser({ maxMessageChars: 1 << 26 });
   const piece = bytes("x".repeat(64));
-  const begun = performance.now();
 
-  parser.feed(bytes("data: "));
-  for (let n = 0; n < (1 << 20) / 64; n++) parser.feed(piece);
-  const [message] = parser.feed(bytes("\n\n"));
+  function secondsForTheLine() {
+    const parser = new Parser({ maxMessageChars: 1 << 26 });
+    const before = process.cpuUsage();
+    parser.feed(bytes("data: "));
+    for (let n = 0; n < (1 << 20) / 64; n++) parser.feed(piece);
+    const [message] = parser.feed(bytes("\n\n"));
+    const { user, system } = process.cpuUsage(before);
+    assert.equal(message.data.length, 1 << 20);
+    return (user + system) / 1e6;
+  }
 
-  assert.equal(message.data.length, 1 << 20);
-  assert.ok(performance.now() - begun < 250, `${performance.now() - begun} ms`);
+  // Of processor time, and the least of five: the machine may have other things to do.
+  const seconds = Math.min(...Array.from({ length: 5 }, secondsForTheLine));
+  assert.ok(seconds < 0.25, `${seconds} s`);
 });
 
 function read(vector, chunks) {

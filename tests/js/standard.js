@@ -273,7 +273,7 @@ export function sentences(EventSourceClass, origin) {
   ];
 }
 
-async function until(condition, deadline = performance.now() + 15_000) {
+async function until(condition, deadline = performance.now() + 60_000) {
   while (!condition()) {
     if (performance.now() > deadline) throw new Error("it took too long");
     await new Promise((go) => setTimeout(go, 10));
