@@ -80,10 +80,10 @@ def counting(on_hit: HitHandler, meter: UsageMeter) -> HitHandler:
 
 def _on_end(meter: UsageMeter) -> None:
     open_meters.discard(meter)
-    _usage_log.put(meter)
     _quotas.add(meter)
     _count(meter)
     logger.info(*_line(meter), extra={"fields": _facts(meter)})
+    _usage_log.put(meter)  # last: what is in the database is in the log
 
 
 def _line(meter: UsageMeter) -> tuple[Any, ...]:
