@@ -105,7 +105,9 @@ class Site:
     admins_key = ""
     """An API key that is in every migrated database."""
 
-    def __init__(self, folder: Path, command: list[str] | None = None, deadline: float = DEADLINE, **env: str) -> None:
+    def __init__(
+        self, folder: Path, command: list[str] | None = None, deadline: float = 3 * DEADLINE, **env: str
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"

@@ -401,7 +401,7 @@ def test_hits_of_streams_send_an_alert_while_the_stream_goes_on(make_site: Any, 
         places = ",".join("?" * len(values))
         database.execute(f"INSERT INTO streaming_hitalert ({columns}) VALUES ({places})", values)
 
-    answer = httpx.get(f"{site.url}/transfer?interval=0", timeout=30)
+    answer = httpx.get(f"{site.url}/transfer?interval=0")
 
     assert "done" in answer.text
     eventually(lambda: receiver.got, "the webhook is called")

@@ -14,7 +14,7 @@ INNOCENT = SERVING.with_name("innocent.py")
 def test_a_small_run_of_the_serving_benchmark_gives_its_tables() -> None:
     command = [sys.executable, str(SERVING), "--quick", "--alone", "paced", "chat", "opening", "--servers", "uvicorn"]
 
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
 
     assert run.returncode == 0, run.stderr
     for row in ("plain Node", "`/transfer` on uvicorn", "`/proxy` on uvicorn", "`/v1` on uvicorn", "on uvicorn"):
@@ -24,7 +24,7 @@ def test_a_small_run_of_the_serving_benchmark_gives_its_tables() -> None:
 def test_a_small_run_of_the_benchmark_of_coming_back_gives_its_figures() -> None:
     command = [sys.executable, str(RESUMING), "--quick", "cost", "join", "kept", "storm"]
 
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
 
     assert run.returncode == 0, run.stderr
     for line in ("the journal's own", "redis, another worker", "of them data", "requests each"):
@@ -36,7 +36,7 @@ def test_the_benchmark_of_innocent_text_counts_what_word_lists_hit(tmp_path: Pat
     (tmp_path / "de.txt").write_text("Datum\n\nrkz\n", "utf-8")
 
     command = [sys.executable, str(INNOCENT), f"th={tmp_path / 'th.json'}", f"de={tmp_path / 'de.txt'}"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
 
     assert run.returncode == 0, run.stderr
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in run.stdout.splitlines()[2:]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -54,14 +55,6 @@ async def keep_silent_after_the_head(connection: Connection) -> None:
     await connection.until_left()
 
 
-async def break_off(connection: Connection) -> None:
-    await connection.body()
-    await connection.begin()
-    await connection.send(chunk("Only "))
-    await asyncio.sleep(0.2)
-    connection.reset()
-
-
 FAILURES: dict[str, Callable[[Connection], Awaitable[None]]] = {
     "429": lambda connection: refuse(connection, "429 Too Many Requests"),
     "500": lambda connection: refuse(connection, "500 Oops"),
@@ -83,7 +76,7 @@ class Routed:
                 "URL": f"{first.url}/v1",
                 "FORMAT": "openai",
                 "MODELS": {"m": "m-of-first"},
-                "TIMEOUTS": {"idle": 1, "head": 1},
+                "TIMEOUTS": {"idle": 2, "head": 2},
                 "COOLDOWN": 0,
             },
             "second": {
@@ -136,12 +129,28 @@ class TestAnUpstreamThatFails:
         assert "key-of-second" not in routed.site.log
 
     def test_after_its_first_byte_is_not(self, routed: Routed) -> None:
+        has_read = threading.Event()
+
+        async def break_off(connection: Connection) -> None:
+            await connection.body()
+            await connection.begin()
+            await connection.send(chunk("Only "))
+            await asyncio.to_thread(has_read.wait, DEADLINE)
+            connection.reset()
+
         routed.first.script = break_off
+        fields = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+        address = f"{routed.site.url}/v1/chat/completions"
 
-        answer = chat(routed.site, stream=True)
+        with httpx.stream("POST", address, json=fields, timeout=DEADLINE) as answer:
+            pieces = answer.iter_text()
+            text = ""
+            while "Only " not in text:
+                text += next(pieces)
+            has_read.set()
+            text += "".join(pieces)
 
-        assert "Only " in answer.text
-        assert '"error"' in answer.text
+        assert '"error"' in text
         assert routed.asked == []
 
     def test_because_of_the_request_is_not(self, routed: Routed) -> None:

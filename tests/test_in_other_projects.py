@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import ROOT, eventually, free_port
+from tests.conftest import DEADLINE, ROOT, eventually, free_port
 
 DJANGOS = {"5.2": (3, 11), "6.0": (3, 12), "6.1": (3, 12)}
 """Each supported Django, and the first Python it runs on."""
@@ -80,7 +80,7 @@ class Project:
 
     def run(self, *command: str) -> str:
         done = subprocess.run(
-            command, cwd=self.folder, env=self._env, capture_output=True, text=True, timeout=300, check=False
+            command, cwd=self.folder, env=self._env, capture_output=True, text=True, timeout=900, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -94,17 +94,17 @@ class Project:
     def serve(self, *command: str) -> subprocess.Popen[bytes]:
         log = (self.folder / "server.log").open("wb")
         server = subprocess.Popen(["venv/bin/python", *command], cwd=self.folder, env=self._env, stdout=log, stderr=log)
-        eventually(lambda: self._answers() or server.poll() is not None, "the server listens", 60)
+        eventually(lambda: self._answers() or server.poll() is not None, "the server listens")
         assert server.poll() is None, (self.folder / "server.log").read_text()
         return server
 
     def _answers(self) -> bool:
         with suppress(httpx.HTTPError):
-            return httpx.get(f"http://127.0.0.1:{self.port}/admin/login/", timeout=20).status_code == 200
+            return httpx.get(f"http://127.0.0.1:{self.port}/admin/login/", timeout=DEADLINE).status_code == 200
         return False
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=30)
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=DEADLINE)
 
 
 @pytest.fixture(scope="module", params=map(named, MATRIX))
@@ -120,7 +120,7 @@ def served(project: Project) -> Iterator[Project]:
     server = project.serve("manage.py", "runserver", "--noreload", f"127.0.0.1:{project.port}")
     yield project
     server.terminate()
-    server.wait(timeout=30)
+    server.wait(DEADLINE)
 
 
 def test_check_finds_nothing_missing(project: Project) -> None:

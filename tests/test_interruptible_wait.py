@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -97,10 +98,11 @@ async def test_a_heartbeat_loses_no_data_that_arrives_at_the_same_time(
     settings: Any, upstream: ScriptedUpstream, slow_to_begin: bool, wait: InterruptibleWait
 ) -> None:
     sent, data, beats = list[bytes](), b"", 0
+    answered = threading.Event()
 
     async def script(connection: Connection) -> None:
         if slow_to_begin:
-            await asyncio.sleep(0.05)
+            await asyncio.to_thread(answered.wait, DEADLINE)
         await connection.begin("200 OK")
         while beats <= 10 or len(sent) < 300:
             sent.append(b"%d\n" % len(sent))
@@ -115,10 +117,11 @@ async def test_a_heartbeat_loses_no_data_that_arrives_at_the_same_time(
 
     upstream.script = script
     settings.STREAMING_UPSTREAMS = {
-        "default": {"URL": upstream.url, "TIMEOUTS": {"head": 0.02 if slow_to_begin else 20}}
+        "default": {"URL": upstream.url, "TIMEOUTS": {"head": 0.02 if slow_to_begin else DEADLINE}}
     }
     answer = await upstreams.connect("default", AsyncRequestFactory().get("/transfer"), b"", Lenient())
     assert (answer.headers == []) == slow_to_begin
+    answered.set()
 
     while True:
         try:

@@ -299,14 +299,14 @@ class TestAStreamWithoutClients:
         assert (await stream.journal.find(stream.id)).ended == "abandoned"
 
     async def test_is_not_abandoned_after_a_client_returned(self) -> None:
-        stream = new_stream(Source(["a"]), grace=0.5)
+        stream = new_stream(Source(["a"]), grace=2)
         first = Client(await stream.begin())
         await first.read_text("a")
         await first.leave()
         back = Client(await stream.join(first.position))
         reading = asyncio.create_task(back.read())
 
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(2.1)
         stream.source.put("b")
         stream.source.put(None)
         await reading

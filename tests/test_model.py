@@ -33,7 +33,7 @@ MODEL = "gemma3-270m"
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder: Path = tmp_path_factory.mktemp("model")
-    site = Site(folder, ["manage.py", "demo", "--model", "--port", "{port}"], deadline=120)
+    site = Site(folder, ["manage.py", "demo", "--model", "--port", "{port}"])
     assert manage(folder, "shell", "-c", ADD_RULES).returncode == 0
     yield site
     site.stop()
@@ -92,7 +92,7 @@ def test_a_client_that_disconnects_stops_the_model(demo: Site, client: OpenAI) -
 
 
 def test_the_model_ends_with_the_demo(tmp_path: Path) -> None:
-    site = Site(tmp_path, ["manage.py", "demo", "--model", "--port", "{port}"], deadline=120)
+    site = Site(tmp_path, ["manage.py", "demo", "--model", "--port", "{port}"])
     body = '{"model": "gemma3-270m", "messages": [{"role": "user", "content": "Hello"}], "stream": true}'
     with site.connect("POST /v1/chat/completions\nContent-Type: application/json", body.encode()) as reader:
         reader.recv(100)  # it answers

@@ -32,7 +32,7 @@ def build(kind: str, source: Path, target: Path, registry: str) -> subprocess.Co
     """Builds an sdist or a wheel; what it has to fetch from npm comes from this registry, "" for npm's own."""
     command = ["uv", "build", f"--{kind}", "--out-dir", str(target), str(source)]
     env = {**os.environ, "NPM_CONFIG_REGISTRY": registry}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=900, check=False)
 
 
 @contextmanager

@@ -50,6 +50,7 @@ def test_forgets_a_stream_without_references() -> None:
     assert registry.count_open() == 0
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_a_drain_stops_every_stream() -> None:
     streams = [registry.watch(Stream()) for _ in range(3)]
 
@@ -58,6 +59,7 @@ async def test_a_drain_stops_every_stream() -> None:
     assert [stream.reasons for stream in streams] == [["drained"]] * 3
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_a_drain_returns_the_number_of_streams_that_did_not_end_in_time() -> None:
     streams = [registry.watch(Stream(heeds=number < 2)) for number in range(3)]
 

@@ -79,6 +79,7 @@ def test_an_edit_an_import_and_a_deletion_reach_every_worker(workers: Workers) -
 
 def test_health_reports_the_version_of_the_rules_in_each_worker(site: Site) -> None:
     eventually(lambda: health(site)["streams"] == 0, "nobody reads")
+    eventually(lambda: not health(site)["usage"]["waiting"], "what was read before is recorded")
     state = health(site)
     assert state.pop("journal")["store"] == "memory"
     assert state.pop("pid") > 0

@@ -217,7 +217,7 @@ class TestASlowSender:
             dribbling.join(DEADLINE)
 
     def test_of_a_body_is_not_limited_by_the_time_for_the_head(self, make_site: MakeSite) -> None:
-        site = make_site(STREAMING_HEAD_SECONDS="0.5")
+        site = make_site(STREAMING_HEAD_SECONDS="1.5")
 
         with site.connect("GET /ping") as reader:
             assert b"id: 2\n" in read_until(reader, b"id: 2\n")
@@ -274,12 +274,12 @@ def test_a_response_continues_while_an_unread_body_pauses(make_site: MakeSite, u
         await connection.send(b"data: 2\n\n")
 
     upstream.script = answer_early
-    more = {"STREAMING_BODY_IDLE_SECONDS": "0.3", "UPSTREAM_PROXY": "1"}
+    more = {"STREAMING_BODY_IDLE_SECONDS": "2", "UPSTREAM_PROXY": "1"}
     site = make_site(STREAMING_ACCESS="public", UPSTREAM_URL=upstream.url, **more)
 
     with opened(site, head("POST /proxy", "Content-Length: 10") + b"first") as reader:
         assert b"data: 1" in read_until(reader, b"data: 1")
-        reader.settimeout(1.0)  # more than the body may pause for
+        reader.settimeout(3.0)  # more than the body may pause for
         with pytest.raises(TimeoutError):
             assert reader.recv(100) == b"more", "nothing comes, and the connection stays"
         go_on.set()

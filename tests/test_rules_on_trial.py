@@ -157,7 +157,7 @@ def test_a_stream_is_the_same_with_a_rule_on_trial_and_its_hits_are_recorded(mak
 
     def answer() -> tuple[str, list[Any]]:
         """The text, and everything else that is said about it."""
-        stream = httpx.get(f"{site.url}/transfer?interval=0&seed=1", timeout=30).text
+        stream = httpx.get(f"{site.url}/transfer?interval=0&seed=1").text
         said = [json.loads(line) for line in re.findall(r"^data: (.*)$", stream, re.MULTILINE)]
         rest = [each for each in said if {"reason", "action"} & set(each)]
         return "".join(each.get("delta", "") for each in said), rest

@@ -39,14 +39,14 @@ def begin(machine: Path, *names: str, **env: str) -> subprocess.Popen[str]:
 
 
 def read(machine: Path, *names: str, **env: str) -> Any:
-    out, err = begin(machine, *names, **env).communicate(timeout=30)
+    out, err = begin(machine, *names, **env).communicate(timeout=240)
     assert out, err
     return json.loads(out)
 
 
 def refused(machine: Path, **env: str) -> str:
     process = begin(machine, "DEBUG", **env)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=240)
     assert (process.returncode, out) == (1, "")
     return err.strip().splitlines()[-1]
 
@@ -62,7 +62,7 @@ class TestTheSecretKey:
 
     def test_is_the_same_for_processes_that_start_together(self, machine: Path) -> None:
         started = [begin(machine, "SECRET_KEY") for _ in range(8)]
-        keys = {process.communicate(timeout=60)[0] for process in started}
+        keys = {process.communicate(timeout=240)[0] for process in started}
 
         assert len(keys) == 1
         assert keys != {""}

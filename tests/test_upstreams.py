@@ -428,8 +428,8 @@ class TestFailures:
 
     async def test_idle_timeout(self, upstream: ScriptedUpstream, configure: Configure) -> None:
         async def script(connection: Connection) -> None:
-            await connection.begin()
-            await connection.send(b"a")
+            # In one piece, so that nothing comes between the head and the first byte.
+            await connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\na")
             await connection.until_left()
 
         upstream.script = script
@@ -1307,8 +1307,16 @@ class TestAResponseThatIsCutAfterItsHead:
     @pytest.mark.parametrize("reset", [False, True])
     @pytest.mark.parametrize("ask", [connected, relayed])
     async def test_is_an_error(
-        self, upstream: ScriptedUpstream, configure: Configure, framing: str, reset: bool, ask: Any
+        self,
+        upstream: ScriptedUpstream,
+        configure: Configure,
+        monkeypatch: pytest.MonkeyPatch,
+        framing: str,
+        reset: bool,
+        ask: Any,
     ) -> None:
+        monkeypatch.setattr(response, "FIRST_BYTE_SECONDS", DEADLINE)
+
         async def script(connection: Connection) -> None:
             await connection.begin("200 OK", framing)
             if reset:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -48,7 +49,7 @@ class Service:
         rule = "ModerationRule.objects.create(pattern='forbidden', action='block', category='x')"
         assert manage(folder, "shell", "-c", f"from streaming.models import *\n{rule}").returncode == 0
         self.upstream = ScriptedUpstream()
-        entry = {"URL": f"{self.upstream.url}/v1", "FORMAT": "openai", "MODELS": ["one"], "TIMEOUTS": {"idle": 0.5}}
+        entry = {"URL": f"{self.upstream.url}/v1", "FORMAT": "openai", "MODELS": ["one"], "TIMEOUTS": {"idle": 2}}
         entries = {"first": entry, "silent": {**entry, "MODELS": ["uncounted"], "USAGE": False, "PROXY": True}}
         entries["strict"] = {**entry, "MODELS": ["strict"]}
         self.site = Site(folder, STREAMING_UPSTREAMS=json.dumps(entries), STREAMING_ACCESS="login", STREAMING_GRACE="0")
@@ -113,7 +114,7 @@ class TestARecord:
         assert (record["prompt_tokens"], record["completion_tokens"]) == (30, 4)
         assert (record["prompt_chars"], record["completion_chars"]) == (len(PROMPT), len(ANSWER))
         assert record["bytes"] == len(answer.content)
-        assert 0 < record["first_byte_seconds"] <= record["seconds"] < 20
+        assert 0 < record["first_byte_seconds"] <= record["seconds"] < DEADLINE
         assert answer.headers["content-location"].endswith(record["stream"])
 
     def test_of_an_answer_at_once_has_its_tokens(self, service: Service) -> None:
@@ -171,7 +172,7 @@ class TestARecord:
         record = service.record(before + 1)
         assert (record["reason"], record["status"]) == ("error", 504)
         (line,) = [line for line in service.site.log.splitlines() if record["stream"][:8] in line]
-        assert "ended (error: the upstream 'first' was silent for 0.5 s)" in line
+        assert "ended (error: the upstream 'first' was silent for 2 s)" in line
         assert "done" not in line
 
     def test_of_an_upstreams_refusal_has_its_status(self, service: Service) -> None:
@@ -350,16 +351,19 @@ class TestTheQueue:
 
         eventually(lambda: not log.waiting, "all is written")
         assert UsageRecord.objects.count() == 1000
-        assert len(sizes) <= 4
+        assert len(sizes) <= 10
 
-    def test_discards_and_counts_what_is_too_much_for_it(self, make_log: Any) -> None:
+    def test_discards_and_counts_what_is_too_much_for_it(self, make_log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        may_write, write = threading.Event(), usage_log._write
+        monkeypatch.setattr(usage_log, "_write", lambda rows, lost: may_write.wait(DEADLINE) and write(rows, lost))
         log = make_log(max_waiting=10)
 
         for _ in range(15):
             log.put(meter())
+        may_write.set()
 
-        eventually(lambda: not log.waiting and LostUsage.objects.exists(), "the loss is recorded")
-        assert UsageRecord.objects.count() + LostUsage.objects.get().count == 15
+        eventually(lambda: not (log.waiting or log._unreported), "all is written, and the loss")
+        assert (UsageRecord.objects.count(), LostUsage.objects.get().count) == (10, 5)
 
     def test_stores_names_that_databases_refuse(self, make_log: Any) -> None:
         log = make_log()
@@ -418,6 +422,7 @@ class TestTokensToday:
 
     async def test_are_read_once_in_a_few_seconds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         quotas = usage_log._Quotas()
+        monkeypatch.setattr(quotas, "FRESH_SECONDS", DEADLINE)
         await quotas.today("key:7")
 
         await asyncio.to_thread(self.record, 7, 5)
@@ -435,9 +440,12 @@ class TestRetention:
         for days in (1, 31, 400):
             UsageRecord.objects.create(when=timezone.now() - timedelta(days=days), seconds=1, status=200)
 
-        make_log().put(meter())
+        log = make_log()
+        log.put(meter())
 
-        eventually(lambda: UsageRecord.objects.count() == 2, "the old ones are deleted")
+        # The in-memory test database cannot be read while it is written.
+        eventually(lambda: not log.waiting, "it is written, and the old ones are deleted")
+        assert UsageRecord.objects.count() == 2
 
     def test_can_be_done_by_hand(self, capsys: Any) -> None:
         for days in (1, 31):

@@ -76,7 +76,7 @@ def public(
 ) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("public")
     shutil.copytree(migrated, folder, dirs_exist_ok=True)
-    site = Site(folder, STREAMING_GRACE="1", **settings_for(shared_upstream))
+    site = Site(folder, STREAMING_GRACE="3", **settings_for(shared_upstream))
     yield site
     site.stop()
 
@@ -94,7 +94,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def ask(site: Site, key: str, **fields: Any) -> httpx.Response:
     headers = {"Idempotency-Key": key} if key else {}
-    return httpx.post(site.url + ADDRESS, json=BODY | fields, headers=headers, timeout=30)
+    return httpx.post(site.url + ADDRESS, json=BODY | fields, headers=headers, timeout=DEADLINE)
 
 
 def content(response: httpx.Response) -> str:

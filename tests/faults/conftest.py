@@ -113,7 +113,7 @@ def start_site(folder: Path, server: str, upstream: FaultyUpstream, **more: obje
         "STREAMING_GRACE": "0.2",
         "STREAMING_KEEP": "0.5",
     }
-    site = FaultySite(folder, {**SERVERS, **WITH_WORKERS}[server], deadline=3 * DEADLINE, **env)
+    site = FaultySite(folder, {**SERVERS, **WITH_WORKERS}[server], **env)
     site.upstream = upstream
     start_background_tasks(site)
     return site

@@ -24,7 +24,7 @@ import pytest
 from redis import Redis
 
 from streaming.sse import Message, Parser
-from tests.conftest import Connection, ScriptedUpstream, Site, eventually, measured_delay
+from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site, eventually, measured_delay
 from tests.cutting_proxy import CuttingProxy
 from tests.faults.conftest import start_background_tasks
 from tests.nginx import Nginx
@@ -77,7 +77,7 @@ class Cluster:
         self.workers = []
         for number in range(2):
             shutil.copytree(migrated, folder / f"worker-{number}")
-            self.workers.append(Site(folder / f"worker-{number}", SERVERS[server], deadline=60, **env))
+            self.workers.append(Site(folder / f"worker-{number}", SERVERS[server], **env))
         self.nginx = Nginx(folder / "nginx", [worker.port for worker in self.workers])
         self.proxy = CuttingProxy(self.nginx.port)
         for worker in self.workers:
@@ -292,7 +292,7 @@ async def test_a_killed_worker_is_reported_to_every_client_once(doomed_cluster: 
     seconds = [answer.ended_at - began for answer in [*victims, *watching]]
 
     print(f"noticed after {min(seconds):.1f} to {max(seconds):.1f} s")  # noqa: T201 (pytest -s)
-    assert max(seconds) - delay() < 5 + 3, "5 s, and 3 for a machine that is busy with all that comes back"
+    assert max(seconds) - delay() < 5 + 10, "5 s, and 10 for a machine that is busy with all that comes back"
     for answer in [*victims, *watching]:
         events = Counter(message.event for message in answer.messages)
         assert (answer.reason, events["error"], events["done"]) == ("error", 1, 1)
@@ -339,7 +339,7 @@ async def test_a_worker_that_shuts_down_notifies_its_clients_and_its_answers_are
     leaving.process.terminate()
     await asyncio.gather(*reading)
     # uvicorn raises the signal again when it has done its work.
-    assert await asyncio.to_thread(leaving.process.wait, 20) in (0, -signal.SIGTERM)
+    assert await asyncio.to_thread(leaving.process.wait, DEADLINE) in (0, -signal.SIGTERM)
 
     assert running.reason == "drained"
     assert tab.attempts > 1, "its stream goes on elsewhere: it was cut, and came back"
@@ -353,6 +353,6 @@ async def test_a_worker_that_shuts_down_notifies_its_clients_and_its_answers_are
 
 
 async def until(condition: object) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE):
         while not condition():  # type: ignore[operator]  # noqa: ASYNC110
             await asyncio.sleep(0.01)
