@@ -71,9 +71,7 @@ def own_keys(request: HttpRequest) -> HttpResponseBase:
             return _page(request, form)
         case "rotate":
             key = _own_key(request)
-            secret = key.make_secret()
-            key.save()
-            return _page(request, form, key, secret)
+            return _page(request, form, key, key.rotate())
         case "revoke":
             key = _own_key(request)
             key.enabled = False

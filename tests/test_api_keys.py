@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.core.management import CommandError, call_command
+from django.db.models.signals import pre_save
 from django.test import Client
 from django.utils import timezone
 
@@ -120,6 +123,20 @@ class TestTheCommand:
         assert [key.enabled for key in ApiKey.objects.order_by("pk")] == [False, True]
 
 
+@contextmanager
+def changed_meanwhile(**fields: Any) -> Iterator[None]:
+    """Just before a key is saved, another worker changes it."""
+
+    def change(**_: Any) -> None:
+        ApiKey.objects.update(**fields)
+
+    pre_save.connect(change, sender=ApiKey)
+    try:
+        yield
+    finally:
+        pre_save.disconnect(change, sender=ApiKey)
+
+
 class TestTheAdmin:
     ADD = "/admin/streaming/apikey/add/"
 
@@ -192,6 +209,20 @@ class TestTheAdmin:
 
         assert "1 key is refused from now on." in page
         assert not ApiKey.objects.get().enabled
+
+    def test_overwrites_nothing_that_others_change_at_the_same_time(self, moderator: Client) -> None:
+        self.add(moderator)
+        key = ApiKey.objects.get()
+
+        with changed_meanwhile(enabled=False):
+            moderator.post("/admin/streaming/apikey/", {"action": "rotate", "_selected_action": [str(key.pk)]})
+        assert not ApiKey.objects.get().enabled
+
+        with changed_meanwhile(hashed="its owner has rotated it", tokens_per_day=5):
+            fields = {"name": "another", "owner": str(key.owner_id)}
+            moderator.post(f"/admin/streaming/apikey/{key.pk}/change/", fields)
+        saved = ApiKey.objects.get()
+        assert (saved.name, saved.hashed, saved.tokens_per_day) == ("another", "its owner has rotated it", 5)
 
     def test_is_in_chinese_too(self, moderator: Client) -> None:
         self.add(moderator)
@@ -278,6 +309,14 @@ class TestThePageOfOwnKeys:
         page = client.get(self.PAGE).content.decode()
         assert "my script" in page
         assert "anns" not in page
+
+    def test_rotates_no_key_into_force_again_that_is_revoked_at_the_same_time(self, client: Client, bob: User) -> None:
+        self.create(client)
+
+        with changed_meanwhile(enabled=False):
+            client.post(self.PAGE, {"action": "rotate", "key": str(ApiKey.objects.get().pk)})
+
+        assert not ApiKey.objects.get().enabled
 
     def test_refuses_others(self, client: Client, bob: User) -> None:
         assert Client().get(self.PAGE)["Location"] == "/login/?next=%2Fkeys%2F"

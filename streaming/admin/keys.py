@@ -73,10 +73,13 @@ class ApiKeyAdmin(KeyAdmin):
         return {"owner": request.user.pk, **super().get_changeform_initial_data(request)}
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        secret = None if change else obj.make_secret()
+        if change:
+            # Only what was changed here: its owner may just have rotated it.
+            obj.save(update_fields=form.changed_data)
+            return
+        secret = obj.make_secret()
         super().save_model(request, obj, form, change)
-        if secret:
-            show_once(request, obj, secret)
+        show_once(request, obj, secret)
 
     @admin.action(permissions=["change"], description=gettext_lazy("Disable the selected keys"))
     def disable(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
@@ -93,8 +96,7 @@ class ApiKeyAdmin(KeyAdmin):
     )
     def rotate(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
         for key in keys:
-            secret = key.make_secret()
-            key.save()
+            secret = key.rotate()
             self.log_change(request, key, _("Rotated."))
             show_once(request, key, secret)
 

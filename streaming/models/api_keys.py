@@ -101,3 +101,9 @@ class ApiKey(models.Model):
         secret = API_KEY_BEGINNING + secrets.token_urlsafe(32)
         self.prefix, self.last4, self.hashed = self.prefix_of(secret), secret[-4:], hash_of_secret(secret)
         return secret
+
+    def rotate(self) -> str:
+        """Replace the secret, and return the new one. Nothing else is written: the key may just have been revoked."""
+        secret = self.make_secret()
+        self.save(update_fields=["prefix", "last4", "hashed"])
+        return secret
