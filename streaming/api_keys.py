@@ -6,7 +6,7 @@ import hmac
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Q
@@ -25,8 +25,18 @@ MAX_CACHED = 10_000
 USE_SECONDS = 60.0
 """How often the use of a key is recorded, at most: ``last_used`` is exact to about a minute."""
 
-_cache: dict[str, tuple[float, ApiKey | None]] = {}
-"""By the hash of the secret: when it was looked up, and the key found."""
+
+class _LookUp(NamedTuple):
+    at: float
+    key: ApiKey | None
+    change: object
+    """The last change of any key in this process that was known then."""
+
+
+_cache: dict[str, _LookUp] = {}
+"""By the hash of the secret."""
+
+_last_change = object()
 
 
 def key_in(request: HttpRequest) -> str:
@@ -45,21 +55,35 @@ async def find(secret: str) -> ApiKey | None:
     if not secret.startswith(API_KEY_BEGINNING):
         return None
     hashed, now = hash_of_secret(secret), time.monotonic()
-    looked_up, key = _cache.get(hashed, (float("-inf"), None))
-    if now - looked_up >= FRESH_SECONDS:
-        key = await _look_up(secret, hashed)
-        if len(_cache) >= MAX_CACHED:
-            _cache.clear()
-        _cache[hashed] = now, key
+    known = _cache.get(hashed)
+    if known is None or known.change is not _last_change or now - known.at >= FRESH_SECONDS:
+        known = await _looked_up(secret, hashed, now)
+    key = known.key
     if key is None or not key.is_valid_at(timezone.now()):
         return None
     _last_used.note(key, now)
     return key
 
 
+async def _looked_up(secret: str, hashed: str, now: float) -> _LookUp:
+    change = _last_change  # one from now on may come too late for the answer
+    found = _LookUp(now, await _look_up(secret, hashed), change)
+    if len(_cache) >= MAX_CACHED:
+        _cache.clear()
+    if (other := _cache.get(hashed)) is None or other.at <= now:
+        _cache[hashed] = found
+    return found
+
+
 def _forget(**_: Any) -> None:
-    """A key was changed in this process: all are looked up again when they are next used."""
-    _cache.clear()
+    """A key is changed in this process: once that is committed, all are looked up again when they are next used."""
+    _note_change()
+    transaction.on_commit(_note_change)
+
+
+def _note_change() -> None:
+    global _last_change
+    _last_change = object()
 
 
 post_save.connect(_forget, sender=ApiKey)

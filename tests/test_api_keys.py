@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +12,16 @@ from typing import Any
 
 import httpx
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.db.models.signals import pre_save
 from django.test import Client
 from django.utils import timezone
 
-from streaming import own_keys
+from streaming import api_keys, own_keys
 from streaming.models import ApiKey, hash_of_secret
 from tests.conftest import Site, eventually, manage
 
@@ -254,6 +257,75 @@ def test_a_key_gives_access_to_a_running_site_until_it_is_revoked(make_site: typ
     code = "from streaming.models import ApiKey; ApiKey.objects.update(enabled=False)"
     assert manage(site.folder, "shell", "-c", code).returncode == 0
     eventually(lambda: httpx.post(address, headers=headers).status_code == 401, "the key is refused")
+
+
+@pytest.mark.django_db(transaction=True)
+class TestARevokedKey:
+    """In the process that revoked it, the next request is refused."""
+
+    @pytest.fixture
+    def key(self) -> ApiKey:
+        return ApiKey(owner=User.objects.create_superuser("ann"))
+
+    @pytest.fixture
+    def secret(self, key: ApiKey) -> str:
+        secret = key.make_secret()
+        key.save()
+        return secret
+
+    async def test_is_refused_although_it_was_being_looked_up(
+        self, key: ApiKey, secret: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        look_up = api_keys._look_up
+
+        async def late(*asked: str) -> ApiKey | None:
+            found = await look_up(*asked)
+            key.enabled = False
+            await key.asave(update_fields=["enabled"])
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(api_keys, "_look_up", late)
+            assert await api_keys.find(secret), "this request came before"
+
+        assert await api_keys.find(secret) is None
+
+    def test_is_refused_although_it_was_looked_up_before_the_commit(
+        self, key: ApiKey, secret: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def as_others_see_it(*_: str) -> ApiKey | None:
+            return ApiKey(pk=key.pk, enabled=True)
+
+        with monkeypatch.context() as patch, transaction.atomic():
+            key.enabled = False
+            key.save(update_fields=["enabled"])
+            patch.setattr(api_keys, "_look_up", as_others_see_it)
+            assert async_to_sync(api_keys.find)(secret), "this request came before"
+
+        assert async_to_sync(api_keys.find)(secret) is None
+
+    async def test_is_not_accepted_again_when_an_earlier_look_up_ends_later(
+        self, key: ApiKey, secret: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        look_up, is_read, may_go_on = api_keys._look_up, asyncio.Event(), asyncio.Event()
+
+        async def late(*asked: str) -> ApiKey | None:
+            found = await look_up(*asked)
+            is_read.set()
+            await may_go_on.wait()
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(api_keys, "_look_up", late)
+            earlier = asyncio.create_task(api_keys.find(secret))
+            await is_read.wait()
+        await ApiKey.objects.aupdate(enabled=False)  # in another worker
+        assert await api_keys.find(secret) is None
+
+        may_go_on.set()
+        await earlier
+
+        assert await api_keys.find(secret) is None
 
 
 class TestThePageOfOwnKeys:
