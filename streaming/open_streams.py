@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from streaming import conf, resumption
-from streaming.journal import JournalError
+from streaming.journal import JournalError, UnknownStream
 from streaming.usage_log import open_meters
 from streaming.usage_meter import UsageMeter
 
@@ -108,12 +108,21 @@ async def stop(key: str) -> bool:
 async def _stop_here(key: str) -> bool:
     for meter in list(open_meters):
         if meter.key == key:
-            if meter.progress:
-                meter.progress.stop("stopped")
-            elif meter.stream:  # its upstream has not answered yet
-                await resumption.journal().stop(meter.stream)
-            return True
+            return await _stop(meter)
     return False
+
+
+async def _stop(meter: UsageMeter) -> bool:
+    if meter.progress:
+        meter.progress.stop("stopped")
+    elif meter.on_stop:
+        meter.on_stop()
+    elif meter.stream:  # its upstream has not answered yet
+        try:
+            await resumption.journal().stop(meter.stream)
+        except UnknownStream:  # it has just failed
+            return False
+    return True
 
 
 def _mine() -> list[OpenStream]:

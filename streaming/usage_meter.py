@@ -80,6 +80,8 @@ class UsageMeter:
     when: datetime = field(default_factory=lambda: datetime.now(UTC))
     progress: Progress | None = None
     """Set while an answer streams: from then on its end is the end of the request's usage."""
+    on_stop: Callable[[], None] | None = None
+    """Ends the request before there is an answer, for an operator; None if that is done through the journal."""
     is_opening: bool = False
     """Whether a task opens the stream that goes on if the client leaves."""
     key: str = field(default_factory=lambda: secrets.token_hex(8))

@@ -11,12 +11,15 @@ from django.http import HttpRequest
 
 from streaming import conf, idempotency, registry, request_cleanup
 from streaming.errors import BadRequest
+from streaming.interruptible_wait import Interrupted, InterruptibleWait
 from streaming.journal import WHOLE, AlreadyClaimed, LogReader, StreamInfo, StreamLog, UnknownStream
 from streaming.resumption import journal
 from streaming.usage_meter import CLIENT_CLOSED_REQUEST, UsageMeter, meter_of
 
 Make = Callable[[], Awaitable[bytes]]
 """Makes the answer."""
+
+_STOPPED = "the request was stopped"
 
 
 class WholeAnswer(NamedTuple):
@@ -33,7 +36,7 @@ async def answer_once(request: HttpRequest, stream: str, make: Make) -> WholeAns
     """
     info = await idempotency.info_of(request, stream, WHOLE)
     if not info.claim:
-        return WholeAnswer(stream, await make())
+        return WholeAnswer(stream, await _make_for_one(make, meter_of(request)))
     while True:
         try:
             return WholeAnswer(stream, await _make_once(info, make, meter_of(request)))
@@ -43,6 +46,17 @@ async def answer_once(request: HttpRequest, stream: str, make: Make) -> WholeAns
                 if meter := meter_of(request):
                     meter.discard()
                 return WholeAnswer(claimed.stream, data)
+
+
+async def _make_for_one(make: Make, meter: UsageMeter | None) -> bytes:
+    """What ``make`` returns, unless an operator stops it: nothing else can, as it is not in the journal."""
+    wait = InterruptibleWait()
+    if meter:
+        meter.on_stop = wait.interrupt
+    try:
+        return await wait.wait(make)
+    except Interrupted:
+        raise BadRequest(_STOPPED) from None
 
 
 async def _make_once(info: StreamInfo, make: Make, meter: UsageMeter | None) -> bytes:
@@ -95,7 +109,7 @@ class _PendingAnswer:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if self._is_stopped:
-                raise BadRequest("the request was stopped") from None
+                raise BadRequest(_STOPPED) from None
             self._has_asker_left = True
             raise
         finally:

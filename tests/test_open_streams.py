@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,10 +10,15 @@ from typing import Any
 
 import httpx
 import pytest
+from django.test import AsyncRequestFactory
 
-from streaming.journal import MemoryJournal
+from streaming import open_streams, usage_log, usage_meter
+from streaming.errors import BadRequest
+from streaming.journal import MemoryJournal, StreamInfo
 from streaming.journal.journal import Limits
 from streaming.sse import Parser
+from streaming.usage_meter import UsageMeter
+from streaming.whole_answers import answer_once
 from tests.conftest import DEADLINE, PASSWORD, Connection, ScriptedUpstream, Site, eventually, manage, read_until
 from tests.redis_server import RedisServer
 
@@ -230,3 +236,44 @@ async def test_a_notice_in_memory_is_that_of_this_process() -> None:
     assert await journal.notices() == [("", b"mine")]
     assert await journal.post(b"") == ["stop it"]
     assert await journal.notices() == []
+
+
+async def test_a_stop_that_comes_too_late_for_one_stream_does_not_keep_others_from_being_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    journal, stops = MemoryJournal(Limits()), list[str]()
+    failed, running = (UsageMeter("transfer", "llm", lambda _: None, stream) for stream in ("failed", "running"))
+    await journal.open(StreamInfo("running"), stops.append)
+    monkeypatch.setattr(usage_log, "open_meters", found := [failed, running])
+    monkeypatch.setattr(open_streams, "open_meters", found)
+    monkeypatch.setattr(open_streams.resumption, "journal", lambda: journal)
+    monkeypatch.setattr(open_streams.conf, "redis_url", lambda: "one that other workers use too")
+
+    for meter in (failed, running):
+        await journal.ask("", meter.key)
+    await open_streams.exchange()
+
+    assert stops == ["stopped"]
+    assert not await open_streams.stop(failed.key)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}], ids=["without a key", "with a key"])
+async def test_an_answer_that_is_not_streamed_is_stopped_too(headers: dict[str, str]) -> None:
+    request = AsyncRequestFactory().post("/v1/chat/completions", {}, "application/json", headers=headers)
+    usage_meter.attach(request, meter := UsageMeter("chat", "llm", lambda _: None, "s"))
+    usage_log.open_meters.add(meter)
+    is_asked = asyncio.Event()
+
+    async def make() -> bytes:
+        is_asked.set()
+        await asyncio.Event().wait()
+        return b""
+
+    asking = asyncio.create_task(answer_once(request, "s", make))
+    await is_asked.wait()
+
+    assert await open_streams.stop(meter.key)
+
+    with pytest.raises(BadRequest, match="stopped"):
+        async with asyncio.timeout(DEADLINE):
+            await asking
