@@ -91,6 +91,12 @@ class TestTheCommand:
         [
             (["x", "--upstream", "nowhere"], "There is no upstream 'nowhere'; there are default"),
             (["x", "--days", "-1"], "'-1' is not a number"),
+            (["x", "--days", "0"], "'0' is not a number of days from 1 to 36500"),
+            (["x", "--days", "2147483647"], "not a number of days from 1 to 36500"),
+            (["x", "--owner", "gone"], "The user 'gone' is not active"),
+            (["x", "--rotate", "--model", "m"], "--model is for new keys"),
+            (["x", "--rotate", "--tokens-per-day", "0"], "--tokens-per-day is for new keys"),
+            (["x", "--revoke", "--days", "3"], "--days is for new keys"),
             (["x", "--tokens-per-day", "many"], "'many' is not a number"),
             (["unknown", "--rotate"], "there is no such key"),
             (["twice", "--revoke"], "more than one key has this name"),
@@ -98,6 +104,7 @@ class TestTheCommand:
     )
     def test_says_which_option_is_wrong(self, arguments: list[str], sentence: str) -> None:
         User.objects.create_superuser("ann")
+        User.objects.create_user("gone", is_active=False)
         for _ in range(2):
             create("twice")
 
@@ -114,6 +121,18 @@ class TestTheCommand:
         assert (key.hashed, key.allowed_models) == (hash_of_secret(new.strip()), ["m"])
         assert new != old
         assert "The one before it is refused" in err
+
+    def test_rotates_an_expired_key_with_more_days_or_says_that_it_is_refused(self) -> None:
+        User.objects.create_superuser("ann")
+        create("a program")
+        ApiKey.objects.update(expires=timezone.now() - timedelta(days=1))
+
+        _, refused = create("a program", "--rotate")
+        _, renewed = create("a program", "--rotate", "--days", "3")
+
+        assert "It is refused too, because the key has expired: give --days." in refused
+        assert "refused too" not in renewed
+        assert ApiKey.objects.get().is_valid_at(timezone.now() + timedelta(days=2))
 
     def test_revokes_the_key_with_this_beginning(self) -> None:
         User.objects.create_superuser("ann")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -14,6 +14,8 @@ from django.utils import timezone
 
 from streaming import upstreams
 from streaming.models import ApiKey
+
+MAX_DAYS = 36_500
 
 
 class Command(BaseCommand):
@@ -29,7 +31,7 @@ class Command(BaseCommand):
             "--rotate", action="store_true", help="give the key of this name, or beginning, a new secret"
         )
         existing.add_argument("--revoke", action="store_true", help="disable the key of this name, or beginning")
-        parser.add_argument("--days", type=_count, metavar="N", help="expires after so many days (default: never)")
+        parser.add_argument("--days", type=_days, metavar="N", help="expires after so many days (default: never)")
         parser.add_argument(
             "--upstream",
             action="append",
@@ -51,7 +53,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, name: str, owner: str | None, **options: Any) -> None:
         try:
             if options["rotate"] or options["revoke"]:
-                self._change(self._existing(name, owner), revoke=options["revoke"])
+                _require_no_limits(options)
+                self._change(self._existing(name, owner), options)
             else:
                 self._create(name, owner, options)
         except DatabaseError as error:
@@ -62,10 +65,13 @@ class Command(BaseCommand):
             raise CommandError("The name has to be 1 to 100 characters long.")
         if unknown := sorted(set(options["upstream"]) - set(upstreams.names())):
             raise CommandError(f"There is no upstream {unknown[0]!r}; there are {', '.join(upstreams.names())}.")
+        user = self._owner(owner)
+        if not user.is_active:
+            raise CommandError(f"The user {owner!r} is not active, so every key of theirs is refused.")
         key = ApiKey(
             name=name.strip(),
-            owner=self._owner(owner),
-            expires=timezone.now() + timedelta(days=options["days"]) if options["days"] else None,
+            owner=user,
+            expires=_expiry(options["days"]),
             allowed_upstreams=options["upstream"],
             allowed_models=options["model"],
             **{limit: options[limit] for limit in LIMITS},
@@ -78,16 +84,20 @@ class Command(BaseCommand):
             "and can be revoked in the admin."
         )
 
-    def _change(self, key: ApiKey, *, revoke: bool) -> None:
-        if revoke:
+    def _change(self, key: ApiKey, options: dict[str, Any]) -> None:
+        if options["revoke"]:
             key.enabled = False
             key.save(update_fields=["enabled"])
             self.stderr.write(f"{key} is refused within a second.")
             return
         secret = key.make_secret()
+        key.expires = _expiry(options["days"]) or key.expires
         key.save()
         self.stdout.write(secret)
         self.stderr.write("This key is shown only once. The one before it is refused within a second.")
+        if not key.is_valid_at(timezone.now()):
+            how = "give --days" if key.enabled else "enable it in the admin"
+            self.stderr.write(f"It is refused too, because the key {_state(key)}: {how}.")
 
     def _existing(self, name: str, owner: str | None) -> ApiKey:
         found = ApiKey.objects.select_related("owner").filter(Q(name=name.strip()) | Q(prefix=name.strip()))
@@ -115,11 +125,36 @@ def _rights(key: ApiKey) -> str:
     return " (a superuser: --owner names another user)" if key.owner.is_superuser else ""
 
 
+def _expiry(days: int | None) -> datetime | None:
+    return timezone.now() + timedelta(days=days) if days else None
+
+
+def _state(key: ApiKey) -> str:
+    return "has expired" if key.enabled else "is not enabled"
+
+
 LIMITS = {
     "requests_per_minute": "requests a minute",
     "streams_at_once": "streams that are open at once",
     "tokens_per_day": "tokens a day, of prompts and answers",
 }
+
+
+def _require_no_limits(options: dict[str, Any]) -> None:
+    """CommandError for options of new keys, which an existing key would not get."""
+    given = [name for name in ("upstream", "model") if options[name]]
+    given += [name for name in LIMITS if options[name] is not None]
+    if options["revoke"] and options["days"]:
+        given.append("days")
+    if given:
+        option = given[0].replace("_", "-")
+        raise CommandError(f"--{option} is for new keys: what an existing key may do is changed in the admin.")
+
+
+def _days(value: str) -> int:
+    if not 1 <= (days := _count(value)) <= MAX_DAYS:
+        raise ArgumentTypeError(f"{value!r} is not a number of days from 1 to {MAX_DAYS}")
+    return days
 
 
 def _count(value: str) -> int:
