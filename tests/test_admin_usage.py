@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -120,9 +122,20 @@ class TestTheOverview:
         day = timezone.localdate().strftime("%Y-%m-%d")
         assert f'<th scope="row">{day}</th><td>3</td><td>0</td><td>1060</td><td>12</td>' in shown
         assert "1106 in the last 30 days, at most 1072 on one day" in shown
-        bob, ann = shown.index('<a href="?q=bob">bob</a>'), shown.index('<a href="?q=backend">ann · backend</a>')
+        bob, ann = shown.index('<a href="?q=bob">bob</a>'), shown.index('<a href="?q=ann%20backend">ann · backend</a>')
         assert bob < ann, "who used most comes first"
         assert '<a href="?q=other-model">other-model</a></td><td>1</td><td>1004</td>' in shown
+
+    @pytest.mark.parametrize("name", ["laptop", "my laptop", 'Ann\'s "big" one', "a\\ b", "=x", "笔记本 二"])
+    def test_leads_to_the_records_of_a_key_whatever_its_name_is(self, moderator: Client, name: str) -> None:
+        record(key_name=name)
+        record(key_name=f"{name}2")
+        record(key_name=name, username="bob")
+
+        links = re.findall(r'<td class="piece"><a href="(.*?)"', page(moderator))
+        shown = [moderator.get(f"{LIST}{html.unescape(link)}").context["cl"].result_list for link in links[:3]]
+
+        assert [len(records) for records in shown] == [1, 1, 1]
 
     def test_follows_the_filters(self, moderator: Client) -> None:
         record()

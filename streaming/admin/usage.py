@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -192,10 +193,18 @@ def _top(totals: list[Total]) -> list[dict[str, Any]]:
     return [
         {
             "name": " · ".join(visible(str(name)) for name in total.names if name) or "–",
-            "query": next((str(name) for name in reversed(total.names) if name), ""),
+            "query": " ".join(_as_search_term(str(name)) for name in total.names if name),
             "total": total,
             "most": most,
             "value": total.tokens or total.requests,
         }
         for total in totals
     ]
+
+
+def _as_search_term(name: str) -> str:
+    """A name as Django's search takes it for one term: in quotes, if it has spaces or quotes."""
+    if not re.search(r"[\s\"'\\]", name):
+        return name
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
