@@ -138,8 +138,27 @@ class TestAfterAWrongHit:
 
         assert "“assembly” is allowed in all streams that start from now on." in text_of(done)
         assert rules.filter(action="allow").count() == 1
-        rules.filter(action="allow").update(enabled=False)
-        refused = moderator.post(f"{HITS}{second.pk}/allow/", {"passage": "assembly"})
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"enabled": False},
+            {"on_trial": True},
+            {"upstreams": ["other"]},
+            {"only_for": ["group:staff"]},
+            {"applies_to": "prompts"},
+            {"valid_from": timezone.now() + timedelta(days=1)},
+            {"valid_until": timezone.now() - timedelta(days=1)},
+        ],
+    )
+    def test_a_passage_that_is_allowed_somewhere_or_sometimes_only_is_not_called_allowed(
+        self, moderator: Client, values: dict[str, Any]
+    ) -> None:
+        wrong = hit(rules.create(pattern="ass"), before="in ", text="ass", after="embly now")
+        rules.create(pattern="assembly", action="allow", **values)
+
+        refused = moderator.post(f"{HITS}{wrong.pk}/allow/", {"passage": "assembly"})
+
         assert "There is a rule with this passage already: allow assembly. Change that one." in text_of(refused)
 
     def test_a_passage_is_written_by_hand_where_texts_are_not_kept(self, moderator: Client) -> None:

@@ -202,7 +202,7 @@ class AllowForm(forms.Form):
     def _find_the_same(self) -> None:
         """The passage may be allowed already, after another hit."""
         same = ModerationRule.objects.filter(fingerprint=self.rule.make_fingerprint(), rule_list=None).first()
-        if same and same.action == ModerationRule.Action.ALLOW and same.enabled and not same.on_trial:
+        if same and same.action == ModerationRule.Action.ALLOW and _is_in_force_everywhere(same):
             self.rule, self.is_new = same, False
         elif same:
             message = gettext("There is a rule with this passage already: %s. Change that one.") % same
@@ -220,6 +220,13 @@ class AllowForm(forms.Form):
                 raise ValidationError(gettext("With this passage the text would still be a hit."))
         except RuleError as error:
             raise ValidationError(translated(error)) from error
+
+
+def _is_in_force_everywhere(rule: ModerationRule) -> bool:
+    """Whether it acts in all streams from now on, like a rule that is made here."""
+    has_begun = rule.valid_from is None or rule.valid_from <= timezone.now()
+    is_limited = rule.upstreams or rule.only_for or rule.applies_to != ModerationRule.Scope.BOTH or rule.valid_until
+    return rule.enabled and not rule.on_trial and has_begun and not is_limited
 
 
 def _allow_rule(hit: ModerationHit, pattern: str) -> ModerationRule:
