@@ -219,7 +219,7 @@ class Engine:
         """Whether nothing is under way but matches that may have begun."""
         if self._window.is_forked or self._exempting or self._rest or self._shown or self._block_from:
             return False
-        if self._swallows and self._window.raw:
+        if self._swallows and (self._window.raw or self._rendering.removes_number):
             return False
         return all(each.is_even for each in self._window.active) and not any(each.has_met for each in self._watching)
 
