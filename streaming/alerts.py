@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,7 +35,8 @@ MAIL_SECONDS = 10
 class _Checker:
     """The thread that checks alerts; it is started with the first hit."""
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[], float | None]) -> None:
+        self._check = check
         self._woken, self._lock = threading.Event(), threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -46,36 +48,54 @@ class _Checker:
                 self._thread.start()
 
     def _run(self) -> None:
-        while self._woken.wait():
+        again_at = float("inf")
+        while True:
+            self._woken.wait(None if again_at == float("inf") else max(again_at - time.monotonic(), 0.0))
             self._woken.clear()
-            try:
-                check()
-            except DatabaseError as error:
-                logger.warning("alerts cannot be checked: %s", error)
-            except Exception:
-                logger.exception("alerts cannot be checked")
-            finally:
-                connections.close_all()
+            if time.monotonic() >= again_at:
+                again_at = float("inf")
+            if (seconds := self._checked()) is not None:
+                again_at = min(again_at, time.monotonic() + seconds)
             time.sleep(EVERY_SECONDS)
 
-
-wake = _Checker().wake
-"""There are new hits. Neither blocks nor raises."""
+    def _checked(self) -> float | None:
+        try:
+            return self._check()
+        except DatabaseError as error:
+            logger.warning("alerts cannot be checked: %s", error)
+        except Exception:
+            logger.exception("alerts cannot be checked")
+        finally:
+            connections.close_all()
+        return RETRY.total_seconds()
 
 
 def check(now: datetime | None = None) -> int:
-    """Send the alerts that are due. Returns how many that were."""
-    now = now or timezone.now()
-    sent = 0
+    """Send the alerts that are due. Returns how many that were, whether they were delivered or not."""
+    return len(_send_due(now or timezone.now()))
+
+
+def _check_and_retry() -> float | None:
+    """``check``. Returns after how many seconds to check again although there are no new hits; None if not at all."""
+    return RETRY.total_seconds() if any(_send_due(timezone.now())) else None
+
+
+wake = _Checker(_check_and_retry).wake
+"""There are new hits. Neither blocks nor raises."""
+
+
+def _send_due(now: datetime) -> list[str]:
+    """For each alert that is due, what went wrong when it was sent; empty if nothing did."""
+    problems = []
     for alert in HitAlert.objects.filter(enabled=True):
         if alert.is_resting(now) or (count := hits_of(alert, now)) <= alert.more_than or not _claim(alert, now):
             continue
-        sent += 1
-        if problem := deliver(alert, count):
+        problems.append(problem := deliver(alert, count))
+        if problem:
             alert.last_sent = now - alert.cooldown_time + min(RETRY, alert.cooldown_time)
             HitAlert.objects.filter(pk=alert.pk).update(last_sent=alert.last_sent)
             logger.warning("the alert %r was not delivered: %s", alert.name, problem)
-    return sent
+    return problems
 
 
 def hits_of(alert: HitAlert, now: datetime) -> int:

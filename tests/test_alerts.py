@@ -20,6 +20,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.core import mail
 from django.core.exceptions import ValidationError
+from django.db import DatabaseError
 from django.test import Client, override_settings
 from django.utils import timezone
 
@@ -176,6 +177,16 @@ class TestAnAlert:
         failing.refresh_from_db()
         assert failing.last_result == "Webhook: The address answered with status 500."
 
+    def test_that_could_not_be_delivered_needs_no_further_hit_to_be_tried_again(
+        self, receiver: Receiver, private: None
+    ) -> None:
+        alert(emails="", webhook=receiver.url)
+        receiver.status = 500
+        hits(3)
+
+        assert alerts._check_and_retry() == alerts.RETRY.total_seconds()
+        assert alerts._check_and_retry() is None, "it rests"
+
     def test_in_a_mail_cannot_add_headers(self) -> None:
         alert(name="x\nBcc: eve@example.com")
         hits(3)
@@ -188,6 +199,40 @@ class TestAnAlert:
         alert(enabled=False)
         hits(3)
         assert alerts.check() == 0
+
+
+def test_alerts_are_checked_again_when_their_time_has_come_and_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(alerts, "RETRY", timedelta(milliseconds=1))
+    outcomes: list[float | Exception | None] = [0.001, DatabaseError("away"), ValueError(), 0.001, None]
+    checked: list[object] = []
+
+    def check() -> float | None:
+        checked.append(outcome := outcomes[len(checked)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    alerts._Checker(check).wake()
+
+    eventually(lambda: checked == outcomes, "the alerts are checked again and again")
+
+
+def test_hits_do_not_make_alerts_forget_that_one_is_to_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "EVERY_SECONDS", 0.0)
+    checked: list[None] = []
+
+    def check() -> float | None:
+        checked.append(None)
+        if len(checked) == 1:
+            checker.wake()
+            return 0.05
+        return None
+
+    checker = alerts._Checker(check)
+    checker.wake()
+
+    eventually(lambda: len(checked) == 3, "after the hit, and when its time has come")
 
 
 @pytest.mark.django_db
