@@ -17,6 +17,7 @@ from django.core import mail
 from django.db import DatabaseError, connections
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from streaming import webhooks
 from streaming.models import HitAlert, ModerationHit
@@ -140,14 +141,22 @@ def _mail(alert: HitAlert, count: int, *, is_test: bool) -> None:
     subject = (
         _("Test of the alert “%s”") % name
         if is_test
-        else _("Alert “%(name)s”: %(n)d hits") % {"name": name, "n": count}
+        else ngettext("Alert “%(name)s”: %(n)d hit", "Alert “%(name)s”: %(n)d hits", count) % {"name": name, "n": count}
     )
-    text = _("In the last %(minutes)d minutes there were %(n)d hits; the alert is for more than %(most)d.")
-    body = text % {"minutes": alert.minutes, "n": count, "most": alert.more_than}
+    text = ngettext(
+        "In the last %(time)s there was %(n)d hit; the alert is for more than %(most)d.",
+        "In the last %(time)s there were %(n)d hits; the alert is for more than %(most)d.",
+        count,
+    )
+    body = text % {"time": in_minutes(alert.minutes), "n": count, "most": alert.more_than}
     about = _("About: %s") % alert.about()
-    rest = _("The next alert comes after %d minutes at the earliest.") % alert.cooldown
+    rest = _("The next alert comes after %s at the earliest.") % in_minutes(alert.cooldown)
     message = mail.EmailMessage(subject, "\n\n".join([body, about, rest]), to=alert.recipients)
     mailer().send_messages([message])
+
+
+def in_minutes(number: int) -> str:
+    return ngettext("%d minute", "%d minutes", number) % number
 
 
 def mailer() -> Any:

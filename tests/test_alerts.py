@@ -187,6 +187,14 @@ class TestAnAlert:
         assert alerts._check_and_retry() == alerts.RETRY.total_seconds()
         assert alerts._check_and_retry() is None, "it rests"
 
+    def test_speaks_of_one_hit_in_one_minute(self) -> None:
+        alerts.deliver(alert(more_than=0, minutes=1, cooldown=1), 1)
+
+        (sent,) = mail.outbox
+        assert sent.subject == "Alert “many”: 1 hit"
+        assert sent.body.startswith("In the last 1 minute there was 1 hit; the alert is for more than 0.\n")
+        assert sent.body.endswith("The next alert comes after 1 minute at the earliest.")
+
     def test_in_a_mail_cannot_add_headers(self) -> None:
         alert(name="x\nBcc: eve@example.com")
         hits(3)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from streaming import alerts
@@ -48,8 +48,8 @@ class HitAlertAdmin(_Base):
 
     @admin.display(description=_("sent at"), ordering="more_than")
     def threshold(self, alert: HitAlert) -> str:
-        numbers = {"n": alert.more_than, "minutes": alert.minutes}
-        return gettext("more than %(n)d hits in %(minutes)d minutes") % numbers
+        text = ngettext("more than %(n)d hit in %(time)s", "more than %(n)d hits in %(time)s", alert.more_than)
+        return text % {"n": alert.more_than, "time": alerts.in_minutes(alert.minutes)}
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """The secret is for those who may change the alert."""
