@@ -81,6 +81,12 @@ def eventually(condition: Callable[[], object], what: str, deadline: float = DEA
         threading.Event().wait(0.01)
 
 
+def commands_after(words: str) -> list[str]:
+    """The lines of OPERATING's next block of commands."""
+    operating = (ROOT / ".github/OPERATING.md").read_text("utf-8")
+    return operating[operating.index(words) :].split("```sh\n")[1].split("```")[0].splitlines()
+
+
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """Environment variables for a site with its database and secret key in this folder, isolated from this machine."""
     inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "SYSTEMROOT") if key in os.environ}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.conftest import ROOT, eventually
+from tests.conftest import ROOT, commands_after, eventually
 from tests.container_images import Containers
 
 pytestmark = pytest.mark.container
@@ -185,12 +185,6 @@ class TestCompose:
 
         with pytest.raises(AssertionError, match="already taken"):
             compose.django(*NEW_USER)
-
-
-def commands_after(words: str) -> list[str]:
-    """The lines of OPERATING's next block of commands."""
-    operating = (ROOT / ".github/OPERATING.md").read_text("utf-8")
-    return operating[operating.index(words) :].split("```sh\n")[1].split("```")[0].splitlines()
 
 
 class Debian:

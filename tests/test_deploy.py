@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from tests.conftest import (
     ROOT,
     Connection,
     ScriptedUpstream,
+    commands_after,
     end,
     environment,
     eventually,
@@ -314,6 +316,79 @@ def test_a_reload_refuses_no_request_and_ends_streams_properly(deployed: Deploye
 
     assert '"reason": "drained"' in text
     assert set(statuses) == {200}
+
+
+async def answer_chats(connection: Connection) -> None:
+    message = {"role": "assistant", "content": "Hello"}
+    completion = {"object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    body = json.dumps({} if "/models" in connection.request_line else completion)
+    await connection.begin("200 OK", f"Content-Length: {len(body)}", kind="application/json")
+    await connection.send(body.encode())
+
+
+class Service:
+    """OPERATING's commands from a public demo to a service, with the values that it leaves out, and a port."""
+
+    def __init__(self, deployed: Deployed, llm: ScriptedUpstream, folder: Path) -> None:
+        self.port = free_port()
+        values = {"SECRET_KEY": "a1B2-" * 20, "UPSTREAM_URL": f"{llm.url}/v1", "UPSTREAM_MODELS": "m"}
+        values |= {"UPSTREAM_API_KEY": "sk-1", "DATABASE_URL": deployed.postgres.url, "REDIS_URL": deployed.redis.url}
+        values |= {"PROMETHEUS_MULTIPROC_DIR": str(folder / "figures")}
+        lines = [line.partition("  # ")[0].partition(" # ")[0].strip() for line in commands_after("## From a `public`")]
+        [install], self.settings = lines[:1], [line for line in lines if line.startswith(("export", "unset"))]
+        assert install.startswith("pip install")
+        for name, value in values.items():
+            self.settings = [re.sub(rf"\b{name}=\S+", f"{name}={shlex.quote(value)}", line) for line in self.settings]
+        assert "..." not in str(self.settings)
+        self.prepare, self.key, self.serve, self.usage = lines[-4:]
+        new_user = "createsuperuser --noinput --username=boss --email="
+        self.prepare = self.prepare.replace("createsuperuser", new_user)
+        self.key += " --owner boss"  # this database has another superuser
+        self.serve = self.serve.replace("uvicorn --workers 4", f"exec uvicorn --port {self.port} --workers 2")
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self.env = {"PATH": path, "HOME": str(folder), "STREAMING_ACCESS": "public"}
+        self.env["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
+
+    def run(self, command: str) -> str:
+        done = subprocess.run(**self.arguments(command), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def arguments(self, command: str) -> dict[str, Any]:
+        return {"args": ["bash", "-ec", "\n".join([*self.settings, command])], "env": self.env, "cwd": ROOT}
+
+    def ask(self, key: str) -> httpx.Response:
+        headers = {"Host": "ai.example", "X-Forwarded-Proto": "https", "Authorization": f"Bearer {key}"}
+        chat = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+        address = f"http://127.0.0.1:{self.port}/v1/chat/completions"
+        return httpx.post(address, headers=headers, json=chat, trust_env=False)
+
+    def answers(self) -> bool:
+        with suppress(httpx.HTTPError):
+            return self.ask("none").status_code == HTTPStatus.UNAUTHORIZED
+        return False
+
+
+def test_the_commands_from_a_public_demo_to_a_service_lead_there(
+    deployed: Deployed, llm: ScriptedUpstream, tmp_path: Path
+) -> None:
+    llm.script = answer_chats
+    service = Service(deployed, llm, tmp_path)
+
+    found = service.run(service.prepare)
+    key = service.run(service.key).strip()
+    serving = subprocess.Popen(**service.arguments(service.serve))
+    try:
+        eventually(lambda: service.answers() or serving.poll() is not None, "it asks for a key", 2 * DEADLINE)
+        answer = service.ask(key)
+    finally:
+        late = end(serving, DEADLINE)
+
+    assert "FAIL" not in found
+    assert "ok    upstreams   'default'" in found
+    assert answer.json()["choices"][0]["message"]["content"] == "Hello"
+    assert not late
+    assert "backend" in service.run(service.usage)
 
 
 def test_the_compose_file_starts_what_the_unit_starts() -> None:
