@@ -187,8 +187,12 @@ def _changes(editions: QuerySet[RuleEdition]) -> int:
 
 def can_bring_back(number: int) -> bool:
     """Whether all that was changed since then is still kept."""
-    oldest = RuleEdition.objects.order_by("number").values_list("number", flat=True).first()
-    return oldest is not None and oldest - 1 <= number
+    oldest = RuleEdition.objects.order_by("number").first()
+    if oldest is None:
+        return False
+    # What is too old is forgotten a part at a time, beginning with the oldest edition.
+    is_whole = oldest.revisions.count() >= oldest.added + oldest.changed + oldest.removed
+    return number >= oldest.number - is_whole
 
 
 def deleted() -> QuerySet[Revision]:

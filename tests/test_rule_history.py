@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from streaming import rule_history, rule_imports
+from streaming import editions, rule_history, rule_imports
 from streaming.editions import KEEP_DAYS, Revision, RuleEdition, changing, kept_fields
 from streaming.models import ModerationRule, RuleList
 
@@ -209,6 +209,19 @@ class TestDeletedRules:
         assert not rule_history.deleted().exists()
         assert not rule_history.can_bring_back(1)
         assert rule_history.can_bring_back(newest() - 1)
+
+    def test_of_which_a_part_is_forgotten_cannot_be_undone_by_halves(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(editions, "FORGET_AT_ONCE", 3)
+        rules.bulk_create(ModerationRule(pattern=f"word {number}") for number in range(5))
+        old = newest()
+        assert rule_history.can_bring_back(old - 1)
+        RuleEdition.objects.update(when=timezone.now() - timedelta(days=KEEP_DAYS + 1))
+
+        rules.create(pattern="new")
+
+        assert Revision.objects.filter(edition=old).count() == 2
+        assert not rule_history.can_bring_back(old - 1)
+        assert rule_history.can_bring_back(old)
 
 
 class TestAComparison:
