@@ -184,6 +184,16 @@ class TestActions:
     ) -> None:
         assert read(RuleSet([Rule(1, "b"), rule], max_span=4), *cut(text, size)).shown == shown
 
+    @pytest.mark.parametrize("size", [1, 2, 3, 100])
+    @pytest.mark.parametrize(("kind", "pattern"), [("literal", "a"), ("regex", "[ab]+"), ("regex", "a.?b?")])
+    def test_an_allow_rule_for_part_of_an_escape_does_not_exempt_the_character(
+        self, kind: Any, pattern: str, size: int
+    ) -> None:
+        rules = [Rule(1, pattern, kind), Rule(2, "%6", action="allow")]
+
+        assert read(rules, *cut("x %61", size), medium="markdown").shown == "x •"
+        assert read([replace(rules[0], action="flag"), rules[1]], "%61", medium="markdown").found
+
     def test_overlapping_allow_matches_keep_their_own_beginnings(self) -> None:
         rules = RuleSet([Rule(1, "b"), Rule(2, "(?:(?:b)*|ba)(?:[ab]|a)a[bc]", "regex", action="allow")], max_span=4)
 

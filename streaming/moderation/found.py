@@ -105,7 +105,8 @@ class Found:
             if reach > max(at, self._reach):
                 self._reach = reach
                 self._beyond = frozenset(self._matches.starts_beyond(start, spelling.index_of_end(reach) - base))
-            if at >= reach or start in self._beyond:
+            # A symbol that goes on beyond it, such as an escape of which a part is allowed, is not inside it.
+            if at >= reach or start in self._beyond or spelling.end(base + start + 1) > reach:
                 yield start
 
     def _longest(self, start: int) -> Match | None:
