@@ -768,6 +768,26 @@ def test_text_from_before_and_after_a_reload_forms_the_complete_answer(page, wai
     expect(answer).to_contain_text("the same text comes in other steps")
 
 
+def test_regenerating_after_a_reload_sends_the_earlier_turns_and_the_system_prompt_again(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
+    page.locator("[name=system]").evaluate("(area) => { area.value = 'Be brief.' }")
+    for question in ("First?", "Second?"):
+        start(page, prompt=question)
+        expect(status(page, "chat")).to_have_text("Done")
+
+    page.reload()
+
+    with page.expect_request("**/transfer") as sent:
+        page.get_by_role("button", name="Regenerate").click()
+    assert [said["content"] for said in sent.value.post_data_json["messages"]] == [
+        "Be brief.",
+        "First?",
+        "Yes.",
+        "Second?",
+    ]
+
+
 def test_editing_an_earlier_question_removes_the_turns_after_it(scripted):
     page = scripted.open()
     scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))

@@ -2,7 +2,7 @@
 
 import { copy } from "./clipboard.js";
 import { Code } from "./code.js";
-import { asMarkdown, messagesOf, ConversationStorage } from "./conversation.js";
+import { asMarkdown, messagesOf, systemOf, ConversationStorage } from "./conversation.js";
 import { Meter } from "./meter.js";
 import { Panel } from "./ping-and-fetch-panels.js";
 import { Scroll } from "./scroll.js";
@@ -121,7 +121,9 @@ export class ChatPanel extends Panel {
     this.#prompt.value ||= this.#storage.draft;
     for (const saved of turns) {
       this.#turn?.hideRetry();
-      const turn = this.#add(saved.question);
+      const { question } = saved;
+      const messages = messagesOf(this.#history, question.prompt, systemOf(question));
+      const turn = this.#add({ ...question, messages });
       turn.restore(saved);
       if (saved.state !== "running") turn.end(saved.state, saved.reason);
     }

@@ -36,6 +36,11 @@ export function messagesOf(before, prompt, system) {
   );
 }
 
+/** The system prompt that a question was sent with. @param {Question} question */
+export function systemOf({ messages }) {
+  return messages.find(({ role }) => role === "system")?.content ?? "";
+}
+
 /**
  * @param {SavedTurn[]} turns
  * @param {{ asked: string, answered: string, play: (document: string) => string }} labels
@@ -54,13 +59,16 @@ const TURNS = "streams.turns";
 const DRAFT = "streams.draft";
 
 /**
- * JSON within the limit: the oldest turns are dropped first. A question's `messages` are left out, as the other turns
- * contain them.
+ * JSON within the limit: the oldest turns are dropped first. Of a question's `messages` only the system prompt is kept, as
+ * the other turns contain the rest.
  * @param {Saved} saved
  * @param {number} [maxChars]
  */
 export function serialize({ turns, ...rest }, maxChars = MAX_STORED_CHARS) {
-  const kept = turns.map((turn) => ({ ...turn, question: { ...turn.question, messages: [] } }));
+  const kept = turns.map(({ question, ...turn }) => ({
+    ...turn,
+    question: { ...question, messages: question.messages.filter(({ role }) => role === "system") },
+  }));
   for (;;) {
     const text = JSON.stringify({ turns: kept, ...rest });
     if (text.length <= maxChars || kept.length === 0) return text;
