@@ -788,6 +788,25 @@ def test_regenerating_after_a_reload_sends_the_earlier_turns_and_the_system_prom
     ]
 
 
+def test_a_tab_duplicated_while_a_complete_answer_is_typed_out_shows_it_as_done(scripted, wait_until):
+    page = scripted.open()
+    # Several minutes of typing.
+    text = "All work and no play. " * 1000
+    scripted.answers(("message", {"delta": text}), ("done", {"reason": "stop"}))
+    page.get_by_label("Pacing").select_option("classic")
+    start(page, prompt="And then?")
+    wait_until(page, "() => JSON.parse(sessionStorage['streams.turns']).turns[0]?.state === 'done'")
+    assert page.locator("#chat article").get_attribute("aria-busy") == "true"
+
+    with page.expect_popup() as duplicated:
+        page.evaluate("void open('/')")  # with a copy of its storage
+
+    expect(status(duplicated.value, "chat")).to_have_text("Done")
+    expect(duplicated.value.locator("#chat article")).to_have_text(text.strip())
+    expect(duplicated.value.locator("#chat [data-part=outcome]")).to_be_hidden()
+    duplicated.value.close()
+
+
 def test_editing_an_earlier_question_removes_the_turns_after_it(scripted):
     page = scripted.open()
     scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))

@@ -15,6 +15,8 @@ import { word } from "./page-texts.js";
 /** @typedef {import("./conversation.js").SavedTurn} SavedTurn */
 /** @typedef {import("./conversation.js").ChatMessage} ChatMessage */
 
+/** `login`: the login address, if a login is required. @typedef {{ state: End, reason: string, login?: string }} Ending */
+
 // Milliseconds without a response after which the status explains the likely cause.
 const SLOW_RESPONSE = 5000;
 
@@ -45,8 +47,8 @@ export class ChatPanel extends Panel {
   /** @type {Typewriter | ClassicTypewriter} */
   #typewriter = new Typewriter();
   #frame = 0;
-  /** Called once all pending text is shown. @type {(() => void) | null} */
-  #onDrained = null;
+  /** How the answer ends once all pending text is shown. @type {Ending | null} */
+  #ending = null;
   #countdown = 0;
   #waiting = 0;
   #storage = new ConversationStorage();
@@ -257,7 +259,7 @@ export class ChatPanel extends Panel {
    * @param {string} [reason]
    */
   finish(state, reason = "") {
-    this.#onDrained = () => this.#end(state, reason);
+    this.#ending = { state, reason };
     this.#typewriter.finish(performance.now());
     this.#update();
   }
@@ -269,7 +271,7 @@ export class ChatPanel extends Panel {
    * @param {string} [login]
    */
   stop(state, reason = "", login = "") {
-    this.#onDrained ??= () => this.#end(state, reason, login);
+    this.#ending ??= { state, reason, login };
     this.#showAll();
   }
 
@@ -369,7 +371,10 @@ export class ChatPanel extends Panel {
 
   #saved() {
     const last = this.#turn;
-    const turns = this.#history.map((turn) => turn.save(turn === last ? this.#typewriter.pending : ""));
+    const turns = this.#history.map((turn) =>
+      // A complete answer has ended, though not all of it may be shown yet: nothing more could be requested after a reload.
+      turn === last ? turn.save(this.#typewriter.pending, this.#ending) : turn.save(),
+    );
     return { turns, lastEventId: this.#lastEventId, progress: this.#progress };
   }
 
@@ -466,17 +471,13 @@ export class ChatPanel extends Panel {
     if (text) this.#code.refresh();
     this.#meter.show(this.#typewriter.pending.length);
     if (this.#typewriter.pending) this.#nextFrame();
-    else if (this.#onDrained) this.#onDrained();
+    else if (this.#ending) this.#end(this.#ending);
     if (text) this.#scroll.follow();
   }
 
-  /**
-   * @param {End} state
-   * @param {string} reason
-   * @param {string} [login]
-   */
-  #end(state, reason, login) {
-    this.#onDrained = null;
+  /** @param {Ending} ending */
+  #end({ state, reason, login }) {
+    this.#ending = null;
     this.#turn?.end(state, reason, login);
     this.#code.refresh();
     this.#scroll.follow();

@@ -53,14 +53,19 @@ export class Turn extends Part {
     this.part("question").classList.toggle("whole", isWhole);
   }
 
-  /** The state to save. @param {string} pending  text received but not yet shown @returns {SavedTurn} */
-  save(pending) {
+  /**
+   * The state to save.
+   * @param {string} [pending]  text received but not yet shown
+   * @param {{ state: End, reason: string } | null} [ending]  how the answer ends once that text is shown
+   * @returns {SavedTurn}
+   */
+  save(pending = "", ending = null) {
     return {
       question: this.question,
       answer: this.view.source + pending,
       thoughts: Object.fromEntries([...this.#thoughts].map(([name, { data }]) => [name, data])),
-      state: this.#state,
-      reason: this.#reason,
+      state: ending?.state ?? this.#state,
+      reason: ending?.reason ?? this.#reason,
       moderated: this.#moderated,
     };
   }
