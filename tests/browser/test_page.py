@@ -859,6 +859,40 @@ def test_a_too_long_conversation_is_reported_before_sending_and_can_omit_the_old
     assert "First?" not in asked[0].post_data
 
 
+def test_omitting_the_oldest_turns_makes_room_for_the_system_prompt_too(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "word " * 1000}), ("done", {"reason": "stop"}))
+    for question in ("First?", "Second?"):
+        start(page, prompt=question)
+        expect(status(page, "chat")).to_have_text("Done")
+    page.evaluate("document.querySelector('#chat').dataset.limit = 14000")
+    page.locator("[name=system]").evaluate("(area) => { area.value = 'brief '.repeat(1300) }")
+    start(page, prompt="Third?")
+    expect(page.get_by_text("the server accepts 14 KB")).to_be_visible()
+
+    with page.expect_request("**/transfer") as sent:
+        page.get_by_role("button", name="Leave out the oldest and send").click()
+
+    assert [said["content"][:7] for said in sent.value.post_data_json["messages"]] == [
+        "brief b",
+        "Second?",
+        "word wo",
+        "Third?",
+    ]
+
+
+def test_without_earlier_turns_a_question_too_long_for_its_system_prompt_is_rejected(scripted):
+    page = scripted.open()
+    page.evaluate("document.querySelector('#chat').dataset.limit = 5000")
+    page.locator("[name=system]").evaluate("(area) => { area.value = 'brief '.repeat(1000) }")
+
+    start(page, prompt="Hello?")
+
+    expect(status(page, "chat")).to_have_text("Failed")
+    expect(page.locator("#chat [data-part=reason]")).to_contain_text("the server accepts 5 KB")
+    expect(page.get_by_role("button", name="Leave out the oldest and send")).to_be_hidden()
+
+
 def test_a_long_question_is_folded_and_can_be_expanded(scripted):
     page = scripted.open()
     scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))

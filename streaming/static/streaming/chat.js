@@ -34,6 +34,11 @@ function isSubmitKey({ key, shiftKey, isComposing, keyCode }) {
   return key === "Enter" && !shiftKey && !isComposing && keyCode !== 229 && !touchOnly.matches;
 }
 
+/** The bytes of a question's request. @param {Question} question */
+function sizeOf({ upstream: _, ...body }) {
+  return new TextEncoder().encode(JSON.stringify(body)).length;
+}
+
 export class ChatPanel extends Panel {
   #scroller = this.part("scroller");
   #turns = this.part("turns");
@@ -66,7 +71,7 @@ export class ChatPanel extends Panel {
     super("chat");
     this.#ask = ask;
     this.#stop = stop;
-    this.onSubmit((fields) => this.#send(fields));
+    this.onSubmit(() => this.#send());
     this.onClick("stop", stop);
     this.onClick("new-chat", () => this.#newChat());
     this.element.addEventListener("keydown", ({ key, isComposing, keyCode }) => {
@@ -275,32 +280,44 @@ export class ChatPanel extends Panel {
     this.#showAll();
   }
 
-  /** @param {Record<string, string>} fields */
-  #send({ prompt = "", upstream = "default", document: name, interval, model, system = "" }) {
-    const question = prompt.trim();
+  #send() {
+    const { prompt, document: name } = this.#question;
+    // A double click does not submit twice.
+    if (prompt === "" && (this.isRunning || name === undefined)) return this.#prompt.focus();
+    this.#submit(this.#question);
+  }
+
+  /** The question in the form. @returns {Question} */
+  get #question() {
+    const { prompt = "", upstream = "default", document: name, interval, model, system = "" } = this.fields;
     // The page has no document field if the default upstream is a server that would reject it.
     const isPlayed = this.#plays && name !== undefined;
-    // A double click does not submit twice.
-    if (question === "" && (this.isRunning || !isPlayed)) return this.#prompt.focus();
-    const before = this.#edited ? this.#history.slice(0, this.#history.indexOf(this.#edited)) : this.#history;
-    this.#submit({
+    return {
       upstream,
-      prompt: question,
-      messages: messagesOf(before, question, system.trim()),
+      prompt: prompt.trim(),
+      messages: messagesOf(this.#before, prompt.trim(), system.trim()),
       ...(isPlayed ? { document: name, interval: Number(interval) } : {}),
       ...(model && !isPlayed ? { model } : {}),
-    });
+    };
+  }
+
+  /** The turns that the question in the form follows. */
+  get #before() {
+    return this.#edited ? this.#history.slice(0, this.#history.indexOf(this.#edited)) : this.#history;
+  }
+
+  /** The largest request that the server accepts, in bytes. */
+  get #limit() {
+    return Number(this.element.dataset.limit) || Infinity;
   }
 
   /** Sends the question; if it exceeds the server's request limit, offers to omit the oldest turns. @param {Question} question */
   #submit(question) {
-    const { upstream: _, ...body } = question;
-    const size = new TextEncoder().encode(JSON.stringify(body)).length;
-    const limit = Number(this.element.dataset.limit) || Infinity;
-    const isTooLong = size > limit;
-    const reason = word("too-long", { size: Math.ceil(size / 1000), limit: Math.floor(limit / 1000) });
+    const size = sizeOf(question);
+    const isTooLong = size > this.#limit;
+    const reason = word("too-long", { size: Math.ceil(size / 1000), limit: Math.floor(this.#limit / 1000) });
     this.part("too-long-reason").textContent = reason;
-    const canOmit = isTooLong && question.messages.length > 1;
+    const canOmit = isTooLong && question.messages.filter(({ role }) => role !== "system").length > 1;
     this.part("too-long").hidden = !canOmit;
     if (canOmit) return;
     this.#truncate();
@@ -314,14 +331,8 @@ export class ChatPanel extends Panel {
 
   /** Removes the oldest turns until the request fits, then submits it. */
   #omitOldest() {
-    const limit = Number(this.element.dataset.limit) || Infinity;
-    const form = /** @type {HTMLFormElement} */ (this.part("form"));
-    const sizeOf = (/** @type {unknown} */ value) => new TextEncoder().encode(JSON.stringify(value)).length;
-    // The request also contains the prompt on its own and a few other fields.
-    const isTooLong = () =>
-      sizeOf(messagesOf(this.#history, this.#prompt.value, "")) + sizeOf(this.#prompt.value) + 1000 > limit;
-    while (this.#history.length && isTooLong()) this.#history.shift()?.element.remove();
-    form.requestSubmit();
+    while (this.#before.length && sizeOf(this.#question) > this.#limit) this.#history.shift()?.element.remove();
+    /** @type {HTMLFormElement} */ (this.part("form")).requestSubmit();
   }
 
   /** Plays one of the built-in documents. @param {string} name @param {boolean} [isCompared] */

@@ -68,14 +68,22 @@ export class Panel extends Part {
     return ["connecting", "streaming", "reconnecting"].includes(this.state);
   }
 
+  get #form() {
+    return /** @type {HTMLFormElement} */ (this.part("form"));
+  }
+
+  /** What the form's fields contain now. @returns {Record<string, string>} */
+  get fields() {
+    return Object.fromEntries([...new FormData(this.#form)].map(([name, value]) => [name, String(value)]));
+  }
+
   /**
    * @param {(fields: Record<string, string>) => void} act
    */
   onSubmit(act) {
-    const form = /** @type {HTMLFormElement} */ (this.part("form"));
-    form.addEventListener("submit", (event) => {
+    this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
-      act(Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, String(value)])));
+      act(this.fields);
     });
   }
 }
