@@ -104,6 +104,28 @@ def test_stop_closes_the_upstream_at_once(page: Page, upstream: ScriptedUpstream
     assert upstream.left.wait(DEADLINE), "though a stream that its client left goes on for a while"
 
 
+def test_a_question_that_is_too_long_to_be_sent_ends_the_running_answer_too(
+    page: Page, upstream: ScriptedUpstream
+) -> None:
+    async def think_until_left(connection: Connection) -> None:
+        await connection.begin()
+        await connection.send(b'data: {"delta": "Let me think.", "channel": "reasoning"}\n\n')
+        await connection.until_left()
+
+    upstream.script = think_until_left
+    ask(page)
+    expect(page.locator("#chat .aside")).to_be_visible()
+    page.evaluate("document.querySelector('#chat').dataset.limit = 2000")
+    page.locator("#chat").get_by_label("Your question").fill("long " * 500)
+
+    with page.expect_request(lambda request: request.method == "DELETE"):
+        page.locator("#chat").get_by_role("button", name="Send").click()
+
+    # Otherwise its text would be shown below the new question.
+    assert upstream.left.wait(DEADLINE)
+    expect(state(page)).to_have_text("Failed")  # type: ignore[arg-type]
+
+
 def test_an_answer_that_is_no_longer_stored_has_failed(
     browser: Browser, make_site: Callable[..., Site], upstream: ScriptedUpstream
 ) -> None:

@@ -325,6 +325,7 @@ export class ChatPanel extends Panel {
     this.#storage.saveDraft("");
     if (!isTooLong) return this.#ask(question);
     // A question that is too long on its own is not sent but stays in the conversation.
+    if (this.isRunning) this.#stop();
     this.begin(question);
     this.stop("failed", reason);
   }
