@@ -824,6 +824,21 @@ def test_editing_an_earlier_question_removes_the_turns_after_it(scripted):
     assert [said["content"] for said in sent.value.post_data_json["messages"]] == ["Another?"]
 
 
+def test_a_question_is_sent_with_text_that_was_received_but_not_yet_typed_out(scripted, wait_until):
+    page = scripted.open()
+    # Several minutes of typing.
+    text = "All work and no play. " * 1000
+    scripted.answers(("message", {"delta": text}), ("done", {"reason": "stop"}))
+    page.get_by_label("Pacing").select_option("classic")
+    start(page, prompt="First?")
+    wait_until(page, "(text) => JSON.parse(sessionStorage['streams.turns']).turns[0]?.answer === text", text)
+
+    with page.expect_request("**/transfer") as sent:
+        start(page, prompt="Second?")
+
+    assert [said["content"] for said in sent.value.post_data_json["messages"]] == ["First?", text, "Second?"]
+
+
 def test_the_conversation_is_exported_as_markdown(scripted):
     page = scripted.open()
     scripted.answers(("message", {"delta": "# Yes\n"}), ("done", {"reason": "stop"}))

@@ -284,6 +284,8 @@ export class ChatPanel extends Panel {
     const { prompt, document: name } = this.#question;
     // A double click does not submit twice.
     if (prompt === "" && (this.isRunning || name === undefined)) return this.#prompt.focus();
+    // Text not yet shown is part of the conversation too.
+    this.#showAll();
     this.#submit(this.#question);
   }
 
