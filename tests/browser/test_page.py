@@ -824,6 +824,24 @@ def test_editing_an_earlier_question_removes_the_turns_after_it(scripted):
     assert [said["content"] for said in sent.value.post_data_json["messages"]] == ["Another?"]
 
 
+def test_regenerating_an_answer_whose_question_is_being_edited_ends_the_editing(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
+    for question in ("First?", "Second?"):
+        start(page, prompt=question)
+        expect(status(page, "chat")).to_have_text("Done")
+    page.get_by_role("button", name="Edit question").last.click()
+
+    page.get_by_role("button", name="Regenerate").click()
+    expect(status(page, "chat")).to_have_text("Done")
+
+    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+    with page.expect_request("**/transfer") as sent:
+        start(page, prompt="Third?")
+    said = [said["content"] for said in sent.value.post_data_json["messages"]]
+    assert said == ["First?", "Yes.", "Second?", "Yes.", "Third?"]
+
+
 def test_a_question_is_sent_with_text_that_was_received_but_not_yet_typed_out(scripted, wait_until):
     page = scripted.open()
     # Several minutes of typing.

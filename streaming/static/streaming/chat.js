@@ -365,6 +365,10 @@ export class ChatPanel extends Panel {
       for (const { element } of this.#history.splice(from)) element.remove();
       this.#code.forget();
     }
+    this.#endEditing();
+  }
+
+  #endEditing() {
     this.#edited = null;
     this.part("editing").hidden = true;
   }
@@ -413,6 +417,7 @@ export class ChatPanel extends Panel {
       this.#history.pop();
       turn.element.remove();
       this.#code.forget();
+      if (this.#edited === turn) this.#endEditing();
       this.#ask(turn.question);
     });
   }
