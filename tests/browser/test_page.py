@@ -824,6 +824,27 @@ def test_editing_an_earlier_question_removes_the_turns_after_it(scripted):
     assert [said["content"] for said in sent.value.post_data_json["messages"]] == ["Another?"]
 
 
+def test_editing_can_be_cancelled_and_neither_loses_the_last_answer_nor_the_draft(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
+    start(page, prompt="First?")
+    expect(status(page, "chat")).to_have_text("Done")
+    page.get_by_label("Your question").fill("A draft")
+
+    page.get_by_role("button", name="Edit question").click()
+    expect(page.get_by_label("Your question")).to_have_value("First?")
+    page.get_by_role("button", name="Cancel").click()
+
+    expect(page.get_by_label("Your question")).to_have_value("A draft")
+    page.get_by_role("button", name="Edit question").click()
+    page.get_by_label("Your question").fill("Changed?")
+    page.keyboard.press("Enter")
+    expect(page.locator("#chat .question")).to_have_text(["Changed?"])
+    expect(page.get_by_label("Your question")).to_have_value("A draft")
+    page.reload()
+    expect(page.get_by_label("Your question")).to_have_value("A draft")
+
+
 def test_regenerating_an_answer_whose_question_is_being_edited_ends_the_editing(scripted):
     page = scripted.open()
     scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))

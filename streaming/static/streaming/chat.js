@@ -63,6 +63,8 @@ export class ChatPanel extends Panel {
   #progress;
   /** The turn whose question is being edited. @type {Turn | null} */
   #edited = null;
+  /** What was in the input before the editing began. */
+  #draft = "";
   #ask;
   #stop;
 
@@ -322,9 +324,8 @@ export class ChatPanel extends Panel {
     const canOmit = isTooLong && question.messages.filter(({ role }) => role !== "system").length > 1;
     this.part("too-long").hidden = !canOmit;
     if (canOmit) return;
+    this.#putBackDraft(this.#edited ? this.#draft : "");
     this.#truncate();
-    this.#prompt.value = "";
-    this.#storage.saveDraft("");
     if (!isTooLong) return this.#ask(question);
     // A question that is too long on its own is not sent but stays in the conversation.
     if (this.isRunning) this.#stop();
@@ -351,10 +352,18 @@ export class ChatPanel extends Panel {
    * @param {Turn | null} turn
    */
   #edit(turn) {
+    if (!this.#edited) this.#draft = this.#prompt.value;
     this.#edited = turn;
-    this.part("editing").hidden = turn === null || turn === this.#turn;
-    this.#prompt.value = turn?.question.prompt ?? "";
+    this.part("editing").hidden = turn === null || (turn === this.#turn && turn.view.source === "");
+    if (turn) this.#prompt.value = turn.question.prompt;
+    else this.#putBackDraft(this.#draft);
     this.#prompt.focus();
+  }
+
+  /** @param {string} text */
+  #putBackDraft(text) {
+    this.#prompt.value = text;
+    this.#storage.saveDraft(text);
   }
 
   /** An edited question replaces the original and all later turns. */
