@@ -59,21 +59,27 @@ const TURNS = "streams.turns";
 const DRAFT = "streams.draft";
 
 /**
- * JSON within the limit: the oldest turns are dropped first. Of a question's `messages` only the system prompt is kept, as
- * the other turns contain the rest.
+ * JSON within the limit: the oldest turns are left out. As it is written every second, turns beyond the limit cost nothing.
  * @param {Saved} saved
  * @param {number} [maxChars]
  */
 export function serialize({ turns, ...rest }, maxChars = MAX_STORED_CHARS) {
-  const kept = turns.map(({ question, ...turn }) => ({
-    ...turn,
-    question: { ...question, messages: question.messages.filter(({ role }) => role === "system") },
-  }));
-  for (;;) {
-    const text = JSON.stringify({ turns: kept, ...rest });
-    if (text.length <= maxChars || kept.length === 0) return text;
-    kept.shift();
+  const [before, after] = ['{"turns":[', `],${JSON.stringify(rest).slice(1)}`];
+  let size = before.length + after.length;
+  /** @type {string[]} */
+  const kept = [];
+  for (const turn of turns.toReversed()) {
+    const text = JSON.stringify(stored(turn));
+    size += text.length + Math.sign(kept.length);
+    if (size > maxChars) break;
+    kept.push(text);
   }
+  return before + kept.reverse().join(",") + after;
+}
+
+/** Of a question's `messages` only the system prompt is kept, as the other turns contain the rest. @param {SavedTurn} turn */
+function stored({ question, ...turn }) {
+  return { question: { ...question, messages: question.messages.filter(({ role }) => role === "system") }, ...turn };
 }
 
 /** The conversation in sessionStorage: it survives a reload, going back and a crash, and is private to the tab. */
