@@ -33,7 +33,8 @@ class Outcome:
     restored: int = 0
     removed: int = 0
     skipped: list[str] = field(default_factory=list)
-    """The names of rules of which there is another with the same pattern, kind and comparison in the same list."""
+    """The names of rules of which there is another with the same pattern, kind and comparison in the same list, and of
+    lists of which there is another with the same name."""
     edited_since: int = 0
 
 
@@ -229,6 +230,8 @@ class _PuttingBack:
         self._outcome = Outcome()
         self._progress = progress or (lambda done, total: None)
         self._done = self._total = 0
+        self._lists_instead: dict[int, int] = {}
+        """Of deleted lists whose names others have by now, the primary keys of these: their rules belong there."""
 
     def put_back(self, states: dict[str, dict[int, Kept]]) -> Outcome:
         self._total = sum(map(len, states.values()))
@@ -257,14 +260,24 @@ class _PuttingBack:
     def _put_chunk(self, model: Any, states: dict[int, dict[str, Any]], all_pks: Collection[int]) -> None:
         existing = model.objects.in_bulk(list(states))
         lists = set(RuleList.objects.values_list("pk", flat=True))
+        states = {pk: self._in_its_list(kept) for pk, kept in states.items()}
         made = [_row(model, pk, kept, existing.get(pk), lists) for pk, kept in states.items()]
         rows = [row for row in made if row is not None]
         taken = _taken(model, rows, all_pks)
         free = [row for row in rows if _identity(row) not in taken]
-        self._outcome.skipped += [str(row) for row in rows if _identity(row) in taken]
+        skipped = [row for row in rows if _identity(row) in taken]
+        if model is RuleList and (gone := [row for row in skipped if row.pk not in existing]):
+            by_name = dict(RuleList.objects.values_list("name", "pk"))
+            self._lists_instead = {row.pk: by_name[row.name] for row in gone}
+            skipped = [row for row in skipped if row.pk in existing]
+        self._outcome.skipped += [str(row) for row in skipped]
         self._outcome.restored += len(free)
         self._change(model, [row for row in free if row.pk in existing], existing)
         self._add(model, [row for row in free if row.pk not in existing])
+
+    def _in_its_list(self, kept: dict[str, Any]) -> dict[str, Any]:
+        instead = self._lists_instead.get(kept.get("rule_list_id", 0))
+        return {**kept, "rule_list_id": instead} if instead else kept
 
     def _change(self, model: Any, rows: list[Any], existing: dict[int, Any]) -> None:
         keep(model.objects.filter(pk__in=[row.pk for row in rows]))

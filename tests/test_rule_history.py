@@ -189,6 +189,20 @@ class TestDeletedRules:
 
         assert (outcome.restored, len(outcome.skipped), rules.get().action) == (0, 1, "block")
 
+    def test_are_restored_into_the_list_that_has_the_name_of_theirs_by_now(self, ann: Any) -> None:
+        """In no list they would apply where they never did."""
+        old = RuleList.objects.create(name="words", upstreams=["one"])
+        for pattern in ("darn", "heck"):
+            rules.create(pattern=pattern, rule_list=old)
+        old.delete()
+        new = RuleList.objects.create(name="words", enabled=False)
+        rules.create(pattern="heck", rule_list=new)
+
+        outcome = rule_history.restore(rule_history.deleted(), ann)
+
+        assert set(rules.values_list("pattern", "rule_list")) == {("darn", new.pk), ("heck", new.pk)}
+        assert (outcome.restored, outcome.skipped) == (1, ["mask heck"])
+
     def test_are_listed_once_the_latest_first_and_found_by_their_pattern(self) -> None:
         for pattern in ("one", "two"):
             rules.create(pattern=pattern).delete()

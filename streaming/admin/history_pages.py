@@ -199,7 +199,8 @@ def _messages(message: str, outcome: rule_history.Outcome) -> list[str]:
     if not outcome.skipped:
         return [text]
     names = ", ".join(outcome.skipped[:5]) + (" …" if len(outcome.skipped) > 5 else "")
-    return [text, gettext("Not restored, because there is another rule with the same pattern: %s") % names]
+    taken = gettext("Not restored, because there is another rule with the same pattern, or list with the same name: %s")
+    return [text, taken % names]
 
 
 def _number(given: str | None) -> int | None:
