@@ -282,6 +282,9 @@ class _PuttingBack:
     def _change(self, model: Any, rows: list[Any], existing: dict[int, Any]) -> None:
         keep(model.objects.filter(pk__in=[row.pk for row in rows]))
         if model is RuleList:
+            for row in rows:  # lists may have exchanged their names
+                if row.name != existing[row.pk].name:
+                    RuleList._base_manager.filter(pk=row.pk).update(name=f"pk {row.pk}")
             for row in rows:
                 row.save()
             return

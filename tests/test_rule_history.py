@@ -159,6 +159,17 @@ class TestUndo:
         one.refresh_from_db()
         assert one.fingerprint == one.make_fingerprint()
 
+    def test_gives_back_names_that_lists_have_exchanged(self, ann: Any) -> None:
+        one, two = (RuleList.objects.create(name=name) for name in ("one", "two"))
+        before, then = state(), newest()
+        for each, name in ((one, "other"), (two, "one"), (one, "two")):
+            each.name = name
+            each.save()
+
+        rule_history.bring_back(then, ann)
+
+        assert state() == before
+
 
 class TestDeletedRules:
     def test_are_restored_under_their_id_with_their_history_and_their_list(self, ann: Any) -> None:
