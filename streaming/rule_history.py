@@ -294,7 +294,8 @@ class _PuttingBack:
                 ModerationRule._base_manager.filter(pk=row.pk).update(fingerprint=f"pk {row.pk}")
         names = [each.name for each in kept_fields(model) if any(_differs(each, row, existing) for row in rows)]
         bulk_rows.write(model, rows, [*names, "fingerprint", "folded", "changed"])
-        self._log(CHANGE, [(row.pk, str(row), [_message(existing[row.pk], row)]) for row in rows])
+        lists = rule_imports.list_names()
+        self._log(CHANGE, [(row.pk, str(row), [_message(existing[row.pk], row, lists)]) for row in rows])
 
     def _add(self, model: Any, rows: list[Any]) -> None:
         if model is RuleList:
@@ -315,10 +316,11 @@ def _differs(each: Any, row: Any, existing: dict[int, Any]) -> bool:
     return bool(getattr(row, each.attname) != getattr(existing[row.pk], each.attname))
 
 
-def _message(old: Any, new: Any) -> dict[str, Any]:
+def _message(old: Any, new: Any, lists: dict[int, str]) -> dict[str, Any]:
     names = [(each.name, each.attname) for each in kept_fields(ModerationRule)]
     pairs = {name: (getattr(old, attname), getattr(new, attname)) for name, attname in names}
-    return {"changed": rule_imports.change_message({name: pair for name, pair in pairs.items() if pair[0] != pair[1]})}
+    differing = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    return {"changed": rule_imports.change_message(rule_imports.with_list_names(differing, lists))}
 
 
 def _row(model: Any, pk: int, kept: dict[str, Any], present: DjangoModel | None, lists: Collection[int]) -> Any:

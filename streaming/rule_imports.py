@@ -322,6 +322,19 @@ def change_message(differences: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
     }
 
 
+def list_names() -> dict[int, str]:
+    """The name of each list, by primary key."""
+    return dict(RuleList.objects.values_list("pk", "name"))
+
+
+def with_list_names(differences: dict[str, tuple[Any, Any]], names: dict[int, str]) -> dict[str, tuple[Any, Any]]:
+    """For ``change_message``: in place of the primary keys of lists, their names."""
+    if "rule_list" not in differences:
+        return differences
+    was, is_now = (names.get(pk) for pk in differences["rule_list"])
+    return {**differences, "rule_list": (was, is_now)}
+
+
 def _as_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)

@@ -71,6 +71,18 @@ class TestABulkChange:
         rule_history.undo(rules.version(), User.objects.get(username="ann"))
         assert set(rules.values_list("category", "action", "rule_list")) == {("old", "mask", None)}
 
+    def test_into_a_list_is_in_the_history_with_the_name_of_the_list_and_so_is_its_undoing(
+        self, moderator: Client
+    ) -> None:
+        words, rule = RuleList.objects.create(name="words"), rules.create(pattern="darn")
+        change(moderator, [rule.pk], rule_list=str(words.pk))
+        moderator.post(f"{LIST}editions/{rules.version()}/undo/")
+
+        shown = text_of(moderator.get(f"{LIST}{rule.pk}/history/"))
+
+        assert "list: – → words" in shown
+        assert "list: words → –" in shown
+
     def test_leaves_what_would_be_invalid_or_double_and_says_so(self, moderator: Client) -> None:
         pattern = rules.create(pattern="a+", kind="regex")
         one, two = rules.create(pattern="x"), rules.create(pattern="x", compare="exact")

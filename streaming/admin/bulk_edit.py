@@ -130,7 +130,7 @@ class _Done:
 
 def _change(rules: QuerySet[ModerationRule], changes: dict[str, Any], user_id: int) -> _Done:
     Edition.bump()
-    done, taken = _Done(), set[tuple[str, int | None]]()
+    done, taken, lists = _Done(), set[tuple[str, int | None]](), rule_imports.list_names()
     pks = list(rules.order_by("pk").values_list("pk", flat=True))
     for at in range(0, len(pks), CHUNK):
         found = list(ModerationRule.objects.filter(pk__in=pks[at : at + CHUNK]).order_by("pk"))
@@ -140,7 +140,8 @@ def _change(rules: QuerySet[ModerationRule], changes: dict[str, Any], user_id: i
         keep(ModerationRule.objects.filter(pk__in=[rule.pk for rule in free]))
         names = [name.removesuffix("_id") for name in changes]
         bulk_rows.write(ModerationRule, free, [*names, "fingerprint", "changed", "imported"])
-        rule_imports.log(user_id, CHANGE, [(rule.pk, str(rule), [_message(before[rule.pk], rule)]) for rule in free])
+        entries = [(rule.pk, str(rule), [_message(before[rule.pk], rule, lists)]) for rule in free]
+        rule_imports.log(user_id, CHANGE, entries)
         done.changed += len(free)
     return done
 
@@ -178,7 +179,7 @@ def _without_conflicts(
         yield rule
 
 
-def _message(before: dict[str, Any], rule: ModerationRule) -> dict[str, Any]:
+def _message(before: dict[str, Any], rule: ModerationRule, lists: dict[int, str]) -> dict[str, Any]:
     pairs = {name: (old, getattr(rule, name)) for name, old in before.items()}
     differing = {name.removesuffix("_id"): pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    return {"changed": rule_imports.change_message(differing)}
+    return {"changed": rule_imports.change_message(rule_imports.with_list_names(differing, lists))}
