@@ -628,6 +628,16 @@ class TestGroups:
         assert [(each.pattern, each.action) for each in rules.all()] == [("darn", "mask")]
         assert "Import" not in text_of(client.get(LIST))
 
+    def test_an_auditor_tries_a_rule_that_is_no_form(self) -> None:
+        client, rule = self.member("auditor"), rules.create(pattern="darn")
+
+        page = client.get(f"{LIST}{rule.pk}/change/")
+        [address] = re.findall(r'href="([^"]*/try/[^"]*)"', page.content.decode())
+
+        assert "Loaded version" not in text_of(page)
+        assert "Show what it matches" not in text_of(page)
+        assert "the selected rules (1)" in text_of(client.get(html.unescape(address)))
+
     def test_nobody_can_add_change_or_delete_a_hit(self, moderator: Client) -> None:
         hit = ModerationHit.objects.create(when="2026-01-01T00:00Z", version=1, offset=0)
         address = f"/admin/streaming/moderationhit/{hit.pk}/"

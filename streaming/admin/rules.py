@@ -146,6 +146,16 @@ class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryP
         check = path("check/", self.admin_site.admin_view(self.check_view), name="streaming_moderationrule_check")
         return [check, *super().get_urls()]
 
+    def get_fieldsets(self, request: HttpRequest, obj: ModerationRule | None = None) -> Any:
+        """Who may only look has no version of a form: it is not shown."""
+        sets: Any = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return sets
+        return [
+            (name, {**options, "fields": [field for field in options["fields"] if field != "loaded_version"]})
+            for name, options in sets
+        ]
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
