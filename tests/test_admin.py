@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_in_force_y
 
 LIST = "/admin/streaming/moderationrule/"
 ADD = f"{LIST}add/"
+LISTS = "/admin/streaming/rulelist/"
 rules = ModerationRule.objects
 
 
@@ -495,6 +496,41 @@ class TestConcurrentEdits:
         assert moderator.post(LIST, {**data, "form-0-changed": row["changed"].value()}).status_code == 302
         rule.refresh_from_db()
         assert rule.category == "mine"
+
+    def test_of_a_list_of_rules_are_noticed_too(self, moderator: Client) -> None:
+        words = RuleList.objects.create(name="words")
+        address = f"{LISTS}{words.pk}/change/"
+        page = moderator.get(address)
+        other = Client()
+        other.force_login(User.objects.create_superuser("bob"))
+        off = as_sent(other.get(address), note="it is too strict")
+        del off["enabled"]
+        other.post(address, off)
+
+        response = moderator.post(address, as_sent(page, note="mine"))
+
+        assert "bob changed this list while you were editing it. Your changes are not saved yet" in text_of(response)
+        assert "Enabled: it is now “no”." in text_of(response)
+        assert not RuleList.objects.get().enabled
+        assert moderator.post(address, as_sent(response)).status_code == 302
+        assert (RuleList.objects.get().enabled, RuleList.objects.get().note) == (True, "mine")
+
+    def test_of_one_list_leave_the_others_as_they_are(self, moderator: Client) -> None:
+        one, two = RuleList.objects.create(name="one"), RuleList.objects.create(name="two")
+        page = moderator.get(LISTS)
+        RuleList.objects.filter(pk=one.pk).update(enabled=False)
+
+        rows = {"form-TOTAL_FORMS": "2", "form-INITIAL_FORMS": "2", "_save": "Save"}
+        for number, form in enumerate(page.context["cl"].formset):
+            rows |= {f"form-{number}-{name}": str(form[name].value()) for name in ("id", "changed")}
+            rows[f"form-{number}-enabled"] = "on"
+        assert moderator.post(LISTS, {**rows, "form-1-on_trial": "on"}).status_code == 302
+
+        assert dict(RuleList.objects.values_list("name", "enabled")) == {"one": False, "two": True}
+        assert RuleList.objects.get(pk=two.pk).on_trial
+        warned = moderator.post(LISTS, {**rows, "form-0-on_trial": "on"})
+        assert "changed this list while you were editing it" in text_of(warned)
+        assert not RuleList.objects.get(pk=one.pk).enabled
 
 
 class TestTheCheckOfARule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ from django.utils.translation import gettext_lazy
 
 from streaming import upstreams
 from streaming.editions import Edition
-from streaming.models import ModerationRule, action_name
+from streaming.models import ModerationRule, RuleList, action_name
 from streaming.rule_files import COLUMNS, Row
 from streaming.visible_text import isolated
 
@@ -28,10 +29,10 @@ _DEFAULTS = {
 """The values of fields that a form may leave out: a pattern and an action alone make a rule."""
 
 
-def last_editor(rule: ModerationRule) -> str:
-    """The username of the last entry in the rule's history; empty if there is none."""
-    kind = ContentType.objects.get_for_model(ModerationRule)
-    entry = LogEntry.objects.filter(content_type=kind, object_id=str(rule.pk)).select_related("user").first()
+def last_editor(edited: ModerationRule | RuleList) -> str:
+    """The username of the last entry in the history of a rule or a list; empty if there is none."""
+    kind = ContentType.objects.get_for_model(edited)
+    entry = LogEntry.objects.filter(content_type=kind, object_id=str(edited.pk)).select_related("user").first()
     return entry.user.get_username() if entry else ""
 
 
@@ -82,8 +83,25 @@ class LinesField(forms.CharField):
         return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
-class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The form of one rule. ``loaded_version`` is the rule's ``changed`` when the form was rendered."""
+class VersionedForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The form of one rule or list. ``loaded_version`` is its ``changed`` when the form was rendered."""
+
+    loaded_version = forms.CharField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "loaded_version" in self.fields:
+            self.fields["loaded_version"].initial = self.instance.changed.isoformat() if self.instance.pk else ""
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        if self.instance.pk and (loaded := values.get("loaded_version")):
+            _refuse_if_changed_since(self, loaded, values, "loaded_version", lambda now: now.changed.isoformat())
+        return values
+
+
+class RuleForm(VersionedForm):
+    """The form of one rule."""
 
     upstreams = UpstreamsField(
         label=gettext_lazy("Upstreams"),
@@ -97,7 +115,6 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
             "Models, API keys and groups, one per line, like model:gpt-4o, key:ann/laptop, group:staff."
         ),
     )
-    loaded_version = forms.CharField(widget=forms.HiddenInput, required=False)
 
     class Meta:
         model = ModerationRule
@@ -109,8 +126,6 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "loaded_version" in self.fields:
-            self.fields["loaded_version"].initial = self.instance.changed.isoformat() if self.instance.pk else ""
         if "upstreams" in self.fields:
             self.fields["upstreams"].add_choices(self.instance.upstreams)  # type: ignore[attr-defined]
         if "replacement" in self.fields:
@@ -137,17 +152,20 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         for name, value in _DEFAULTS.items():
             if name in self.fields and values.get(name) in (None, ""):
                 values[name] = value
-        if self.instance.pk and values.get("loaded_version"):
-            self._check_not_changed_since(values)
         return values
 
-    def _check_not_changed_since(self, values: dict[str, Any]) -> None:
-        Edition.lock()
-        now = ModerationRule.objects.filter(pk=self.instance.pk).first()
-        if now is None or now.changed.isoformat() == values["loaded_version"]:
-            return
-        _override_data(self, "loaded_version", now.changed.isoformat())
-        raise ValidationError([_conflict_message(now), *_current_values(now, values, self.fields)])
+
+def _refuse_if_changed_since(
+    form: Any, loaded_version: str, values: dict[str, Any], field: str, state: Callable[[Any], str]
+) -> None:
+    """ValidationError if another moderator has changed it since. Saving again succeeds: the form shown again has the
+    new state in this field."""
+    Edition.lock()
+    now = type(form.instance)._base_manager.filter(pk=form.instance.pk).first()
+    if now is None or now.changed.isoformat() == loaded_version:
+        return
+    _override_data(form, form.add_prefix(field), state(now))
+    raise ValidationError([_conflict_message(now), *_current_values(now, values, form.fields)])
 
 
 def _override_data(form: Any, name: str, value: str) -> None:
@@ -156,23 +174,29 @@ def _override_data(form: Any, name: str, value: str) -> None:
     form.data[name] = value
 
 
-def _conflict_message(now: ModerationRule) -> str:
+def _conflict_message(now: ModerationRule | RuleList) -> str:
     who = last_editor(now) or _("Another moderator")
-    message = _(
-        "{who} changed this rule while you were editing it. Your changes are not saved yet. "
-        "Save again to overwrite theirs."
-    )
+    if isinstance(now, RuleList):
+        message = _(
+            "{who} changed this list while you were editing it. Your changes are not saved yet. "
+            "Save again to overwrite theirs."
+        )
+    else:
+        message = _(
+            "{who} changed this rule while you were editing it. Your changes are not saved yet. "
+            "Save again to overwrite theirs."
+        )
     return format_html(message, who=who)
 
 
-def _current_values(now: ModerationRule, values: dict[str, Any], fields: Any) -> list[str]:
+def _current_values(now: ModerationRule | RuleList, values: dict[str, Any], fields: Any) -> list[str]:
     """A sentence for each field whose value in the database differs from the form."""
-    differing = [name for name in fields if name in COLUMNS and name in values and values[name] != getattr(now, name)]
+    names = [name for name in fields if name in values and name not in ("changed", "loaded_version")]
+    differing = [name for name in names if values[name] != getattr(now, name)]
     labels = {name: str(fields[name].label or name) for name in differing}
     message = _("{label}: it is now “{value}”.")
-    return [
-        format_html(message, label=labels[name], value=display_value(name, getattr(now, name))) for name in differing
-    ]
+    shown = {name: display_value(name, getattr(now, name), type(now)) for name in differing}
+    return [format_html(message, label=labels[name], value=shown[name]) for name in differing]
 
 
 class LoadedVersionWidget(forms.HiddenInput):
@@ -195,30 +219,18 @@ def label_by_row(form: Any, name: str) -> None:
         field.widget.attrs["aria-label"] = f"{field.label or field_name}: {name}"
 
 
-class ListRowForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A rule list in the list of lists."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        label_by_row(self, self.instance.name)
-
-
-class RuleListForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A rule in the list. Rows that the moderator did not edit are not saved, even if others changed them meanwhile."""
+class RowForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A row of a list. Rows that the moderator did not edit are not saved, even if others changed them meanwhile."""
 
     changed = forms.CharField(widget=LoadedVersionWidget, required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["changed"].initial = self._state(self.instance)
-        label_by_row(self, self.instance.pattern[:60])
-        if "action" in self.fields:
-            choices = [(value, action_name(value)) for value in ModerationRule.Action.values]
-            self.fields["action"].choices = choices  # type: ignore[attr-defined]
 
-    def _state(self, rule: ModerationRule) -> str:
-        values = [getattr(rule, name) for name in self._meta.fields or ()]
-        return json.dumps([rule.changed.isoformat() if rule.changed else "", *values])
+    def _state(self, row: Any) -> str:
+        values = [getattr(row, name) for name in self._meta.fields or ()]
+        return json.dumps([row.changed.isoformat() if row.changed else "", *values])
 
     def _loaded_state(self) -> list[Any]:
         try:
@@ -242,10 +254,24 @@ class RuleListForm(forms.ModelForm):  # type: ignore[type-arg]
         values = super().clean() or {}
         loaded_version = self._loaded_state()
         if loaded_version and self.has_changed():
-            Edition.lock()
-            now = ModerationRule.objects.filter(pk=self.instance.pk).first()
-            if now is not None and now.changed.isoformat() != loaded_version[0]:
-                # Warn once: saving again, with the new version in the form, succeeds.
-                _override_data(self, self.add_prefix("changed"), self._state(now))
-                raise ValidationError([_conflict_message(now), *_current_values(now, values, self.fields)])
+            _refuse_if_changed_since(self, loaded_version[0], values, "changed", self._state)
         return values
+
+
+class ListRowForm(RowForm):
+    """A rule list in the list of lists."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        label_by_row(self, self.instance.name)
+
+
+class RuleListForm(RowForm):
+    """A rule in the list of rules."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        label_by_row(self, self.instance.pattern[:60])
+        if "action" in self.fields:
+            choices = [(value, action_name(value)) for value in ModerationRule.Action.values]
+            self.fields["action"].choices = choices  # type: ignore[attr-defined]

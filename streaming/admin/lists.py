@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from streaming import rule_imports
-from streaming.admin.forms import LinesField, ListRowForm, UpstreamsField
+from streaming.admin.forms import LinesField, ListRowForm, UpstreamsField, VersionedForm
 from streaming.admin.history_pages import RecordsWho
 from streaming.admin.rules_on_trial import TrialPages
 from streaming.models import ModerationRule, RuleList
@@ -30,13 +30,14 @@ else:
 @admin.register(RuleList)
 class RuleListAdmin(RecordsWho, TrialPages, _Base):
     hits_of = "rule__rule_list__id__exact"
+    form = VersionedForm
     change_form_template = "admin/streaming/rulelist/change_form.html"
     change_list_template = "admin/streaming/rulelist/change_list.html"
     list_display = ("name", "source", "enabled", "on_trial", "number", "changed")
     list_editable = ("enabled", "on_trial")
     search_fields = ("name", "note")
     fieldsets = (
-        (None, {"fields": ("name", "enabled", "on_trial", "note")}),
+        (None, {"fields": ("name", "enabled", "on_trial", "note", "loaded_version")}),
         (
             _("Where and when it applies"),
             {"fields": ("upstreams", "only_for", "applies_to", "valid_from", "valid_until")},
