@@ -20,7 +20,8 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.core import mail
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
+from django.db.models.signals import pre_save
 from django.test import Client, override_settings
 from django.utils import timezone
 
@@ -440,6 +441,36 @@ class TestTheForm:
         assert client.post(f"{PAGE}{made.pk}/change/", {**self.FIELDS, "_test": "1"}).status_code == 403
         assert client.get(f"{PAGE}add/").status_code == 403
         assert mail.outbox == []
+
+
+@pytest.mark.django_db(transaction=True)
+class TestAnEdit:
+    FIELDS = {**TestTheForm.FIELDS, "emails": "ann@example.com"}
+
+    def test_holds_up_nobody_while_its_test_is_sent(self, moderator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        made, in_transaction = alert(), list[bool]()
+        monkeypatch.setattr(alerts, "deliver", lambda *_, **__: in_transaction.append(connection.in_atomic_block))
+
+        moderator.post(f"{PAGE}{made.pk}/change/", {**self.FIELDS, "_test": "1"})
+
+        assert in_transaction == [False]
+
+    def test_does_not_have_an_alert_sent_twice_that_is_sent_at_the_same_time(self, moderator: Client) -> None:
+        made = alert()
+        hits(3)
+        sent = []
+
+        def in_another_worker(**_: Any) -> None:
+            sent.append(alerts.check())
+
+        pre_save.connect(in_another_worker, sender=HitAlert)
+        try:
+            moderator.post(f"{PAGE}{made.pk}/change/", {**self.FIELDS, "name": "very many", "more_than": "2"})
+        finally:
+            pre_save.disconnect(in_another_worker, sender=HitAlert)
+
+        assert (sent, alerts.check()) == ([1], 0)
+        assert HitAlert.objects.get().name == "very many"
 
 
 def test_hits_of_streams_send_an_alert_while_the_stream_goes_on(make_site: Any, receiver: Receiver) -> None:

@@ -66,11 +66,28 @@ class HitAlertAdmin(_Base):
             field.widget.attrs["rows"] = 3
         return field
 
+    def save_model(self, request: HttpRequest, obj: HitAlert, form: Any, change: bool) -> None:
+        if change:
+            # Only what was changed here: it may have been sent meanwhile, and would be sent again.
+            obj.save(update_fields=form.changed_data)
+        else:
+            super().save_model(request, obj, form, change)
+
     def response_change(self, request: HttpRequest, obj: HitAlert) -> HttpResponse:
         if "_test" not in request.POST:
             return super().response_change(request, obj)
-        if problem := alerts.deliver(obj, 0, is_test=True):
+        request._tested_alert = obj  # type: ignore[attr-defined]
+        return HttpResponseRedirect(request.path)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """A test is sent after the transaction, in which nobody else could write to SQLite: a receiver may be slow."""
+        response = super().changeform_view(request, *args, **kwargs)
+        if alert := getattr(request, "_tested_alert", None):
+            self._test(request, alert)
+        return response
+
+    def _test(self, request: HttpRequest, alert: HitAlert) -> None:
+        if problem := alerts.deliver(alert, 0, is_test=True):
             self.message_user(request, gettext("The test was not delivered. %s") % problem, messages.ERROR)
         else:
             self.message_user(request, gettext("The test was delivered."), messages.SUCCESS)
-        return HttpResponseRedirect(request.path)
