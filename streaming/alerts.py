@@ -45,8 +45,13 @@ class _Checker:
         self._woken.set()
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="alerts", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # the process is ending, or has too many
+                    logger.warning("alerts cannot be checked: %s", error)
+                else:
+                    self._thread = thread
 
     def _run(self) -> None:
         again_at = float("inf")

@@ -15,7 +15,7 @@ from typing import Any
 from weakref import WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, Error, transaction
 from django.db.models import F, Sum
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
@@ -259,7 +259,7 @@ class _Pruning:
             return
         try:
             deleted = delete_before(timezone.now() - timedelta(days=days), PRUNE_ROWS)
-        except DatabaseError as error:
+        except Error as error:  # InterfaceError is no DatabaseError
             logger.warning("old usage records were not deleted: %s", type(error).__name__)
             deleted = 0
         self._due = time.monotonic() + (0 if deleted >= PRUNE_ROWS else PRUNE_SECONDS)

@@ -50,8 +50,9 @@ class WriteBehind(Generic[Item]):
     """Accepts rows at once and writes them later.
 
     ``write(items, lost)`` writes all items and the number of lost rows in one transaction; on failure it raises any
-    exception and has written nothing. ``probe()`` tries to write a row that is certainly valid and raises if that
-    fails. ``what`` names the rows in log messages.
+    exception and has written nothing. So what it does after the transaction must not raise: the rows would be written
+    again. ``probe()`` tries to write a row that is certainly valid and raises if that fails. ``what`` names the rows in
+    log messages.
 
     A row that fails while the probe succeeds is discarded, so that it does not hold up the others. While the probe
     fails too, the database is unavailable and all rows wait.
@@ -109,8 +110,13 @@ class WriteBehind(Generic[Item]):
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=f"write {self._what}", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=f"write {self._what}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # the process is ending, or has too many: the next row tries again
+                    logger.warning("no %s can be written now: %s", self._what, error)
+                    return
+                self._thread = thread
                 atexit.register(self.close)
 
     def _run(self) -> None:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -18,7 +19,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from streaming import hit_log, write_behind
+from streaming import alerts, hit_log, write_behind
 from streaming.hit_context import HitContext
 from streaming.hit_log import HitLog, StreamInfo
 from streaming.models import LostHits, ModerationHit, ModerationRule
@@ -203,6 +204,43 @@ def test_any_text_can_be_written(make_log: Any) -> None:
 
     wait_for(log)
     assert hits.get().text == "a\ufffdb?c"
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of threads that cannot be started, as at the end of a process under Python 3.12."""
+    names, start = {"alerts"}, threading.Thread.start
+
+    def start_if_possible(thread: threading.Thread) -> None:
+        if thread.name in names:
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_if_possible)
+    monkeypatch.setattr(alerts, "wake", alerts._Checker().wake)
+    return names
+
+
+def test_a_hit_is_written_once_when_alerts_can_no_longer_be_checked(make_log: Any, refused: set[str]) -> None:
+    assert "alerts" in refused
+    log = make_log()
+    log.on_hit(STREAM)(context())
+
+    wait_for(log)
+    assert (hits.count(), log.lost) == (1, 0)
+
+
+def test_a_hit_waits_while_no_thread_can_be_started(make_log: Any, refused: set[str]) -> None:
+    refused.add("write hits of moderation rules")
+    log = make_log()
+    log.on_hit(STREAM)(context())
+    assert log.waiting == 1
+
+    refused.discard("write hits of moderation rules")
+    log.on_hit(STREAM)(context())
+
+    wait_for(log)
+    assert hits.count() == 2
 
 
 def test_waiting_hits_are_written_before_the_process_ends(make_log: Any) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from django.core.management import call_command
+from django.db import InterfaceError
 from django.utils import timezone
 
 from streaming import usage_log
@@ -446,6 +447,22 @@ class TestRetention:
         # The in-memory test database cannot be read while it is written.
         eventually(lambda: not log.waiting, "it is written, and the old ones are deleted")
         assert UsageRecord.objects.count() == 2
+
+    def test_writes_no_record_twice_when_the_database_goes_away_before_the_old_ones_are_deleted(
+        self, make_log: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.STREAMING_USAGE_DAYS = 30
+        usage_log._pruning._due = 0
+
+        def closed(*_: Any) -> int:
+            raise InterfaceError("connection already closed")
+
+        monkeypatch.setattr(usage_log, "delete_before", closed)
+        log = make_log()
+        log.put(meter())
+
+        eventually(lambda: not log.waiting, "it is written")
+        assert UsageRecord.objects.count() == 1
 
     def test_can_be_done_by_hand(self, capsys: Any) -> None:
         for days in (1, 31):
