@@ -170,28 +170,38 @@ class Engine:
         return window.skimmed(text, keep)
 
     def _skim_emphasis(self, text: str) -> str | None:
-        """The same for text whose only signs are those of emphasis, if all readings have nothing to hold after it."""
+        """The same for text whose only signs are those of emphasis, if nothing is held from before the last of them."""
         window = self._window
         read = window.without_emphasis(text)
         if not read or (self._looks_back and read[-1] != text[-1]):
             return None
         for spelling in window.active:
-            if not spelling.skim(text) or spelling.opening:
+            if not spelling.skim(text):
                 return None
+        after_signs = len(text) - max(map(text.rfind, "*`~")) - 1
+        keep = 0
         for scanner in self._watching:
             scanner.following = state = reduce(getitem, scanner.spelling.added, scanner.state)
-            if state.is_hit or state.may_grow:
+            if state.is_hit:
                 return None
+            if state.may_grow or scanner.spelling.opening:
+                scanner.held = scanner.held_after(state)
+                if scanner.held == NOT_KNOWN or scanner.held >= after_signs:
+                    return None
+                keep = max(keep, scanner.held)
         for spelling in window.active:
             if not spelling.is_raw and not spelling.skim(read):
                 return None
         for scanner in self._watching:
-            if reduce(getitem, scanner.spelling.added, scanner.state) is not scanner.following:
+            state = reduce(getitem, scanner.spelling.added, scanner.state)
+            if state is not scanner.following:
+                return None
+            if (state.may_grow or scanner.spelling.opening) and scanner.held_after(state) != scanner.held:
                 return None
         for scanner in self._watching:
             scanner.state = scanner.following
         self._swallows = False
-        return window.skimmed(text, 0)
+        return window.skimmed(text, keep)
 
     def examine(self, text: str) -> list[Decided]:
         """Decides text that may have signs or matches."""
@@ -426,7 +436,7 @@ class Engine:
             keep = max(keep, 0)
         window.drop(keep)
         self._shown -= keep
-        self._block_from = block_from - keep
+        self._block_from = block_from - keep if self._blocking else 0
 
     def _decide(self) -> list[Decided]:
         """The text decided by the matches that were found."""

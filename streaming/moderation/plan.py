@@ -49,7 +49,7 @@ class Plan(Shared):
         for machine in self.replacing:
             if isinstance(machine.automaton, Regexes):
                 self.regexes |= dict.fromkeys(machine.automaton.ranks, machine.automaton)
-        self._begins_in: dict[tuple[str, bool], bool] = {}
+        self._begins_in: dict[tuple[str, bool], int] = {}
         self._begins: dict[str, bool] = {}
 
     @property
@@ -70,8 +70,17 @@ class Plan(Shared):
 
         ``begun`` is the sign so far, and ``before`` the symbol before it.
         """
+        key = begun, before != "" and is_word_char(before)
+        found = self._begins_in.get(key)
+        if found is None:
+            if len(self._begins_in) >= _MAX_KNOWN:
+                self._begins_in.clear()
+            found = self._begins_in[key] = self._first_beginning(begun, before)
+        return found
+
+    def _first_beginning(self, begun: str, before: str) -> int:
         if begun[0] not in "]<":
-            return 0 if self._could_begin(begun, before) else len(begun)
+            return 0 if any(_could_begin(each, begun, before) for each in self.machines) else len(begun)
         return next((at for at, char in enumerate(begun) if self._begins_at(begun, at, char)), len(begun))
 
     def _begins_at(self, begun: str, at: int, char: str) -> bool:
@@ -94,15 +103,6 @@ class Plan(Shared):
                 for symbol in fold(char, accents=machine.accents)
                 for form in _forms(symbol, accents=machine.accents)
             )
-        return found
-
-    def _could_begin(self, begun: str, before: str) -> bool:
-        key = begun, before != "" and is_word_char(before)
-        found = self._begins_in.get(key)
-        if found is None:
-            if len(self._begins_in) >= _MAX_KNOWN:
-                self._begins_in.clear()
-            found = self._begins_in[key] = any(_could_begin(each, begun, before) for each in self.machines)
         return found
 
 

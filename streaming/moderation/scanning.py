@@ -79,6 +79,7 @@ class Scanner(ABC):
         self.own = spelling
         self.state = automaton.start
         self.following = self.state  # the state after text that is being skimmed
+        self.held = 0  # after it, as far as the readings that keep all signs tell
         self.removed: frozenset[int] = frozenset()
         """The ranks of removed rules."""
         self._window = window

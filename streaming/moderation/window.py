@@ -35,7 +35,8 @@ NONE, SWALLOWED = -1, -2
 
 # Readings that merge white space ignore quote markers after a line break.
 _QUOTE = re.compile(r"\n\s*>")
-_READ_APART = re.compile(r"[\[\]<!$%]|\\[()\nux]")
+_READ_APART = re.compile(r"\][(\[]|[<$%]|\\[()\[\]\nux]")
+_BEGINS_CONSTRUCT = ("]", "<")
 # All characters with which a sign may begin, or a quote marker. A class is searched for much faster than the grammar.
 _MARKDOWN_SIGN = re.compile(r"[*~`_\\&%\[\]<>!$]")
 # Within a word, underscores are no signs.
@@ -75,6 +76,7 @@ class Window:
             for deep in self._read
             if deep.key.kind == "deep" and (flat := self.by_key.get(deep.key._replace(kind="flat")))
         ]
+        self._others = [each for each in self.spellings if each.key.kind in ("written", "raw")]
         self._sign = READERS["deep"].grammar.may_begin
         self._together = [each for each in self.spellings if each.leader is each]
         self.active = self._together
@@ -109,18 +111,20 @@ class Window:
 
     def _read_apart(self, text: str) -> None:
         """Feeds each reading separately. The flat one equals the deep one without links, tags, formulas and codes."""
-        alike: dict[int, Spelling] = {}
         for deep, flat in self._pairs:
-            if not _READ_APART.search(deep.pending + text) and flat.is_where(deep):
-                alike[deep.number] = flat
-        shared = {flat.number for flat in alike.values()}
-        for each in self.active:
-            if each.key.kind == "written":
-                each.read_written(text)
-            elif each.number not in shared:
+            begun, are_alike = deep.pending, flat.is_where(deep)
+            deep.read(text)
+            # What both take for a link or a tag remains undecided in both.
+            is_undecided = begun[:1] in _BEGINS_CONSTRUCT and len(deep.pending) == len(begun) + len(text)
+            if are_alike and (is_undecided or not _READ_APART.search(begun + text)):
+                flat.read_like(deep, len(text))
+            else:
+                flat.read(text)
+        for each in self._others:
+            if each.is_raw:
                 each.read(text)
-                if each.number in alike:
-                    alike[each.number].read_like(each, len(text))
+            else:
+                each.read_written(text)
 
     def _has_signs(self, text: str) -> bool:
         if self._sign.search(text):
