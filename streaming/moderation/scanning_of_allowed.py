@@ -108,18 +108,34 @@ class ReachOfRegexes(RegexScanner):
         self._pending = {}
 
 
-class ReachOfLooseWords(RescanningScanner):
-    """Computes how far the matches of allow rules reach, by searching for them again each time."""
+class _RescannedReach(RescanningScanner):
+    """Computes how far the matches of allow rules reach, by searching again from where one may be incomplete."""
+
+    def __init__(self, automaton: Automaton, window: Window, spelling: Spelling) -> None:
+        super().__init__(automaton, window, spelling)
+        self._reach: dict[int, int] = {}
+        self._again_from = 0  # the number of characters of the text in which all beginnings are decided
+
+    def follow(self, other: RescanningScanner) -> None:
+        super().follow(other)
+        self._reach, self._again_from = {}, 0
 
     def reach(self) -> Iterable[tuple[int, int]]:
-        return ((match.start, -match.minus_end) for match in self.found(0).all())
+        offset = self._window.offset
+        start = max(self._again_from - offset, 0)
+        for match in self.found(start).all():
+            begin = match.start + offset
+            self._reach[begin] = max(offset - match.minus_end, self._reach.get(begin, 0))
+        self._again_from = offset + self.live(start).first(start)
+        return _in_window(self._reach, self._window)
 
 
-class ReachOfCheckedRegexes(RegexScanner):
+class ReachOfLooseWords(_RescannedReach):
+    """How far the loose words of allow rules reach."""
+
+
+class ReachOfCheckedRegexes(_RescannedReach, RegexScanner):
     """The same for regular expressions that have a check, or whose matches may be incomplete."""
-
-    def reach(self) -> Iterable[tuple[int, int]]:
-        return ((match.start, -match.minus_end) for match in self.found(0).all())
 
 
 def _join(threads: dict[int, tuple[State, list[tuple[int, int]]]], state: State, starts: list[tuple[int, int]]) -> None:
