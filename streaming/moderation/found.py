@@ -11,7 +11,7 @@ from streaming.moderation.edges import Ending
 from streaming.moderation.loose_words import LooseMatches, LooseWords
 from streaming.moderation.regex_automaton import Regexes, RegexMatches
 from streaming.moderation.spelling import Match, Spelling
-from streaming.moderation.validators import REACH
+from streaming.moderation.validators import REACH, Beginnings
 from streaming.moderation.word_automaton import LiteralMatches, Literals
 
 Automaton = Literals | Regexes | LooseWords
@@ -152,10 +152,12 @@ class Failures:
         self._regexes = regexes
         self._failed = self._dull = 0
         self._last: Found | None = None
+        self._beginnings: dict[int, Beginnings] = {}  # by the number of symbols before them
 
     def follow(self, other: Failures) -> None:
         other._learn()
         self._failed, self._dull, self._last = other._failed, other._dull, None
+        self._beginnings = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Failures:
         """The last search, which may still go on, stays with this text."""
@@ -167,6 +169,7 @@ class Failures:
         self._learn()
         self._failed += count
         self._dull += count
+        self._beginnings = {}
 
     def search(self, spelling: Spelling, base: int, removed: frozenset[int], allowed: Allowances) -> Found:
         """The matches from a symbol on, except for those that are known to be none."""
@@ -176,7 +179,13 @@ class Failures:
             self._find_dull(spelling, base)
             base = max(base, self._dull - spelling.dropped)
         failed = self._failed - spelling.dropped - base
-        matches = regexes.matches(chars[base:], spelling.symbol_before(base), final=False, failed=failed)
+        matches = regexes.matches(
+            chars[base:],
+            spelling.symbol_before(base),
+            final=False,
+            failed=failed,
+            beginnings=self._beginnings_from(spelling, base),
+        )
         self._last = Found(spelling, matches, (base, len(chars)), removed, allowed)
         return self._last
 
@@ -185,6 +194,19 @@ class Failures:
             # What ends with the last symbol may have depended on what follows it.
             self._failed = max(self._failed, self._last.end - 1)
         self._last = None
+
+    def _beginnings_from(self, spelling: Spelling, base: int) -> list[Beginnings]:
+        """Which texts pass that begin with each symbol from ``base`` on; none if that is not known."""
+        check, chars, dropped, known = self._regexes.check, spelling.chars, spelling.dropped, self._beginnings
+        self._beginnings = {}
+        if not check or not check.beginnings or self._regexes.acts_on_group or self._regexes.overflows:
+            return []
+        if len(set(chars[base:])) < check.different:
+            return []
+        for at in range(base, len(chars)):
+            self._beginnings[dropped + at] = found = known.get(dropped + at) or check.beginnings()
+            found.read(chars[at : at + REACH])
+        return list(self._beginnings.values())
 
     def _find_dull(self, spelling: Spelling, base: int) -> None:
         """Finds the symbols from which on everything fails, however long it is."""

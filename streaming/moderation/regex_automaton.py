@@ -13,7 +13,7 @@ Three machines share the same positions:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, reduce
 from itertools import accumulate
 from operator import getitem
@@ -23,7 +23,7 @@ from streaming.moderation.folding import moving_marks
 from streaming.moderation.glushkov import Positions, union
 from streaming.moderation.regex_nodes import Node
 from streaming.moderation.shared import Shared
-from streaming.moderation.validators import REACH, Check
+from streaming.moderation.validators import REACH, Beginnings, Check
 
 _MAX_STATES = 4096
 _MAX_TRANSITIONS = 1 << 16
@@ -310,9 +310,14 @@ class Regexes(Shared):
         """The state from which, going backwards, the positions are found that lead to these."""
         return self._before.state(union(positions))
 
-    def matches(self, text: str, before: str, *, final: bool, failed: int = 0) -> RegexMatches:
-        """Its matches in a text. What ends with one of the first ``failed`` symbols is known to be none."""
-        return RegexMatches(self, text, before, final=final, failed=failed)
+    def matches(
+        self, text: str, before: str, *, final: bool, failed: int = 0, beginnings: Sequence[Beginnings] = ()
+    ) -> RegexMatches:
+        """Its matches in a text. What ends with one of the first ``failed`` symbols is known to be none.
+
+        ``beginnings`` are those of what begins with each symbol, if they are known.
+        """
+        return RegexMatches(self, text, before, final=final, failed=failed, beginnings=beginnings)
 
     def trace(self, text: str, *, final: bool) -> list[int]:
         """For each symbol, the positions that read it on a path to an end within the text."""
@@ -325,14 +330,32 @@ class Regexes(Shared):
 class RegexMatches:
     """The matches in one text."""
 
-    def __init__(self, regexes: Regexes, text: str, before: str, *, final: bool, failed: int = 0) -> None:
+    def __init__(
+        self,
+        regexes: Regexes,
+        text: str,
+        before: str,
+        *,
+        final: bool,
+        failed: int = 0,
+        beginnings: Sequence[Beginnings] = (),
+    ) -> None:
         self._regexes = regexes
+        self._beginnings = beginnings
         self._text = text
         self._before = before
         self._final = final
         self._failed = failed
-        is_dull = regexes.check is not None and len(set(text)) < regexes.check.different
-        self._ways = [0] * len(text) if is_dull else regexes.trace(text, final=final)
+        self._ways = [0] * len(text) if self._is_dull() else regexes.trace(text, final=final)
+
+    def _is_dull(self) -> bool:
+        """Whether it is known that nothing passes the check."""
+        check = self._regexes.check
+        if check is None or not self._beginnings:
+            return check is not None and len(set(self._text)) < check.different
+        return not any(
+            each.longest == REACH or each.longest > self._failed - start for start, each in enumerate(self._beginnings)
+        )
 
     def _firsts(self, at: int) -> int:
         """The first positions that a match could have at this index."""
@@ -399,9 +422,14 @@ class RegexMatches:
     def _reach(self, start: int) -> int:
         """How many symbols a match that begins at ``start`` may have."""
         regexes = self._regexes
-        if regexes.check and not regexes.acts_on_group and not regexes.check(self._text[start : start + REACH + 1]):
-            return min(REACH, regexes.max_span)
-        return regexes.max_span
+        if not regexes.check or regexes.acts_on_group:
+            return regexes.max_span
+        if self._beginnings:
+            longest = self._beginnings[start].longest
+            return regexes.max_span if longest == REACH else min(longest, regexes.max_span)
+        return (
+            regexes.max_span if regexes.check(self._text[start : start + REACH + 1]) else min(REACH, regexes.max_span)
+        )
 
     def _ahead(self, positions: int, end: int) -> int:
         """The lookahead contexts after these positions that accept what follows."""
@@ -426,6 +454,8 @@ class RegexMatches:
         check = self._regexes.check
         if not check:
             return next(ranks, -1)
+        if self._beginnings:
+            return next(ranks, -1) if self._beginnings[start].passes(end - start) else -1
         if not self._regexes.acts_on_group:
             return next(ranks, -1) if check(self._text[start:end]) else -1
         return next((rank for rank in ranks if check(self._group(rank, start, end))), -1)

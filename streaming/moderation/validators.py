@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,12 +19,13 @@ class Check:
     """A condition on a text. Without limits, it would have to be tried on all parts of thousands of symbols.
 
     ``beyond``: whether a text longer than REACH symbols passes if its beginning does; otherwise it fails. A text with
-    fewer than ``different`` symbols fails.
+    fewer than ``different`` symbols fails. ``beginnings`` makes what tells which beginnings of a text pass.
     """
 
     passes: Callable[[str], bool]
     beyond: bool = False
     different: int = 1
+    beginnings: Callable[[], Beginnings] | None = None
 
     def __call__(self, text: str) -> bool:
         return (self.beyond or len(text) <= REACH) and self.passes(text[:REACH])
@@ -59,15 +59,56 @@ def cn_id(text: str) -> bool:
     return "10x98765432"[total % 11] == text[-1].lower()
 
 
+_BITS = [0.0, *(count * math.log2(count) for count in range(1, REACH + 1))]
+_ROUNDING = 1e-9
+
+
+class Beginnings:
+    """Which beginnings of a text have a Shannon entropy of at least ``least`` bits per symbol. Reads the text once."""
+
+    __slots__ = ("_bits", "_counts", "_least", "_size", "passing")
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+        self._counts: dict[str, int] = {}
+        self._bits = 0.0  # the sum over all symbols that occur: how often one does, times the logarithm of that
+        self._size = 0
+        self.passing = 0
+        """Bit n is set if the first n symbols pass, from 1 to REACH."""
+
+    def read(self, text: str) -> None:
+        """Reads a text, which begins with the text read before, up to REACH symbols."""
+        counts, least, bits, size = self._counts, self._least, self._bits, self._size
+        for symbol in text[size:REACH]:
+            count = counts.get(symbol, 0)
+            counts[symbol] = count + 1
+            bits += _BITS[count + 1] - _BITS[count]
+            size += 1
+            if size * least <= _BITS[size] - bits + _ROUNDING:
+                self.passing |= 1 << size
+        self._bits, self._size = bits, size
+
+    def passes(self, size: int) -> bool:
+        """Whether the first ``size`` symbols pass. A longer beginning is as random as REACH symbols."""
+        return bool(self.passing >> min(size, REACH) & 1)
+
+    @property
+    def longest(self) -> int:
+        """The size of the longest one that passes, at most REACH; -1 if none does."""
+        return self.passing.bit_length() - 1
+
+
 def entropy(least: float) -> Check:
     """Checks that the Shannon entropy of a text is at least ``least`` bits per character."""
 
     def is_random(text: str) -> bool:
-        shares = (count / len(text) for count in Counter(text).values())
-        return -sum(share * math.log2(share) for share in shares) >= least
+        beginnings = Beginnings(least)
+        beginnings.read(text)
+        return beginnings.passes(len(text))
 
     # So many symbols that are equally frequent have the least entropy.
-    return Check(is_random, beyond=True, different=math.ceil(2**least - 1e-6))
+    different = math.ceil(2**least - 1e-6)
+    return Check(is_random, beyond=True, different=different, beginnings=lambda: Beginnings(least))
 
 
 _CHECKS = {"luhn": Check(luhn), "iban": Check(iban), "cn_id": Check(cn_id), "entropy": entropy(DEFAULT_ENTROPY)}
