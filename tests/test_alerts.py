@@ -27,7 +27,7 @@ from django.utils import timezone
 
 from ssesite.email_settings import email_settings
 from streaming import alerts, webhooks
-from streaming.models import HitAlert, ModerationHit, ModerationRule
+from streaming.models import HitAlert, ModerationHit, ModerationRule, RuleList
 from tests.conftest import eventually
 from tests.test_admin import text_of
 
@@ -490,3 +490,27 @@ def test_hits_of_streams_send_an_alert_while_the_stream_goes_on(make_site: Any, 
     assert "done" in answer.text
     eventually(lambda: receiver.got, "the webhook is called")
     assert json.loads(receiver.got[0][2])["data"]["category"] == "c"
+
+
+@pytest.mark.django_db
+class TestWhatIsDeletedWithARuleOrAList:
+    def test_is_named_before(self, moderator: Client) -> None:
+        words = RuleList.objects.create(name="words")
+        inside, alone = ModerationRule.objects.create(pattern="a", rule_list=words), ModerationRule.objects.create()
+        alert(name="about the list", rule_list=words)
+        alert(name="about its rule", rule=inside)
+        alert(name="about another rule", rule=alone)
+        lists, rules = "/admin/streaming/rulelist/", "/admin/streaming/moderationrule/"
+
+        asked = [
+            text_of(moderator.get(f"{lists}{words.pk}/delete/")),
+            text_of(moderator.post(lists, {"action": "delete_selected", "_selected_action": [words.pk]})),
+            text_of(moderator.post(rules, {"action": "delete", "_selected_action": [inside.pk, alone.pk]})),
+        ]
+
+        for page in asked[:2]:
+            assert "alert: about its rule alert: about the list" in page
+            assert "another rule" not in page
+        assert "2 alerts are only about them. They are deleted too" in asked[2]
+        assert "about another rule about its rule" in asked[2]
+        assert HitAlert.objects.count() == 3

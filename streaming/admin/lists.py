@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.html import format_html
@@ -18,13 +18,16 @@ from streaming import rule_imports
 from streaming.admin.forms import LinesField, ListRowForm, UpstreamsField, VersionedForm
 from streaming.admin.history_pages import RecordsWho
 from streaming.admin.rules_on_trial import TrialPages
-from streaming.models import ModerationRule, RuleList
+from streaming.models import HitAlert, ModerationRule, RuleList
 from streaming.rule_packs import PACKS
 
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[RuleList]
 else:
     _Base = admin.ModelAdmin  # takes no parameter at run time
+
+MAX_DELETED_ALERTS = 20
+"""How many alerts are named before they are deleted with their list; all are counted."""
 
 
 @admin.register(RuleList)
@@ -75,14 +78,22 @@ class RuleListAdmin(RecordsWho, TrialPages, _Base):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """The lists and the numbers of their rules. Django would show each of a hundred thousand rules."""
+        """The lists, the numbers of their rules, and the alerts about them. Django would show each rule of a list."""
         rules_admin: Any = self.admin_site._registry[ModerationRule]
         counts = {each: each.rules.count() for each in objs}
         names = [f"{each}: {ngettext('%d rule', '%d rules', count) % count}" for each, count in counts.items()]
         models = {str(RuleList._meta.verbose_name_plural): len(names)}
         models[str(ModerationRule._meta.verbose_name_plural)] = sum(counts.values())
         may = self.has_delete_permission(request) and rules_admin.has_delete_permission(request)
-        return names, models, set() if may else {str(ModerationRule._meta.verbose_name)}, []
+        refused = set() if may else {str(ModerationRule._meta.verbose_name)}
+        pks = [each.pk for each in objs]
+        if alerts := list(HitAlert.objects.filter(Q(rule_list__in=pks) | Q(rule__rule_list__in=pks))):
+            names += [f"{HitAlert._meta.verbose_name}: {alert}" for alert in alerts[:MAX_DELETED_ALERTS]]
+            models[str(HitAlert._meta.verbose_name_plural)] = len(alerts)
+            alerts_admin: Any = self.admin_site._registry[HitAlert]
+            if not alerts_admin.has_delete_permission(request):
+                refused.add(str(HitAlert._meta.verbose_name))
+        return names, models, refused, []
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RuleList]:
         lists: QuerySet[RuleList] = super().get_queryset(request)

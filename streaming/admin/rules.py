@@ -30,7 +30,15 @@ from streaming.admin.imports import ImportPages, recent_texts
 from streaming.admin.rules_on_trial import TrialPages
 from streaming.admin.try_page import TryPage
 from streaming.editions import RuleEdition, changing
-from streaming.models import ModerationHit, ModerationRule, ModerationRuleQuerySet, RuleList, action_name, translated
+from streaming.models import (
+    HitAlert,
+    ModerationHit,
+    ModerationRule,
+    ModerationRuleQuerySet,
+    RuleList,
+    action_name,
+    translated,
+)
 from streaming.moderation import MAX_SEPARATORS, MAX_SPAN, RuleError, compile_rule
 from streaming.visible_text import isolated, visible
 
@@ -269,7 +277,9 @@ class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryP
         """Asks for confirmation first; the selection, possibly all results of a search, is sent back as it was."""
         if "post" not in request.POST:
             chosen = [(name, value) for name in SELECTION_FIELDS for value in request.POST.getlist(name)]
+            alerts = HitAlert.objects.filter(rule__in=rules.order_by().values("pk"))
             context = {"chosen": chosen, "count": rules.count(), "rules": rules[:MAX_DELETED_LISTED]}
+            context |= {"alerts": alerts[:MAX_DELETED_LISTED], "number_of_alerts": alerts.count()}
             page = {**self.admin_site.each_context(request), "opts": self.opts, "title": gettext("Are you sure?")}
             return render(request, "admin/streaming/moderationrule/delete_many.html", {**page, **context})
         with changing(RuleEdition.What.DELETE), transaction.atomic():
