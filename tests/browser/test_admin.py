@@ -156,6 +156,19 @@ def test_the_form_shows_what_the_rule_matches_while_it_is_edited(enter):
     expect(result).to_contain_text("At character 1: the ( is not closed.")
 
 
+def test_the_form_never_shows_what_an_earlier_pattern_matches_when_there_is_none_any_more(enter):
+    page = enter("add/")
+    pattern = page.get_by_label("Pattern")
+    page.route("**/check/", lambda route: None)  # the answer comes late
+    with page.expect_request("**/check/"):
+        pattern.fill("darn")
+
+    with page.expect_event("requestfailed"):
+        pattern.fill("")
+
+    expect(page.locator("#check-result")).to_be_empty()
+
+
 def test_an_unsaved_rule_can_be_tried(enter):
     page = enter("add/")
     page.get_by_label("Pattern").fill("status report")

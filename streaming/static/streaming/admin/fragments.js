@@ -32,6 +32,12 @@ export class Fragment {
       if (!running.signal.aborted) throw error;
     }
   }
+
+  /** Shows nothing, and not what may still be on its way. */
+  clear() {
+    this.running?.abort();
+    this.target.replaceChildren();
+  }
 }
 
 /**

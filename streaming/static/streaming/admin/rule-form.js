@@ -14,7 +14,7 @@ if (form && panel instanceof HTMLElement && result instanceof HTMLElement) {
     if (pattern instanceof HTMLTextAreaElement && pattern.value.trim()) {
       fragment.load(panel.dataset.address ?? "", form);
     } else {
-      result.replaceChildren();
+      fragment.clear();
     }
   };
   form.addEventListener("input", debounce(check));
