@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import wait_until
-from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site
+from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site, eventually
 from tests.cutting_proxy import CuttingProxy
 
 WORDS = [f"word{number} " for number in range(200)]
@@ -102,6 +102,53 @@ def test_stop_closes_the_upstream_at_once(page: Page, upstream: ScriptedUpstream
     page.locator("#chat").get_by_role("button", name="Stop").click()
 
     assert upstream.left.wait(DEADLINE), "though a stream that its client left goes on for a while"
+
+
+def test_stop_before_the_answer_begins_closes_the_upstream_as_soon_as_it_does(
+    page: Page, upstream: ScriptedUpstream
+) -> None:
+    may_begin = threading.Event()
+
+    async def begin_late(connection: Connection) -> None:
+        while not may_begin.is_set():  # noqa: ASYNC110 (it is set in another thread)
+            await asyncio.sleep(0.01)
+        await connection.begin()
+        await connection.send(b'data: {"delta": "and so on"}\n\n')
+        await connection.until_left()
+
+    upstream.script = begin_late
+    ask(page)
+    eventually(lambda: len(upstream.requests) == 1, "the upstream is asked")
+    page.locator("#chat").get_by_role("button", name="Stop").click()
+    expect(state(page)).to_have_text("Stopped")  # type: ignore[arg-type]
+
+    with page.expect_request(lambda request: request.method == "DELETE"):
+        may_begin.set()
+
+    assert upstream.left.wait(DEADLINE)
+    expect(page.locator("#chat article")).to_have_text("")
+    expect(state(page)).to_have_text("Stopped")  # type: ignore[arg-type]
+
+
+def test_stop_closes_the_upstream_although_the_page_was_reloaded_and_is_not_connected_yet(
+    page: Page, upstream: ScriptedUpstream
+) -> None:
+    async def speak_until_left(connection: Connection) -> None:
+        await connection.begin()
+        await connection.send(b'data: {"delta": "and so on"}\n\n')
+        await connection.until_left()
+
+    upstream.script = speak_until_left
+    ask(page)
+    has_shown(page, "and so on")
+    page.route("**/streams/*", lambda route: route.continue_() if route.request.method == "DELETE" else None)
+    page.reload()
+    expect(state(page)).to_have_attribute("data-state", "connecting")  # type: ignore[arg-type]
+
+    with page.expect_request(lambda request: request.method == "DELETE"):
+        page.locator("#chat").get_by_role("button", name="Stop").click()
+
+    assert upstream.left.wait(DEADLINE)
 
 
 def test_a_question_that_is_too_long_to_be_sent_ends_the_running_answer_too(

@@ -100,11 +100,17 @@ function stopAnswer() {
   chat.stop("stopped", word("problem-stopped"));
 }
 
-/** Stops the answer on the server as well: closing the connection alone would let the model continue for a while. */
 function cancelAnswer() {
   answer.abort();
-  const address = answerAddress;
+  stopOnServer(answerAddress);
   answerAddress = "";
+}
+
+/**
+ * Closing the connection alone would let the model continue for a while.
+ * @param {string} address  "" if it is not known
+ */
+function stopOnServer(address) {
   if (address) void fetch(address, { method: "DELETE", headers: { "X-CSRFToken": csrfToken } }).catch(() => {});
 }
 
@@ -128,6 +134,7 @@ async function ask(question) {
 async function resumeAnswer(_, lastEventId, progress) {
   const { signal } = (answer = new AbortController());
   if (!lastEventId) return chat.stop("failed", word("problem-cut"));
+  answerAddress = resumeAddress(lastEventId);
   await readAnswer(
     (options) => fetchEvents(resumeAddress(lastEventId), { ...options, lastEventId }),
     signal,
@@ -145,14 +152,23 @@ async function resumeAnswer(_, lastEventId, progress) {
 async function readAnswer(open, signal, isResumed = false, progress) {
   let hasBegun = isResumed;
   let isOver = false;
+  // A request that is cancelled before its response has begun goes on until then: only the response says what to stop.
+  const request = new AbortController();
+  signal.addEventListener("abort", () => hasBegun && request.abort());
   const options = {
-    signal,
+    signal: request.signal,
     onOpen: (/** @type {Response} */ { headers }) => {
       hasBegun = true;
-      answerAddress = headers.get("Content-Location") ?? "";
+      const address = headers.get("Content-Location") ?? "";
+      if (signal.aborted) {
+        stopOnServer(address);
+        return request.abort();
+      }
+      answerAddress = address;
       chat.opened();
     },
-    onCut: (/** @type {unknown} */ cut, /** @type {number} */ delay) => chat.showReconnect(delay),
+    onCut: (/** @type {unknown} */ cut, /** @type {number} */ delay) =>
+      signal.aborted ? request.abort() : chat.showReconnect(delay),
     onBytes: (/** @type {number} */ count) => chat.count(count),
   };
   try {
