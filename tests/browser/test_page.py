@@ -807,6 +807,27 @@ def test_a_tab_duplicated_while_a_complete_answer_is_typed_out_shows_it_as_done(
     duplicated.value.close()
 
 
+def test_a_conversation_saved_in_an_unknown_form_does_not_keep_the_page_from_working(scripted):
+    page = scripted.open()
+    scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
+    # As another release of the page would: one turn that can be shown, and one that cannot.
+    start(page, prompt="First?")
+    expect(status(page, "chat")).to_have_text("Done")
+    page.evaluate("""() => {
+      addEventListener("pagehide", () => {
+        const saved = JSON.parse(sessionStorage["streams.turns"]);
+        saved.turns.push({ asked: "Second?" }, null);
+        sessionStorage["streams.turns"] = JSON.stringify(saved);
+      });
+    }""")
+
+    page.reload()
+
+    expect(page.locator("#chat .question")).to_have_text(["First?"])
+    start(page, prompt="Third?")
+    expect(page.locator("#chat article")).to_have_text(["Yes.", "Yes."])
+
+
 def test_editing_an_earlier_question_removes_the_turns_after_it(scripted):
     page = scripted.open()
     scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))

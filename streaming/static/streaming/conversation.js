@@ -82,6 +82,17 @@ function stored({ question, ...turn }) {
   return { question: { ...question, messages: question.messages.filter(({ role }) => role === "system") }, ...turn };
 }
 
+/** Whether a stored turn has the form of this release of the page. @param {any} turn @returns {turn is SavedTurn} */
+function isTurn(turn) {
+  const { question, answer, thoughts, state } = turn ?? {};
+  return (
+    typeof question?.prompt === "string" &&
+    Array.isArray(question.messages) &&
+    [answer, state].every((text) => typeof text === "string") &&
+    Object.values(thoughts ?? [null]).every((text) => typeof text === "string")
+  );
+}
+
 /** The conversation in sessionStorage: it survives a reload, going back and a crash, and is private to the tab. */
 export class ConversationStorage {
   #timer = 0;
@@ -90,7 +101,8 @@ export class ConversationStorage {
   load() {
     try {
       const { turns, lastEventId, progress } = JSON.parse(read(TURNS) || "{}");
-      return { turns: Array.isArray(turns) ? turns : [], lastEventId: String(lastEventId ?? ""), progress };
+      const known = Array.isArray(turns) ? turns.filter(isTurn) : [];
+      return { turns: known, lastEventId: String(lastEventId ?? ""), progress };
     } catch {
       return { turns: [], lastEventId: "" };
     }
