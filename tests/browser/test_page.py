@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from streaming.management.commands.demo import SAMPLE_RULES
+from tests.browser.conftest import launch, patient
 from tests.conftest import PASSWORD, eventually, manage
 
 
@@ -694,6 +695,31 @@ def test_a_required_login_is_linked_and_leads_back_to_the_page(browser, make_sit
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("link", name="Log in")).to_be_visible()
     page.context.close()
+
+
+def test_after_a_logout_the_next_user_of_the_tab_sees_nothing_of_the_conversation(browser, site):
+    # Playwright disables the back/forward cache, so this test starts its own browser.
+    kept = launch(browser.browser_type, ignore_default_args=["--disable-back-forward-cache"])
+    page = patient(kept).new_context().new_page()
+    page.goto(site.url)
+    start(page, "poem", prompt="Before the login?")
+    expect(status(page, "chat")).to_have_text("Done")
+    page.get_by_role("link", name="Log in").click()
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("#chat .question")).to_have_text(["Before the login?"])
+    page.get_by_label("Your question").fill("A draft")
+
+    page.get_by_role("button", name="Log out").click()
+
+    expect(page.get_by_role("link", name="Log in")).to_be_visible()
+    expect(page.locator("#chat .question")).to_have_count(0)
+    expect(page.get_by_label("Your question")).to_have_value("")
+    page.go_back(wait_until="commit")
+    expect(page.locator("#chat .question")).to_have_count(0)
+    expect(page.get_by_label("Your question")).to_have_value("")
+    kept.close()
 
 
 def test_a_question_submitted_before_the_script_runs_stays_in_the_form(browser, site):

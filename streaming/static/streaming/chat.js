@@ -56,7 +56,7 @@ export class ChatPanel extends Panel {
   #ending = null;
   #countdown = 0;
   #waiting = 0;
-  #storage = new ConversationStorage();
+  #storage = new ConversationStorage(document.body.dataset.user ?? "");
   /** The id of the last message received. */
   #lastEventId = "";
   /** How far the answer has been read. @type {import("./answer-reader.js").Progress | undefined} */

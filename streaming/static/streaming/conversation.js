@@ -57,6 +57,7 @@ export function asMarkdown(turns, { asked, answered, play }) {
 const MAX_STORED_CHARS = 500_000;
 const TURNS = "streams.turns";
 const DRAFT = "streams.draft";
+const USER = "streams.user";
 
 /**
  * JSON within the limit: the oldest turns are left out. As it is written every second, turns beyond the limit cost nothing.
@@ -93,9 +94,35 @@ function isTurn(turn) {
   );
 }
 
-/** The conversation in sessionStorage: it survives a reload, going back and a crash, and is private to the tab. */
+/**
+ * The conversation in sessionStorage: it survives a reload, going back and a crash, and is private to the tab and to the
+ * user who is logged in.
+ */
 export class ConversationStorage {
   #timer = 0;
+  #user;
+  #isKept;
+
+  /** @param {string} user  the id of the user; "" if nobody is logged in */
+  constructor(user) {
+    this.#user = user;
+    const before = read(USER);
+    // What was asked before a login is the same reader's.
+    if (before !== "" && before !== user) for (const name of [TURNS, DRAFT]) write(name, "");
+    write(USER, user);
+    this.#isKept = read(USER) === user;
+    // A page of the back/forward cache may be from before a logout.
+    addEventListener("pageshow", () => {
+      if (this.#isOurs) return;
+      document.documentElement.hidden = true;
+      location.reload();
+    });
+  }
+
+  /** Whether no other user has logged in since, nor this one out. */
+  get #isOurs() {
+    return !this.#isKept || read(USER) === this.#user;
+  }
 
   /** @returns {Saved} */
   load() {
@@ -112,7 +139,7 @@ export class ConversationStorage {
   save(saved) {
     clearTimeout(this.#timer);
     this.#timer = 0;
-    write(TURNS, serialize(saved));
+    if (this.#isOurs) write(TURNS, serialize(saved));
   }
 
   /** At most once a second. @param {() => Saved} current */
@@ -126,7 +153,7 @@ export class ConversationStorage {
 
   /** @param {string} text */
   saveDraft(text) {
-    write(DRAFT, text.slice(0, MAX_STORED_CHARS));
+    if (this.#isOurs) write(DRAFT, text.slice(0, MAX_STORED_CHARS));
   }
 }
 
