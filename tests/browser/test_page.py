@@ -1124,6 +1124,10 @@ def test_a_moderated_question_is_marked(browser, make_site, upstream):
     # A server that accepts only the fields of its API would answer.
     assert set(upstream.asked) <= {"messages", "model", "stream", "stream_options"}
     assert upstream.asked["messages"][-1]["content"] == "A •••• question?"
+    expect(status(page, "chat")).to_have_text("Done")
+    page.reload()
+    expect(page.locator("#chat article")).to_have_text("Yes.")
+    expect(page.get_by_text("A rule changed this question")).to_be_visible()
     page.context.close()
 
 

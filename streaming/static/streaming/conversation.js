@@ -9,7 +9,7 @@
  */
 
 /**
- * @typedef {{ question: Question, answer: string, thoughts: Record<string, string>, state: import("./turn.js").End | "running", reason: string, moderated: number }} SavedTurn
+ * @typedef {{ question: Question, answer: string, thoughts: Record<string, string>, state: import("./turn.js").End | "running", reason: string, moderated: number, promptModerated?: boolean }} SavedTurn
  */
 
 /**

@@ -67,11 +67,13 @@ export class Turn extends Part {
       state: ending?.state ?? this.#state,
       reason: ending?.reason ?? this.#reason,
       moderated: this.#moderated,
+      promptModerated: !this.part("prompt-moderated").hidden,
     };
   }
 
   /** @param {SavedTurn} saved */
-  restore({ answer, thoughts, moderated }) {
+  restore({ answer, thoughts, moderated, promptModerated }) {
+    if (promptModerated) this.promptModerated();
     for (const [name, text] of Object.entries(thoughts)) this.think(text, name);
     for (let count = 0; count < moderated; count++) this.moderated();
     this.write(answer);
