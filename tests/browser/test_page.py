@@ -659,6 +659,18 @@ def test_a_missing_network_is_reported_and_the_chat_works_again_once_online(brow
     page.context.close()
 
 
+def test_a_new_chat_has_no_button_to_the_latest_of_the_earlier_one(page):
+    start(page, prompt="First?")
+    expect(status(page, "chat")).to_have_text("Done")
+    page.locator("#chat .scroller").press("Home")
+    expect(page.get_by_role("button", name="To the latest")).to_be_visible()
+    expect(page.locator("#chat .scroller")).to_have_js_property("scrollTop", 0)
+
+    page.get_by_role("button", name="New chat").click()
+
+    expect(page.get_by_role("button", name="To the latest")).to_be_hidden()
+
+
 def test_a_new_chat_clears_the_conversation(page):
     start(page, "poem", prompt="First?")
     expect(status(page, "chat")).to_have_text("Done")

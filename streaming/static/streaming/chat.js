@@ -443,6 +443,7 @@ export class ChatPanel extends Panel {
     this.#save();
     this.setStatus("idle");
     this.part("live").textContent = "";
+    this.#scroll.toEnd();
     this.part("prompt").focus();
   }
 
