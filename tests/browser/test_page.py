@@ -1019,6 +1019,25 @@ def test_a_long_question_is_folded_and_can_be_expanded(scripted):
     expect(page.get_by_role("button", name="Show less")).to_be_visible()
 
 
+def test_a_question_that_grows_when_the_window_becomes_narrow_can_be_expanded(scripted):
+    page = scripted.open(viewport={"width": 1200, "height": 800})
+    scripted.answers(("message", {"delta": "Yes."}), ("done", {"reason": "stop"}))
+    start(page, prompt="A question of several lines. " * 12)
+    expect(page.locator("#chat article")).to_have_text("Yes.")
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+
+    page.set_viewport_size({"width": 320, "height": 800})  # as zooming to 400% does, too
+
+    page.get_by_role("button", name="Show more").click()
+    question = page.locator("#chat .question")
+    assert question.evaluate("({ scrollHeight, clientHeight }) => scrollHeight - clientHeight") <= 1
+    expect(page.get_by_role("button", name="Show less")).to_be_visible()
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.get_by_role("button", name="Show less").click()
+    page.set_viewport_size({"width": 1200, "height": 800})
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+
+
 # --- the first minute
 
 

@@ -181,7 +181,6 @@ export class ChatPanel extends Panel {
     this.#turns.append(element);
     const turn = new Turn(element, question);
     this.#history.push(turn);
-    turn.fold();
     turn.onClick("copy", () => this.#copy(turn.view.source));
     turn.onClick("regenerate", () => this.#askAgain(turn, turn.part("regenerate")));
     turn.onClick("retry", () => this.#askAgain(turn, turn.part("retry")));

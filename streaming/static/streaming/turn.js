@@ -37,12 +37,14 @@ export class Turn extends Part {
     this.part("question").textContent = question.prompt || word("play", { document: question.document ?? "" });
     this.part("edit").hidden = question.prompt === "";
     this.onClick("more", () => this.#unfold());
+    // Its height depends on the width of the window and on the zoom.
+    new ResizeObserver(() => this.#fold()).observe(this.part("question"));
   }
 
-  /** Folds a long question. Call it after the turn is on the page, where it has a height. */
-  fold() {
+  /** Offers to unfold a question of which only the beginning is shown. */
+  #fold() {
     const asked = this.part("question");
-    this.part("more").hidden = asked.scrollHeight <= asked.clientHeight + 1;
+    if (!asked.classList.contains("whole")) this.part("more").hidden = asked.scrollHeight <= asked.clientHeight + 1;
   }
 
   #unfold() {
