@@ -91,6 +91,15 @@ def test_scrolling_up_with_the_wheel_stops_following(panel, wait_until):
     expect(panel.get_by_role("button", name=LATEST)).to_be_visible()
 
 
+def test_zooming_with_the_wheel_does_not_stop_following(panel, wait_until):
+    zoom = "new WheelEvent('wheel', { deltaY: -100, ctrlKey: true, bubbles: true })"  # as a pinch on a touchpad, too
+    panel.evaluate(f"{SCROLLER}.dispatchEvent({zoom})")
+
+    expect(panel.get_by_role("button", name=LATEST)).to_be_hidden()
+    say(panel, 5)
+    wait_until(panel, f"() => ({GAP})() <= 1")
+
+
 def test_scrolling_up_by_touch_stops_following(browser, site, wait_until):
     context = browser.new_context(has_touch=True, reduced_motion="reduce")
     page = context.new_page()

@@ -56,8 +56,9 @@ export class Scroll {
     scroller.addEventListener("scroll", () => this.#scrolled(), passive);
     scroller.addEventListener(
       "wheel",
-      ({ deltaY }) => {
-        if (deltaY < 0) this.#release();
+      ({ deltaY, ctrlKey }) => {
+        // With Ctrl, or as a pinch on a touchpad, it zooms.
+        if (deltaY < 0 && !ctrlKey) this.#release();
       },
       passive,
     );
