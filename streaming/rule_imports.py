@@ -20,7 +20,17 @@ from django.utils import timezone
 from streaming import bulk_rows
 from streaming.editions import Edition, RuleEdition, changing, keep, keep_added
 from streaming.models import NAMED_BY, ModerationRule, RuleImport, RuleList, name_of
-from streaming.rule_files import COLUMNS, Answers, ColumnsQuestion, ParsedFile, Refusal, Row, RowKey, read
+from streaming.rule_files import (
+    COLUMNS,
+    LIST_COLUMNS,
+    Answers,
+    ColumnsQuestion,
+    ParsedFile,
+    Refusal,
+    Row,
+    RowKey,
+    read,
+)
 from streaming.rule_packs import Pack
 
 Progress = Callable[[int, int], None]
@@ -188,7 +198,7 @@ def carry_out(rule_import: RuleImport, user_id: int | None = None, progress: Pro
             raise AlreadyDone
         comparison = compare(parsed, replaced_list(rule_import))
         total = len(comparison.added) + len(comparison.changed) + len(comparison.removed)
-        work = _ImportRun(rule_import, user_id, total, progress)
+        work = _ImportRun(rule_import, user_id, total, progress, parsed.lists)
         for removed in in_chunks(comparison.removed, CHUNK):
             work.remove(removed)
         for added in in_chunks(comparison.added, CHUNK):
@@ -218,14 +228,21 @@ def refusals_of(rule_import: RuleImport) -> list[Refusal]:
 class _ImportRun:
     """An import in progress: writes rules and their history, and reports the progress."""
 
-    def __init__(self, rule_import: RuleImport, user_id: int | None, total: int, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        rule_import: RuleImport,
+        user_id: int | None,
+        total: int,
+        progress: Progress | None,
+        lists: dict[str, Row],
+    ) -> None:
         self._import = rule_import
         self._user_id = user_id
         self._total = total
         self._progress = progress or (lambda done, total: None)
         self._done = 0
         self._now = timezone.now()
-        self._lists = _Lists(rule_import.options.get("pack", ""))
+        self._lists = _Lists(rule_import.options.get("pack", ""), lists)
 
     def add(self, rows: list[Row]) -> None:
         prints = _fingerprints(rows)
@@ -282,14 +299,17 @@ class _ImportRun:
 class _Lists:
     """The lists that rules are imported into; those that there are not yet are made."""
 
-    def __init__(self, pack: str = "") -> None:
-        self._pack = pack
+    def __init__(self, pack: str, described: dict[str, Row]) -> None:
+        self._pack, self._described = pack, described
         self._known: dict[str, int] = dict(RuleList.objects.values_list("name", "pk"))
 
     def pk_of(self, name: str) -> int | None:
         if name and name not in self._known:
             source = RuleList.Source.PACK if self._pack else RuleList.Source.IMPORT
-            made = RuleList.objects.create(name=name, source=source, pack=self._pack, enabled=not self._pack)
+            fields = {"enabled": not self._pack}
+            if described := self._described.get(name):
+                fields = {each: _fields(described)[each] for each in LIST_COLUMNS if each != "rule_list"}
+            made = RuleList.objects.create(name=name, source=source, pack=self._pack, **fields)
             self._known[name] = made.pk
         return self._known[name] if name else None
 
@@ -352,6 +372,19 @@ def export(rules: QuerySet[ModerationRule] | None = None) -> Iterator[Row]:
     """These rules as rows, oldest first; all by default."""
     found = (ModerationRule.objects.all() if rules is None else rules).order_by("pk").values_list(*_ROW_COLUMNS)
     return (_row(values) for values in found.iterator(chunk_size=2000))
+
+
+def export_lists() -> list[Row]:
+    """What ``LIST_COLUMNS`` keeps of each list."""
+    fields = [name for name in LIST_COLUMNS if name != "rule_list"]
+    return [
+        Row("", rule_list=name, **dict(zip(fields, map(_hashable, values), strict=True)))
+        for name, *values in RuleList.objects.order_by("name").values_list("name", *fields)
+    ]
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

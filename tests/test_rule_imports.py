@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis.extra.django import TestCase
 
@@ -18,7 +20,7 @@ from streaming import rule_imports
 from streaming.editions import Revision
 from streaming.import_undo import Undone, undo
 from streaming.models import ModerationRule, RuleImport, RuleList
-from streaming.rule_files import Row, find_problem, read, write_csv
+from streaming.rule_files import LIST_COLUMNS, Row, find_problem, read, write_csv
 from streaming.rule_imports import AlreadyDone, carry_out, compare, export, save_preview
 from tests.test_rule_files import ROWS
 
@@ -313,3 +315,52 @@ class TestTheCommand:
 
 def test_a_chunk_is_within_the_parameter_limit_of_every_database() -> None:
     assert rule_imports.CHUNK <= 999  # SQLite's parameters of a statement, once
+
+
+def test_a_backup_is_read_back_with_its_lists_switched_and_limited_as_they_were(tmp_path: Path) -> None:
+    later = timezone.now().replace(microsecond=0) + timedelta(days=9)
+    scope = {"upstreams": ["a", "b"], "only_for": ["group:staff"], "applies_to": "prompts", "valid_until": later}
+    RuleList.objects.create(name='off, "really"', enabled=False, note="two\nlines")
+    RuleList.objects.create(name="=limited", on_trial=True, **scope)
+    RuleList.objects.create(name="有效")
+    for words in RuleList.objects.all():
+        rules.create(pattern="darn", rule_list=words)
+    columns = ("name", *LIST_COLUMNS[1:])
+    before = list(RuleList.objects.values_list(*columns))
+    call_command("backup_rules", tmp_path / "rules.csv")
+    RuleList.objects.all().delete()
+
+    call_command("import_rules", tmp_path / "rules.csv")
+
+    assert list(RuleList.objects.values_list(*columns)) == before
+    assert set(rules.values_list("rule_list__name", flat=True)) == {name for name, *_ in before}
+
+
+def test_a_backup_leaves_the_lists_that_are_there_as_they_are(tmp_path: Path) -> None:
+    words = RuleList.objects.create(name="words", enabled=False)
+    rules.create(pattern="darn", rule_list=words)
+    call_command("backup_rules", tmp_path / "rules.csv")
+    RuleList.objects.update(enabled=True)
+
+    call_command("import_rules", tmp_path / "rules.csv")
+
+    assert RuleList.objects.get().enabled
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "# list: [",
+        "# list: " + "[" * 100_000,
+        "# list: {}",
+        "# list: [1]",
+        '# list: ["words", "maybe"]',
+        "# list: []",
+        f'# list: ["{"x" * 101}"]',
+    ],
+)
+def test_a_comment_that_describes_no_list_is_a_comment(comment: str) -> None:
+    parsed = read(f"{comment}\npattern,list\ndarn,words\n".encode())
+
+    assert [row.pattern for _, row in parsed.rows] == ["darn"]
+    assert "words" not in parsed.lists

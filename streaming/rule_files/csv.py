@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -280,6 +282,48 @@ def write_csv(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> Iterator
     yield writer.writerow([_COLUMN_OF.get(name, name) for name in columns])
     for row in rows:
         yield writer.writerow([_cell(getattr(row, name)) for name in columns])
+
+
+LIST_COLUMNS = (
+    *("rule_list", "enabled", "on_trial", "upstreams", "only_for", "applies_to", "valid_from", "valid_until"),
+    "note",
+)
+"""What is kept of a list, in a Row whose ``rule_list`` is its name."""
+
+_LIST_COMMENT = "# list: "
+MAX_LISTS = 10_000
+
+
+def write_lists(lists: Iterable[Row]) -> Iterator[str]:
+    """Comments, to be written before a table: its columns cannot say which lists are not enabled, or limited.
+
+    A list that is neither needs none. Each has the cells of LIST_COLUMNS as JSON, so that it is one line.
+    """
+    for each in lists:
+        if each != Row("", rule_list=each.rule_list):
+            yield f"{_LIST_COMMENT}{json.dumps([_cell(getattr(each, name)) for name in LIST_COLUMNS])}\r\n"
+
+
+def read_lists(text: str) -> dict[str, Row]:
+    """The lists in the comments at the beginning of a text, by name; comments that are not like that say nothing."""
+    found: dict[str, Row] = {}
+    for number, line in enumerate(io.StringIO(text), 1):
+        if not line.startswith("#") or len(found) >= MAX_LISTS:
+            break
+        if line.startswith(_LIST_COMMENT) and (row := _list_of(number, line.removeprefix(_LIST_COMMENT))):
+            found[row.rule_list] = row
+    return found
+
+
+def _list_of(number: int, comment: str) -> Row | None:
+    try:
+        cells = json.loads(comment)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
+        return None
+    item = row_of(number, comment[:200], zip(LIST_COLUMNS, cells, strict=False), Row("list"))
+    return None if isinstance(item, Refusal) else item[1]
 
 
 def write_refusals(refusals: Iterable[Refusal]) -> Iterator[str]:

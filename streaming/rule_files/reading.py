@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from streaming.moderation import RuleError, compile_rule
 from streaming.rule_fields import LIMITS
 from streaming.rule_files.automod import read_automod
-from streaming.rule_files.csv import fields_of, read_csv
+from streaming.rule_files.csv import fields_of, read_csv, read_lists
 from streaming.rule_files.decoding import UNREADABLE, decode, has_control
 from streaming.rule_files.pattern_lists import read_litellm, read_presidio, read_words_of_structure
 from streaming.rule_files.questions import Answers, Reading
@@ -45,6 +45,10 @@ def read(
     columns = tuple(column for column in COLUMNS if column in given)
     parsed = ParsedFile(file_format, encoding, columns, questions=reading.questions, notes=reading.notes)
     _check(parsed, items if own_whole_word else _with_whole_word(items, reading.answers))
+    if file_format == "csv":
+        parsed.lists = {name: row for name, row in read_lists(text).items() if not find_problem(row)}
+    if parsed.lists:
+        parsed.notes.append(_("The file describes lists: those that are not there yet are made as they were."))
     if reading.dropped:
         parts = ", ".join(f"{part} ({count})" for part, count in sorted(reading.dropped.items())[:20])
         parsed.notes.append(_("Not imported, because a rule here has no such part: %s.") % parts)

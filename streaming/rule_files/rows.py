@@ -100,6 +100,8 @@ class ParsedFile:
     """The columns with values from the file or the defaults. An import changes no other column of an existing rule."""
     rows: list[tuple[int, Row]] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    lists: dict[str, Row] = field(default_factory=dict)
+    """Lists that the file describes, by name, each as a row with ``csv.LIST_COLUMNS``: those that an import makes."""
     questions: list[Question] = field(default_factory=list)
     """What has to be answered before the rows mean what the file means."""
     notes: list[str] = field(default_factory=list)

@@ -1,8 +1,9 @@
-"""``manage.py backup_rules``: all rules as CSV, which ``import_rules`` reads back the same."""
+"""``manage.py backup_rules``: all rules and their lists as CSV, which ``import_rules`` reads back the same."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ class Command(PlainCommand):
         parser.add_argument("file", nargs="?", default="-", help="the file to write; - is stdout (default)")
 
     def handle(self, *args: Any, file: str, **options: Any) -> None:
-        lines = rule_files.write_csv(rule_imports.export())
+        lines = chain(rule_files.write_lists(rule_imports.export_lists()), rule_files.write_csv(rule_imports.export()))
         if file == "-":
             for line in lines:
                 self.stdout.write(line, ending="")
