@@ -106,6 +106,14 @@ class TestCsv:
             ("a,literal,mask,high,", "priority: “high” is not a whole number."),
             ("a,literal,mask,99999999999,", "The priority is out of range."),
             ("a,literal,mask,,tomorrow", "valid_until: “tomorrow” is not a time like 2026-01-31 18:00."),
+            (
+                "a,literal,mask,,0001-01-01T00:00+14:00",
+                "valid_until: “0001-01-01T00:00+14:00” is not a time like 2026-01-31 18:00.",
+            ),
+            (
+                "a,literal,mask,,9999-12-31T23:00-14:00",
+                "valid_until: “9999-12-31T23:00-14:00” is not a time like 2026-01-31 18:00.",
+            ),
             ("a,literal,mask,,,,x", "There are 7 cells but only 5 columns."),
             ("(a,regex,mask,,", "At character 1: the ( is not closed."),
             (

@@ -203,9 +203,11 @@ def _parse_int(cell: str) -> int:
 def _parse_moment(cell: str) -> datetime:
     try:
         moment = datetime.fromisoformat(cell.strip())
-    except ValueError:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment.astimezone(UTC)  # as databases store it
+    except (ValueError, OverflowError):
         raise ValueError(_("“%s” is not a time like 2026-01-31 18:00.") % cell[:50]) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment
 
 
 def _parse_names(cell: str) -> tuple[str, ...]:
