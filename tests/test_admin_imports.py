@@ -6,13 +6,16 @@ import csv
 import html
 import io
 import re
+import threading
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 
+from streaming.admin.jobs import _in_language
 from streaming.editions import RuleEdition
 from streaming.models import ModerationHit, ModerationRule, RuleImport, RuleList
 from streaming.rule_files import read
@@ -483,3 +486,21 @@ class TestAnError:
         assert "Nothing was imported: the disk is full" in text
         assert not rules.exists()
         assert RuleImport.objects.get().state == "preview", "it can be tried again"
+
+
+def test_the_thread_in_which_a_page_ends_keeps_no_connection() -> None:
+    kept: list[Any] = []
+
+    def outcome() -> str:
+        connection.is_in_memory_db = lambda: False  # Django never closes one in memory
+        return str(rules.count())
+
+    def end() -> None:
+        assert _in_language("en", outcome) == "0"
+        kept.append(connection.connection)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    thread.join()
+
+    assert kept == [None]

@@ -97,8 +97,11 @@ async def _parts(job: Job, page_html: str, outcome: Callable[[], str]) -> AsyncI
 
 
 def _in_language(language: str, outcome: Callable[[], str]) -> str:
-    with override(language):  # the request's own is over while its response streams
-        return outcome()
+    try:
+        with override(language):  # the request's own is over while its response streams
+            return outcome()
+    finally:
+        connections.close_all()  # of this thread, which no request ends
 
 
 def _bar(job: Job, done: int, total: int) -> str:
