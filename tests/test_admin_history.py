@@ -142,3 +142,9 @@ def as_admin(**options: Any) -> Client:
     client = Client(**options)
     client.force_login(User.objects.filter(username="root").first() or User.objects.create_superuser("root"))
     return client
+
+
+def test_deleted_rules_are_searched_for_what_no_database_can_store(moderator: Client) -> None:
+    rules.create(pattern="darn").delete()
+
+    assert "darn" in text_of(moderator.get(f"{LIST}deleted/", {"q": "da\0rn"}))

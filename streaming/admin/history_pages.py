@@ -168,7 +168,7 @@ class HistoryPages(JobPages):
         self._check_may_view(request)
         if request.method == "POST":
             return self._restore(request)
-        words = request.GET.get("q", "")
+        words = request.GET.get("q", "").replace("\0", "")  # which PostgreSQL refuses
         found = rule_history.deleted()
         found = rule_history.revisions_named(found, words) if words else found
         page = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
