@@ -8,7 +8,8 @@ from streaming.moderation.folding import ATTACHED
 from streaming.moderation.found import NEVER
 from streaming.moderation.masking import REST_OF_NUMBER, Rendering, takes_along
 from streaming.moderation.plan import Plan
-from streaming.moderation.regex_automaton import Regexes, State
+from streaming.moderation.regex_automaton import Regexes
+from streaming.moderation.regex_states import State
 from streaming.moderation.spelling import Match, Spelling
 from streaming.moderation.window import NONE, SWALLOWED, Decided, Window
 

@@ -20,7 +20,8 @@ from streaming.moderation.folding import fold_letter, forms_of_letter
 from streaming.moderation.found import NO_ALLOWANCES, Allowances, Automaton, Failures, Found
 from streaming.moderation.live_starts import LiveStarts, What
 from streaming.moderation.loose_words import LooseWords
-from streaming.moderation.regex_automaton import Regexes, State
+from streaming.moderation.regex_automaton import Regexes
+from streaming.moderation.regex_states import State
 from streaming.moderation.spelling import Match, Spelling
 from streaming.moderation.window import Window
 from streaming.moderation.word_automaton import Literals, Node

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from streaming.moderation.found import Automaton
-from streaming.moderation.regex_automaton import State
+from streaming.moderation.regex_states import State
 from streaming.moderation.scanning import LiteralScanner, RegexScanner, RescanningScanner
 from streaming.moderation.spelling import Match, Spelling
 from streaming.moderation.window import Window
