@@ -279,6 +279,7 @@ UNREACHABLE = 502
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("no_client_outlives_its_loop")
 class TestAnApiKeyThatIsLimited:
     @pytest.fixture(autouse=True)
     def upstreams(self, settings: Any) -> None:
