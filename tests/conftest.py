@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +33,8 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
 from django.utils import translation
+
+from tests import warm_starts
 
 ROOT = Path(__file__).parent.parent
 JAVASCRIPT = Path(__file__).parent / "js"
@@ -97,9 +100,17 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def manage(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
-    env = environment(folder, **more)
-    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    """Runs one of the site's commands to its end."""
+    words = [str(ROOT / "manage.py"), *arguments]
+    with TemporaryFile() as out, TemporaryFile() as err:
+        process = warm_starts.start(words, environment(folder, **more), ROOT, out, err)
+        try:
+            process.wait(240)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        printed = [written.seek(0) or written.read().decode() for written in (out, err)]
+    return subprocess.CompletedProcess(words, process.wait(), *printed)
 
 
 class Site:
@@ -119,9 +130,9 @@ class Site:
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = folder / "server.log"
         command = command or ["-m", "daphne", "-p", "{port}", "ssesite.asgi:application"]
-        command = [sys.executable, *(word.format(port=self.port) for word in command)]
+        words = [word.format(port=self.port) for word in command]
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(command, env=environment(folder, **env), cwd=ROOT, stderr=log, stdout=log)
+            self.process = warm_starts.start(words, environment(folder, **env), ROOT, log, log)
         try:
             eventually(lambda: self._listens() or self.process.poll() is not None, "the server listens", deadline)
         except AssertionError:
