@@ -217,7 +217,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start_if_possible)
-    monkeypatch.setattr(alerts, "wake", alerts._Checker().wake)
+    monkeypatch.setattr(alerts, "wake", alerts._Checker(alerts._check_and_retry).wake)
     return names
 
 
