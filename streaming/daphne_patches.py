@@ -380,11 +380,12 @@ def _end_all_tasks(_: Any) -> Any:
     """Twisted waits for the result before it closes the connections."""
 
     async def end() -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=LAST_TASKS_SECONDS)
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + LAST_TASKS_SECONDS
+        while (tasks := asyncio.all_tasks() - {asyncio.current_task()}) and loop.time() < latest:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=0.1)
 
     return Deferred.fromFuture(asyncio.ensure_future(end()))
 

@@ -81,7 +81,8 @@ class EverySecond:
     async def close(self) -> None:
         while self._task and not self._task.done():
             self._task.cancel()
-            # Again and again: a cancellation can be mistaken for a timeout that happens at the same moment.
+            # Again and again: asyncio.wait_for of Python 3.11, by which redis-py sends, returns what it waited for if
+            # that is there when it is cancelled, and the cancellation is lost.
             await asyncio.wait({self._task}, timeout=0.1)
         metrics.forget_this_worker()
 

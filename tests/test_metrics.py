@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streaming import metrics
+from streaming import metrics, monitoring
 from tests.conftest import (
     DEADLINE,
     PASSWORD,
@@ -52,6 +53,31 @@ def figures(site: Site, **headers: str) -> dict[str, float]:
         " ".join([each.name, *(f"{key}={each.labels[key]}" for key in sorted(each.labels))]): each.value
         for each in samples
     }
+
+
+async def test_its_task_ends_though_a_cancellation_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in ``asyncio.wait_for`` of Python 3.11; a worker would never go down."""
+    waiting = asyncio.Event()
+
+    async def lose_the_first() -> None:
+        is_first = not waiting.is_set()
+        waiting.set()
+        try:
+            await asyncio.sleep(10 * DEADLINE)
+        except asyncio.CancelledError:
+            if not is_first:
+                raise
+
+    monkeypatch.setattr(monitoring, "SECONDS", 0)
+    monkeypatch.setattr(monitoring.open_streams, "exchange", lose_the_first)
+    every_second = monitoring.EverySecond()
+    every_second.start()
+
+    await waiting.wait()
+    closing = asyncio.create_task(every_second.close())
+    await asyncio.wait({closing}, timeout=DEADLINE)
+
+    assert closing.done()
 
 
 @pytest.fixture(scope="module")
