@@ -318,6 +318,25 @@ test("a POST is not resumed at another origin, which must not receive its header
   assert.equal(other.requests.length, 0);
 });
 
+test("a redirected POST is not resumed at the other origin either", async () => {
+  const other = await serve((_, response) => {
+    if (other.requests.length > 1) return response.writeHead(404).end();
+    response.setHeader("Content-Location", "/streams/s");
+    stream(response, "id: 1\ndata: a\n\n");
+  });
+  const { url } = await serve((_, response) => response.writeHead(307, { Location: other.url }).end());
+  const headers = { Authorization: "Bearer secret" };
+
+  const error = await failure(fetchEvents(url, { method: "POST", body: "{}", headers, retry: quick }));
+
+  assert.ok(error instanceof CutError);
+  // Like every client, fetch removes the header when it follows the redirect.
+  assert.deepEqual(
+    other.requests.map((request) => request.headers.authorization),
+    [undefined],
+  );
+});
+
 test("a non-GET request has an Idempotency-Key, one per call and the same in every attempt", async () => {
   const { url, requests } = await serve((_, response) =>
     requests.length % 2 ? response.destroy() : stream(response, DONE),

@@ -71,7 +71,7 @@ export async function* fetchEvents(url, options = {}) {
       ...(isResuming ? asGet(options) : { ...options, key }),
       url: (isResuming && ((state.lastEventId && options.resume?.(state.lastEventId)) || address)) || url,
       onOpen: async (/** @type {Response} */ response) => {
-        if (!isSafe(options.method)) address ||= addressOf(response);
+        if (!isSafe(options.method)) address ||= addressOf(response, url);
         await options.onOpen?.(response);
         if (retry && retry.openCounts) failures = 0;
       },
@@ -189,14 +189,17 @@ function randomKey() {
 }
 
 /**
- * The `Content-Location` of a response; "" if it has none, or it names another origin.
+ * The `Content-Location` of a response; "" if it has none, or it names another origin than the request, which a redirect
+ * may lead to: it must not receive the request's headers.
  * @param {Response} response
+ * @param {string | URL} requested
  */
-function addressOf({ headers, url }) {
+function addressOf({ headers, url }, requested) {
   const location = headers.get("Content-Location");
   if (!location || !URL.canParse(location, url)) return "";
   const address = new URL(location, url);
-  return address.origin === new URL(url).origin && address.href !== url ? address.href : "";
+  const { origin } = new URL(requested, globalThis.document?.baseURI ?? url);
+  return address.origin === origin && address.href !== url ? address.href : "";
 }
 
 /** @param {string | undefined} method */
