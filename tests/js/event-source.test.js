@@ -368,6 +368,23 @@ test("a POST is sent again if `resend` allows it", async () => {
   );
 });
 
+test("a POST that may be sent again is resumed nevertheless where resume() says how", async () => {
+  const { url, requests } = await serve((_, response) =>
+    stream(response, requests.length === 1 ? "id: s:1\ndata: a\n\n" : DONE),
+  );
+  const retry = { ...quick, resend: true };
+
+  await all(fetchEvents(url, { method: "POST", body: "{}", retry, resume: () => `${url}streams/s` }));
+
+  assert.deepEqual(
+    requests.map(({ method, path }) => [method, path]),
+    [
+      ["POST", "/"],
+      ["GET", "/streams/s"],
+    ],
+  );
+});
+
 test("a reconnect to a server that is restarting is retried", async () => {
   const { url, requests } = await serve((_, response) => {
     if (requests.length === 1) stream(response, "data: a\n\n");

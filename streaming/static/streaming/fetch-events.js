@@ -66,10 +66,11 @@ export async function* fetchEvents(url, options = {}) {
 
   for (let isReconnect = false; ; isReconnect = true) {
     signal?.throwIfAborted();
-    const isResuming = isReconnect && !isSafe(options.method) && (address !== "" || !mayResend);
+    const resumed = (isReconnect && state.lastEventId && options.resume?.(state.lastEventId)) || address;
+    const isResuming = isReconnect && !isSafe(options.method) && (resumed !== "" || !mayResend);
     const request = {
       ...(isResuming ? asGet(options) : { ...options, key }),
-      url: (isResuming && ((state.lastEventId && options.resume?.(state.lastEventId)) || address)) || url,
+      url: (isResuming && resumed) || url,
       onOpen: async (/** @type {Response} */ response) => {
         if (!isSafe(options.method)) address ||= addressOf(response, url);
         await options.onOpen?.(response);
