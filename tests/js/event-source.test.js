@@ -519,6 +519,25 @@ test("a fetch function can be passed in", async () => {
   assert.equal((await all(fetchEvents("/here", { fetch })))[0].data, "/here");
 });
 
+for (const [how, options, reads] of [
+  ["an abort", () => ({ signal: AbortSignal.timeout(20) }), /aborted due to timeout/],
+  ["silence", () => ({ idleTimeout: 20, retry: false }), /silent for 0.02 s/],
+])
+  test(`${how} ends the reading of a passed-in response that knows nothing of signals, and cancels it`, async () => {
+    let isCancelled = false;
+    const body = new ReadableStream({
+      cancel() {
+        isCancelled = true;
+      },
+    });
+    const fetch = async () => new Response(body, { headers: STREAM });
+
+    const error = await failure(fetchEvents("/here", { fetch, ...options() }));
+
+    assert.match(error.message, reads);
+    await until(() => isCancelled);
+  });
+
 // --- FetchEventSource
 
 test("FetchEventSource fires the same events as EventSource", async () => {
@@ -612,6 +631,21 @@ test("fromReadableStream reads an open stream of bytes", async () => {
   const [event] = await once(source, "message");
   assert.equal(event.data, "a");
   source.close();
+});
+
+test("closing a source that reads an open stream of bytes cancels the stream", async () => {
+  let isCancelled = false;
+  const stream = new ReadableStream({
+    cancel() {
+      isCancelled = true;
+    },
+  });
+  const source = FetchEventSource.fromReadableStream(stream);
+  await once(source, "open");
+
+  source.close();
+
+  await until(() => isCancelled);
 });
 
 // --- helpers

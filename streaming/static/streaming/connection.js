@@ -50,7 +50,9 @@ export class Connection {
       Math.min(this.#idleTimeout, MAX_TIMER),
     );
     try {
-      return await act();
+      const result = await act();
+      this.signal.throwIfAborted();
+      return result;
     } catch (error) {
       if (this.signal.aborted) throw this.signal.reason;
       // fetch reports a lost connection as a TypeError, whatever its cause.

@@ -124,6 +124,7 @@ async function* readOnce(
   isReconnect,
 ) {
   const connection = new Connection(options.idleTimeout ?? 45_000);
+  const ended = signal ? AbortSignal.any([signal, connection.signal]) : connection.signal;
   try {
     const headers = await headersFor(options.headers, parser.lastEventId, key);
     const response = await connection.waitFor(() =>
@@ -133,13 +134,17 @@ async function* readOnce(
         body,
         credentials,
         cache: "no-store",
-        signal: signal ? AbortSignal.any([signal, connection.signal]) : connection.signal,
+        signal: ended,
       }),
     );
     if (response.status === 204 && !isReconnect) throw NO_CONTENT;
     if (!isEventStream(response)) throw new RefusedError(response, await readBeginning(response), isReconnect);
     await options.onOpen?.(response);
     const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+    // A response that fetch() did not make knows nothing of the signal.
+    const cancel = () => void reader.cancel().catch(() => {});
+    ended.addEventListener("abort", cancel);
+    if (ended.aborted) cancel();
     for (;;) {
       const { done, value } = await connection.waitFor(() => reader.read());
       if (value) options.onBytes?.(value.length);
