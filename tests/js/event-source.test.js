@@ -648,6 +648,20 @@ test("closing a source that reads an open stream of bytes cancels the stream", a
   await until(() => isCancelled);
 });
 
+test("a FetchEventSource reconnects as often as EventSource, also at an interval of its own, and reports each cut", async () => {
+  const { url, requests } = await serve((_, response) =>
+    stream(response, requests.length > 12 ? "data: a\n\n" : ": nothing yet\n\n"),
+  );
+  const cuts = [];
+
+  const source = new FetchEventSource(url, { retry: quick, onCut: (cut, delay) => cuts.push([cut.name, delay < 3]) });
+  await once(source, "message");
+
+  assert.ok(cuts.length >= 12);
+  assert.deepEqual(cuts[0], ["CutError", true]);
+  source.close();
+});
+
 // --- helpers
 
 const DONE = "event: done\ndata: {}\n\n";

@@ -7,6 +7,9 @@ import { fetchEvents } from "./fetch-events.js";
 // No other scheme can return an event stream.
 const SCHEMES = ["http:", "https:", "data:", "blob:"];
 
+/** EventSource never gives up. */
+const ENDLESS = { openCounts: true, attempts: Infinity };
+
 /**
  * `EventSource` over fetch: the same interface, plus method, headers and body. It reconnects after every end of a body,
  * as section 9.2.3 requires, with three differences: a POST is not sent twice, a reconnect answered with 429, 502, 503 or
@@ -41,7 +44,7 @@ export class FetchEventSource extends EventTarget {
     this.lastEventId = options.lastEventId ?? "";
     options.signal?.addEventListener("abort", () => this.close(), { once: true, signal: this.#abort.signal });
     if (options.signal?.aborted) this.close();
-    else void this.#run({ retry: { openCounts: true, attempts: Infinity }, ...options });
+    else void this.#run({ ...options, retry: options.retry !== false && { ...ENDLESS, ...options.retry } });
   }
 
   /**
@@ -101,7 +104,10 @@ export class FetchEventSource extends EventTarget {
         ...(this.#withCredentials ? { credentials: "include" } : {}),
         signal,
         onOpen: (response) => this.#open(response, options),
-        onCut: (cut) => this.#fail(FetchEventSource.CONNECTING, cut),
+        onCut: (cut, delay) => {
+          options.onCut?.(cut, delay);
+          this.#fail(FetchEventSource.CONNECTING, cut);
+        },
       });
       for await (const message of messages) {
         this.lastEventId = message.id;

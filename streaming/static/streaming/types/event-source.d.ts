@@ -3,13 +3,13 @@ import { type Message, StreamError } from "./sse.js";
 export { type Message, StreamError };
 
 export interface Retry {
-  /** How many consecutive failures are allowed; default 8. */
+  /** How many consecutive failures are allowed; default 8, for a FetchEventSource Infinity. */
   attempts?: number;
   /** Upper bound of the first delay, in milliseconds; it doubles with each failure. */
   from?: number;
   /** Upper bound of every delay, in milliseconds. */
   to?: number;
-  /** An opened response resets the failure count; otherwise only a message does. */
+  /** An opened response resets the failure count, as for a FetchEventSource; otherwise only a message does. */
   openCounts?: boolean;
   /** Send a non-GET request again: only for requests that may be repeated. */
   resend?: boolean;
