@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
+import { getEventListeners, once } from "node:events";
 import { createServer } from "node:http";
 import { afterEach, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
@@ -660,6 +660,17 @@ test("a FetchEventSource reconnects as often as EventSource, also at an interval
   assert.ok(cuts.length >= 12);
   assert.deepEqual(cuts[0], ["CutError", true]);
   source.close();
+});
+
+test("a FetchEventSource that has failed no longer listens to its signal", async () => {
+  const { url } = await serve((_, response) => response.writeHead(404).end());
+  const { signal } = new AbortController();
+
+  const source = new FetchEventSource(url, { signal });
+  await once(source, "error");
+
+  assert.equal(source.readyState, FetchEventSource.CLOSED);
+  await until(() => getEventListeners(signal, "abort").length === 0);
 });
 
 // --- helpers

@@ -118,7 +118,9 @@ export class FetchEventSource extends EventTarget {
       if (this.readyState === FetchEventSource.CONNECTING) this.#fail(FetchEventSource.CLOSED, undefined);
       this.close();
     } catch (error) {
-      if (!signal.aborted) this.#fail(FetchEventSource.CLOSED, error);
+      if (signal.aborted) return;
+      this.close();
+      this.#fail(FetchEventSource.CLOSED, error);
     }
   }
 
