@@ -30,6 +30,8 @@ export async function read(url: URL): Promise<string> {
   view.end();
   const source = new FetchEventSource(url, { withCredentials: true });
   source.onmessage = ({ data }) => console.log(data.length);
+  source.addEventListener("moderation", ({ data }) => console.log(data.length));
+  source.addEventListener("error", ({ error }) => console.log(error));
   const messages: Message[] = new Parser({ lastEventId: "1" }).feed(new Uint8Array());
   return messages[0]?.id ?? view.source;
 }

@@ -80,4 +80,29 @@ export class FetchEventSource extends EventTarget {
   onmessage: ((this: FetchEventSource, event: MessageEvent<string>) => unknown) | null;
   onerror: ((this: FetchEventSource, event: Event & { error?: unknown }) => unknown) | null;
   close(): void;
+  addEventListener<Name extends "open" | "error">(
+    type: Name,
+    listener: (this: FetchEventSource, event: Event & { error?: unknown }) => unknown,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: (this: FetchEventSource, event: MessageEvent<string>) => unknown,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: (this: FetchEventSource, event: MessageEvent<string>) => unknown,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
 }
