@@ -1068,6 +1068,14 @@ def test_held_text_can_always_become_part_of_a_match(rules: list[Rule], text: st
     raise AssertionError(f"{text[first:]!r} of {text!r} need not have been held")
 
 
+def test_releasing_text_copies_no_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    moderator = Moderator(RuleSet([Rule(1, "damn")]))
+    moderator.feed("dam")
+    monkeypatch.setattr(Rule, "__deepcopy__", lambda *_: pytest.fail("a rule was copied"), raising=False)
+
+    assert moderator.release() == [Text("dam")]
+
+
 @settings(max_examples=300, **LIBERAL)
 @cases
 def test_pieces_that_are_searched_together_are_returned_separately(

@@ -50,7 +50,7 @@ class Engine:
         self._looks_back = any(machine.looks_back for machine in plan.machines)
         self.blocked = False
         self._hit_in = ""  # the text that was skimmed last, if it has a hit
-        self._word_hits = WordHits(window, plan.rules, mask)
+        self._word_hits = WordHits(plan, window, mask)
 
     @property
     def held(self) -> int:

@@ -5,13 +5,13 @@ It is for pieces without signs, each character of which is one symbol, if it is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from operator import getitem
 from typing import Any
 
 from streaming.moderation.masking import takes_along
-from streaming.moderation.rules import Rule
+from streaming.moderation.plan import Plan
 from streaming.moderation.scanning import NOT_KNOWN
 from streaming.moderation.window import NONE, Decided, Window, new_decided
 
@@ -19,9 +19,9 @@ from streaming.moderation.window import NONE, Decided, Window, new_decided
 class WordHits:
     """Decides text that was skimmed up to a hit. ``scanners`` are those that watch the text."""
 
-    def __init__(self, window: Window, rules: Mapping[int, Rule], mask: str) -> None:
+    def __init__(self, plan: Plan, window: Window, mask: str) -> None:
+        self._plan = plan
         self._window = window
-        self._rules = rules
         self._mask = mask
         self.ends_text = False
         """Whether ignored characters that follow belong to the last match."""
@@ -63,7 +63,7 @@ class WordHits:
 
     def _apply(self, found: list[tuple[int, int, int, int]], raw: str, certain: int) -> list[Decided] | None:
         """Applies the rules to the leftmost, then longest matches. ``certain`` is where one that may grow begins."""
-        rules, mask, offset = self._rules, self._mask, self._window.offset
+        rules, mask, offset = self._plan.rules, self._mask, self._window.offset
         decided: list[Decided] = []
         at, number = 0, -1
         for start, minus_end, rank, spelling in found:
