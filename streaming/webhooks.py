@@ -142,21 +142,37 @@ class _Connection(http.client.HTTPConnection):
         super().__init__(host, port, timeout=CONNECT_SECONDS)
         self._addresses = addresses
         self._is_tls = is_tls
+        self._is_over = False
 
     def connect(self) -> None:
-        error: OSError | None = None
+        self._use(self._first_that_answers())
+        if self._is_tls:
+            context = ssl.create_default_context()
+            secure = context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+            self._use(secure)
+            secure.do_handshake()
+
+    def _first_that_answers(self) -> socket.socket:
+        error = OSError("no address")
         for address in self._addresses[:4]:
             try:
-                self.sock = socket.create_connection((address, self.port), CONNECT_SECONDS)
-                break
+                return socket.create_connection((address, self.port), CONNECT_SECONDS)
             except OSError as failed:
                 error = failed
-        else:
-            raise error or OSError("no address")
-        if self._is_tls:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+            if self._is_over:
+                break
+        raise error
+
+    def _use(self, connected: socket.socket) -> None:
+        """From now on ``abort`` ends what happens on this socket. TimeoutError if it was called before."""
+        self.sock = connected
+        if self._is_over:
+            raise TimeoutError
 
     def abort(self) -> None:
+        """Ends the exchange, whatever it waits for; called in another thread."""
+        self._is_over = True
         if self.sock:
             with suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RDWR)
+                # Not the method of an SSLSocket: it ends the encryption first.
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)

@@ -28,7 +28,7 @@ from django.utils import timezone
 from ssesite.email_settings import email_settings
 from streaming import alerts, webhooks
 from streaming.models import HitAlert, ModerationHit, ModerationRule, RuleList
-from tests.conftest import eventually
+from tests.conftest import DEADLINE, eventually
 from tests.test_admin import text_of
 
 PAGE = "/admin/streaming/hitalert/"
@@ -289,6 +289,49 @@ class TestAWebhook:
 
         with pytest.raises(webhooks.WebhookError, match="cannot be reached"):
             webhooks.send(receiver.url, webhooks.make_secret(), b"{}")
+
+    def test_that_connects_only_when_its_time_is_over_is_given_up(
+        self, receiver: Receiver, private: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connect, abort, is_over = socket.create_connection, webhooks._Connection.abort, threading.Event()
+
+        def noted(connection: Any) -> None:
+            abort(connection)
+            is_over.set()
+
+        def late(*address: Any) -> socket.socket:
+            assert is_over.wait(DEADLINE)
+            return connect(*address)
+
+        monkeypatch.setattr(webhooks, "TOTAL_SECONDS", 0)
+        monkeypatch.setattr(webhooks._Connection, "abort", noted)
+        monkeypatch.setattr(socket, "create_connection", late)
+
+        with pytest.raises(webhooks.WebhookError, match="TimeoutError"):
+            webhooks.send(receiver.url, webhooks.make_secret(), b"{}")
+        assert receiver.got == []
+
+    def test_that_is_over_while_tls_is_negotiated_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(webhooks, "CONNECT_SECONDS", DEADLINE)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            connection = webhooks._Connection("localhost", server.getsockname()[1], ["127.0.0.1"], is_tls=True)
+
+            def begin_and_say_nothing() -> None:
+                client, _ = server.accept()
+                assert client.recv(1)
+                connection.abort()
+                while client.recv(65_536):
+                    pass  # until the other side has closed
+                client.close()
+
+            negotiating = threading.Thread(target=begin_and_say_nothing)
+            negotiating.start()
+            with pytest.raises(OSError) as failed:
+                connection.connect()
+            connection.close()
+            negotiating.join()
+
+        assert not isinstance(failed.value, TimeoutError)
 
     def test_without_the_setting_reaches_nothing_on_this_machine(self, receiver: Receiver) -> None:
         for url in (receiver.url, receiver.url.replace("127.0.0.1", "localhost")):
