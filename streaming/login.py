@@ -28,6 +28,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.encoding import force_str
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from django.utils.translation import gettext_lazy as _
@@ -140,10 +141,18 @@ def one_time_path(user: Any) -> str:
 def login_once(request: HttpRequest, user: str, token: str) -> HttpResponseBase:
     """Logs in with a one-time link; shows the login page if the link was used before or expired."""
     found = _find_user(user)
-    if found is None or not found.is_active or not _tokens.check_token(found, token):
+    if found is None or not found.is_active or not (_tokens.check_token(found, token) and _is_first(found)):
         return LoginView.as_view(template_name="streaming/login.html", extra_context={"link_is_stale": True})(request)
     login(request, found, backend="django.contrib.auth.backends.ModelBackend")
     return redirect("streaming:page")
+
+
+def _is_first(user: Any) -> bool:
+    """Whether nobody else has logged in with the link since its token was checked: a login changes ``last_login``."""
+    if getattr(type(user), "last_login", None) is None:  # a user model may be without
+        return True
+    same = type(user)._default_manager.filter(pk=user.pk, last_login=user.last_login)
+    return bool(same.update(last_login=timezone.now()))
 
 
 def _find_user(encoded: str) -> Any:

@@ -131,6 +131,25 @@ class TestALinkThatLogsIn:
         assert "This link was used before" in second.get(path).content.decode()
         assert "_auth_user_id" not in second.session
 
+    def test_works_once_for_two_requests_at_the_same_moment_too(
+        self, ann: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, other, answers = login.one_time_path(ann), Client(), list[Any]()
+        check = login._tokens.check_token
+
+        def checked(user: User, token: str) -> bool:
+            is_valid: bool = check(user, token)
+            if not answers:
+                answers.append(None)
+                answers[0] = other.get(path)  # after this check, and before this request has logged in
+            return is_valid
+
+        monkeypatch.setattr(login._tokens, "check_token", checked)
+        page = Client().get(path)
+
+        assert answers[0].status_code == 302
+        assert "This link was used before" in page.content.decode()
+
     def test_does_not_work_after_its_user_has_logged_in_otherwise(self, ann: User) -> None:
         path = login.one_time_path(ann)
         Client().post("/login/", {"username": "ann", "password": PASSWORD})
