@@ -282,6 +282,22 @@ class TestRedis:
         await other.close()
         server.stop()
 
+    async def test_that_comes_back_gets_the_slots_that_were_taken_meanwhile(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(redis_counters, "AWAY_SECONDS", 0.05)
+        server, slots = RedisServer(tmp_path), Slots("s", 1)
+        counters = RedisCounters(server.url, lease_seconds=1)
+        server.stop()
+        assert (await counters.admit([slots], "a")).refused_by is None
+
+        server.start()
+        with Redis.from_url(server.url) as redis:
+            await until(lambda: redis.zscore(PREFIX + "s", "a"), "other workers count it")
+
+        await counters.close()
+        server.stop()
+
     async def test_that_hangs_holds_up_no_request_for_long(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -56,12 +56,13 @@ class RedisCounters(Counters):
             args += [limit.limit, int(limit.seconds * 1000) if isinstance(limit, Rate) else 0]
         answer = await self._asked(self._admit(keys=[_key(limit.key) for limit in limits], args=args))
         if answer is None:
-            return await self._memory.admit(limits, member)
+            admission = await self._memory.admit(limits, member)
+            if admission.refused_by is None:
+                self._hold_slots(limits, member)  # other workers count them as soon as Redis is back
+            return admission
         index, wait, *left = map(int, answer)
         if not index:
-            for limit in limits:
-                if isinstance(limit, Slots):
-                    self._hold(limit.key, member)
+            self._hold_slots(limits, member)
         states = [
             (remaining(limit, ms / 1000), ms / 1000) if isinstance(limit, Rate) else (max(ms, 0), 0.0)
             for limit, ms in zip(limits, left, strict=True)
@@ -95,6 +96,11 @@ class RedisCounters(Counters):
             await self._asked(pipeline.execute())
         for key in keys:
             self._wake_first(key)
+
+    def _hold_slots(self, limits: Sequence[Limit], member: str) -> None:
+        for limit in limits:
+            if isinstance(limit, Slots):
+                self._hold(limit.key, member)
 
     def _hold(self, key: str, member: str) -> None:
         self._memory.hold(key, member)
