@@ -139,6 +139,8 @@ async def _open_stream(request: HttpRequest, info: StreamInfo, start: Start, gra
         task.add_done_callback(partial(_discard_or_close, log, opening.meter))
         raise
     except BaseException:
+        if opening.meter:
+            opening.meter.is_opening = False  # the client may leave before it gets the error
         await journal().discard(log)
         raise
     return live

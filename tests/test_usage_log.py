@@ -17,11 +17,16 @@ import httpx
 import pytest
 from django.core.management import call_command
 from django.db import InterfaceError
+from django.test import AsyncRequestFactory
 from django.utils import timezone
 
-from streaming import usage_log
+from streaming import resumption, usage_log, usage_meter
+from streaming.formats import NativeWriter
+from streaming.journal import Limits, MemoryJournal
 from streaming.models import LostUsage, UsageRecord
+from streaming.request_cleanup import request_scope
 from streaming.sse import Message, encode
+from streaming.upstreams.errors import Unreachable
 from streaming.usage_log import UsageLog
 from streaming.usage_meter import UsageMeter
 from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site, eventually, manage
@@ -472,3 +477,32 @@ class TestRetention:
 
         assert "1 usage records older than 30 days were deleted" in capsys.readouterr().out
         assert UsageRecord.objects.count() == 1
+
+
+async def test_the_record_of_a_client_that_left_while_its_failed_stream_was_discarded_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records, store, is_discarding = list[UsageMeter](), MemoryJournal(Limits()), asyncio.Event()
+    request = AsyncRequestFactory().post("/transfer")
+    usage_meter.attach(request, meter := UsageMeter("transfer", "llm", records.append, "s"))
+
+    async def late(_: object) -> None:
+        is_discarding.set()
+        await asyncio.Event().wait()
+
+    async def start() -> Any:
+        raise Unreachable("llm", "cannot be reached")
+
+    async def ask() -> None:
+        with request_scope() as scope:
+            scope.close_at_end(meter.request_ended)
+            await resumption.begin(request, "s", NativeWriter("s"), start)
+
+    monkeypatch.setattr(store, "discard", late)
+    monkeypatch.setattr(resumption, "journal", lambda: store)
+    asking = asyncio.create_task(ask())
+    await is_discarding.wait()
+    asking.cancel()
+    await asyncio.wait({asking})
+
+    assert [(record.reason, record.status) for record in records] == [("left", 499)]
