@@ -14,6 +14,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import timezone
 
+from streaming.admin import hit_review
 from streaming.admin.hit_review import allows, passages
 from streaming.models import ModerationHit, ModerationRule, RuleList
 from tests.test_admin import text_of
@@ -135,6 +136,22 @@ class TestAfterAWrongHit:
         moderator.post(f"{HITS}{first.pk}/allow/", {"passage": "assembly"})
 
         done = moderator.post(f"{HITS}{second.pk}/allow/", {"passage": "assembly"}, follow=True)
+
+        assert "“assembly” is allowed in all streams that start from now on." in text_of(done)
+        assert rules.filter(action="allow").count() == 1
+
+    def test_a_passage_that_two_requests_allow_at_the_same_time_is_allowed_once(
+        self, moderator: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wrong = hit(rules.create(pattern="ass", action="mask"), text="ass", after="embly")
+        begin = hit_review.changing
+
+        def begin_later(*what: Any, **who: Any) -> Any:
+            rules.create(pattern="assembly", action="allow")  # the other request
+            return begin(*what, **who)
+
+        monkeypatch.setattr(hit_review, "changing", begin_later)
+        done = moderator.post(f"{HITS}{wrong.pk}/allow/", {"passage": "assembly"}, follow=True)
 
         assert "“assembly” is allowed in all streams that start from now on." in text_of(done)
         assert rules.filter(action="allow").count() == 1

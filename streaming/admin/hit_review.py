@@ -9,6 +9,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
@@ -109,17 +110,24 @@ class HitReview(_Base):
         if hit is None:
             raise Http404
         form = AllowForm(request.POST if request.method == "POST" else None, hit=hit)
+        if request.method == "POST" and form.is_valid() and form.is_new and not self._add(request, form.rule):
+            form = AllowForm(request.POST, hit=hit)  # another request was faster, as after a double click
         if request.method == "POST" and form.is_valid():
-            rule = form.rule
-            if form.is_new:
-                with changing(RuleEdition.What.ALLOW, who=request.user.get_username()):
-                    rule.save()
-                    self.log_addition(request, rule, [{"added": {}}])  # type: ignore[arg-type]
-            message = gettext("“%s” is allowed in all streams that start from now on.") % isolated(rule.pattern)
+            message = gettext("“%s” is allowed in all streams that start from now on.") % isolated(form.rule.pattern)
             self.message_user(request, message, messages.SUCCESS)
             return _back(request)
         context = {"form": form, "hit": hit, "back": _back_address(request)}
         return self._review_page(request, "allow.html", gettext("Allow this passage"), **context)
+
+    def _add(self, request: HttpRequest, rule: ModerationRule) -> bool:
+        """False if there is such a rule by now."""
+        try:
+            with changing(RuleEdition.What.ALLOW, who=request.user.get_username()), transaction.atomic():
+                rule.save()
+                self.log_addition(request, rule, [{"added": {}}])  # type: ignore[arg-type]
+        except IntegrityError:
+            return False
+        return True
 
     def review_view(self, request: HttpRequest) -> HttpResponse:
         """The flags that nobody has judged, the oldest first."""
