@@ -45,6 +45,17 @@ def update(client: Client, page: Any, **fields: Any) -> Any:
     return client.post(address, {"action": "mask", "_update": "1", **fields}, follow=True)
 
 
+def test_an_edition_names_who_carried_out_the_import_and_not_who_sent_the_file(
+    moderator: Client, client: Client
+) -> None:
+    address, _status = send(moderator, "darn").redirect_chain[-1]
+    client.force_login(User.objects.create_superuser("bob"))
+
+    whole_body(client.post(address))
+
+    assert RuleEdition.objects.get().who == RuleImport.objects.get().who == "bob"
+
+
 def test_an_uploaded_file_is_previewed_first(moderator: Client) -> None:
     rules.create(pattern="there", action="block")
     rules.create(pattern="other", action="block")

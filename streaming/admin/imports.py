@@ -135,7 +135,7 @@ class ImportPages(JobPages):
 
     def _start_import(self, request: HttpRequest, rule_import: RuleImport) -> HttpResponseBase:
         what = gettext("%(name)s is being imported. The import continues if you leave this page.")
-        user_id = request.user.pk
+        user_id, rule_import.who = request.user.pk, request.user.get_username()  # another may have sent the file
         job = Job(gettext("Import rules"), lambda progress: rule_imports.carry_out(rule_import, user_id, progress))
         return self.run_on_page(
             request, what % {"name": isolated(rule_import.name)}, job, lambda: _outcome(job, rule_import)
