@@ -39,14 +39,15 @@ SPAN = 4
 MASK = "•"
 
 READINGS: dict[Medium, tuple[str, ...]] = {
-    "markdown": ("deep", "flat", "written"),
+    "markdown": ("deep", "decoded", "flat", "written"),
     "json": ("json",),
     "plain": ("written",),
 }
-ORDER = ("deep", "flat", "json", "written", "raw")
+ORDER = ("deep", "decoded", "flat", "json", "written", "raw")
 SO_FAR = {
     "deep": rf"[\]!$]|<(?:/|!-?)?|_{{1,32}}|{REFERENCE_SO_FAR}|\\",
     "flat": rf"[\]!$]|<(?:/|!-?)?|_{{1,32}}|{REFERENCE_SO_FAR}|{CODES_SO_FAR}",
+    "decoded": rf"[\]!$]|<(?:/|!-?)?|_{{1,32}}|{REFERENCE_SO_FAR}|{CODES_SO_FAR}",
     "address": "(?!)",
     "json": CODES_SO_FAR,
     "written": "(?!)",
@@ -78,10 +79,10 @@ def _sign(text: str, at: int, kind: str, previous: str) -> tuple[str | None, int
         return _reference_at(rest, at) or _code(rest, at)
     if kind == "json" and (m := re.match(r'\\(["\\/bfnrt])', rest)):
         return {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}.get(m[1], m[1]), at + 2
-    is_markdown = kind in ("deep", "flat", "inner")
+    is_markdown = kind in ("deep", "decoded", "flat", "inner")
     if is_markdown and (m := re.match(r"!?\[|\]|\$\$", rest)):
         return "", at + m.end()
-    if kind in ("deep", "inner") and (m := re.match(r"\\[()\[\]]", rest)):
+    if kind in ("deep", "decoded", "inner") and (m := re.match(r"\\[()\[\]]", rest)):
         return "", at + m.end()
     if is_markdown:
         if m := re.match(r"[*~`]+", rest):
@@ -90,7 +91,7 @@ def _sign(text: str, at: int, kind: str, previous: str) -> tuple[str | None, int
             following = rest[m.end() : m.end() + 1]
             return (None if previous.isalnum() and following.isalnum() else ""), at + m.end()
         if rest.startswith("\\\n"):
-            return "", at + (1 if kind == "flat" else 2)
+            return "", at + (1 if kind in ("decoded", "flat") else 2)
         if m := re.match(r"\\([!-/:-@\[-`{-~])", rest):
             return m[1], at + 2
         if found := _reference_at(rest, at):
@@ -199,7 +200,7 @@ def _characters(
     """
     white = white or _White()
     is_final, text = final or stop is not None, whole[:stop]
-    is_markdown = kind in ("deep", "flat", "inner")
+    is_markdown = kind in ("deep", "decoded", "flat", "inner")
     brackets, has_code, in_formula = 0, False, False
 
     def with_white(char: str, start: int, end: int) -> tuple[str, int, int]:
@@ -227,7 +228,7 @@ def _characters(
             end = at + size
             if name in ("address", "mail address") and kind != "flat":
                 yield from within(end - 1, "address", at + 1)
-            elif kind == "flat" and re.fullmatch(r"(?i)<br\s*/?>", whole[at:end]):
+            elif kind in ("decoded", "flat") and re.fullmatch(r"(?i)<br\s*/?>", whole[at:end]):
                 yield with_white("\n", at, end)
             elif kind == "flat" or (kind == "inner" and not _is_hidden_within(whole[at:end])):
                 begin = at + (1 if text[at] == "<" else 2)
@@ -248,7 +249,7 @@ def _characters(
             continue
         if not is_final and re.fullmatch(SO_FAR[kind], text[at:]) and (text[at] != "_" or before.isalnum()):
             return None
-        in_formula |= kind == "deep" and re.match(r"\\[()\[\]]|\$\$", text[at:]) is not None
+        in_formula |= kind in ("deep", "decoded") and re.match(r"\\[()\[\]]|\$\$", text[at:]) is not None
         sign = _sign(text, at, kind, before)
         brackets += is_markdown and (text[at] == "[" or text[at : at + 2] == "![")
         has_code |= brackets > 0 and sign is not None and sign[0] == "" and "`" in text[at : sign[1]]

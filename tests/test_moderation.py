@@ -243,6 +243,27 @@ class TestActions:
     ) -> None:
         assert read([Rule(1, "darn")], *cut(text, size), medium="markdown").shown == shown
 
+    @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+    @pytest.mark.parametrize(
+        ("rule", "text", "shown"),
+        [
+            (Rule(1, "so bad"), "so<br>[b](x)ad", "•••[•](x)••"),
+            (Rule(1, "so bad"), "so\\\n[b](x)ad", "••\\•[•](x)••"),
+            (Rule(1, "so bad"), "[so](x)<BR />*b*ad", "[••](x)•*•*••"),
+            (Rule(1, "bad", whole_word=True), "so<br>[b](x)ad", "so<br>[•](x)••"),
+            (Rule(1, r"so\s+bad", "regex"), "so<br>[b](x)ad", "•••[•](x)••"),
+            (Rule(1, r"\bbad", "regex"), "so\\\n![b](x)ad", "so\\\n![•](x)••"),
+            (Rule(1, "bad"), "[%62](x)ad", "[•](x)••"),
+            (Rule(1, "bad"), r"[b](x)\u0061<b>d</b>", "[•](x)•<b>•</b>"),
+            (Rule(1, "bad"), "b<b>%61</b>[d][1]", "•<b>•</b>[•][1]"),
+            (Rule(1, "bad"), "$$b$$%61[d](x)", "$$•$$•[•](x)"),
+            # Only what stands for the word is a code, and only what is between letters is hidden.
+            (Rule(1, "bad"), "%6[b](x)ad 5%6d[b](x)ad", "%6[•](x)•• 5%6d[•](x)••"),
+        ],
+    )
+    def test_line_breaks_and_codes_are_read_beside_links(self, rule: Rule, text: str, shown: str, size: int) -> None:
+        assert read([rule], *cut(text, size), medium="markdown").shown == shown
+
     @pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
     def test_a_tag_that_stands_for_a_line_break_is_held(self, size: int) -> None:
         assert read([Rule(1, r"\sa", "regex")], *cut("b<br>a", size), medium="markdown").shown == "b••"

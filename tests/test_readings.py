@@ -44,7 +44,7 @@ def chars(symbols: Symbols) -> str:
     return "".join(symbol for symbol, _, _ in symbols)
 
 
-DEEP, FLAT, WRITTEN, JSON = Key("deep"), Key("flat"), Key("written"), Key("json")
+DEEP, DECODED, FLAT, WRITTEN, JSON = Key("deep"), Key("decoded"), Key("flat"), Key("written"), Key("json")
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,22 @@ def test_markdown_is_read_as_a_page_shows_it_and_as_it_hides_it(text: str, deep:
     assert chars(read_in_every_cut(DEEP, text)) == deep
     assert chars(read_in_every_cut(FLAT, text)) == flat
     assert chars(read_in_every_cut(WRITTEN, text)) == text.replace("D", "d").replace("CDATA", "cdata").lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "decoded"),
+    [
+        ("%61 %c3%a9 %zz \\x61 \\u0061", "a e %zz a a"),
+        ("[%61](%62)c", "ac"),
+        ("a<br>b<BR/>c\\\nd", "a\nb\nc\nd"),
+        ("a<b>c</b><!-- d -->[e][f]g", "aceg"),
+        ("<https://a.b/%61>", "https://a.b/a"),
+        ("$$%61_b^{c}$$\n\nd_e", "abc\n\nd_e"),
+        ("\\(%61_{b}<br>\\)", "ab\n"),
+    ],
+)
+def test_codes_and_line_breaks_are_read_as_what_they_stand_for_where_links_are_hidden(text: str, decoded: str) -> None:
+    assert chars(read_in_every_cut(DECODED, text)) == decoded
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ class Explainer:
 
 def _signs(read: list[_Letter], kind: str) -> Iterator[str]:
     """What of the medium's syntax was decoded, or ignored."""
-    if kind in ("deep", "flat") and any(any(map(_is_sign, letter.ignored)) for letter in read):
+    if kind in ("deep", "decoded", "flat") and any(any(map(_is_sign, letter.ignored)) for letter in read):
         yield MARKDOWN
     for letter in read:
         if letter.is_code and kind != "written":

@@ -152,13 +152,15 @@ class Engine:
             if words is not None:
                 self._output.swallows = self._word_hits.ends_text
                 return words
-        was_forked = window.is_forked
+        was_forked, was_awake = window.is_forked, window.is_awake
         window.append(text)
         if not window.is_forked:
             decided = self._look()
         else:
             if not was_forked:
                 self._watch.fork()
+            if window.is_awake and not was_awake:
+                self._watch.wake()
             decided = self._look()
             if not self.blocked and window.agree() and self._watch.agree():
                 self._watch.join()

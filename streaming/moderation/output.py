@@ -57,12 +57,8 @@ class Output:
         """The offset from which on the text may be the rest of a cut match."""
         if not self.rest:
             return NEVER
-        spelling = self._current(self.rest.spelling)
+        spelling = self._window.current(self.rest.spelling)
         return spelling.begin(spelling.index(self.shown))
-
-    def _current(self, spelling: Spelling) -> Spelling:
-        """The spelling that is kept up to date for this one."""
-        return spelling if self._window.is_forked else spelling.leader
 
     def show(self, end: int, decided: list[Decided]) -> None:
         """Decides that there is no match in the text up to ``end``."""
@@ -143,7 +139,7 @@ class Output:
         rest, window = self.rest, self._window
         assert rest  # noqa: S101 (the callers check it)
         state, own, wanted, rank = rest
-        spelling = self._current(own)
+        spelling = self._window.current(own)
         alive = True
         if self._known < NEVER:
             bound = spelling.end_of_known(bound, self._known, window.raw)

@@ -80,7 +80,8 @@ class Spelling:
         if self.reading:
             self._last_read = self.reading.feed(text, final=final)
             if self.reading.medium.late:
-                self._late += [(self.size + start, self.size + end) for start, end in self.reading.medium.take_late()]
+                late = self.reading.medium.take_late()
+                self._late += [(self.size + start, self.size + end) for start, end in late]
             self._add(self._last_read, len(text))
             self.open = self.reading.letters.open
         else:
@@ -92,6 +93,7 @@ class Spelling:
 
     def read_like(self, other: Spelling, length: int) -> None:
         """Adds what another spelling has just read."""
+        self._late, self._last_read = other._late[:], other._last_read
         self._add(other._last_read, length)
         self.open = other.open
         if self.reading and other.reading:
@@ -237,9 +239,9 @@ class Spelling:
             self.starts += [base + at for at in starts]
             self.ends += [base + at for at in ends]
 
-    def follow(self) -> None:
-        """Copies the leader's state."""
-        leader = self.leader
+    def follow(self, other: Spelling | None = None) -> None:
+        """Copies the state of another spelling, or of the leader."""
+        leader = other or self.leader
         self.size, self.chars, self.before, self.dropped = leader.size, leader.chars, leader.before, leader.dropped
         self._late = leader._late[:]
         self.starts = None if leader.starts is None else leader.starts[:]

@@ -46,13 +46,20 @@ class Watch:
         # The first scanner of each automaton leads: while the readings agree, the others follow it.
         leaders: dict[int, Scanner] = {}
         self._followers: list[tuple[Any, Any]] = []
+        self._sleepers: list[tuple[Any, Any]] = []
+        flat = {(id(s.automaton), s.own.key): s for each in self._apart for s in each if s.own.key.kind == "flat"}
+        self._flat: list[Any] = []  # for each of the sleepers
         for scanner in (*self._apart.replacing, *self._apart.blocking, *self._apart.exempting):
             leader = leaders.setdefault(id(scanner.automaton), scanner)
-            if leader is not scanner:
+            if scanner.own.key.kind == "decoded":
+                self._sleepers.append((scanner, leader))
+                self._flat.append(flat[id(scanner.automaton), scanner.own.key._replace(kind="flat")])
+            elif leader is not scanner:
                 self._followers.append((scanner, leader))
             scanner.removed = plan.removed
         self._leaders = list(leaders.values())
         self._together = _Scanners(*([s for s in each if leaders[id(s.automaton)] is s] for each in self._apart))
+        self._few = _Scanners(*([s for s in each if s.own.key.kind != "decoded"] for each in self._apart))
         self._use(self._together)
         for scanner in self._leaders:
             scanner.spelling = scanner.own.leader
@@ -67,11 +74,18 @@ class Watch:
             scanner.spelling = scanner.own
         for scanner, leader in self._followers:
             scanner.follow(leader)
+        self._use(self._few)
+
+    def wake(self) -> None:
+        """The scanners of the decoded readings go on from the state of those that these have equalled so far."""
+        for (scanner, leader), flat in zip(self._sleepers, self._flat, strict=True):
+            scanner.follow(flat if self._window.has_codes else leader)
         self._use(self._apart)
 
     def agree(self) -> bool:
         """Whether the scanners of each automaton are in the same state, so that they may join."""
-        return all(scanner.state is leader.state for scanner, leader in self._followers)
+        others = (*self._followers, *self._sleepers) if self._window.is_awake else self._followers
+        return all(scanner.state is leader.state for scanner, leader in others)
 
     def join(self) -> None:
         self._window.join()

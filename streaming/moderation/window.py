@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from streaming.moderation.readings import Key, Medium
+from streaming.moderation.readings.constructs import MAX_HELD_CHARS
 from streaming.moderation.readings.json import JsonStrings
 from streaming.moderation.readings.reading import READERS
 from streaming.moderation.spelling import Spelling
@@ -35,8 +36,15 @@ NONE, SWALLOWED = -1, -2
 
 # Readings that merge white space ignore quote markers after a line break.
 _QUOTE = re.compile(r"\n\s*>")
-_READ_APART = re.compile(r"\][(\[]|[<$%]|\\[()\[\]\nux]")
+# What the flat reading reads otherwise than the deep one, the decoded one otherwise than the deep one and the flat one.
+_FLAT_READS_APART = re.compile(r"\][(\[]|[<$%]|\\[()\[\]\nux]")
 _BEGINS_CONSTRUCT = ("]", "<")
+_DECODED_READS_APART = re.compile(r"[<%]|\\(?:[\nux]|\Z)")
+_HIDES = re.compile(r"[\[\]<!$]|\\[()]")
+# Without these the decoded reading is the deep one, and without those that hide something it is the flat one. The
+# others are read otherwise by both, or have more of a state than can be copied.
+_CODES = re.compile(r"[<%]|\$\$|\\[\nux()\[\]]")
+_HIDING = re.compile(r"[\[\]<]|\$\$|\\[()]")
 # All characters with which a sign may begin, or a quote marker. A class is searched for much faster than the grammar.
 _MARKDOWN_SIGN = re.compile(r"[*~`_\\&%\[\]<>!$]")
 # Within a word, underscores are no signs.
@@ -50,6 +58,7 @@ class Window:
 
     While all readings of Markdown agree, only one is kept up to date, and the others follow it. They fork when a piece
     of the text has signs, which they read differently, and join again when they agree on everything that still matters.
+    The decoded readings sleep until they may differ from the deep ones and from the flat ones, which is seldom.
     """
 
     def __init__(self, keys: Iterable[Key], medium: Medium) -> None:
@@ -69,19 +78,23 @@ class Window:
         for each in self._read:
             each.leader = leaders.setdefault((each.key.accents, each.key.spaces), each)
         self._leaders = list(leaders.values())
-        self._followers = [each for each in self._read if each.leader is not each]
+        self._followers = [each for each in self._read if each.leader is not each and each.key.kind != "decoded"]
         self._spaced = next((each for each in self._leaders if each.key.spaces), None)
-        self._pairs = [
-            (deep, flat)
-            for deep in self._read
-            if deep.key.kind == "deep" and (flat := self.by_key.get(deep.key._replace(kind="flat")))
-        ]
+        self._trios = [self._trio(each.key) for each in self._read if each.key.kind == "deep"]
         self._others = [each for each in self.spellings if each.key.kind in ("written", "raw")]
+        self._sleepers = [each for each in self._read if each.key.kind == "decoded"]
+        self._few = [each for each in self.spellings if each not in self._sleepers]
         self._sign = READERS["deep"].grammar.may_begin
         self._together = [each for each in self.spellings if each.leader is each]
         self.active = self._together
-        self.is_forked = False
+        self.is_forked = self.is_awake = False
+        self.has_codes = False  # codes have been read since the fork, before the decoded readings were awake
+        self._hides = False  # so has what is hidden
         self._may_fork = medium == "markdown"
+
+    def _trio(self, key: Key) -> tuple[Spelling, Spelling, Spelling]:
+        """The deep, flat and decoded readings of a key."""
+        return self.by_key[key], self.by_key[key._replace(kind="flat")], self.by_key[key._replace(kind="decoded")]
 
     @property
     def sent_here(self) -> int:
@@ -95,11 +108,14 @@ class Window:
                 each.added = ""
             return
         if self._may_fork and not self.is_forked and self._has_signs(text):
-            self.is_forked = True
-            self.active = self.spellings
+            self.is_forked, self.active = True, self._few
             for each in self._followers:
                 each.follow()
         if self.is_forked:
+            if not self.is_awake and self._trios and self._wakes(text):
+                self.is_awake, self.active = True, self.spellings
+                for deep, flat, decoded in self._trios:
+                    decoded.follow(flat if self.has_codes else deep)
             self._read_apart(text)
         elif self.json:
             for each in self.active:
@@ -110,21 +126,32 @@ class Window:
         self.raw += text
 
     def _read_apart(self, text: str) -> None:
-        """Feeds each reading separately. The flat one equals the deep one without links, tags, formulas and codes."""
-        for deep, flat in self._pairs:
-            begun, are_alike = deep.pending, flat.is_where(deep)
-            deep.read(text)
-            # What both take for a link or a tag remains undecided in both.
-            is_undecided = begun[:1] in _BEGINS_CONSTRUCT and len(deep.pending) == len(begun) + len(text)
-            if are_alike and (is_undecided or not _READ_APART.search(begun + text)):
-                flat.read_like(deep, len(text))
-            else:
-                flat.read(text)
+        """Feeds each reading separately, but those that equal another one in this text."""
+        for trio in self._trios:
+            self._read_trio(*trio, text)
         for each in self._others:
             if each.is_raw:
                 each.read(text)
             else:
                 each.read_written(text)
+
+    def _read_trio(self, deep: Spelling, flat: Spelling, decoded: Spelling, text: str) -> None:
+        begun, begun_flat, awake = deep.pending, flat.pending, self.is_awake
+        flat_is_deep = flat.is_where(deep)
+        decoded_is_deep, decoded_is_flat = awake and decoded.is_where(deep), awake and decoded.is_where(flat)
+        deep.read(text)
+        # What all take for a link or a tag remains undecided in all.
+        is_undecided = begun[:1] in _BEGINS_CONSTRUCT and len(deep.pending) == len(begun) + len(text)
+        if flat_is_deep and (is_undecided or not _FLAT_READS_APART.search(begun + text)):
+            flat.read_like(deep, len(text))
+        else:
+            flat.read(text)
+        if decoded_is_deep and (is_undecided or not _DECODED_READS_APART.search(begun + text)):
+            decoded.read_like(deep, len(text))
+        elif decoded_is_flat and not _HIDES.search(begun_flat + text):
+            decoded.read_like(flat, len(text))
+        elif awake:
+            decoded.read(text)
 
     def _has_signs(self, text: str) -> bool:
         if self._sign.search(text):
@@ -173,14 +200,30 @@ class Window:
                 each.catch_up(self._skimmed_last[-1])
             self._skimmed_last = ""
 
+    def _wakes(self, text: str) -> bool:
+        """Whether the decoded readings may differ from the deep ones, and from the flat ones, from this text on."""
+        text = self._trios[0][0].pending + text
+        has_codes, hides = bool(_CODES.search(text)), bool(_HIDING.search(text))
+        if (self._hides or hides) and (has_codes or self.has_codes or len(text) >= MAX_HELD_CHARS):
+            return True
+        self.has_codes |= has_codes
+        self._hides |= hides
+        return False
+
+    def current(self, spelling: Spelling) -> Spelling:
+        """The spelling that is kept up to date for this one."""
+        return spelling if spelling in self.active else spelling.leader
+
     def agree(self) -> bool:
         """Whether all readings agree on everything that still matters, so that they may join."""
-        return all(each.reading is None or each.reading.medium.is_neutral for each in self._read) and all(
-            each.agrees() for each in self._followers
+        return (
+            all(each.reading is None or each.reading.medium.is_neutral for each in self.active)
+            and all(each.agrees() for each in self._followers)
+            and (not self.is_awake or all(each.agrees() for each in self._sleepers))
         )
 
     def join(self) -> None:
-        self.is_forked = False
+        self.is_forked = self.is_awake = self.has_codes = self._hides = False
         self.active = self._together
 
     def finish(self) -> None:

@@ -63,6 +63,10 @@ class ConstructFinder:
         self._link_end: LinkEnd | None = None
         self.follow_long: Callable[[str, int], int] | None = None
 
+    def forget(self) -> None:
+        """Forgets how far it has looked at what is undecided."""
+        self._link_end = None
+
     def find(self, data: str, at: int, *, final: bool) -> Construct | None:
         """The construct that begins at ``at``; None if none does."""
         begin = _BEGIN.match(data, at)

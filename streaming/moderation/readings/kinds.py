@@ -7,14 +7,14 @@ from typing import Literal, NamedTuple, get_args
 Medium = Literal["markdown", "json", "plain"]
 """The format of a text, which depends on its channel."""
 
-Kind = Literal["deep", "flat", "json", "written", "raw"]
+Kind = Literal["deep", "decoded", "flat", "json", "written", "raw"]
 
 MEDIA: tuple[Medium, ...] = get_args(Medium)
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """The fullest reading first: of two equal matches, the one in the fuller reading counts."""
 
 _OF_MEDIUM: dict[Medium, tuple[Kind, ...]] = {
-    "markdown": ("deep", "flat", "written"),
+    "markdown": ("deep", "decoded", "flat", "written"),
     "json": ("json",),
     "plain": ("written",),
 }

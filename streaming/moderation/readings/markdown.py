@@ -50,6 +50,7 @@ class _MarkdownReader(MediumReader):
 
     def follow(self, other: MediumReader) -> None:
         super().follow(other)
+        self._finder.forget()
         self._skip_long = self._inside = None
         if isinstance(other, _MarkdownReader):
             self.open_brackets, self.has_code = other.open_brackets, other.has_code
@@ -185,6 +186,12 @@ class _MarkdownReader(MediumReader):
             self.stands_for(chars, start, base + sign.end())
 
 
+def _in_formula(outside: Grammar, so_far: str) -> Grammar:
+    """The grammar after the beginning of a formula."""
+    sign = outside.sign.pattern.replace("(?P<nothing>[*~`]+)|", "")
+    return grammar(rf"[\n{{}}^]|{outside.may_begin.pattern}", rf"(?P<nothing>[*~`_^{{}}]+)|{sign}", so_far)
+
+
 class DeepReader(_MarkdownReader):
     """Also ignores destinations, labels, tags, comments and line breaks. It is what a page shows.
 
@@ -197,6 +204,7 @@ class DeepReader(_MarkdownReader):
         rf"{_BRACKET}|{_FORMULA}|(?P<line_break>\\\n)|{_FLAT}",
         rf"\\|{_SO_FAR}",
     )
+    _in_formula = _in_formula(grammar, rf"\\|{_SO_FAR_IN_FORMULA}")
 
     def __init__(self, letters: Letters) -> None:
         super().__init__(letters)
@@ -212,7 +220,7 @@ class DeepReader(_MarkdownReader):
 
     def _enter_formula(self) -> None:
         # Where it ends is not looked at: pages disagree, and reading more is no leak.
-        self._is_in_formula, self.grammar = True, _IN_FORMULA
+        self._is_in_formula, self.grammar = True, self._in_formula
 
     def _leave_formula(self) -> None:
         self._is_in_formula, self.grammar = False, type(self).grammar
@@ -234,11 +242,20 @@ class DeepReader(_MarkdownReader):
         return end
 
 
-_IN_FORMULA = grammar(
-    rf"[\n{{}}^]|{DeepReader.grammar.may_begin.pattern}",
-    rf"(?P<nothing>[*~`_^{{}}]+)|{DeepReader.grammar.sign.pattern}".replace("(?P<nothing>[*~`]+)|", ""),
-    rf"\\|{_SO_FAR_IN_FORMULA}",
-)
+class DecodedReader(DeepReader):
+    """Also decodes codes, and reads breaks between lines as white space: a word does not go on after them."""
+
+    grammar = grammar(
+        DeepReader.grammar.may_begin.pattern,
+        rf"(?P<line_break>\\(?=\n))|{DeepReader.grammar.sign.pattern}|{CODES}".replace(r"|(?P<line_break>\\\n)", ""),
+        rf"{_SO_FAR}|{CODES_SO_FAR}",
+    )
+    _in_formula = _in_formula(grammar, rf"{_SO_FAR_IN_FORMULA}|{CODES_SO_FAR}")
+
+    def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> int:
+        if _BREAK_TAG.match(data, at):
+            self.stands_for("\n", base + at, base + end)
+        return super()._read_hidden(kind, data, at, end, base)
 
 
 class _InnerReader(DeepReader):

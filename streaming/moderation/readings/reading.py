@@ -6,13 +6,14 @@ from streaming.moderation.folding import TABLES
 from streaming.moderation.readings.json import JsonReader
 from streaming.moderation.readings.kinds import Key, Kind
 from streaming.moderation.readings.letters import Letters
-from streaming.moderation.readings.markdown import DeepReader, FlatReader
+from streaming.moderation.readings.markdown import DecodedReader, DeepReader, FlatReader
 from streaming.moderation.readings.medium_reader import MediumReader
 from streaming.moderation.readings.plain import PlainReader
 from streaming.moderation.readings.spaces import Read, Symbols
 
 READERS: dict[Kind, type[MediumReader]] = {
     "deep": DeepReader,
+    "decoded": DecodedReader,
     "flat": FlatReader,
     "json": JsonReader,
     "written": PlainReader,
