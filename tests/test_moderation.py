@@ -194,6 +194,14 @@ class TestActions:
         assert read(rules, *cut("x %61", size), medium="markdown").shown == "x •"
         assert read([replace(rules[0], action="flag"), rules[1]], "%61", medium="markdown").found
 
+    @pytest.mark.parametrize("size", [1, 2, 3, 6, 100])
+    @pytest.mark.parametrize("compare", ["loose", "normal"])
+    def test_a_loose_allow_rule_exempts_what_is_read_late(self, compare: Any, size: int) -> None:
+        rules = [Rule(1, "a", action="allow", compare="loose"), Rule(2, "a", compare=compare)]
+        text = "<a b='%61'> [x](%61 y"
+
+        assert read(rules, *cut(text, size), medium="markdown").shown == text
+
     def test_overlapping_allow_matches_keep_their_own_beginnings(self) -> None:
         rules = RuleSet([Rule(1, "b"), Rule(2, "(?:(?:b)*|ba)(?:[ab]|a)a[bc]", "regex", action="allow")], max_span=4)
 

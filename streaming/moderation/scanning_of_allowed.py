@@ -126,7 +126,8 @@ class _RescannedReach(RescanningScanner):
         for match in self.found(start).all():
             begin = match.start + offset
             self._reach[begin] = max(offset - match.minus_end, self._reach.get(begin, 0))
-        self._again_from = offset + self.live(start).first(start)
+        undecided = self.spelling.begin(len(self.spelling.chars))  # its symbols are still to come
+        self._again_from = offset + min(self.live(start).first(start), undecided)
         return _in_window(self._reach, self._window)
 
 
