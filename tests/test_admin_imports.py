@@ -383,7 +383,11 @@ class TestReplacingAList:
 
         assert send(moderator, "new", rule_list=str(words.pk)).status_code == 200
         assert send(moderator, "new", rule_list=str(words.pk), replaces="on").status_code == 403
-        assert RuleImport.objects.count() == 1
+        sent = send(moderator, "new", rule_list=str(words.pk))
+        assert update(moderator, sent, rule_list=str(words.pk), replaces="on").status_code == 403
+        (address, _status) = sent.redirect_chain[-1]
+        assert moderator.get(address).status_code == 200, "the preview is as it was"
+        assert RuleImport.objects.count() == 2
 
 
 class TestThePreview:

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming import clean_samples, import_undo, rule_files, rule_imports
 from streaming.admin.forms import display_value
-from streaming.admin.import_forms import ImportForm, PreviewForm
+from streaming.admin.import_forms import ChoicesForm, ImportForm, PreviewForm
 from streaming.admin.jobs import LONG, Job, JobPages, undo_outcome
 from streaming.gc_pauses import no_long_pauses
 from streaming.models import ModerationHit, ModerationRule, RuleImport, RuleList
@@ -58,6 +58,10 @@ class ImportPages(JobPages):
         if not self.has_import_permission(request):
             raise PermissionDenied
 
+    def _check_may_replace(self, request: HttpRequest, form: ChoicesForm) -> None:
+        if form.cleaned_data["replaces"] and not self.has_delete_permission(request):
+            raise PermissionDenied
+
     def has_import_permission(self, request: HttpRequest) -> bool:
         return self.has_add_permission(request) and self.has_change_permission(request)
 
@@ -70,8 +74,7 @@ class ImportPages(JobPages):
         form = ImportForm(request.POST or None, request.FILES or None)
         if request.method == "POST" and form.is_valid():
             data, name = form.content
-            if form.cleaned_data["replaces"] and not self.has_delete_permission(request):
-                raise PermissionDenied
+            self._check_may_replace(request, form)
             try:
                 with no_long_pauses():
                     rule_files.read(data, form.defaults, form.answers, name)
@@ -109,6 +112,7 @@ class ImportPages(JobPages):
         parsed = rule_imports.read_preview(rule_import)
         form = PreviewForm(rule_import, parsed, request.POST if "_update" in request.POST else None)
         if "_update" in request.POST and form.is_valid():
+            self._check_may_replace(request, form)
             rule_import.defaults = form.defaults
             options = rule_imports.options_of(form.answers, replaces=form.cleaned_data["replaces"])
             rule_import.options = {**rule_import.options, **options}
