@@ -144,6 +144,18 @@ def as_admin(**options: Any) -> Client:
     return client
 
 
+@pytest.mark.parametrize("what", ["undo", "bring-back"])
+def test_an_edition_that_is_yet_to_come_is_neither_undone_nor_brought_back(moderator: Client, what: str) -> None:
+    rules.create(pattern="darn")
+    number = rules.version()
+
+    done = moderator.post(f"{EDITIONS}{number + 1}/{what}/", follow=True)
+
+    assert "was undone" not in text_of(done)
+    assert "again" not in text_of(done)
+    assert rules.version() == number
+
+
 def test_deleted_rules_are_searched_for_what_no_database_can_store(moderator: Client) -> None:
     rules.create(pattern="darn").delete()
 

@@ -138,7 +138,8 @@ class HistoryPages(JobPages):
         if not self._may_change_all(request):
             raise PermissionDenied
         if request.method == "POST":
-            if number > MAX_NUMBER or not rule_history.can_bring_back(number - (put_back is rule_history.undo)):
+            first = number - (put_back is rule_history.undo)
+            if number > ModerationRule.objects.version() or not rule_history.can_bring_back(first):
                 text = gettext("What was changed then is no longer kept: changes are kept for %d days.") % KEEP_DAYS
                 self.message_user(request, text, messages.ERROR)
             elif size >= LONG:
