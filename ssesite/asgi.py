@@ -6,10 +6,8 @@ import os
 
 from django.core.asgi import get_asgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ssesite.settings")
-
-django_application = get_asgi_application()
-
 from streaming.asgi import wrap
 
-application = wrap(django_application)
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ssesite.settings")
+
+application = wrap(get_asgi_application())

@@ -182,7 +182,7 @@ class RelayResponse(_StreamingResponse):
                 raise Interrupted  # noqa: TRY301 (the same as if it had been waiting)
             self._end_reason = "done"
         except (upstreams.UpstreamError, Interrupted) as error:
-            # A body cannot report an error: the connection has to break, see streaming/asgi.py.
+            # A body cannot report an error: the connection has to break, see streaming/serving.py.
             broken = upstreams.Broken(self._upstream.name, f"was cut off: {self._stopped}") if self._stopped else error
             if not self._stopped:
                 self._error = error.for_log() if isinstance(error, upstreams.UpstreamError) else "interrupted"

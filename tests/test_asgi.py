@@ -183,8 +183,8 @@ def test_an_upstream_that_dies_midstream_breaks_the_connection_of_a_proxy_reques
 
 
 PATIENT_DAPHNE = (
-    "from ssesite import asgi; from streaming import asgi, registry; from daphne.cli import CommandLineInterface;"
-    "registry.drain.__defaults__ = (600.0,); asgi.LAST_REQUESTS_SECONDS = 600.0; CommandLineInterface.entrypoint()"
+    "from ssesite import asgi; from streaming import serving, registry; from daphne.cli import CommandLineInterface;"
+    "registry.drain.__defaults__ = (600.0,); serving.LAST_REQUESTS_SECONDS = 600.0; CommandLineInterface.entrypoint()"
 )
 """It goes down only when every stream has ended by itself."""
 
@@ -237,8 +237,8 @@ def test_a_shutdown_that_finds_requests_unanswered_leaves_no_task_behind(
 
 def test_a_shutdown_does_not_wait_for_ever_for_what_cannot_be_closed(make_site: Callable[..., Site]) -> None:
     stuck = (
-        "import asyncio; from ssesite import asgi; from streaming import asgi, counters;"
-        "asgi.SHUTDOWN_SECONDS = 0.5; counters.close = asyncio.Event().wait;"
+        "import asyncio; from ssesite import asgi; from streaming import serving, counters;"
+        "serving.SHUTDOWN_SECONDS = 0.5; counters.close = asyncio.Event().wait;"
         "from daphne.cli import CommandLineInterface; CommandLineInterface.entrypoint()"
     )
     site = make_site(["-c", stuck, "-p", "{port}", "ssesite.asgi:application"])
@@ -345,6 +345,13 @@ def test_serves_streams_and_static_files_under_every_server(
     assert b"200 OK" in module
     assert b"text/javascript" in module
     assert b"200 OK" in admin
+
+
+def test_wrap_may_be_imported_before_django_is_set_up() -> None:
+    """Whoever sorts the imports of a project's asgi.py puts it before the line that names the settings."""
+    env = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+
+    subprocess.run([sys.executable, "-c", "from streaming.asgi import wrap"], env=env, check=True, timeout=DEADLINE)
 
 
 def test_check_warns_when_daphne_is_not_first(tmp_path: object) -> None:
