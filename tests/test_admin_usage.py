@@ -137,6 +137,15 @@ class TestTheOverview:
 
         assert [len(records) for records in shown] == [1, 1, 1]
 
+    def test_compares_tokens_with_tokens_only(self, moderator: Client) -> None:
+        record(prompt_tokens=3, completion_tokens=0)
+        for _ in range(9):
+            record(key_name="unreported", prompt_tokens=None, completion_tokens=None)
+
+        meters = re.findall(r'<meter min="0" max="(\d+)" value="(\d+)">', page(moderator))
+
+        assert meters == [("3", "3"), ("3", "0"), ("3", "3")], "two keys and a model"
+
     def test_follows_the_filters(self, moderator: Client) -> None:
         record()
         record(username="bob", prompt_tokens=1000)

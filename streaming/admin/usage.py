@@ -189,16 +189,18 @@ def _overview(records: Any) -> dict[str, Any]:
 
 
 def _top(totals: list[Total]) -> list[dict[str, Any]]:
-    most = max((total.tokens or total.requests for total in totals), default=1)
+    """Each with its share of the tokens; of the requests, if no upstream reports tokens."""
+    has_tokens = any(total.tokens for total in totals)
+    values = [total.tokens if has_tokens else total.requests for total in totals]
     return [
         {
             "name": " · ".join(visible(str(name)) for name in total.names if name) or "–",
             "query": " ".join(_as_search_term(str(name)) for name in total.names if name),
             "total": total,
-            "most": most,
-            "value": total.tokens or total.requests,
+            "most": max(values),
+            "value": value,
         }
-        for total in totals
+        for total, value in zip(totals, values, strict=True)
     ]
 
 
