@@ -674,6 +674,17 @@ class TestGroups:
         assert "Show what it matches" not in text_of(page)
         assert "the selected rules (1)" in text_of(client.get(html.unescape(address)))
 
+    def test_an_auditor_reads_where_a_rule_and_a_list_apply_as_text(self) -> None:
+        client, scope = self.member("auditor"), {"upstreams": ["上游", "b"], "only_for": ["key:ann/笔记本"]}
+        words = RuleList.objects.create(name="words", **scope)
+        rule = rules.create(pattern="darn", rule_list=words, **scope)
+
+        for address in (f"{LIST}{rule.pk}/change/", f"/admin/streaming/rulelist/{words.pk}/change/"):
+            page = text_of(client.get(address))
+
+            assert "Upstreams: 上游, b Only for: key:ann/笔记本 Applies to: prompts and answers" in page
+            assert "Loaded version" not in page
+
     def test_nobody_can_add_change_or_delete_a_hit(self, moderator: Client) -> None:
         hit = ModerationHit.objects.create(when="2026-01-01T00:00Z", version=1, offset=0)
         address = f"/admin/streaming/moderationhit/{hit.pk}/"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
 from django.db.models import Model
+from django.http import HttpRequest
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -22,6 +24,11 @@ from streaming.editions import Edition
 from streaming.models import ModerationRule, RuleList, action_name
 from streaming.rule_files import COLUMNS, Row
 from streaming.visible_text import isolated
+
+if TYPE_CHECKING:
+    _Base = admin.ModelAdmin[Any]
+else:
+    _Base = object
 
 _DEFAULTS = {
     name: getattr(Row(""), name) for name in ("kind", "applies_to", "priority", "compare", "group", "overflow")
@@ -275,3 +282,26 @@ class RuleListForm(RowForm):
         if "action" in self.fields:
             choices = [(value, action_name(value)) for value in ModerationRule.Action.values]
             self.fields["action"].choices = choices  # type: ignore[attr-defined]
+
+
+class ScopedPages(_Base):
+    """The page of a rule or a list for who may only look: names as text, and nothing that is only for a form."""
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        sets: Any = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return sets
+        return [(name, {**options, "fields": _to_look_at(options["fields"])}) for name, options in sets]
+
+    @admin.display(description=gettext_lazy("upstreams"))
+    def upstreams_shown(self, scoped: Any) -> str:
+        return display_value("upstreams", scoped.upstreams)
+
+    @admin.display(description=gettext_lazy("only for"))
+    def only_for_shown(self, scoped: Any) -> str:
+        return display_value("only_for", scoped.only_for)
+
+
+def _to_look_at(fields: Sequence[Any]) -> list[Any]:
+    shown = {"upstreams": "upstreams_shown", "only_for": "only_for_shown"}
+    return [shown.get(name, name) for name in fields if name != "loaded_version"]

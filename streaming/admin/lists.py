@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from streaming import rule_imports
-from streaming.admin.forms import LinesField, ListRowForm, UpstreamsField, VersionedForm
+from streaming.admin.forms import LinesField, ListRowForm, ScopedPages, UpstreamsField, VersionedForm
 from streaming.admin.history_pages import RecordsWho
 from streaming.admin.rules_on_trial import TrialPages
 from streaming.models import HitAlert, ModerationRule, RuleList
@@ -31,7 +31,7 @@ MAX_DELETED_ALERTS = 20
 
 
 @admin.register(RuleList)
-class RuleListAdmin(RecordsWho, TrialPages, _Base):
+class RuleListAdmin(RecordsWho, ScopedPages, TrialPages, _Base):
     hits_of = "rule__rule_list__id__exact"
     form = VersionedForm
     change_form_template = "admin/streaming/rulelist/change_form.html"

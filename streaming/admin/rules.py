@@ -24,7 +24,7 @@ from streaming import rule_imports, rulebook, sources
 from streaming.admin import trial
 from streaming.admin.bulk_edit import SELECTION_FIELDS, BulkEdit
 from streaming.admin.filters import ListFilter, VisibleValuesFilter
-from streaming.admin.forms import RuleForm, RuleListForm, display_value
+from streaming.admin.forms import RuleForm, RuleListForm, ScopedPages, display_value
 from streaming.admin.history_pages import HistoryPages, RecordsWho
 from streaming.admin.imports import ImportPages, recent_texts
 from streaming.admin.rules_on_trial import TrialPages
@@ -51,7 +51,7 @@ MAX_DELETED_LISTED = 20
 
 
 @admin.register(ModerationRule)
-class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryPages, BulkEdit, RuleAdmin):
+class ModerationRuleAdmin(RecordsWho, ScopedPages, ImportPages, TryPage, TrialPages, HistoryPages, BulkEdit, RuleAdmin):
     form = RuleForm
     list_display = ("pattern_short", "action", "category", "enabled", "hits", "where", "changed")
     list_display_links = ("pattern_short",)
@@ -153,16 +153,6 @@ class ModerationRuleAdmin(RecordsWho, ImportPages, TryPage, TrialPages, HistoryP
     def get_urls(self) -> list[Any]:
         check = path("check/", self.admin_site.admin_view(self.check_view), name="streaming_moderationrule_check")
         return [check, *super().get_urls()]
-
-    def get_fieldsets(self, request: HttpRequest, obj: ModerationRule | None = None) -> Any:
-        """Who may only look has no version of a form: it is not shown."""
-        sets: Any = super().get_fieldsets(request, obj)
-        if obj is None or self.has_change_permission(request, obj):
-            return sets
-        return [
-            (name, {**options, "fields": [field for field in options["fields"] if field != "loaded_version"]})
-            for name, options in sets
-        ]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
