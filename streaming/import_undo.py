@@ -69,6 +69,7 @@ def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int |
     found = ModerationRule.objects.filter(pk__in=before, imported=done)
     keep(found)
     rules = list(found)
+    earlier = {pk: old.pop("imported", None) for pk, old in before.items()}
     names = sorted({name for old in before.values() for name in old})
     entries, now = [], timezone.now()
     for rule in rules:
@@ -77,7 +78,7 @@ def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int |
             value = parse_datetime(old) if name in ("valid_from", "valid_until") and old else old
             differences[name] = (getattr(rule, name), value)
             setattr(rule, name, value)
-        rule.imported, rule.changed = None, now
+        rule.imported_id, rule.changed = earlier[rule.pk], now  # of an earlier import, which can be undone as well
         entries.append((rule.pk, str(rule), [{"changed": rule_imports.change_message(differences)}]))
     bulk_rows.write(ModerationRule, rules, [*names, "imported", "changed"])
     if user_id is not None:

@@ -270,9 +270,8 @@ class _ImportRun:
         names = sorted({name for change in changes for name in change.differences})
         for change in changes:
             rule = rules[change.rule]
-            self._import.before.append(
-                [rule.pk, {name: _as_json(was) for name, (was, _) in change.differences.items()}]
-            )
+            before = {name: _as_json(was) for name, (was, _) in change.differences.items()}
+            self._import.before.append([rule.pk, {**before, "imported": rule.imported_id}])
             for name in change.differences:
                 setattr(rule, name, _fields(change.row)[name])
         for rule in rules.values():

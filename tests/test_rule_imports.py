@@ -214,6 +214,14 @@ def test_previews_are_deleted_after_two_days() -> None:
     assert {kept.name for kept in RuleImport.objects.all()} == {"new.txt", done.name}
 
 
+def test_a_rule_that_a_later_import_changed_belongs_to_its_own_when_that_is_undone() -> None:
+    first = bring("darn\nheck")
+    second = bring("darn", category="c")
+
+    assert undo(second) == Undone(removed=0, restored=1, kept=0)
+    assert undo(first) == Undone(removed=2, restored=0, kept=0)
+
+
 def test_the_history_of_a_rule_says_who_removed_it_by_undoing_an_import() -> None:
     ann = User.objects.create_user("ann")
     done = bring("new", ann)
