@@ -257,7 +257,14 @@ class TestTheCommand:
 
         assert (row["model"], row["completion_tokens"]) == ("'=1+1", "4")
 
-    @pytest.mark.parametrize("wrong", [["--days", "0"], ["--since", "yesterday"], ["--until", "2026-02-31"]])
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            *(["--days", "0"], ["--since", "yesterday"], ["--until", "2026-02-31"]),
+            *(["--until", "9999-12-31"], ["--until", "0001-01-01"], ["--since", "0001-01-01"]),
+            *(["--since", "2026-02-02", "--until", "2026-02-01"], ["--since", "8999-01-01"]),
+        ],
+    )
     def test_names_what_is_wrong(self, wrong: list[str]) -> None:
         with pytest.raises(CommandError, match=wrong[0]):
             call_command("usage", *wrong)

@@ -16,6 +16,9 @@ from streaming.models import UsageRecord
 from streaming.usage_report import Total
 from streaming.visible_text import visible
 
+FIRST_YEAR, LAST_YEAR = 1900, 9000
+"""Between them every time zone and every number of days has dates."""
+
 HEADINGS = ("requests", "errors", "prompt tokens", "completion tokens", "characters", "bytes")
 
 
@@ -48,6 +51,8 @@ class Command(PlainCommand):
             raise CommandError(f"--days is {days}: it may be 1 to 36,500.")
         last = _day(until, "--until") if until else timezone.localdate()
         first = _day(since, "--since") if since else last - timedelta(days=days - 1)
+        if last < first:
+            raise CommandError(f"--since is {first}, after the last day, {last}.")
         begin, end = (timezone.make_aware(datetime.combine(day, time.min)) for day in (first, last + timedelta(days=1)))
         records = UsageRecord.objects.filter(when__gte=begin, when__lt=end)
         records = records.filter(username=user) if user else records
@@ -59,7 +64,7 @@ def _day(text: str, option: str) -> Any:
         day = parse_date(text)
     except ValueError:
         day = None
-    if day is None:
+    if day is None or not FIRST_YEAR <= day.year <= LAST_YEAR:
         raise CommandError(f"{option} is {text!r}: it has to be a date like 2026-01-31.")
     return day
 
