@@ -266,13 +266,13 @@ class TestPruning:
 
         assert sorted(hits.values_list("offset", flat=True)) == [1, 89]
         assert LostHits.objects.get().count == 1
-        assert capsys.readouterr().out == "2 hits older than 90 days were deleted.\n"
+        assert capsys.readouterr().out == "Deleted hits older than 90 days: 2.\n"
 
     def test_has_a_dry_run(self, capsys: Any) -> None:
         call_command("prune_hits", "--dry-run")
 
         assert hits.count() == 4
-        assert capsys.readouterr().out == "2 hits are older than 90 days.\n"
+        assert capsys.readouterr().out == "Hits older than 90 days: 2.\n"
 
     @pytest.mark.parametrize("days", ["-1", "99999"])
     def test_refuses_an_invalid_number_of_days(self, days: str) -> None:

@@ -475,7 +475,7 @@ class TestRetention:
 
         call_command("prune_usage", "--days", "30")
 
-        assert "1 usage records older than 30 days were deleted" in capsys.readouterr().out
+        assert "Deleted usage records older than 30 days: 1." in capsys.readouterr().out
         assert UsageRecord.objects.count() == 1
 
 

@@ -68,7 +68,7 @@ class Command(PlainCommand):
             if isinstance(question, rule_files.ColumnsQuestion):
                 raise CommandError(f"{file}, line {question.line}: {question.unknown}")
             self.stderr.write(
-                f"{file}, line {question.line}: {question.count:,} lines have several words; see --joined."
+                f"{file}, line {question.line}: lines with several words: {question.count:,}; see --joined."
             )
 
     def _print_summary(self, comparison: rule_imports.Comparison, file: str, prefix: str) -> None:

@@ -28,9 +28,9 @@ class Command(PlainCommand):
         end = timezone.now() - timedelta(days=days)
         old = ModerationHit.objects.filter(when__lt=end)
         if dry_run:
-            self.stdout.write(f"{old.count():,} hits are older than {days} days.")
+            self.stdout.write(f"Hits older than {days} days: {old.count():,}.")
             return
-        self.stdout.write(f"{self._delete(old):,} hits older than {days} days were deleted.")
+        self.stdout.write(f"Deleted hits older than {days} days: {self._delete(old):,}.")
         LostHits.objects.filter(when__lt=end).delete()
 
     def _delete(self, old: Any) -> int:

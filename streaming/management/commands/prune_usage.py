@@ -27,6 +27,6 @@ class Command(PlainCommand):
         end = timezone.now() - timedelta(days=days)
         if dry_run:
             count = UsageRecord.objects.filter(when__lt=end).count()
-            self.stdout.write(f"{count:,} usage records are older than {days} days.")
+            self.stdout.write(f"Usage records older than {days} days: {count:,}.")
         else:
-            self.stdout.write(f"{delete_before(end):,} usage records older than {days} days were deleted.")
+            self.stdout.write(f"Deleted usage records older than {days} days: {delete_before(end):,}.")
