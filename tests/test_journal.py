@@ -738,6 +738,20 @@ class TestRedis:
         assert all([await redis.ttl(key) > 0 for key in keys])
         reader.close()
 
+    async def test_lets_the_first_events_expire_also_just_after_a_heartbeat(
+        self, redis_workers: Workers, redis: Redis
+    ) -> None:
+        driver = redis_workers.make()
+        assert isinstance(driver, RedisJournal)
+        log = await driver.open(new_stream(), nothing)
+        driver._writer.touch_silent()
+        await until_stored(driver)
+
+        log.append(event(0), 1)
+        await until_stored(driver)
+
+        assert await redis.ttl(f"streams:{{{log.info.id}}}:log") > 0, "nobody may be left to see to it"
+
     async def test_keeps_a_stream_that_is_silent_for_a_long_time(self, redis_workers: Workers, redis: Redis) -> None:
         driver = redis_workers.make(beat=BEAT)
         log = await driver.open(new_stream(), nothing)

@@ -174,13 +174,14 @@ class StreamWriter:
         first = max(log.stored + 1, log.first)
         ended = log.ended if last == log.last else ""
         is_gap = data != b"" and first > log.stored + 1
-        return Entry(log.epoch, first, last, int(is_gap), ended, self._ttl(log, ended), log.first, data)
+        ttl = self._ttl(log, ended, is_new=log.stored < 0 and data != b"")
+        return Entry(log.epoch, first, last, int(is_gap), ended, ttl, log.first, data)
 
-    def _ttl(self, log: SharedLog, ended: str) -> int:
-        """The time to live in seconds, set at most once per second; 0: unchanged."""
+    def _ttl(self, log: SharedLog, ended: str, *, is_new: bool) -> int:
+        """The time to live in seconds, set at most once per second, and with the first events; 0: unchanged."""
         if ended:
             return max(int(self._limits.keep), 1)
-        if (now := time.monotonic()) < log.ttl_set_at + 1:
+        if (now := time.monotonic()) < log.ttl_set_at + 1 and not is_new:
             return 0
         log.ttl_set_at = now
         return self._running_ttl
