@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 
 from django.http import HttpRequest
@@ -68,6 +69,7 @@ async def admit(request: HttpRequest, *, uses_upstream: bool) -> None:
     What it takes is freed at its end, and at the end of the stream that it began, see ``hold``.
     """
     _refuse_if_full()
+    _count_until_it_begins(request)
     limits = limits_of(await _counted_caller(request, uses_upstream), forwarded(request).address)
     checked = [*_slots(limits), *(_rates(limits) if uses_upstream else [])]
     if uses_upstream and limits.tokens and limits.tokens_of:
@@ -120,9 +122,21 @@ async def _take(request: HttpRequest, checked: list[Limit]) -> None:
 
 
 def _refuse_if_full() -> None:
-    if (most := conf.max_streams()) and registry.count_open() >= most:
+    if (most := conf.max_streams()) and registry.count_open() + len(_opening) >= most:
         status = HTTPStatus.SERVICE_UNAVAILABLE
         raise _reached("max_streams", "too many streams are open", status=status, code="server_overloaded")
+
+
+_opening = set[HttpRequest]()
+
+
+def _count_until_it_begins(request: HttpRequest) -> None:
+    """Its stream counts at once, and not only when it is open: many may come at the same moment, and open slowly."""
+    if request_cleanup.is_active():
+        _opening.add(request)
+        has_begun = partial(_opening.discard, request)
+        request._streaming_has_begun = has_begun  # type: ignore[attr-defined]
+        request_cleanup.close_at_end(has_begun)
 
 
 def _reached(limit: str, detail: str, **more: object) -> LimitReached:

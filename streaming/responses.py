@@ -70,6 +70,7 @@ class _StreamingResponse(StreamingHttpResponse):
     def __init__(self, request: HttpRequest, closes: Closable) -> None:
         self._chunks = self._stream_chunks()
         super().__init__(self._chunks)
+        self._request = request
         self._label = label_of(request)
         self._closes = closes
         self._loop = asyncio.get_running_loop()
@@ -98,6 +99,8 @@ class _StreamingResponse(StreamingHttpResponse):
 
     async def _begin(self) -> None:
         self._began, self.is_open = time.monotonic(), True
+        if has_begun := getattr(self._request, "_streaming_has_begun", None):
+            has_begun()  # see limits.py
         # Otherwise the stream would hold a database connection for as long as it is open.
         await sync_to_async(connections.close_all)()
 

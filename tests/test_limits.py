@@ -16,10 +16,13 @@ import httpx
 import openai
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
+from django.test import AsyncRequestFactory
 
 from streaming import limits
 from streaming.caller import NOBODY, Caller
+from streaming.errors import LimitReached
 from streaming.models import ApiKey
+from streaming.request_cleanup import request_scope
 from streaming.sse import Message, encode
 from tests.conftest import (
     DEADLINE,
@@ -351,6 +354,31 @@ class TestStreamsAtOnce:
         assert opened[2].json()["code"] == "server_overloaded"
         assert opened[2].headers["Retry-After"] == "1"
         assert httpx.get(f"{site.url}/healthz").status_code == 200
+
+    async def test_of_the_process_count_while_they_open(self, settings: Any) -> None:
+        settings.STREAMING_MAX_STREAMS = 2
+        outcomes, may_end = list[str](), asyncio.Event()
+
+        async def ask() -> None:
+            with request_scope():
+                try:
+                    await limits.admit(AsyncRequestFactory().get("/ping"), uses_upstream=False)
+                except LimitReached as refused:
+                    outcomes.append(refused.limit)
+                else:
+                    outcomes.append("admitted")
+                    await may_end.wait()
+
+        asking = [asyncio.create_task(ask()) for _ in range(3)]
+        async with asyncio.timeout(DEADLINE):
+            while len(outcomes) < 3:  # noqa: ASYNC110 (it has no event)
+                await asyncio.sleep(0)
+        may_end.set()
+        await asyncio.gather(*asking)
+        await ask()
+
+        assert sorted(outcomes[:3]) == ["admitted", "admitted", "max_streams"]
+        assert outcomes[3:] == ["admitted"], "those that ended do not count any more"
 
 
 class TestOneAnswer:
