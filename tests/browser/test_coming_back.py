@@ -19,7 +19,8 @@ WORDS = [f"word{number} " for number in range(200)]
 
 @pytest.fixture
 def site(make_site: Callable[..., Site], upstream: ScriptedUpstream) -> Site:
-    return make_site(UPSTREAM_URL=upstream.url, STREAMING_GRACE="20")
+    # Longer than any test waits for an upstream to be closed.
+    return make_site(UPSTREAM_URL=upstream.url, STREAMING_GRACE="600")
 
 
 @pytest.fixture
