@@ -41,6 +41,34 @@ def test_a_code_block_has_the_class_of_its_language(code):
     assert code.evaluate("document.querySelector('figure').textContent") == "x = 1\n"
 
 
+@pytest.mark.parametrize(
+    ("module", "text", "count"),
+    [
+        ("highlight.js", "```js\nlet a;\n```\n\n", "CSS.highlights.get('code-keyword')?.size"),
+        ("temml.js", "A formula: \\(x^2\\)\n\n", "document.querySelectorAll('#chat math').length"),
+    ],
+    ids=["highlighting", "formulas"],
+)
+def test_a_module_that_could_not_be_loaded_is_loaded_when_the_network_is_back(
+    browser, site, wait_until, module, text, count
+):
+    context = browser.new_context(reduced_motion="reduce")
+    page = context.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.goto(site.url)
+    page.evaluate(PAGE)
+    page.route(f"**/{module}", lambda route: route.abort())
+    with page.expect_event("requestfailed", lambda request: request.url.endswith(module)):
+        say(page, text)
+
+    page.unroute(f"**/{module}")
+
+    wait_until(page, f"(text) => {{ if ({count} > 1) return true; say(text); }}", text)
+    assert errors == []
+    context.close()
+
+
 def test_code_is_copied_verbatim_even_while_it_grows_and_the_copy_is_announced(code):
     say(code, "```js\nif (a < b)\n\t`c`;\n")
     copy = code.get_by_role("button", name="Copy", exact=True)

@@ -2,6 +2,9 @@
 
 import { copy } from "./clipboard.js";
 
+// Milliseconds after which a module that could not be loaded is requested again.
+const RETRY_AFTER = 3000;
+
 export class Code {
   #root;
   /** @type {import("./highlight.js").Highlighter | null} */
@@ -39,8 +42,14 @@ export class Code {
 
   async #load() {
     this.#isLoading = true;
-    const { Highlighter } = await import("./highlight.js");
-    this.#highlighter = new Highlighter();
+    try {
+      const { Highlighter } = await import("./highlight.js");
+      this.#highlighter = new Highlighter();
+    } catch {
+      // The network may be back when more code is shown.
+      setTimeout(() => (this.#isLoading = false), RETRY_AFTER);
+      return;
+    }
     this.refresh();
   }
 

@@ -86,6 +86,9 @@ const known = new WeakMap();
 const waiting = new Set();
 /** @type {typeof import("../vendor/temml.js").default | null} */
 let temml = null;
+let isLoading = false;
+// Milliseconds after which the library, if it could not be loaded, is requested again.
+const RETRY_AFTER = 3000;
 
 // Very long formulas and recursive macros take too long.
 const LONGEST = 5000;
@@ -104,8 +107,9 @@ export function showFormula(element, tex, isOpen) {
   known.delete(element);
   if (element.childElementCount || element.textContent !== tex) element.textContent = tex;
   if (isOpen || tex.length > LONGEST) return;
-  if (temml) render(element);
-  else if (waiting.add(element).size === 1) void load();
+  if (temml) return render(element);
+  waiting.add(element);
+  if (!isLoading) void load();
 }
 
 /**
@@ -126,8 +130,15 @@ function copyWithoutBreaks(event) {
 }
 
 async function load() {
+  isLoading = true;
   document.addEventListener("copy", copyWithoutBreaks);
-  ({ default: temml } = await import("../vendor/temml.js"));
+  try {
+    ({ default: temml } = await import("../vendor/temml.js"));
+  } catch {
+    // The network may be back when the next formula is shown.
+    setTimeout(() => (isLoading = false), RETRY_AFTER);
+    return;
+  }
   for (const element of waiting) render(element);
   waiting.clear();
 }
