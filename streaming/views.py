@@ -64,6 +64,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "upstreams": [(each, locked and not upstreams.is_builtin(each.name)) for each in upstream_settings.choices()],
         "proxy_is_open": is_open,
         "login": login_path(),
+        "csrf_cookie": "" if settings.CSRF_USE_SESSIONS else settings.CSRF_COOKIE_NAME,
         "max_body_bytes": conf.max_body_bytes() if request.user.is_authenticated else conf.OPEN_BODY_BYTES,
     }
     response = render(request, "streaming/index.html", context)

@@ -709,6 +709,31 @@ def test_a_required_login_is_linked_and_leads_back_to_the_page(browser, make_sit
     page.context.close()
 
 
+def test_a_login_in_another_tab_lets_this_one_ask_too(browser, make_site, upstream):
+    async def answer(connection) -> None:
+        await connection.begin()
+        await connection.send(b'data: {"delta": "You may."}\n\nevent: done\ndata: {"reason": "stop"}\n\n')
+
+    upstream.script = answer
+    site = make_site(STREAMING_ACCESS="login", STREAMING_UPSTREAMS=json.dumps({"llm": {"URL": upstream.url}}))
+    context = browser.new_context()
+    page, other = context.new_page(), context.new_page()
+    page.goto(site.url)
+    other.goto(f"{site.url}/login/")
+    other.get_by_label("Username").fill("admin")
+    other.get_by_label("Password").fill(PASSWORD)
+    other.get_by_role("button", name="Log in").click()
+    expect(other.get_by_role("button", name="Log out")).to_be_visible()
+
+    page.get_by_label("Answered by").select_option("llm (needs a login)")
+    page.get_by_label("Your question").fill("May I?")
+    page.get_by_role("button", name="Send").click()
+
+    expect(page.locator("#chat article")).to_have_text("You may.")
+    expect(status(page, "chat")).to_have_text("Done")
+    context.close()
+
+
 def test_after_a_logout_the_next_user_of_the_tab_sees_nothing_of_the_conversation(browser, site):
     # Playwright disables the back/forward cache, so this test starts its own browser.
     kept = launch(browser.browser_type, ignore_default_args=["--disable-back-forward-cache"])
@@ -1284,6 +1309,12 @@ def test_the_page_works_by_keyboard_and_the_focus_never_moves_by_itself(page):
 
 
 def test_requests_carry_the_csrf_token(page):
+    with page.expect_request("**/transfer") as sent:
+        start(page)
+    assert re.fullmatch("[A-Za-z0-9]{32}", sent.value.headers["x-csrftoken"])
+    expect(status(page, "chat")).to_have_text("Done")
+
+    page.evaluate("Object.defineProperty(document, 'cookie', { get: () => '' })")  # as with CSRF_COOKIE_HTTPONLY
     with page.expect_request("**/transfer") as sent:
         start(page)
     assert re.fullmatch("[A-Za-z0-9]{64}", sent.value.headers["x-csrftoken"])

@@ -8,7 +8,15 @@ import { parseObject, word } from "./page-texts.js";
 
 /** @typedef {import("./sse.js").Message} Message */
 
-const csrfToken = document.querySelector("meta[name=csrf-token]")?.getAttribute("content") ?? "";
+/**
+ * A login, also one in another tab, changes the token: the cookie has the present one. Scripts may not be allowed to read
+ * it; then the page's own has to do.
+ */
+function csrfToken() {
+  const { content = "", dataset } = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=csrf-token]"));
+  const cookie = document.cookie.split("; ").find((pair) => pair.startsWith(`${dataset.cookie}=`));
+  return cookie?.split("=")[1] || content;
+}
 
 /**
  * @param {string} address
@@ -16,7 +24,7 @@ const csrfToken = document.querySelector("meta[name=csrf-token]")?.getAttribute(
  * @param {import("./event-source.js").Options} options
  */
 function post(address, body, options) {
-  const headers = { "Content-Type": "application/json", "X-CSRFToken": csrfToken };
+  const headers = { "Content-Type": "application/json", "X-CSRFToken": csrfToken() };
   // The server honours the Idempotency-Key of a request: a repeated one gets the answer already begun. Without a network
   // nothing was sent, so the request fails at once.
   const retry = { resend: navigator.onLine, attempts: 4 };
@@ -111,7 +119,7 @@ function cancelAnswer() {
  * @param {string} address  "" if it is not known
  */
 function stopOnServer(address) {
-  if (address) void fetch(address, { method: "DELETE", headers: { "X-CSRFToken": csrfToken } }).catch(() => {});
+  if (address) void fetch(address, { method: "DELETE", headers: { "X-CSRFToken": csrfToken() } }).catch(() => {});
 }
 
 /** @param {Question} question */
