@@ -634,7 +634,7 @@ class _Acting:
 
     def _replaced_in_json(self, rule: Rule, stretches: list[tuple[str, Symbol]], *, is_rest: bool) -> str:
         start, end = stretches[0][1].start, stretches[-1][1].end
-        values = _values(self._text[:end])
+        values = [] if is_rest else _values(self._text[:end])
         units = [(gap, symbol.start, self._text[symbol.start : symbol.end], symbol.char) for gap, symbol in stretches]
         if rule.compare == "exact":
             units = list(_escapes(self._text[:start], self._text[start:end]))

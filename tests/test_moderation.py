@@ -304,6 +304,16 @@ class TestActions:
 
         assert read(rule_set, *cut("aaab \u0306xab", size)).shown == "R"
 
+    @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 100])
+    @pytest.mark.parametrize("more", ["\\ud83d\\ude00x", "\\u0041\\n", "\\ux", '\\\\ \\"', "\\", ", true", ": 12"])
+    def test_the_rest_of_an_exact_match_in_json_is_masked_alike_in_every_cut(self, more: str, size: int) -> None:
+        rules = [Rule(1, "a.*b", "regex", compare="exact"), Rule(2, "4.n", "regex", "block", compare="exact")]
+
+        for kept in (rules[:1], rules):
+            for quote in ("", '"'):
+                text = f"{quote}a 'b'){more}"
+                check_against_the_oracle(kept, "json", cut(text, size))
+
     @pytest.mark.parametrize("size", [1, 2, 3, 100])
     def test_a_joiner_goes_with_the_rest_of_a_match_that_grew_beyond_the_limit(self, size: int) -> None:
         rules = RuleSet([Rule(1, "a.*b", "regex", action="replace", replacement="x")], max_span=4)
@@ -752,6 +762,7 @@ FRAGMENTS = [
         "][",
         "](<a",
     ),
+    *("true", "null", ": 12", "[-1.5"),
 ]
 texts = st.lists(st.sampled_from(FRAGMENTS), max_size=9).map("".join)
 media = st.sampled_from(["markdown", "markdown", "json", "plain"])

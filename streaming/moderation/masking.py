@@ -137,6 +137,8 @@ class _JsonWriter:
     def begin(self, before: str, matched: str, *, is_inside: bool) -> None:
         """Looks at the match, and the text before it. Offsets are those in the match."""
         self._is_inside, self._before, self._size = is_inside, before[-1:], len(matched)
+        if self._is_rest:
+            return  # it comes in pieces, which may cut values
         text = before + matched
         for value in _VALUE.finditer(text):
             start, end = value.start(str(value.lastgroup)) - len(before), value.end() - len(before)
@@ -146,7 +148,7 @@ class _JsonWriter:
                 self._literals.append((start, end))
             elif any(literal.startswith(value["literal"]) for literal in _LITERALS):
                 self._parts.append((start, end))
-        if not is_inside and not self._is_rest:
+        if not is_inside:
             self._number_end = self._end_of_number(matched)
 
     def _end_of_number(self, matched: str) -> int:

@@ -131,6 +131,13 @@ class Output:
         stop = spelling.end_of_known(self._end, self._known, self._window.raw)
         return spelling.chars[: spelling.index_of_end(stop)]
 
+    def _incomplete_escape(self, spelling: Spelling, bound: int) -> int:
+        """The length of an escape in JSON that goes on: it is masked as a whole, though exact rules read its signs."""
+        json = self._window.json
+        if json is None or not spelling.is_raw or self._is_final or self._known < NEVER:
+            return 0
+        return len(json.begun_escape(self._window.raw[:bound]))
+
     def go_on(self, bound: int, decided: list[Decided]) -> None:
         """Applies the rule to the continuation of a match that was cut at ``max_span``, up to where a block begins.
 
@@ -143,7 +150,7 @@ class Output:
         alive = True
         if self._known < NEVER:
             bound = spelling.end_of_known(bound, self._known, window.raw)
-        size = spelling.index_of_end(bound)
+        size = spelling.index_of_end(bound) - self._incomplete_escape(spelling, bound)
         start = at = spelling.index(self.shown)
         while alive and at < size:
             if _has_words(window.raw[spelling.end(at) if at > start else self.shown : spelling.begin(at)]):
