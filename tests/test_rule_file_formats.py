@@ -217,6 +217,41 @@ def test_litellm_lists_join_their_words() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('[[rules]]\nregex = "(a)(b)"\nsecretGroup = inf\n', "gitleaks.toml"),
+        ('[{"trigger_type": [], "keyword_filter": ["a"]}]', "automod.json"),
+        ('[{"trigger_type": {}, "keyword_filter": ["a"]}]', "automod.json"),
+    ],
+)
+def test_a_value_of_another_type_than_the_format_has_refuses_its_rule(text: str, name: str) -> None:
+    parsed = read(text.encode(), name=name)
+
+    assert len(parsed.refused) == 1
+    assert not parsed.rows
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('{"ca\\ud800t": ["a\\udfffb", "fine"]}', "words.json"),
+        ('[{"ca\\ud800t": "x", "\\ud800": "x"}]', "table.json"),
+        ('"ca\\uD800t":\n  - "a\\uDFFFb"\n', "words.yaml"),
+    ],
+)
+def test_half_a_character_is_unreadable(text: str, name: str) -> None:
+    try:
+        parsed = read(text.encode(), name=name)
+    except FileError:
+        return
+
+    said = [*(row.category for _, row in parsed.rows), *(each.text for each in parsed.refused)]
+    said += [name for each in parsed.questions if isinstance(each, ColumnsQuestion) for name in each.names]
+    assert "".join(said).encode(), "it can be stored and shown"
+    assert [row.pattern for _, row in parsed.rows] in ([], ["fine"])
+
+
 def test_what_automod_does_beside_matching_is_said_to_be_left_out() -> None:
     rule = {
         "name": "words",

@@ -134,6 +134,12 @@ class TestCsv:
         assert refused(reading) == [(3, reason)]
         assert patterns(reading) == ["good", "fine"]
 
+    @pytest.mark.parametrize("column", ["upstreams", "only_for"])
+    def test_refuses_a_nul_in_a_list_of_names(self, column: str) -> None:
+        reading = read(f"pattern,{column}\na,model:x\0y\nb,model:z\nc,\n".encode())
+
+        assert refused(reading) == [(2, f"The {column} contains a NUL character.")]
+
     def test_refuses_a_rule_with_an_empty_period(self) -> None:
         reading = read(b"pattern,valid_from,valid_until\na,2026-02-01,2026-01-01\n")
 

@@ -43,7 +43,8 @@ def _of_rule(rule: dict[str, Any], defaults: Row, reading: Reading) -> RowsAndRe
     reading.drop_others(rule, (*_KNOWN, *_LISTS))
     if not isinstance(metadata, dict) or kind not in (_KEYWORD, _MEMBER_PROFILE):
         reason = _("Discord rules of the type “%s” contain no words.")
-        yield Refusal(line_of(rule.get("name", rule)), name[:200], reason % _KINDS_WITHOUT_WORDS.get(kind, kind))
+        named = _KINDS_WITHOUT_WORDS.get(kind, kind) if isinstance(kind, int) else str(kind)[:50]
+        yield Refusal(line_of(rule.get("name", rule)), name[:200], reason % named)
         return
     if metadata is not rule:
         reading.drop_others(metadata, _LISTS)

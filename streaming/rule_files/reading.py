@@ -160,7 +160,8 @@ def find_problem(row: Row) -> str:
                 "count": len(value),
                 "limit": limit,
             }
-        if "\0" in value:
+    for name in (*LIMITS, "upstreams", "only_for"):
+        if "\0" in "".join(getattr(row, name)):
             return _("The %s contains a NUL character.") % name
     if bad := has_control(row.pattern):
         if bad == UNREADABLE:

@@ -19,6 +19,7 @@ from streaming.rule_files.rows import Refusal, Row, RowsAndRefusals
 from streaming.rule_files.structures import TextAt, line_of
 
 MIN_ENTROPY, MAX_ENTROPY = 0.0, 9.0
+MAX_GROUP = 1_000
 
 
 def read_gitleaks(data: Any, defaults: Row, reading: Reading) -> RowsAndRefusals | None:
@@ -42,7 +43,7 @@ def _of_gitleaks(rule: Any, defaults: Row, reading: Reading) -> Iterator[tuple[i
     has_groups = bool(_capturing(regex))
     yield secret(
         line_of(regex),
-        only_group(regex, int(wanted)) if wanted > 1 else regex,
+        only_group(regex, int(min(wanted, MAX_GROUP))) if wanted > 1 else regex,
         replace(defaults, group=int(has_groups)),
         note=_join("gitleaks", rule.get("id"), rule.get("description")),
         entropy=number(rule.get("entropy")),

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from django.utils.translation import gettext as _
 
+from streaming.rule_files.decoding import UNREADABLE
 from streaming.rule_files.rows import FileError
 
 MAX_DEPTH = 40
@@ -18,6 +19,10 @@ MAX_YAML_CHARS = 8_000_000
 MAX_TOML_CHARS = 2_000_000
 MAX_NODES = 1_000_000
 """Values in a document; of an alias all that it stands for counts again."""
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a pair of surrogates, which JSON and YAML can write, and which can be neither stored nor sent."""
 
 
 class TextAt(str):
@@ -29,7 +34,7 @@ class TextAt(str):
 
     @classmethod
     def at(cls, line: int, text: str) -> TextAt:
-        made = cls(text)
+        made = cls(text if text.isascii() else _HALF.sub(UNREADABLE, text))
         made.line = line
         return made
 
