@@ -16,6 +16,7 @@ from streaming.moderation import (
     Rule,
     RuleError,
     RuleSet,
+    Text,
     char_sets,
     compile_rule,
     found,
@@ -138,6 +139,16 @@ def test_a_flood_that_ends_in_a_match_or_fails_its_check_takes_no_second(
 
     # It would take 5 to 300 s if each part of what is held were looked at.
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("size", [7, 2_400])
+@pytest.mark.parametrize("flood", ["[d](", "[](", "[a](<", "<a b='"])
+def test_constructs_that_begin_within_each_other_are_read_without_recursion(flood: str, size: int) -> None:
+    moderator, text = Moderator(RuleSet([Rule(1, "darn")]), "markdown"), (flood * 2_400)[:2_400] + " darn"
+
+    outcomes = [each for piece in moderation.cut(text, size) for each in moderator.feed(piece)] + moderator.finish()
+
+    assert "".join(each.text for each in outcomes if isinstance(each, Text)).endswith(" ••••")
 
 
 def test_what_fails_its_check_is_not_tried_again_but_what_follows_is(monkeypatch: pytest.MonkeyPatch) -> None:

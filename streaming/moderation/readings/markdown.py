@@ -147,8 +147,7 @@ class _MarkdownReader(MediumReader):
     def _step_inside(self, inside: _Inside, data: str, at: int, base: int, *, final: bool) -> int:
         end = inside.step(data, at, base, final=final)
         self.late += inside.reader.take_late()
-        if inside.is_over:
-            self._inside = None
+        self._inside = inside.remaining
         return end
 
     def _read_bracket(self, text: str, start: int) -> None:
@@ -297,8 +296,12 @@ class _Inside:
         self._is_closed = is_closed  # whether a last character of the construct follows
 
     @property
-    def is_over(self) -> bool:
-        return self._left < 0 and not self.reader.is_within
+    def remaining(self) -> _Inside | None:
+        """What is still to be read: all of it, or only what began in it and goes on beyond it.
+
+        So they are not nested deeper than a construct is long, however many begin in each other.
+        """
+        return self if self._left >= 0 else self.reader._inside
 
     def step(self, data: str, at: int, base: int, *, final: bool) -> int:
         if self._left == 0 and not self.reader.is_within:
