@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 FRESH_SECONDS = 1.0
 """The database is asked for changes at most once in this time, and only when a stream needs the rules."""
 
+READ_ATTEMPTS = 3
+"""How often the rules are read again because they were changed meanwhile."""
+
 LONGEST_WAIT = 0.008
 """Seconds for which a new stream waits for changed rules where there are very many."""
 
@@ -215,6 +218,8 @@ class Rulebook:
         changed = ModerationRule.objects.changed_since(full.read_at - _CLOCKS_DIFFER, MAX_CHANGED)
         if changed is None or not previous.is_active_at(timezone.now()):
             return previous
+        if ModerationRule.objects.version() != version:  # lists and rules may not belong together: see _load
+            return previous
         try:
             return extended(full, version, as_of, changed)
         except RuleError:  # the edition that is being compiled says so
@@ -233,13 +238,16 @@ class Rulebook:
 
     def _load(self, previous: CompiledEdition | None) -> CompiledEdition:
         """The current edition; the previous one if nothing has changed, or if the change cannot be compiled."""
-        as_of, now = time.monotonic(), timezone.now()
-        # Read the version before the rules: if rules change in between, they are read again next time.
-        version = ModerationRule.objects.version()
         known = error.version if (error := self.load_error) else previous.version if previous else None
-        if previous and version == known and previous.is_active_at(now):
-            return previous
-        scoped = reuse_unchanged(ModerationRule.objects.scoped_rules(now), previous)
+        for _ in range(READ_ATTEMPTS):
+            as_of, now = time.monotonic(), timezone.now()
+            # Read the version before the rules: if rules change in between, they are read again next time.
+            version = ModerationRule.objects.version()
+            if previous and version == known and previous.is_active_at(now):
+                return previous
+            scoped = reuse_unchanged(ModerationRule.objects.scoped_rules(now), previous)
+            if ModerationRule.objects.version() == version:
+                break  # otherwise the lists may be those before a change, and their rules those after it
         edition = new_edition(version, scoped, now, as_of)
         try:
             check_rules(scoped, previous)

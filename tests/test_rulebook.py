@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from streaming import compiled_edition, rulebook
@@ -102,6 +102,38 @@ async def test_a_change_made_while_the_database_answers_applies_to_the_next_stre
     assert await now(book) == "••••, •••• and 中文"
 
 
+@pytest.mark.parametrize("many", [False, True], ids=["few rules", "very many rules"])
+async def test_a_rule_whose_list_is_replaced_while_both_are_read_stays_in_force(
+    elsewhere: Any, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    one, other = [await RuleList.objects.acreate(name=name, enabled=name == "one") for name in ("one", "other")]
+    for pattern in ("darn", "one", "two"):
+        await rules.acreate(pattern=pattern, rule_list=one)
+    monkeypatch.setattr(compiled_edition, "MANY_RULES", 3 if many else 5_000)
+    assert await now(elsewhere) == "••••, heck and 中文"
+    await rules.acreate(pattern="heck")
+    on_trial, replaced = type(RuleList.objects).on_trial, list[bool]()
+
+    def on_trial_later(self: Any) -> Any:
+        if not replaced:
+            replaced.append(True)
+            with transaction.atomic():
+                RuleList.objects.filter(pk=other.pk).update(enabled=True)
+                rules.filter(rule_list=one).update(rule_list=other)
+                RuleList.objects.filter(pk=one.pk).update(enabled=False)
+        return on_trial(self)
+
+    monkeypatch.setattr(type(RuleList.objects), "on_trial", on_trial_later)
+    elsewhere.wait(1)
+    await elsewhere.refresh()
+
+    assert replaced
+    (in_use,) = elsewhere._edition.rule_sets.values()
+    assert shown(in_use, "darn") == "••••"
+    if elsewhere._loading:
+        await asyncio.wrap_future(elsewhere._loading)
+
+
 async def test_another_worker_checks_for_changes_at_most_once_a_second(elsewhere: Any) -> None:
     assert await now(elsewhere) == "darn, heck and 中文"
     await rules.acreate(pattern="darn")
@@ -112,10 +144,10 @@ async def test_another_worker_checks_for_changes_at_most_once_a_second(elsewhere
     assert await now(elsewhere) == "••••, heck and 中文"
 
 
-async def test_streams_that_begin_at_once_share_one_query(elsewhere: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_streams_that_begin_at_once_read_the_rules_once(elsewhere: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    version = rules.version
-    monkeypatch.setattr(type(rules), "version", lambda self: asked.append(1) or version())
+    scoped_rules = rules.scoped_rules
+    monkeypatch.setattr(type(rules), "scoped_rules", lambda self, now: asked.append(1) or scoped_rules(now))
 
     await asyncio.gather(*(elsewhere.current("default", "answers") for _ in range(50)))
 
@@ -379,6 +411,8 @@ class TestVeryManyRules:
 
         (in_use,) = book._edition.rule_sets.values()
         assert shown(in_use) == "••••, •••• and ••"
+        await eventually(book, "••••, •••• and ••")
+        await eventually_compiled(book)
 
     async def test_changed_by_hand_are_in_force_also_for_whom_nothing_was_compiled_yet(
         self, book: Rulebook, compiling: threading.Event
