@@ -27,6 +27,22 @@ pytestmark = pytest.mark.django_db(transaction=True)
 rules = ModerationRule.objects
 
 
+@pytest.fixture(autouse=True)
+def no_thread_is_left(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The in-memory database cannot be emptied while a thread of a rulebook reads it."""
+    books, begin = list[Rulebook](), Rulebook.__init__
+
+    def noted(book: Rulebook, *arguments: Any, **options: Any) -> None:
+        begin(book, *arguments, **options)
+        books.append(book)
+
+    monkeypatch.setattr(Rulebook, "__init__", noted)
+    yield
+    for book in books:
+        book._executor.shutdown()
+        book._loader.shutdown()
+
+
 @pytest.fixture
 def book() -> Any:
     """The rulebook of this process, which is notified of its changes."""
