@@ -1133,7 +1133,7 @@ def test_a_request_without_a_response_explains_the_likely_cause(scripted):
 # --- models and moderated questions
 
 
-def test_a_model_of_the_upstream_can_be_chosen_and_given_a_system_prompt(browser, make_site, upstream):
+def test_a_model_can_be_chosen_and_given_a_system_prompt_and_a_reload_keeps_both(browser, make_site, upstream):
     entry = {"URL": upstream.url, "FORMAT": "openai", "MODELS": ["small", "large"]}
     site = make_site(STREAMING_ACCESS="public", STREAMING_UPSTREAMS=json.dumps({"llm": entry}))
     page = browser.new_context().new_page()
@@ -1154,6 +1154,13 @@ def test_a_model_of_the_upstream_can_be_chosen_and_given_a_system_prompt(browser
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Hello?"},
     ]
+
+    page.reload()
+
+    expect(page.locator("#chat .question")).to_have_text(["Hello?"])
+    expect(page.get_by_label("Answered by")).to_have_value("llm")
+    expect(page.get_by_label("Model")).to_have_value("large")
+    expect(page.get_by_label("System prompt")).to_have_value("Be brief.")
     page.context.close()
 
 

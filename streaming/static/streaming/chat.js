@@ -138,6 +138,7 @@ export class ChatPanel extends Panel {
     }
     this.#code.refresh();
     const last = turns.at(-1);
+    if (last) this.#choose(last.question);
     if (last) this.#scroll.toEnd();
     if (last && last.state !== "running") this.setStatus(last.state);
     if (last?.state === "running") {
@@ -463,6 +464,17 @@ export class ChatPanel extends Panel {
     const models = (this.#chosen?.dataset.models ?? "").split(" ").filter(Boolean);
     this.part("models").hidden = models.length < 2;
     this.part("model").replaceChildren(...(models.length < 2 ? [] : models).map((name) => new Option(name, name)));
+  }
+
+  /** Chooses the upstream, the model and the system prompt of an earlier question. @param {Question} question */
+  #choose({ upstream, model, messages }) {
+    for (const [name, value] of Object.entries({ upstream, model })) {
+      const select = /** @type {HTMLSelectElement} */ (this.part(name));
+      if (value && [...select.options].some((option) => option.value === value)) select.value = value;
+      if (name === "upstream") this.#showUpstreamFields();
+    }
+    const system = /** @type {HTMLTextAreaElement} */ (document.querySelector("#instructions textarea"));
+    system.value ||= systemOf({ messages });
   }
 
   /** @param {string} select */

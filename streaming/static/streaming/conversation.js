@@ -36,7 +36,7 @@ export function messagesOf(before, prompt, system) {
   );
 }
 
-/** The system prompt that a question was sent with. @param {Question} question */
+/** The system prompt that a question was sent with. @param {Pick<Question, "messages">} question */
 export function systemOf({ messages }) {
   return messages.find(({ role }) => role === "system")?.content ?? "";
 }
