@@ -89,12 +89,13 @@ def save_preview(
     RuleImport.objects.filter(state=RuleImport.State.PREVIEW, when__lt=old).delete()
     options = options_of(answers or Answers(), replaces=replaces)
     return RuleImport.objects.create(
-        name=_short(name), who=who, data=zlib.compress(data), defaults=defaults, options=options
+        name=stored_name(name), who=who, data=zlib.compress(data), defaults=defaults, options=options
     )
 
 
-def _short(name: str) -> str:
-    """A file name that fits the column, with its suffix, which tells its format."""
+def stored_name(name: str) -> str:
+    """A file name that fits the column, with the suffix that tells its format. Bytes that are no text become ``?``."""
+    name = name.encode("utf-8", "replace").decode()
     suffix = PurePath(name).suffix[:20]
     return name if len(name) <= 255 else name[: 255 - len(suffix)] + suffix
 

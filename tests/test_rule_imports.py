@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -277,6 +278,16 @@ class TestTheCommand:
         assert dict(rules.values_list("pattern", "category")) == {"same": "c", "other": "c"}
         with pytest.raises(CommandError, match=r"no import of words\.csv that could be undone"):
             call_command("import_rules", file, "--undo")
+
+    @pytest.mark.parametrize("name", [os.fsdecode(b"caf\xe9.txt"), "w" * 251 + ".txt"])
+    def test_imports_and_undoes_a_file_whatever_its_name_is(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_text("darn\n")
+
+        call_command("import_rules", tmp_path / name)
+        assert rules.get().pattern == "darn"
+        call_command("import_rules", tmp_path / name, "--undo")
+
+        assert not rules.exists()
 
     def test_has_a_dry_run_of_an_undo(self, file: Path, capsys: Any) -> None:
         call_command("import_rules", file)

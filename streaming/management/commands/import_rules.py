@@ -35,7 +35,7 @@ class Command(PlainCommand):
 
     def handle(self, *args: Any, file: str, dry_run: bool, undo: bool, **options: Any) -> None:
         if undo:
-            return self._undo(Path(file).name, dry_run=dry_run)
+            return self._undo(rule_imports.stored_name(Path(file).name), dry_run=dry_run)
         names = {"action": "action", "category": "category", "list": "rule_list"}
         defaults = {field: options[name] for name, field in names.items() if options[name]}
         answers = rule_files.Answers(joined=options["joined"] or "", whole_word=options["whole_word"])
