@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -55,7 +55,10 @@ class NewKeyForm(forms.Form):
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def own_keys(request: HttpRequest) -> HttpResponseBase:
-    """Shows the keys; on POST creates, rotates or revokes one. A new secret is in this one response only."""
+    """Shows the keys; on POST creates, rotates or revokes one. A new secret is in this one response only.
+
+    A key that has expired cannot be rotated: it would be refused with its new secret, too.
+    """
     if not request.user.is_authenticated:
         return redirect(f"{login_path()}?{urlencode({'next': request.path})}")
     if not request.user.has_perm(PERMISSION):
@@ -71,6 +74,8 @@ def own_keys(request: HttpRequest) -> HttpResponseBase:
             return _page(request, form)
         case "rotate":
             key = _own_key(request)
+            if not key.is_valid_at(timezone.now()):
+                raise Http404
             return _page(request, form, key, key.rotate())
         case "revoke":
             key = _own_key(request)

@@ -223,6 +223,16 @@ class TestTheAdmin:
         assert new not in moderator.get("/admin/streaming/apikey/").content.decode()
         assert new not in str(list(LogEntry.objects.values()))
 
+    @pytest.mark.parametrize("state", [{"enabled": False}, {"expires": datetime(2026, 1, 1, tzinfo=UTC)}])
+    def test_says_of_a_rotated_key_that_it_is_refused(self, moderator: Client, state: dict[str, Any]) -> None:
+        self.add(moderator)
+        ApiKey.objects.update(**state)
+
+        data = {"action": "rotate", "_selected_action": [str(ApiKey.objects.get().pk)]}
+        page = moderator.post("/admin/streaming/apikey/", data, follow=True).content.decode()
+
+        assert "the key is refused, because it is not enabled or has expired." in page
+
     def test_disables_keys(self, moderator: Client) -> None:
         self.add(moderator)
 
@@ -378,6 +388,19 @@ class TestThePageOfOwnKeys:
         assert shown not in page.content.decode()
         assert f"{shown[:14]}…{shown[-4:]}" in page.content.decode()
         assert "no-store" in page["Cache-Control"]
+
+    def test_revokes_an_expired_key_and_does_not_offer_to_rotate_it(self, client: Client, bob: User) -> None:
+        self.create(client)
+        own = ApiKey.objects.get()
+        ApiKey.objects.update(expires=timezone.now() - timedelta(days=1))
+
+        page = client.get(self.PAGE).content.decode()
+
+        assert 'value="revoke"' in page
+        assert 'value="rotate"' not in page
+        assert client.post(self.PAGE, {"action": "rotate", "key": str(own.pk)}).status_code == 404
+        assert client.post(self.PAGE, {"action": "revoke", "key": str(own.pk)}).status_code == 302
+        assert not ApiKey.objects.get().enabled
 
     def test_rotates_and_revokes_own_keys_only(self, client: Client, bob: User) -> None:
         self.create(client)

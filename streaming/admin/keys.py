@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -104,3 +105,6 @@ class ApiKeyAdmin(KeyAdmin):
 def show_once(request: HttpRequest, key: ApiKey, secret: str) -> None:
     message = _("%(name)s: the key is %(key)s. Copy it now: it will not be shown again.")
     messages.warning(request, message % {"name": key.name, "key": secret})
+    if not key.is_valid_at(timezone.now()):
+        refused = _("%(name)s: the key is refused, because it is not enabled or has expired.")
+        messages.error(request, refused % {"name": key.name})

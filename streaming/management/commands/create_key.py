@@ -90,9 +90,10 @@ class Command(BaseCommand):
             key.save(update_fields=["enabled"])
             self.stderr.write(f"{key} is refused within a second.")
             return
-        secret = key.make_secret()
-        key.expires = _expiry(options["days"]) or key.expires
-        key.save()
+        secret = key.rotate()
+        if options["days"]:
+            key.expires = _expiry(options["days"])
+            key.save(update_fields=["expires"])
         self.stdout.write(secret)
         self.stderr.write("This key is shown only once. The one before it is refused within a second.")
         if not key.is_valid_at(timezone.now()):
