@@ -72,6 +72,42 @@ class TestTextIsModerated:
     async def test_in_every_field(self, fields: dict[str, Any]) -> None:
         assert "darn" not in json.dumps(await moderated(**fields))
 
+    @pytest.mark.parametrize("number", [5551234, 5551234.5, -5551234, 5551234 * 10**400])
+    @pytest.mark.parametrize(
+        "message",
+        [
+            {"tool_calls": [{"function": {"name": "f", "arguments": {"phone": "number"}}}]},
+            {"tool_calls": [{"function": {"name": "f", "arguments": {"people": [{"phones": ["number"]}]}}}]},
+            {"content": [{"type": "tool_use", "name": "f", "input": {"phone": "number"}}]},
+            {"parts": [{"functionCall": {"name": "f", "args": {"phone": "number"}}}]},
+            {"parts": [{"functionResponse": {"name": "f", "response": {"index": "number"}}}]},
+        ],
+    )
+    async def test_in_the_numbers_of_what_a_model_or_tool_wrote(self, message: dict[str, Any], number: float) -> None:
+        fields = {"messages": [json.loads(json.dumps(message).replace('"number"', str(number)))]}
+        kept = json.dumps(fields)
+        await moderate_prompt(fields, RULES)
+        assert json.dumps(fields) == kept
+
+        await moderate_prompt(fields, RuleSet([Rule(1, "5551234")]))
+
+        assert "5551234" not in json.dumps(fields)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"max_tokens": 5551234, "seed": 5551234, "logit_bias": {"5": 5551234}},
+            {"tools": [{"function": {"name": "f", "parameters": {"properties": {"arguments": {"maximum": 5551234}}}}}]},
+            {"messages": [{"content": [{"type": "image_url", "image_url": {"url": PNG}, "max_pixels": 5551234}]}]},
+        ],
+    )
+    async def test_but_not_in_the_numbers_of_parameters(self, fields: dict[str, Any]) -> None:
+        kept = json.dumps(fields)
+
+        await moderate_prompt(fields, RuleSet([Rule(1, "5551234")]))
+
+        assert json.dumps(fields) == kept
+
     async def test_and_a_block_applies_in_a_name_too(self) -> None:
         with pytest.raises(PromptBlocked, match="blocked by a moderation rule"):
             await moderated(tools=[{"function": {"name": "f", "parameters": {"properties": {"so long": {}}}}}])

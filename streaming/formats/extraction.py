@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from streaming.formats.parts import Delta, FormatError, PathStep, TextPart, TextRef
 from streaming.formats.text_fields import (
     GROWING,
+    JSON_IN_PROMPTS,
     MADE_BY_MODELS,
     NAMES,
     TELLTALES,
@@ -141,9 +142,14 @@ def _extract_text(text: str, fields: dict[str, Any], key: str, cursor: _Cursor, 
     _extract_at(Delta if grows else TextPart, text, fields, key, cursor, extracted)
 
 
+def _is_finite(number: float) -> bool:
+    """Whether JSON can write the number. An integer may be too great for a float, in which isfinite would look at it."""
+    return isinstance(number, int) or math.isfinite(number)
+
+
 def _extract_number(number: float, fields: dict[str, Any], key: str, cursor: _Cursor, extracted: Extracted) -> None:
     """A number where a text belongs, or where nobody knows what belongs, is moderated as it is written."""
-    if not math.isfinite(number):
+    if not _is_finite(number):
         fields[key] = None
     elif not (cursor.depth == 0 and key in NAMES) and not is_numeric(key, cursor.prefix):
         _refuse_too_many(extracted)
@@ -236,7 +242,7 @@ class _Prompt(NamedTuple):
             if value and not self._passes(holder, key, path, value):
                 self._extract_at(holder, key, prefix)
         elif type(value) in _NUMBERS:
-            if self._is_text(key, path) and math.isfinite(value):
+            if self._is_text(key, path) and _is_finite(value):
                 self._extract_at(holder, key, prefix)
         elif isinstance(value, dict):
             for inner in list(value):
@@ -249,8 +255,11 @@ class _Prompt(NamedTuple):
 
     def _is_text(self, key: Any, path: str) -> bool:
         """Whether a text belongs here, so that a number is read as it is written."""
+        if self.field in _TOOLS:
+            return False
         names = path.split(".")
-        return (names[-2] if isinstance(key, int) else key) in TEXTS_OF_PROMPTS and self.field not in _TOOLS
+        name = names[-2] if isinstance(key, int) else key
+        return name in TEXTS_OF_PROMPTS or not JSON_IN_PROMPTS.isdisjoint(names[1:-1])
 
     def _passes(self, holder: Any, key: Any, path: str, text: str) -> bool:
         if isinstance(key, int):

@@ -59,6 +59,9 @@ _NUMERIC = re.compile(
 MADE_BY_MODELS = frozenset({"arguments", "input", "output", "parsed", "parsed_arguments"})
 """Fields with JSON written by a model."""
 
+JSON_IN_PROMPTS = MADE_BY_MODELS | {"args", "response", "result"}
+"""Fields of a message with JSON written by a model or a tool, as an object or a list: its numbers are read as texts."""
+
 ROLES = frozenset({"assistant", "developer", "function", "model", "system", "tool", "user"})
 
 _PROMPT_NAMES = frozenset({"type", "role", "id", "format", "detail", "$ref", "$schema", "$id"})
