@@ -143,7 +143,7 @@ def _extract_text(text: str, fields: dict[str, Any], key: str, cursor: _Cursor, 
 
 
 def _is_finite(number: float) -> bool:
-    """Whether JSON can write the number. An integer may be too great for a float, in which isfinite would look at it."""
+    """Whether JSON can write the number. An integer may be too great for a float, which isfinite would make of it."""
     return isinstance(number, int) or math.isfinite(number)
 
 
