@@ -202,6 +202,16 @@ class TestTheList:
 
 
 class TestActionsOnManyRules:
+    def test_that_change_nothing_do_not_say_that_it_applies(self, moderator: Client) -> None:
+        rule = rules.create(pattern="darn", enabled=False)
+        before = rules.version()
+
+        done = text_of(moderator.post(LIST, {"action": "disable", "_selected_action": [rule.pk]}, follow=True))
+
+        assert "0 rules were changed." in done
+        assert "This applies" not in done
+        assert rules.version() == before
+
     @pytest.mark.parametrize(("action", "enabled"), [("enable", True), ("disable", False)])
     def test_enable_and_disable_rules_and_record_it(self, moderator: Client, action: str, enabled: bool) -> None:
         one, two = rules.create(pattern="one", enabled=enabled), rules.create(pattern="two", enabled=not enabled)

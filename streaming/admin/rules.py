@@ -253,6 +253,9 @@ class ModerationRuleAdmin(RecordsWho, ScopedPages, ImportPages, TryPage, TrialPa
                 self._log_all(request, CHANGE, names, message)
                 others.update(**{name: value})
         count = ngettext("%d rule was changed.", "%d rules were changed.", len(names)) % len(names)
+        if not names:
+            self.message_user(request, count, messages.WARNING)
+            return
         since = gettext("This applies to all streams that start from now on.")
         self.message_user(request, f"{count} {since}", messages.SUCCESS)
 
