@@ -209,17 +209,20 @@ def restore(revisions: Iterable[Revision], user: Any) -> Outcome:
 
     ``user`` is None in a shell.
     """
-    chosen = list(revisions)
+    with changing(RuleEdition.What.RESTORE, who=user.get_username() if user else "manage.py"), transaction.atomic():
+        Edition.bump()  # locks: others may just have restored and edited some of them, and ``revisions`` may be lazy
+        return _PuttingBack(user).put_back(_deleted_states(list(revisions)))
+
+
+def _deleted_states(chosen: list[Revision]) -> dict[str, dict[int, Kept]]:
+    """What these rules were, and those of their lists that were deleted too."""
     lists = {each.before.get("rule_list_id") for each in chosen if each.before} - {None}
     missing = lists - set(RuleList.objects.filter(pk__in=lists).values_list("pk", flat=True))
     gone = Revision.objects.filter(kind=Revision.Kind.LIST, how=Revision.How.REMOVED, object_id__in=missing)
-    states: dict[str, dict[int, Kept]] = {
+    return {
         Revision.Kind.LIST: {each.object_id: each.before for each in gone.order_by("pk")},
         Revision.Kind.RULE: {each.object_id: each.before for each in chosen},
     }
-    with changing(RuleEdition.What.RESTORE, who=user.get_username() if user else "manage.py"), transaction.atomic():
-        Edition.bump()
-        return _PuttingBack(user).put_back(states)
 
 
 class _PuttingBack:

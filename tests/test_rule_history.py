@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from streaming import editions, rule_history, rule_imports
-from streaming.editions import KEEP_DAYS, Revision, RuleEdition, changing, kept_fields
+from streaming.editions import KEEP_DAYS, Edition, Revision, RuleEdition, changing, kept_fields
 from streaming.models import ModerationRule, RuleList
 
 pytestmark = pytest.mark.django_db
@@ -191,6 +191,23 @@ class TestDeletedRules:
         assert outcome.restored == 2
         assert list(LogEntry.objects.filter(object_id=str(rule.pk)).values_list("action_flag", flat=True)) == [1, 2]
         assert not rule_history.deleted().exists()
+
+    def test_that_another_moderator_has_just_restored_and_edited_are_left_as_they_are(
+        self, ann: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rule = rules.create(pattern="darn", category="old")
+        pk, lock = rule.pk, Edition.bump
+        rule.delete()
+
+        def lock_later() -> int:
+            monkeypatch.setattr(Edition, "bump", lock)
+            rules.bulk_create([ModerationRule(pk=pk, pattern="darn", category="edited")])
+            return lock()
+
+        monkeypatch.setattr(Edition, "bump", lock_later)
+        outcome = rule_history.restore(rule_history.deleted(), ann)
+
+        assert (outcome.restored, rules.get().category) == (0, "edited")
 
     def test_are_not_restored_where_another_has_their_pattern(self, ann: Any) -> None:
         rules.create(pattern="darn").delete()
