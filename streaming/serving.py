@@ -91,6 +91,9 @@ def wrap(django_application: ASGIHandler) -> Application:
                 async with ThreadSensitiveContext(executor=next(executors)):
                     receive = ending_with_request(receive, opened)
                     await limit_body(django_application, with_forwarded_scheme(scope), receive, send)
+        except asyncio.CancelledError:
+            if not shutdown.has_begun:  # otherwise the server could not wait any longer: no reason for a traceback
+                raise
         except upstreams.UpstreamError:  # its response has logged it
             if not (daphne_patches and daphne_patches.abort(send)):
                 raise
@@ -146,7 +149,7 @@ class GracefulShutdown:
     """On SIGTERM and Ctrl-C every stream sends its final messages; then the server's own signal handler is called."""
 
     def __init__(self) -> None:
-        self._is_installed = self._has_begun = False
+        self._is_installed = self.has_begun = False
         self._requests = set[asyncio.Task[None]]()
 
     def track_request(self) -> None:
@@ -170,10 +173,10 @@ class GracefulShutdown:
                 signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._has_begun:  # a second signal: the operator does not want to wait
+        if self.has_begun:  # a second signal: the operator does not want to wait
             self._call_server_handler(number, frame)
         else:
-            self._has_begun = True
+            self.has_begun = True
             self._loop.call_soon_threadsafe(self._drain, number)
 
     def _drain(self, number: int) -> None:

@@ -250,6 +250,20 @@ def test_a_shutdown_does_not_wait_for_ever_for_what_cannot_be_closed(make_site: 
     assert "not everything was closed within 0.5 s" in site.log
 
 
+def test_a_client_that_sends_nothing_does_not_keep_a_server_from_going_down(make_site: Callable[..., Site]) -> None:
+    uvicorn = ["-m", "uvicorn", "--timeout-graceful-shutdown", "1", "--port", "{port}", "ssesite.asgi:application"]
+    site = make_site(uvicorn, STREAMING_BODY_IDLE_SECONDS="600")
+    head = "POST /transfer\nContent-Type: application/json\nContent-Length: 1000\nExpect: 100-continue"
+
+    with site.connect(head) as client:
+        assert b" 100 " in read_until(client, b"\r\n\r\n"), "the body is waited for"
+        site.process.terminate()
+        site.process.wait(DEADLINE)
+
+    assert "timeout graceful shutdown exceeded" in site.log
+    assert "Traceback" not in site.log
+
+
 def test_a_server_that_tells_when_it_starts_and_ends_is_answered(make_site: Callable[..., Site]) -> None:
     """With ``--lifespan on`` uvicorn does not start without an answer; by default it logs that there was none."""
     uvicorn = ["-m", "uvicorn", "--lifespan", "on", "--port", "{port}", "ssesite.asgi:application"]
