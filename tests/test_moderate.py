@@ -100,6 +100,15 @@ def test_filters_rules_by_upstream_and_direction(tmp_path: Path) -> None:
     assert shown("--upstream", "one", "--direction", "answers") == "•bcd•"
 
 
+def test_the_rules_of_a_backup_are_as_active_as_their_lists(tmp_path: Path) -> None:
+    lists = ['["off", "false"]', '["on trial", "true", "true"]', '["limited", "true", "false", "one"]']
+    rows = ["a,off,", "b,on trial,", "c,limited,", "d,limited,two", "e,unknown,", "f,,"]
+    rules = "\n".join([*(f"# list: {each}" for each in lists), "pattern,list,upstreams", *rows])
+
+    assert moderate(tmp_path, text="abcdef", rules=rules).stdout == "ab•d••"
+    assert moderate(tmp_path, "--upstream", "default", text="abcdef", rules=rules).stdout == "abcd••"
+
+
 def test_an_upstream_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     rules = "pattern,upstreams\na,one"
 

@@ -10,6 +10,7 @@ from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,9 +63,16 @@ class Command(PlainCommand):
             _require_known(upstream, set())
             return ModerationRule.objects.in_force(upstream, direction), lambda rule: f"rule {rule.id}"
         now = timezone.now()
-        rows = self._read_rules(path).rows
-        _require_known(upstream, {name for _, row in rows for name in row.upstreams})
-        rules = [row.as_rule(line) for line, row in rows if row.is_active(now, upstream, direction)]
+        reading = self._read_rules(path)
+        # A backup describes its lists: the rules of one are as active as both are.
+        rows = [(line, row, reading.lists.get(row.rule_list, row)) for line, row in reading.rows]
+        _require_known(upstream, {name for _, *both in rows for each in both for name in each.upstreams})
+        rules = [
+            replace(row.as_rule(line), on_trial=row.on_trial or in_list.on_trial)
+            for line, row, in_list in rows
+            if row.scope.within(in_list.scope)
+            and all(each.is_active(now, upstream, direction) for each in (row, in_list))
+        ]
         return rules, lambda rule: f"{path}, line {rule.id}"
 
     def _read_rules(self, path: str) -> rule_files.ParsedFile:
