@@ -348,6 +348,32 @@ def test_incomplete_syntax_looks_as_it_will_when_complete(workbench, typed, html
     assert re.sub(r"\s+</p>", "</p>", shown) == re.sub(r"\s+</p>", "</p>", html)
 
 
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ("<kbd>a$</kbd>b", "a$b"),
+        ("<kbd>a\\</kbd>b", "a\\b"),
+        ("<kbd>a<b</kbd>c", "a<bc"),
+        ("<sub>a[b](c</sub>d", "a[b](cd"),
+        ("<sup>a[b][c</sup>d", "a[b][cd"),
+        ("<kbd>a\\(b</kbd>c", "a(bc"),
+        ("[a$](b)c", "a$c"),
+        ("[a<b](c)d", "a<bd"),
+    ],
+)
+def test_what_ends_within_a_closed_tag_or_label_is_text(workbench, typed, text):
+    """To take it for the end of the text would hide a sign between letters, and join what was moderated apart."""
+    script = """
+    const root = document.createElement("div");
+    const view = new MarkdownView(root, { cursor: false });
+    const shown = [];
+    for (const character of given) { view.append(character); view.flush(); shown.push(root.textContent); }
+    view.end();
+    return [...shown.slice(-1), root.textContent];
+    """
+    assert run(workbench, script, typed) == [text, text]
+
+
 def test_a_bracketed_name_keeps_its_brackets_until_the_end_when_its_definition_comes_late(workbench):
     script = """
     const root = makeRoot();

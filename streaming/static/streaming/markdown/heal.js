@@ -34,10 +34,13 @@ export function heal(md) {
   md.inline.ruler2.after("balance_pairs", "open_pairs", closeOpenPairs);
 }
 
-/** @param {StateInline} state */
-function isOpen({ env, tokens }) {
+/**
+ * Whether what is parsed may continue: it ends with the open text, not with the tag or the label that it is in.
+ * @param {StateInline} state
+ */
+function isOpen({ env, tokens, posMax, src }) {
   const inline = /** @type {import("./dialect.js").Token | undefined} */ (env.openInline);
-  return inline !== undefined && inline.children === tokens;
+  return inline !== undefined && inline.children === tokens && posMax === src.length;
 }
 
 // The start or end of a formula, or a tag.
