@@ -6,6 +6,7 @@ import ast
 import html
 import re
 from pathlib import Path
+from typing import Any
 
 import polib
 import pytest
@@ -100,6 +101,16 @@ def test_every_message_of_the_app_is_in_the_catalogue() -> None:
 
     assert len(asked) > 700
     assert asked - known == set()
+
+
+def test_the_limit_of_a_request_is_a_number_for_scripts_where_readers_see_separators(
+    client: Client, settings: Any
+) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+
+    page = client.get("/").content.decode()
+
+    assert re.search(r'data-limit="[0-9]+"', page)
 
 
 @pytest.mark.django_db(transaction=True)
