@@ -104,6 +104,17 @@ def test_open_streams_come_grow_and_go_without_a_reload_and_keep_the_focus(enter
     expect(page.get_by_text("Nothing runs at the moment.")).to_be_hidden()
 
 
+def test_open_streams_are_up_to_date_again_after_the_page_was_in_the_back_forward_cache(enter):
+    page = enter(f"{USAGE}open/")
+    expect(page.locator("[data-part=live]")).to_be_visible()
+
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    expect(page.locator("[data-part=lost]")).to_be_visible()
+
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    expect(page.locator("[data-part=live]")).to_be_visible()
+
+
 def test_the_stop_button_ends_a_stream(enter, usage_site):
     page = enter(f"{USAGE}open/")
     with closing(ask(usage_site)) as reader:

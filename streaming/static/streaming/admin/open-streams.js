@@ -20,7 +20,10 @@ events.onmessage = (/** @type {MessageEvent} */ event) => {
   part(document, "count").textContent = String(streams.length);
   update(streams);
 };
-addEventListener("pagehide", () => events.close());
+// In the back/forward cache it only disconnects, and reconnects when the page is shown again.
+addEventListener("pagehide", ({ persisted }) => {
+  if (!persisted) events.close();
+});
 
 /** @param {boolean} isConnected */
 function showConnection(isConnected) {
