@@ -198,20 +198,32 @@ class _ExceptionMiddleware:
 
 
 class IncorrectLookupMiddleware(_ExceptionMiddleware):
-    """Redirects an admin page with an unusable value in its query to the same page without it.
+    """Redirects an admin page with an unusable value in its query to a page without it.
 
-    A list (``?when__year=99999999999``) gets ``?e=1``, as Django does for the invalid values that it detects itself.
-    A form to be filled in (``add/?owner=99999999999``) is shown empty.
+    A list (``?when__year=99999999999``) gets ``?e=1``, as Django does for the invalid values that it detects itself;
+    so does the list of an export. A form to be filled in (``add/?owner=99999999999``) is shown empty.
     """
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         match = request.resolver_match
         kind = (match.url_name or "").rpartition("_")[2] if match is not None and match.app_name == "admin" else ""
-        is_new = "e" not in request.GET if kind == "changelist" else kind == "add" and bool(request.GET)
-        if not is_new or request.method != "GET" or not _is_invalid_value(exception):
+        page = _without_query(kind, request)
+        if not page or request.method != "GET" or not _is_invalid_value(exception):
             return None
         logger.warning("cannot show an admin page with this query: %r", exception)
-        return HttpResponseRedirect(f"{request.path}?e=1" if kind == "changelist" else request.path)
+        return HttpResponseRedirect(page)
+
+
+def _without_query(kind: str, request: HttpRequest) -> str:
+    """Where the values of the query do not count; empty if nowhere."""
+    match kind:
+        case "changelist" if "e" not in request.GET:
+            return f"{request.path}?e=1"
+        case "export" | "csv":
+            return f"{request.path.removesuffix(f'{kind}/')}?e=1"
+        case "add" if request.GET:
+            return request.path
+    return ""
 
 
 def _is_invalid_value(exception: Exception) -> bool:

@@ -94,7 +94,7 @@ def _database() -> Iterator[Finding]:
         yield "FAIL", "database", f"{connection.vendor} {version}: run 'manage.py migrate' ({len(missing)} are missing)"
         return
     rules, keys = ModerationRule.objects.count(), ApiKey.objects.count()
-    yield "ok", "database", f"{connection.vendor} {version}, migrated; {rules} rules"
+    yield "ok", "database", f"{connection.vendor} {version}, migrated; {rules} rule{'' if rules == 1 else 's'}"
     yield "ok" if keys else "note", "API keys", f"{keys} in the database; 'manage.py create_key' makes one"
 
 
