@@ -226,7 +226,11 @@ def _characters(
             if name == "uncertain":
                 return None
             end = at + size
-            if name in ("address", "mail address") and kind != "flat":
+            is_tag = whole[at] == "<"
+            if kind == "decoded" and is_tag and not _is_hidden_within(whole[at:end]):
+                yield with_white("<", at, at + 1)
+                end = at + 1
+            elif name in ("address", "mail address") and kind != "flat":
                 yield from within(end - 1, "address", at + 1)
             elif kind in ("decoded", "flat") and re.fullmatch(r"(?i)<br\s*/?>", whole[at:end]):
                 yield with_white("\n", at, end)

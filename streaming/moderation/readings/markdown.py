@@ -242,7 +242,10 @@ class DeepReader(_MarkdownReader):
 
 
 class DecodedReader(DeepReader):
-    """Also decodes codes, and reads breaks between lines as white space: a word does not go on after them."""
+    """Also decodes codes, and reads breaks between lines as white space: a word does not go on after them.
+
+    Comments, addresses and tags with attributes are text in which links are links, as to a page without HTML.
+    """
 
     grammar = grammar(
         DeepReader.grammar.may_begin.pattern,
@@ -254,7 +257,14 @@ class DecodedReader(DeepReader):
     def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> int:
         if _BREAK_TAG.match(data, at):
             self.stands_for("\n", base + at, base + end)
+        elif data[at] == "<" and not _HIDDEN_WITHIN.fullmatch(data, at, end):
+            self.late.append((base + at, base + end))
+            self.as_written("<", base + at)
+            return at + 1
         return super()._read_hidden(kind, data, at, end, base)
+
+    def _read_address(self, data: str, at: int, end: int, base: int) -> int:
+        return self._read_hidden("address", data, at, end, base)
 
 
 class _InnerReader(DeepReader):
