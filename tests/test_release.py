@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
@@ -90,6 +91,24 @@ def test_a_match_is_acted_on_after_the_place_of_a_release(
     reading.finish()
 
     assert rests.get(place) in (None, reading.shown[released:])
+
+
+@pytest.mark.parametrize("rule", [Rule(1, "dar", action="flag"), Rule(1, "dar", on_trial=True)])
+@pytest.mark.parametrize("more", ["", "n", "n x", "n|", "n|e|", "|x", "ned"])
+def test_a_hit_that_changes_nothing_is_reported_once(rule: Rule, more: str) -> None:
+    # The released text is decided before it is for the rule that only records, as that may match more of it.
+    longer = replace(rule, id=2, pattern="darned")
+    reading = Reading(RuleSet([rule, longer, Rule(3, "darx")]))
+
+    for char in f"dar|{more}":
+        if char == "|":
+            reading._take(reading.moderator.release())
+        else:
+            reading.feed(char)
+    reading.finish()
+
+    assert reading.found.count((rule, 0, 3)) == 1
+    assert reading.found.count((longer, 0, 6)) == (more == "ned")
 
 
 @pytest.mark.parametrize("action", ["mask", "replace", "drop"])

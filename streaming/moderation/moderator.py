@@ -265,12 +265,16 @@ class Moderator:
         return self._recorded_in("".join(each.text for each in decided))
 
     def _recorded_in(self, text: str) -> list[Outcome]:
-        return [hit for engine, rules in self._recording for hit in _hits(engine.feed(text), rules)]
+        return self._new(hit for engine, rules in self._recording for hit in _hits(engine.feed(text), rules))
 
     def _recorded_to_the_end(self, last: list[Decided]) -> list[Outcome]:
         """The hits of rules that change nothing, in the rest of the text."""
         hits = self._recorded(last)
-        return hits + [hit for engine, rules in self._recording for hit in _hits(engine.finish(), rules)]
+        return hits + self._new(hit for engine, rules in self._recording for hit in _hits(engine.finish(), rules))
+
+    def _new(self, hits: Iterable[Outcome]) -> list[Outcome]:
+        """Those of these hits that no release has reported."""
+        return [hit for hit in hits if hit not in self._reported]
 
 
 def _hits(decided: list[Decided], rules: Mapping[int, Rule]) -> list[Outcome]:
