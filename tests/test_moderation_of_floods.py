@@ -28,6 +28,7 @@ from streaming.moderation import (
 )
 from streaming.moderation.loose_words import LooseWords
 from streaming.moderation.regex_automaton import Regexes
+from streaming.moderation.scanning_of_allowed import ReachOfRegexes
 from tests import test_moderation as moderation
 
 MAIL = r"[\w.+-]+@[\w-]+\.[\w.]+"
@@ -64,6 +65,21 @@ def test_a_piece_costs_the_same_however_much_is_held(rules: list[Rule], flood: s
 
     # Without what live_starts carries forward, the last costs 10 times the first, and for loose words 1,000 times.
     assert min(runs[-1]) < 6 * min(runs[0])
+
+
+@pytest.mark.parametrize("flood", ["a_", "*a", "[a](b) "])
+def test_what_an_allow_rule_reads_is_not_read_again_where_the_readings_fork(
+    flood: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[int] = []
+    read = ReachOfRegexes._read
+    monkeypatch.setattr(ReachOfRegexes, "_read", lambda self, at: (places.append(at), read(self, at)))
+    moderator = Moderator(RuleSet([Rule(1, "a[^z]{0,200}z", "regex", "allow"), Rule(2, "a")]), "markdown")
+
+    for char in (flood * 200)[:400]:
+        moderator.feed(char)
+
+    assert len(places) <= 4 * 400, "each of the four readings reads each symbol once"
 
 
 def read_in_short_blocks(monkeypatch: pytest.MonkeyPatch, most: int) -> None:

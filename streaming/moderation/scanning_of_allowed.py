@@ -50,7 +50,10 @@ class ReachOfRegexes(RegexScanner):
         self._pending: dict[int, int] = {}  # ends that count if the next symbol does not continue the word
 
     def follow(self, other: RescanningScanner) -> None:
-        self._reach, self._done = {}, -1
+        """Goes on from what the other has read: both have read the same so far."""
+        if isinstance(other, ReachOfRegexes):
+            self._reach, self._pending, self._done = dict(other._reach), dict(other._pending), other._done
+            self._threads = {positions: (state, starts[:]) for positions, (state, starts) in other._threads.items()}
 
     def reach(self) -> Iterable[tuple[int, int]]:
         spelling = self.spelling
