@@ -272,6 +272,23 @@ class TestActions:
     def test_line_breaks_and_codes_are_read_beside_links(self, rule: Rule, text: str, shown: str, size: int) -> None:
         assert read([rule], *cut(text, size), medium="markdown").shown == shown
 
+    @pytest.mark.parametrize("begin", ["$$", "\\(", "\\[", "[x](y)$$"])
+    @pytest.mark.parametrize("word", ["%64a_{rn}", r"\u0064a_{rn}", "d%61^{rn}"])
+    def test_codes_are_read_in_a_formula_that_begins_in_an_earlier_piece(self, begin: str, word: str) -> None:
+        whole = read([Rule(1, "darn")], begin + word, medium="markdown").shown
+
+        assert "•" in whole
+        for at in range(1, len(begin + word)):
+            text = begin + word
+            assert read([Rule(1, "darn")], text[:at], text[at:], medium="markdown").shown == whole
+
+    @pytest.mark.parametrize("size", [1, 7, 100, 999])
+    def test_codes_are_read_beside_a_link_that_is_too_long_to_be_held(self, size: int) -> None:
+        text = f"[%64a](x{'y' * 5_000})rn z"
+        whole = read([Rule(1, "darn")], text, medium="markdown").shown
+
+        assert read([Rule(1, "darn")], *cut(text, size), medium="markdown").shown == whole
+
     @pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
     def test_a_tag_that_stands_for_a_line_break_is_held(self, size: int) -> None:
         assert read([Rule(1, r"\sa", "regex")], *cut("b<br>a", size), medium="markdown").shown == "b••"

@@ -146,7 +146,9 @@ class Window:
             flat.read_like(deep, len(text))
         else:
             flat.read(text)
-        if decoded_is_deep and (is_undecided or not _DECODED_READS_APART.search(begun + text)):
+        # A formula, or a long link, that begins in this text has more of a state than can be copied.
+        copies_deep = decoded_is_deep and not (deep.reading and deep.reading.medium.is_within)
+        if copies_deep and (is_undecided or not _DECODED_READS_APART.search(begun + text)):
             decoded.read_like(deep, len(text))
         elif decoded_is_flat and not _HIDES.search(begun_flat + text):
             decoded.read_like(flat, len(text))
