@@ -152,26 +152,6 @@ def test_stop_closes_the_upstream_although_the_page_was_reloaded_and_is_not_conn
     assert upstream.left.wait(DEADLINE)
 
 
-def test_stop_closes_the_upstream_though_the_reader_leaves_in_the_same_moment(
-    page: Page, upstream: ScriptedUpstream
-) -> None:
-    async def speak_until_left(connection: Connection) -> None:
-        await connection.begin()
-        await connection.send(b'data: {"delta": "and so on"}\n\n')
-        await connection.until_left()
-
-    upstream.script = speak_until_left
-    ask(page)
-    has_shown(page, "and so on")
-
-    page.evaluate("""() => {
-      document.querySelector("#chat [data-part=stop]").click();
-      location.href = "about:blank";
-    }""")
-
-    assert upstream.left.wait(DEADLINE)
-
-
 def test_a_question_that_is_too_long_to_be_sent_ends_the_running_answer_too(
     page: Page, upstream: ScriptedUpstream
 ) -> None:
