@@ -1071,6 +1071,18 @@ class TestAgainstTheOracle:
     ) -> None:
         check_against_the_oracle(rules, medium, list(text))
 
+    @pytest.mark.parametrize("text", ["!a", "!a x", "so !a", "!ab", "!ab."])
+    @pytest.mark.parametrize("medium", ["plain", "markdown"])
+    def test_a_block_counts_that_is_only_known_after_the_word_around_it(self, text: str, medium: Medium) -> None:
+        rules = [
+            Rule(1, "!a", action="drop"),
+            Rule(2, "!ab", action="mask"),
+            Rule(3, r"\bab?\b", "regex", action="block"),
+        ]
+
+        cuts = ([text[:at], text[at:]] for at in range(1, len(text)))
+        check_against_the_oracle(rules, medium, [text], list(text), *cuts)
+
     @settings(max_examples=600, **LIBERAL)
     @given(plain_rules, plain_texts, st.lists(st.integers(1, 9), max_size=9), media)
     def test_text_without_signs_gives_the_same_as_the_whole_text(

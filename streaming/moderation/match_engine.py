@@ -148,7 +148,7 @@ class Engine:
         window = self._window
         hit_in, self._hit_in = self._hit_in, ""
         if hit_in and hit_in == text:
-            words = self._word_hits.decide(text, self._watch.acting)
+            words = self._word_hits.decide(text, self._watch.acting, self._watch.blocking)
             if words is not None:
                 self._output.swallows = self._word_hits.ends_text
                 return words

@@ -17,7 +17,7 @@ from streaming.moderation.window import NONE, Decided, Window, new_decided
 
 
 class WordHits:
-    """Decides text that was skimmed up to a hit. ``scanners`` are those that watch the text."""
+    """Decides text that was skimmed up to a hit."""
 
     def __init__(self, plan: Plan, window: Window, mask: str) -> None:
         self._plan = plan
@@ -26,10 +26,11 @@ class WordHits:
         self.ends_text = False
         """Whether ignored characters that follow belong to the last match."""
 
-    def decide(self, text: str, scanners: Sequence[Any]) -> list[Decided] | None:
+    def decide(self, text: str, scanners: Sequence[Any], blocking: Sequence[Any]) -> list[Decided] | None:
         """Returns what is decided; None, and has changed nothing, if the text must be examined.
 
-        A match is certain if no other could begin before it or with it, and still grow.
+        ``scanners`` are those that watch the text, ``blocking`` those of them that look for blocks. A match is certain
+        if no other could begin before it or with it, and still grow, and no block within it.
         """
         window = self._window
         if window.json or window.sent > window.offset:
@@ -53,7 +54,7 @@ class WordHits:
                     return None
                 if held > keep:
                     keep = held
-        decided = self._apply(sorted(found), raw, size - keep)
+        decided = self._apply(sorted(found), raw, size - keep, size - _held(blocking))
         if decided is None:
             return None
         window.skimmed(text, window.offset + size - decided[-1].end if decided else size)
@@ -61,8 +62,11 @@ class WordHits:
             scanner.state = scanner.following
         return decided
 
-    def _apply(self, found: list[tuple[int, int, int, int]], raw: str, certain: int) -> list[Decided] | None:
-        """Applies the rules to the leftmost, then longest matches. ``certain`` is where one that may grow begins."""
+    def _apply(
+        self, found: list[tuple[int, int, int, int]], raw: str, certain: int, block: int
+    ) -> list[Decided] | None:
+        """Applies the rules to the leftmost, then longest matches. ``certain`` is where one that may grow begins, and
+        ``block`` where a block may begin."""
         rules, mask, offset = self._plan.rules, self._mask, self._window.offset
         decided: list[Decided] = []
         at, number = 0, -1
@@ -77,6 +81,8 @@ class WordHits:
             rule, at, number = rules[rank], -minus_end, spelling
             shown = mask * (at - start) if rule.action == "mask" else rule.replacement * (rule.action == "replace")
             decided.append(new_decided((raw[start:at], offset + start, offset + at, rank, shown, False)))
+        if at > block:
+            return None  # a block counts inside another match, too
         if at > certain:
             certain = len(raw)
             if at < certain:
@@ -86,3 +92,10 @@ class WordHits:
             decided.append(new_decided((text, offset + at, offset + certain, NONE, text, False)))
         self.ends_text = at == len(raw) and takes_along(self._window.spellings[number])
         return decided
+
+
+def _held(blocking: Sequence[Any]) -> int:
+    """How much of the text may be the beginning of a block."""
+    states = ((scanner, scanner.following) for scanner in blocking)
+    begun = (scanner.held_after(state) for scanner, state in states if state.may_grow or scanner.spelling.opening)
+    return max(begun, default=0)
