@@ -56,6 +56,12 @@ def in_words(words: list[str], seconds: float, may_end: threading.Event) -> Call
     return script
 
 
+async def speak_until_left(connection: Connection) -> None:
+    await connection.begin()
+    await connection.send(b'data: {"delta": "and so on"}\n\n')
+    await connection.until_left()
+
+
 def ask(page: Page) -> None:
     panel = page.locator("#chat")
     panel.get_by_label("Your question").fill("Say many words.")
@@ -91,11 +97,6 @@ def test_an_answer_interrupted_five_times_and_reloaded_once_is_complete_and_was_
 
 
 def test_stop_closes_the_upstream_at_once(page: Page, upstream: ScriptedUpstream) -> None:
-    async def speak_until_left(connection: Connection) -> None:
-        await connection.begin()
-        await connection.send(b'data: {"delta": "and so on"}\n\n')
-        await connection.until_left()
-
     upstream.script = speak_until_left
     ask(page)
     has_shown(page, "and so on")
@@ -134,14 +135,10 @@ def test_stop_before_the_answer_begins_closes_the_upstream_as_soon_as_it_does(
 def test_stop_closes_the_upstream_although_the_page_was_reloaded_and_is_not_connected_yet(
     page: Page, upstream: ScriptedUpstream
 ) -> None:
-    async def speak_until_left(connection: Connection) -> None:
-        await connection.begin()
-        await connection.send(b'data: {"delta": "and so on"}\n\n')
-        await connection.until_left()
-
     upstream.script = speak_until_left
     ask(page)
     has_shown(page, "and so on")
+    # The page's question for the rest stays on its way; its order to stop reaches the site.
     page.route("**/streams/*", lambda route: route.continue_() if route.request.method == "DELETE" else None)
     page.reload()
     expect(state(page)).to_have_attribute("data-state", "connecting")  # type: ignore[arg-type]
