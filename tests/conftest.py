@@ -217,6 +217,14 @@ async def whole_body(response: Any) -> bytes:
     return b"".join([part async for part in response] if getattr(response, "is_async", False) else response)
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests use a file, as sites do. In SQLite's in-memory databases a thread that reads a table makes another thread's
+    write fail at once; in a file neither waits for the other."""
+    if connection.vendor == "sqlite":
+        connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "tests.sqlite3")
+
+
 @pytest.fixture(autouse=True)
 def english() -> Iterator[None]:
     """Reset the language: a request with Django's test client leaves its language active in the test's thread."""

@@ -50,7 +50,7 @@ def make_log() -> Iterator[Callable[..., HitLog]]:
 
 
 def wait_for(log: HitLog) -> None:
-    """Wait until all hits are written. The in-memory test database cannot be read meanwhile."""
+    """Wait until all hits are written. A test that empties the tables must not meet its thread."""
     eventually(lambda: not log.waiting, "all is written")
 
 

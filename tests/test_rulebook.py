@@ -29,7 +29,7 @@ rules = ModerationRule.objects
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The in-memory database cannot be emptied while a thread of a rulebook reads it."""
+    """What a thread still reads would be of the next test."""
     books, begin = list[Rulebook](), Rulebook.__init__
 
     def noted(book: Rulebook, *arguments: Any, **options: Any) -> None:

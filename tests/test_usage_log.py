@@ -449,7 +449,6 @@ class TestRetention:
         log = make_log()
         log.put(meter())
 
-        # The in-memory test database cannot be read while it is written.
         eventually(lambda: not log.waiting, "it is written, and the old ones are deleted")
         assert UsageRecord.objects.count() == 2
 
