@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -39,9 +41,26 @@ class _CancellableRedis(Redis):
     """
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        task = asyncio.current_task()
-        before = task.cancelling() if task else 0
-        response = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        return await _cancellable(super().execute_command(*args, **options))  # type: ignore[no-untyped-call]
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        return _CancellablePipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class _CancellablePipeline(Pipeline):
+    """Sends as a single command does."""
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        answers: list[Any] = await _cancellable(super().execute(raise_on_error))
+        return answers
+
+
+async def _cancellable(command: Awaitable[Any]) -> Any:
+    """The response to a command. CancelledError if the task was cancelled meanwhile, whatever became of the command."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        return await command
+    finally:
         if task and task.cancelling() > before:
             raise asyncio.CancelledError
-        return response
