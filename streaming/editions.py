@@ -68,6 +68,7 @@ class Edition(models.Model):
     @classmethod
     def lock(cls) -> None:
         """Until the transaction ends nobody else changes a rule. Call it before reading what is then changed."""
+        cls.objects.get_or_create(pk=1)
         list(cls.objects.select_for_update().filter(pk=1))
 
 

@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -69,8 +71,10 @@ def own_keys(request: HttpRequest) -> HttpResponseBase:
     match request.POST.get("action"):
         case "create":
             form = NewKeyForm(request.POST, owner=request.user)
-            if form.is_valid():
-                return _page(request, NewKeyForm(owner=request.user), *form.create())
+            with transaction.atomic():
+                _lock(request.user)
+                if form.is_valid():
+                    return _page(request, NewKeyForm(owner=request.user), *form.create())
             return _page(request, form)
         case "rotate":
             key = _own_key(request)
@@ -82,6 +86,11 @@ def own_keys(request: HttpRequest) -> HttpResponseBase:
             key.enabled = False
             key.save(update_fields=["enabled"])
     return redirect(request.path)
+
+
+def _lock(owner: Any) -> None:
+    """Until the transaction ends no other request counts this user's keys: each would see room for one more."""
+    list(get_user_model().objects.select_for_update().filter(pk=owner.pk))
 
 
 def _own_key(request: HttpRequest) -> ApiKey:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -21,10 +22,12 @@ from typing import Any
 
 import httpx
 import psutil
+import psycopg
 import pytest
 import trustme
 import yaml
 
+from streaming.own_keys import MAX_KEYS
 from tests.conftest import (
     DEADLINE,
     PASSWORD,
@@ -273,6 +276,69 @@ def test_rules_are_edited_in_their_list(deployed: Deployed, tmp_path: Path) -> N
 
     assert answer.status_code == 302, answer.text
     assert "edited in the list,literal,block" in deployed.manage("backup_rules")
+
+
+def at_once(deployed: Deployed, table: str, path: str, form: dict[str, str]) -> list[httpx.Response]:
+    """Sends a form twice at the same moment: both wait for a table that may only be read until both have got there."""
+    origin = f"https://{NAME}:{deployed.port}"
+    headers = {"Origin": origin, "Referer": f"{origin}{path}"}
+    with (
+        deployed.client() as client,
+        psycopg.connect(deployed.postgres.url) as locking,
+        psycopg.connect(deployed.postgres.url, autocommit=True) as watching,
+        ThreadPoolExecutor() as pool,
+    ):
+        log_in(client, origin)
+        token = re.search(r'csrfmiddlewaretoken" value="(.+?)"', client.get(path).text)
+        assert token
+        given = {**form, "csrfmiddlewaretoken": token[1]}
+
+        def both_wait() -> bool:
+            [waiting] = watching.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            return bool(waiting[0] >= 2)
+
+        locking.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+        answers = [pool.submit(client.post, path, data=given, headers=headers) for _ in range(2)]
+        try:
+            eventually(both_wait, "both have got to the table")
+        finally:
+            locking.rollback()
+        return [answer.result(DEADLINE) for answer in answers]
+
+
+FILLED_IN = {
+    "moderationrule": {"pattern": "twice", "action": "mask", "enabled": "on"},
+    "rulelist": {"name": "twice", "enabled": "on", "applies_to": "both"},
+}
+
+
+@pytest.mark.parametrize("kind", FILLED_IN)
+def test_what_is_added_twice_at_the_same_moment_is_there_once_and_the_form_says_so(
+    deployed: Deployed, kind: str
+) -> None:
+    answers = at_once(deployed, "streaming_edition", f"/admin/streaming/{kind}/add/", FILLED_IN[kind])
+
+    assert sorted(answer.status_code for answer in answers) == [200, 302]
+    [refused] = [answer.text for answer in answers if answer.status_code == 200]
+    assert "already" in " ".join(re.findall(r'class="errorlist.*?</ul>', refused, re.DOTALL))
+
+
+MAKE_KEYS = """
+INSERT INTO streaming_apikey
+    (owner_id, hashed, name, prefix, last4, created, enabled, allowed_upstreams, allowed_models)
+SELECT auth_user.id, number, 'many', '', '', now(), true, '[]', '[]'
+FROM auth_user, generate_series((SELECT count(*) FROM streaming_apikey) + 1, %s) AS number
+"""
+
+
+def test_nobody_makes_more_keys_than_the_limit_by_asking_twice_at_the_same_moment(deployed: Deployed) -> None:
+    with psycopg.connect(deployed.postgres.url) as connection:
+        connection.execute(MAKE_KEYS, [MAX_KEYS - 1])
+
+    answers = at_once(deployed, "auth_user", "/keys/", {"action": "create", "name": "the last", "days": "30"})
+
+    assert sorted("Copy it now" in answer.text for answer in answers) == [False, True]
+    assert sorted("revoke one first" in answer.text for answer in answers) == [False, True]
 
 
 def test_plain_http_is_sent_to_https(deployed: Deployed) -> None:

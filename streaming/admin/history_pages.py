@@ -19,7 +19,7 @@ from django.utils.translation import gettext, ngettext
 from streaming import rule_history
 from streaming.admin.forms import display_value
 from streaming.admin.jobs import LONG, Job, JobPages, undo_outcome
-from streaming.editions import KEEP_DAYS, Revision, RuleEdition, changing
+from streaming.editions import KEEP_DAYS, Edition, Revision, RuleEdition, changing
 from streaming.models import ModerationRule, RuleList
 from streaming.rule_history import MODELS, Difference
 from streaming.visible_text import isolated
@@ -44,21 +44,26 @@ class RecordsWho(_Base):
             return super().changelist_view(request, extra_context)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        with _recording(request):
+        with _recording(request, locks=True):
             return super().changeform_view(request, *args, **kwargs)
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        with _recording(request, RuleEdition.What.DELETE):
+        with _recording(request, RuleEdition.What.DELETE, locks=True):
             return super().delete_view(request, *args, **kwargs)
 
 
 @contextmanager
-def _recording(request: HttpRequest, what: str = "") -> Iterator[None]:
-    """One edition and one transaction: Django's list checks its forms, which lock the edition, before it begins one."""
+def _recording(request: HttpRequest, what: str = "", *, locks: bool = False) -> Iterator[None]:
+    """One edition and one transaction: Django's list checks its forms, which lock the edition, before it begins one.
+
+    ``locks`` lets the same form, sent twice at once, be checked a second time only when the first has been saved.
+    """
     if request.method != "POST":
         yield
         return
     with changing(what, who=request.user.get_username()), transaction.atomic():
+        if locks:
+            Edition.lock()
         yield
 
 
