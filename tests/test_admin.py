@@ -15,8 +15,10 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.utils import timezone
 
+from streaming.import_undo import undo
 from streaming.models import LostHits, ModerationHit, ModerationRule, RuleList
 from streaming.rule_files import COLUMNS
+from streaming.rule_imports import carry_out, save_preview
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_in_force_yet")]
 
@@ -241,6 +243,20 @@ class TestActionsOnManyRules:
         rule.refresh_from_db()
         assert rule.on_trial is on_trial
         assert LogEntry.objects.get().get_change_message() == "Changed on_trial."
+
+    @pytest.mark.parametrize("action", ["disable", "put_on_trial"])
+    def test_are_decisions_that_no_undo_of_an_import_takes_back(self, moderator: Client, action: str) -> None:
+        rules.create(pattern="old", priority=1)
+        done = save_preview(b"pattern,priority\nold,2\nnew,3\nnewer,4\n", "words.csv", "", {})
+        carry_out(done)
+        chosen = list(rules.filter(pattern__in=["old", "new"]).values_list("pk", flat=True))
+
+        moderator.post(LIST, {"action": action, "_selected_action": chosen})
+        undone = undo(done)
+
+        assert (undone.removed, undone.restored, undone.kept) == (1, 0, 2)
+        switched = {"enabled": False} if action == "disable" else {"on_trial": True}
+        assert set(rules.filter(**switched).values_list("pattern", flat=True)) == {"old", "new"}
 
     def test_apply_to_all_results_of_a_search(self, moderator: Client) -> None:
         rules.bulk_create(ModerationRule(pattern=f"spam {number}") for number in range(120))

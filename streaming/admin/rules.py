@@ -251,7 +251,7 @@ class ModerationRuleAdmin(RecordsWho, ScopedPages, ImportPages, TryPage, TrialPa
         with changing(RuleEdition.What.BULK), transaction.atomic():
             if names := rule_imports.names_of(others.order_by()):
                 self._log_all(request, CHANGE, names, message)
-                others.update(**{name: value})
+                others.update(**{name: value}, imported=None)  # so that undoing the import does not undo this
         count = ngettext("%d rule was changed.", "%d rules were changed.", len(names)) % len(names)
         if not names:
             self.message_user(request, count, messages.WARNING)
