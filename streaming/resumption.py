@@ -21,6 +21,7 @@ from streaming.access import require_caller
 from streaming.caller import caller_of
 from streaming.errors import BadRequest
 from streaming.formats import Failure, Writer
+from streaming.interruptible_wait import Interrupted, InterruptibleWait
 from streaming.journal import (
     WHOLE,
     AlreadyClaimed,
@@ -33,7 +34,7 @@ from streaming.journal import (
     UnknownStream,
 )
 from streaming.live_stream import JoinedStream, LiveStream
-from streaming.relay import Relay
+from streaming.relay import Relay, TextChunks
 from streaming.requests import is_reconnect
 from streaming.responses import EventStreamResponse, Source, label_of
 from streaming.usage_meter import CLIENT_CLOSED_REQUEST, UsageMeter, meter_of
@@ -115,7 +116,8 @@ async def begin(
     info = await idempotency.info_of(request, stream, dialect, _closing_messages(writer))
     while True:
         try:
-            return _respond(request, await _open_stream(request, info, start, grace), stream)
+            opening = _OpeningStream(request, writer, start, grace)
+            return _respond(request, await _open_stream(info, opening), stream)
         except AlreadyClaimed as claimed:
             idempotency.refuse_other_request(info, claimed)
             if joined := await _join_when_begun(claimed.stream):
@@ -124,8 +126,7 @@ async def begin(
                 return _respond(request, joined, claimed.stream)
 
 
-async def _open_stream(request: HttpRequest, info: StreamInfo, start: Start, grace: float) -> LiveStream:
-    opening = _OpeningStream(request, start, grace)
+async def _open_stream(info: StreamInfo, opening: _OpeningStream) -> LiveStream:
     log = await journal().open(info, opening.stop)
     task = asyncio.get_running_loop().create_task(opening.run(log), context=request_cleanup.detached_context())
     if opening.meter:
@@ -134,7 +135,7 @@ async def _open_stream(request: HttpRequest, info: StreamInfo, start: Start, gra
         # Shielded: if the client disconnects and retries, the upstream is still asked only once.
         live = await asyncio.shield(task)
     except asyncio.CancelledError:
-        if not grace or not info.claim:  # without an idempotency key nobody can come back: no id was sent yet
+        if not opening.grace or not info.claim:  # without an idempotency key nobody can come back: no id was sent yet
             task.cancel()
         task.add_done_callback(partial(_discard_or_close, log, opening.meter))
         raise
@@ -147,35 +148,56 @@ async def _open_stream(request: HttpRequest, info: StreamInfo, start: Start, gra
 
 
 class _OpeningStream:
-    """A stream whose source is not open yet. It can already be stopped."""
+    """A stream whose source is not open yet. It can already be stopped: then its source is not waited for."""
 
-    def __init__(self, request: HttpRequest, start: Start, grace: float) -> None:
+    def __init__(self, request: HttpRequest, writer: Writer, start: Start, grace: float) -> None:
         self.meter = meter_of(request)
+        self.grace = grace
+        self._writer = writer
+        self._wait = InterruptibleWait()
         self._label = label_of(request)
         self._hold = partial(limits.hold, request)
         self._start = start
-        self._grace = grace
         self._live: LiveStream | None = None
         self._stopped = ""
 
     async def run(self, log: StreamLog) -> LiveStream:
         let_go = self._hold()  # the stream may outlive its request
         try:
-            source, relay = await self._start()
+            source, relay = await self._source_and_relay()
         except BaseException:
             let_go()
             raise
         self._live = LiveStream(
-            source, relay, log, label=self._label, grace=self._grace, meter=self.meter, on_finish=let_go
+            source, relay, log, label=self._label, grace=self.grace, meter=self.meter, on_finish=let_go
         )
         if self._stopped:
             self._live.stop(self._stopped)
         return self._live
 
+    async def _source_and_relay(self) -> tuple[Source, Relay]:
+        if not self._stopped:
+            try:
+                return await self._wait.wait(self._start)
+            except Interrupted:
+                pass
+        return NoSource(), Relay(TextChunks(), None, self._writer)
+
     def stop(self, reason: str) -> None:
         self._stopped = self._stopped or reason
+        self._wait.interrupt()
         if self._live:
             self._live.stop(reason)
+
+
+class NoSource:
+    """The source of a stream that was stopped before it had one."""
+
+    async def read(self) -> bytes:
+        return b""
+
+    def close(self, *, linger: bool = False) -> None:
+        """Nothing to close."""
 
 
 _discarding = set[asyncio.Task[None]]()
@@ -272,6 +294,17 @@ async def stop(request: HttpRequest, stream: str) -> HttpResponse:
         await require_caller(request)
     await journal().stop(stream)
     return HttpResponse(status=HTTPStatus.ACCEPTED)
+
+
+async def begun_with_key_of(request: HttpRequest) -> str:
+    """The stream that an earlier request began with this one's idempotency key, also if its response has not begun.
+
+    Empty if there is none, or no more. Raises BadRequest without a key that is hard to guess, StoreUnavailable.
+    """
+    try:
+        return await journal().claimed_by(await idempotency.claim_of(request))
+    except UnknownStream:
+        return ""
 
 
 async def find(request: HttpRequest, stream: str) -> StreamState:

@@ -22,6 +22,7 @@ urlpatterns = [
     path("proxy", views.proxy, name="proxy"),
     # Not <path:...>: what is below an upstream may be empty, or hold any character.
     re_path(r"\Aproxy/(?P<name>[^/]+)(?:/(?P<path>[\s\S]*))?\Z", views.proxy, name="proxy"),
+    path("streams", views.streams, name="streams"),
     path("streams/<str:stream>", views.streams, name="streams"),
     path("healthz", views.healthz, name="healthz"),
     path("metrics", views.metrics, name="metrics"),

@@ -137,7 +137,10 @@ async def transfer(request: HttpRequest, name: str = "default") -> HttpResponseB
 
 
 @guarded("GET", "DELETE", everyone=True, limited=True)
-async def streams(request: HttpRequest, stream: str) -> HttpResponseBase:
+async def streams(request: HttpRequest, stream: str = "") -> HttpResponseBase:
+    stream = stream or await resumption.begun_with_key_of(request)
+    if not stream and request.method == "DELETE":
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)  # not an error: nothing runs that would have to be stopped
     match request.method:
         case "HEAD":
             return await resumption.head(request, stream)

@@ -373,6 +373,18 @@ class TestAClaim:
         with pytest.raises(UnknownStream):
             await other.find("another")
 
+    async def test_finds_its_stream_for_whoever_knows_it(self, workers: Workers) -> None:
+        driver, other = workers.pair()
+        info = new_stream(claim=uuid.uuid4().hex)
+        log = await driver.open(info, nothing)
+
+        assert [await journal.claimed_by(info.claim) for journal in (driver, other)] == [info.id] * 2
+
+        await driver.discard(log)
+        for journal in (driver, other):
+            with pytest.raises(UnknownStream):
+                await journal.claimed_by(info.claim)
+
     async def test_of_several_concurrent_requests_is_won_by_one(self, workers: Workers) -> None:
         driver, other = workers.pair()
         claim = uuid.uuid4().hex

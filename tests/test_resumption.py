@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -296,6 +298,26 @@ class TestStopping:
         assert ask(public, "HEAD", reading.address).headers["Stream-State"] == "stopped"
         assert ask(public, "DELETE", reading.address).status_code == 202
 
+    def test_by_its_key_closes_an_upstream_that_has_not_answered_yet(self, public: Site, answers: Answers) -> None:
+        async def think_until_left(connection: Connection) -> None:
+            await connection.until_left()
+
+        answers.upstream.script = think_until_left
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        with ThreadPoolExecutor() as threads:
+            waiting = [
+                threads.submit(Reading, public, "POST", "/transfer", content=b"{}", headers=key | JSON)
+                for _ in range(2)
+            ]
+            eventually(lambda: answers.asked == 1, "the upstream is asked")
+
+            assert ask(public, "DELETE", "/streams", headers=key).status_code == 202
+
+            assert answers.upstream.left.wait(DEADLINE)
+            assert [each.result().whole().reason for each in waiting] == ["stopped", "stopped"]
+        again = Reading(public, "POST", "/transfer", content=b"{}", headers=key | JSON).whole()
+        assert (again.reason, answers.asked) == ("stopped", 1)
+
 
 class TestDisconnecting:
     def test_does_not_stop_the_stream_during_the_grace_period(
@@ -355,6 +377,27 @@ class TestAnIdempotencyKey:
 
         assert (second.whole().text, third.whole().text, answers.asked) == ("ab", "ab", 1)
         assert first.address == second.address == third.address
+
+    def test_finds_its_stream_and_begins_none(self, public: Site, answers: Answers) -> None:
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        unknown = [ask(public, method, "/streams", headers=key).status_code for method in ("GET", "HEAD", "DELETE")]
+        assert unknown == [404, 404, 204]
+        first = Reading(public, "POST", "/transfer", json={"prompt": "hi"}, headers=key)
+        answers.say("a")
+        first.until("a").leave()
+
+        found = Reading(public, "GET", "/streams", headers=key).until("a")
+        answers.say("b")
+        answers.finish()
+
+        assert (found.whole().text, found.address, answers.asked) == ("ab", first.address, 1)
+        state = ask(public, "HEAD", "/streams", headers=key).headers
+        assert (state["Stream-State"], state["Stream-Last-Event-ID"]) == ("stop", found.last_event_id)
+
+    @pytest.mark.parametrize("key", ["", "1", "a" * 31, "\x7f" * 32])
+    def test_that_can_be_guessed_finds_nothing(self, public: Site, key: str) -> None:
+        for method in ("GET", "DELETE"):
+            assert ask(public, method, "/streams", headers={"Idempotency-Key": key}).status_code == 400
 
     def test_with_another_body_is_a_conflict(self, public: Site, answers: Answers) -> None:
         first = Reading(public, "POST", "/transfer", json={"prompt": "hi"}, headers={"Idempotency-Key": "k2"})
@@ -457,13 +500,20 @@ class TestPermissionToReconnect:
         login = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
         browser.post("/admin/login/", data=login, headers={"Referer": site.url})
         token = {"X-CSRFToken": browser.cookies["csrftoken"]}
-        reading = Reading(site, "POST", "/transfer", json={"prompt": "hi"}, headers=token, cookies=browser.cookies)
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        reading = Reading(
+            site, "POST", "/transfer", json={"prompt": "hi"}, headers=token | key, cookies=browser.cookies
+        )
         answers.say("a")
         reading.until("a")
 
-        assert [ask(site, method, reading.address).status_code for method in ("GET", "HEAD", "DELETE")] == [404] * 3
+        for address in (reading.address, "/streams"):
+            statuses = [ask(site, method, address, headers=key).status_code for method in ("GET", "HEAD", "DELETE")]
+            assert statuses == [404, 404, 204 if address == "/streams" else 404]
         assert browser.head(reading.address).status_code == 200
+        assert browser.head("/streams", headers=key).status_code == 200
         assert browser.delete(reading.address).status_code == 403  # another site's form could send it
+        assert browser.delete("/streams", headers=key).status_code == 403
         assert browser.delete(reading.address, headers=token).status_code == 202
         assert reading.whole().reason == "stopped"
         browser.close()

@@ -48,6 +48,9 @@ class Journal(Protocol):
     async def find(self, stream: str) -> StreamState:
         """The state of a stream. Raises UnknownStream, StoreUnavailable."""
 
+    async def claimed_by(self, claim: str) -> str:
+        """The stream that has this claim. Raises UnknownStream, StoreUnavailable."""
+
     async def follow(self, stream: str, after: int | None = None) -> LogReader:
         """Reads the events after this one: first the stored ones, then new ones. None: from the start, compacted.
 

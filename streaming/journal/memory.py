@@ -68,6 +68,12 @@ class MemoryJournal:
         log = self.log(stream)
         return StreamState(log.info, log.last, log.ended)
 
+    async def claimed_by(self, claim: str) -> str:
+        self._forget_expired()
+        if not (stream := self._claims.get(claim)):
+            raise UnknownStream("there is no stream with this key, or it has expired")
+        return stream
+
     async def follow(self, stream: str, after: int | None = None) -> LogReader:
         return self.log(stream).reader(after)
 

@@ -91,6 +91,16 @@ class RedisJournal:
         meta = await self._meta(stream)
         return StreamState(info_of(stream, meta), int(meta[b"last"]), meta[b"ended"].decode())
 
+    async def claimed_by(self, claim: str) -> str:
+        try:
+            return await self._memory.claimed_by(claim)
+        except UnknownStream:
+            await self.start()
+            stream = await self._connections.answered(self._connections.requests.get(keys.of_claim(claim)))
+            if not stream:
+                raise
+            return str(stream.decode())
+
     async def follow(self, stream: str, after: int | None = None) -> LogReader:
         if stream in self._memory:
             return await self._memory.follow(stream, after)
