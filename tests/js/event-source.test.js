@@ -368,6 +368,37 @@ test("a POST is sent again if `resend` allows it", async () => {
   );
 });
 
+for (const clock of ["goes on", "was set back"])
+  test(`a POST is not sent again when its key may be forgotten: after a long sleep whose clock ${clock}`, async (t) => {
+    t.after(() => t.mock.timers.reset());
+    t.mock.timers.enable({ apis: ["Date"], now: 3_600_000 });
+    const { url, requests } = await serve((_, response) => response.destroy());
+    const onCut = () => t.mock.timers.setTime(clock === "goes on" ? 7_200_000 : 1_800_000);
+
+    const error = await failure(fetchEvents(url, { method: "POST", retry: { ...quick, resend: true }, onCut }));
+
+    assert.ok(error instanceof CutError);
+    assert.match(error.message, /^the connection was cut, and after so long a POST is not sent again$/);
+    assert.ok(error.cause instanceof CutError);
+    assert.equal(requests.length, 1);
+  });
+
+test("a POST that has begun is resumed after a long sleep too", async (t) => {
+  t.after(() => t.mock.timers.reset());
+  t.mock.timers.enable({ apis: ["Date"], now: 0 });
+  const { url, requests } = await serve((_, response) =>
+    stream(response.setHeader("Content-Location", "/streams/s"), requests.length === 1 ? "id: s:1\ndata: a\n\n" : DONE),
+  );
+  const retry = { ...quick, resend: true };
+
+  await all(fetchEvents(url, { method: "POST", retry, onCut: () => t.mock.timers.setTime(7_200_000) }));
+
+  assert.deepEqual(
+    requests.map(({ method }) => method),
+    ["POST", "GET"],
+  );
+});
+
 test("a POST that may be sent again is resumed nevertheless where resume() says how", async () => {
   const { url, requests } = await serve((_, response) =>
     stream(response, requests.length === 1 ? "id: s:1\ndata: a\n\n" : DONE),
@@ -429,6 +460,36 @@ test("a reconnect waits as long as the server's retry field says", async () => {
   const delays = [];
   await all(fetchEvents(url, { onCut: (_, delay) => delays.push(delay) }));
   assert.deepEqual(delays, [150]);
+});
+
+for (const [what, asked, date, expected] of [
+  ["seconds", "2", undefined, 2000],
+  ["a date, by the server's clock", "Thu, 01 Jan 1970 01:00:03 GMT", "Thu, 01 Jan 1970 01:00:00 GMT", 3000],
+  ["a date that is over", "Thu, 01 Jan 1970 00:00:00 GMT", undefined, 100],
+  ["a day, of which it waits five minutes", "86400", undefined, 300_000],
+  ["more than a number can say", "9".repeat(400), undefined, 300_000],
+  ["less than the server's retry field", "0", undefined, 100],
+  ["nothing that can be read", "-1", undefined, 100],
+  ["soon", "soon", undefined, 100],
+])
+  for (const status of [429, 503])
+    test(`a reconnect answered ${status} waits as long as Retry-After says: ${what}`, async () => {
+      const { url, requests } = await serve((_, response) => {
+        if (requests.length === 1) return stream(response, "retry: 100\nid: 1\ndata: a\n\n");
+        response.writeHead(status, { "Retry-After": asked, ...(date ? { Date: date } : {}) }).end();
+      });
+      const delays = [];
+      const stopped = new AbortController();
+      const onCut = (cut, delay) => delays.push(delay) === 2 && stopped.abort();
+
+      await failure(fetchEvents(url, { signal: stopped.signal, onCut }));
+
+      assert.deepEqual(delays, [100, expected]);
+    });
+
+test("a refusal says how long to wait before another attempt", async () => {
+  const { url } = await serve((_, response) => response.writeHead(429, { "Retry-After": "7" }).end());
+  assert.equal((await failure(fetchEvents(url))).retryAfter, 7000);
 });
 
 test("a reconnect waits while the browser is offline", async (t) => {
@@ -499,6 +560,21 @@ test("an abort during the wait for the next attempt ends it at once", async () =
   assert.equal(requests.length, 1);
   assert.ok(performance.now() - begun < 50_000);
 });
+
+for (const [what, options] of [
+  ["the headers are awaited", { headers: () => new Promise(() => {}) }],
+  ["onOpen is awaited", { onOpen: () => new Promise(() => {}) }],
+])
+  test(`an abort while ${what} ends the call at once`, async () => {
+    const { url } = await serve((_, response) => response.writeHead(200, STREAM).write("data: a\n\n"));
+    const abort = new AbortController();
+    const reason = new Error("enough");
+
+    const reading = failure(fetchEvents(url, { ...options, signal: abort.signal }));
+    setTimeout(() => abort.abort(reason), 20);
+
+    assert.equal(await reading, reason);
+  });
 
 test("an abort while the server is silent closes the connection", async () => {
   const { url, requests } = await serve((_, response) => {

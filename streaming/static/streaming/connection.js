@@ -28,12 +28,15 @@ export class Connection {
   #abort = new AbortController();
   #closed = new AbortController();
   #idleTimeout;
-  signal = this.#abort.signal;
 
-  /** @param {number} idleTimeout  milliseconds */
-  constructor(idleTimeout) {
+  /**
+   * @param {number} idleTimeout  milliseconds
+   * @param {AbortSignal} [signal]  the caller's
+   */
+  constructor(idleTimeout, signal) {
     watchPage();
     this.#idleTimeout = idleTimeout;
+    this.signal = signal ? AbortSignal.any([signal, this.#abort.signal]) : this.#abort.signal;
     globalThis.addEventListener?.(
       "pagehide",
       ({ persisted }) => {
@@ -43,23 +46,35 @@ export class Connection {
     );
   }
 
-  /** @template T @param {() => Promise<T>} act @returns {Promise<T>} */
+  /**
+   * What the act gives, which the network has to give in time.
+   * @template T
+   * @param {() => Promise<T>} act
+   * @returns {Promise<T>}
+   */
   async waitFor(act) {
     const timer = setTimeout(
       () => this.#abortAsLost(`the connection was silent for ${this.#idleTimeout / 1000} s`),
       Math.min(this.#idleTimeout, MAX_TIMER),
     );
     try {
-      const result = await act();
-      this.signal.throwIfAborted();
-      return result;
+      return await this.unlessAborted(act);
     } catch (error) {
-      if (this.signal.aborted) throw this.signal.reason;
       // fetch reports a lost connection as a TypeError, whatever its cause.
       throw error instanceof TypeError ? new LostError("the connection failed", { cause: error }) : error;
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /**
+   * What the act gives; rejects at once if the signal aborts, also where the act does not know of the signal.
+   * @template T
+   * @param {() => T | Promise<T>} act
+   * @returns {Promise<T>}
+   */
+  unlessAborted(act) {
+    return cancellable((resolve, _, reject) => Promise.resolve(act()).then(resolve, reject), this.signal);
   }
 
   close() {
@@ -99,17 +114,18 @@ export function untilReachable(signal) {
 }
 
 /**
- * @param {(resume: () => void, ended: AbortSignal) => void} begin
+ * @template [T=void]
+ * @param {(resolve: (value: T) => void, ended: AbortSignal, reject: (error: unknown) => void) => void} begin
  * @param {AbortSignal} [signal]
- * @returns {Promise<void>}
+ * @returns {Promise<T>}
  */
 async function cancellable(begin, signal) {
   signal?.throwIfAborted();
   const ended = new AbortController();
   try {
-    await new Promise((/** @type {(nothing: void) => void} */ resolve, reject) => {
+    return await new Promise((resolve, reject) => {
       signal?.addEventListener("abort", () => reject(signal.reason), { signal: ended.signal });
-      begin(resolve, ended.signal);
+      begin(resolve, ended.signal, reject);
     });
   } finally {
     ended.abort();

@@ -39,6 +39,10 @@ import { readBeginning, CutError, RefusedError } from "./stream-errors.js";
 
 // Without a minimum, a server that sends `retry: 0` and closes would be called in a tight loop.
 const MIN_RETRY_DELAY = 100;
+// The longest that is waited as Retry-After says: servers keep an interrupted answer for some minutes.
+const MAX_RETRY_AFTER = 300_000;
+// Milliseconds after which a request is not sent again: servers keep an answer, and its key, for some minutes.
+const RESEND_WITHIN = 240_000;
 // Statuses of a server or proxy that is overloaded or restarting.
 const TRANSIENT_STATUSES = new Set([429, 502, 503, 504]);
 
@@ -60,14 +64,19 @@ export async function* fetchEvents(url, options = {}) {
   const mayResend = isSafe(options.method) || Boolean(retry && retry.resend);
   const state = { lastEventId: options.lastEventId ?? "", retry: /** @type {number | undefined} */ (undefined) };
   const key = isSafe(options.method) ? "" : randomKey();
+  const begun = Date.now();
   let address = ""; // where the response to a non-GET request can be resumed
   let failures = 0;
+  /** @type {unknown} */
+  let cause;
   checkRequest(url, options);
 
   for (let isReconnect = false; ; isReconnect = true) {
     signal?.throwIfAborted();
     const resumed = (isReconnect && state.lastEventId && options.resume?.(state.lastEventId)) || address;
     const isResuming = isReconnect && !isSafe(options.method) && (resumed !== "" || !mayResend);
+    if (isReconnect && key && !isResuming && Math.abs(Date.now() - begun) > RESEND_WITHIN)
+      throw new CutError(`the connection was cut, and after so long a ${options.method} is not sent again`, { cause });
     const request = {
       ...(isResuming ? asGet(options) : { ...options, key }),
       url: (isResuming && resumed) || url,
@@ -97,10 +106,14 @@ export async function* fetchEvents(url, options = {}) {
       const canReturn = mayResend || address !== "" || (options.resume && state.lastEventId !== "");
       if (!canReturn)
         throw new CutError(`the connection was cut, and a ${options.method} is not sent twice`, { cause: error });
+      cause = error;
       failures++;
       if (retry === false || failures > (retry?.attempts ?? 8)) throw error;
       const delay = Math.min(
-        state.retry === undefined ? backoff(failures, retry) : Math.max(state.retry, MIN_RETRY_DELAY),
+        Math.max(
+          state.retry === undefined ? backoff(failures, retry) : Math.max(state.retry, MIN_RETRY_DELAY),
+          error instanceof RefusedError ? Math.min(error.retryAfter, MAX_RETRY_AFTER) : 0,
+        ),
         MAX_TIMER,
       );
       onCut?.(error, delay);
@@ -119,19 +132,19 @@ export async function* fetchEvents(url, options = {}) {
  * @returns {AsyncGenerator<Message[], void, undefined>}
  */
 async function* readOnce(
-  { url, key, method = "GET", body, credentials, signal, fetch = globalThis.fetch, ...options },
+  { url, key, method = "GET", body: sent, credentials, signal, fetch = globalThis.fetch, ...options },
   parser,
   isReconnect,
 ) {
-  const connection = new Connection(options.idleTimeout ?? 45_000);
-  const ended = signal ? AbortSignal.any([signal, connection.signal]) : connection.signal;
+  const connection = new Connection(options.idleTimeout ?? 45_000, signal);
+  const ended = connection.signal;
   try {
-    const headers = await headersFor(options.headers, parser.lastEventId, key);
+    const headers = await connection.unlessAborted(() => headersFor(options.headers, parser.lastEventId, key));
     const response = await connection.waitFor(() =>
       fetch(String(url), {
         method,
         headers,
-        body,
+        body: sent,
         credentials,
         cache: "no-store",
         signal: ended,
@@ -139,12 +152,12 @@ async function* readOnce(
     );
     if (response.status === 204 && !isReconnect) throw NO_CONTENT;
     if (!isEventStream(response)) throw new RefusedError(response, await readBeginning(response), isReconnect);
-    await options.onOpen?.(response);
-    const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+    const body = /** @type {ReadableStream<Uint8Array>} */ (response.body);
+    let opened = /** @type {{ cancel: () => Promise<void> }} */ (body);
     // A response that fetch() did not make knows nothing of the signal.
-    const cancel = () => void reader.cancel().catch(() => {});
-    ended.addEventListener("abort", cancel);
-    if (ended.aborted) cancel();
+    ended.addEventListener("abort", () => void opened.cancel().catch(() => {}));
+    await connection.unlessAborted(() => options.onOpen?.(response));
+    const reader = (opened = body.getReader());
     for (;;) {
       const { done, value } = await connection.waitFor(() => reader.read());
       if (value) options.onBytes?.(value.length);

@@ -16,6 +16,7 @@ export class RefusedError extends StreamError {
     super(problem?.detail || problem?.title || describe(response));
     this.status = response.status;
     this.headers = response.headers;
+    this.retryAfter = readRetryAfter(response.headers);
     this.body = body;
     this.problem = problem;
     this.isReconnect = isReconnect;
@@ -69,6 +70,18 @@ function readProblem(response, body) {
   } catch {
     return null;
   }
+}
+
+/**
+ * Milliseconds after which the server may be asked again; 0 if it does not say (RFC 9110, section 10.2.3). A date is
+ * compared with the server's own clock, as far as it shows it.
+ * @param {Headers} headers
+ */
+function readRetryAfter(headers) {
+  const value = headers.get("Retry-After") ?? "";
+  if (/^\d+$/.test(value)) return Number(value) * 1000;
+  const now = Date.parse(headers.get("Date") ?? "") || Date.now();
+  return /[a-z]/i.test(value) ? Math.max(Date.parse(value) - now, 0) || 0 : 0;
 }
 
 /** @param {Response} response */

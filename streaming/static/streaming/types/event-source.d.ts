@@ -11,7 +11,7 @@ export interface Retry {
   to?: number;
   /** An opened response resets the failure count, as for a FetchEventSource; otherwise only a message does. */
   openCounts?: boolean;
-  /** Send a non-GET request again: only for requests that may be repeated. */
+  /** Send a non-GET request again, for up to four minutes: only for requests that may be repeated. */
   resend?: boolean;
   random?: () => number;
 }
@@ -31,7 +31,7 @@ export interface Options {
   maxMessageChars?: number;
   /** Where an interrupted stream is resumed, with a GET. */
   resume?: (lastEventId: string) => string | URL;
-  /** Called before the response is parsed; may throw. */
+  /** Called before the response is parsed, which waits for it; may throw. */
   onOpen?: (response: Response) => void | Promise<void>;
   onBytes?: (count: number) => void;
   onCut?: (cut: unknown, delay: number) => void;
@@ -49,6 +49,8 @@ export interface Problem {
 export class RefusedError extends StreamError {
   status: number;
   headers: Headers;
+  /** Milliseconds after which the server may be asked again; 0 if it does not say. Reconnects wait as long. */
+  retryAfter: number;
   body: string;
   problem: Problem | null;
   /** Whether it answered a reconnect, after the stream had begun. */
