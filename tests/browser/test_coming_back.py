@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import wait_until
 from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site, eventually
@@ -72,6 +73,14 @@ def has_shown(page: Page, word: str) -> None:
     wait_until(page, "word => document.querySelector('#chat article')?.textContent.includes(word)", word.strip())
 
 
+def wait_for(page: Page, condition: Callable[[], bool]) -> None:
+    """Polls what the page's events change: they are handled only while the page is asked for something."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end
+        page.evaluate("() => new Promise(resolve => setTimeout(resolve, 10))")
+
+
 def state(page: Page) -> object:
     return page.locator("#chat [data-part=status]")
 
@@ -106,30 +115,113 @@ def test_stop_closes_the_upstream_at_once(page: Page, upstream: ScriptedUpstream
     assert upstream.left.wait(DEADLINE), "though a stream that its client left goes on for a while"
 
 
-def test_stop_before_the_answer_begins_closes_the_upstream_as_soon_as_it_does(
+def test_a_page_that_is_reloaded_before_the_answer_begins_shows_it_and_it_was_requested_once(
     page: Page, upstream: ScriptedUpstream
 ) -> None:
     may_begin = threading.Event()
+    may_begin_late(upstream, may_begin, "and it", " came")
+    ask(page)
+    eventually(lambda: len(upstream.requests) == 1, "the upstream is asked")
 
-    async def begin_late(connection: Connection) -> None:
+    for _ in range(2):
+        page.reload()
+        expect(state(page)).to_have_text("Streaming")  # type: ignore[arg-type]
+    may_begin.set()
+
+    expect(state(page)).to_have_text("Done")  # type: ignore[arg-type]
+    expect(page.locator("#chat article")).to_have_text("and it came")
+    assert len(upstream.requests) == 1
+
+
+def test_an_answer_that_nobody_knows_after_a_reload_has_failed_and_is_not_requested_by_itself(
+    page: Page, upstream: ScriptedUpstream
+) -> None:
+    page.route("**/transfer", lambda route: None)  # it never reaches the site
+    ask(page)
+    expect(state(page)).to_have_attribute("data-state", "connecting")  # type: ignore[arg-type]
+
+    page.reload()
+
+    expect(state(page)).to_have_text("Failed")  # type: ignore[arg-type]
+    expect(page.locator("#chat .question")).to_have_text("Say many words.")
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    assert not upstream.requests
+
+
+def may_begin_late(upstream: ScriptedUpstream, may_begin: threading.Event, *words: str) -> None:
+    async def script(connection: Connection) -> None:
         while not may_begin.is_set():  # noqa: ASYNC110 (it is set in another thread)
             await asyncio.sleep(0.01)
         await connection.begin()
-        await connection.send(b'data: {"delta": "and so on"}\n\n')
+        for word in words:
+            await connection.send(f"data: {json.dumps({'delta': word})}\n\n".encode())
+        await connection.send(b'event: done\ndata: {"reason": "stop"}\n\n')
+
+    upstream.script = script
+
+
+@pytest.mark.parametrize("is_reloaded", [False, True])
+def test_stop_before_the_answer_begins_closes_the_upstream_at_once(
+    page: Page, upstream: ScriptedUpstream, is_reloaded: bool
+) -> None:
+    async def think_until_left(connection: Connection) -> None:
         await connection.until_left()
 
-    upstream.script = begin_late
+    upstream.script = think_until_left
     ask(page)
     eventually(lambda: len(upstream.requests) == 1, "the upstream is asked")
-    page.locator("#chat").get_by_role("button", name="Stop").click()
-    expect(state(page)).to_have_text("Stopped")  # type: ignore[arg-type]
+    if is_reloaded:
+        page.reload()
 
-    with page.expect_request(lambda request: request.method == "DELETE"):
-        may_begin.set()
+    page.locator("#chat").get_by_role("button", name="Stop").click()
 
     assert upstream.left.wait(DEADLINE)
     expect(page.locator("#chat article")).to_have_text("")
     expect(state(page)).to_have_text("Stopped")  # type: ignore[arg-type]
+
+
+def test_stop_that_overtakes_its_request_closes_the_upstream_when_the_answer_begins(
+    page: Page, upstream: ScriptedUpstream
+) -> None:
+    upstream.script = speak_until_left
+    on_their_way: list[Route] = []
+    page.route("**/transfer", lambda route: on_their_way.append(route))
+    ask(page)
+    wait_for(page, lambda: bool(on_their_way))
+    with page.expect_response(lambda response: response.request.method == "DELETE") as first:
+        page.locator("#chat").get_by_role("button", name="Stop").click()
+    assert first.value.status == 204
+
+    with page.expect_response(lambda response: response.request.method == "DELETE") as second:
+        on_their_way[0].continue_()
+
+    assert second.value.status == 202
+    assert upstream.left.wait(DEADLINE)
+    expect(page.locator("#chat article")).to_have_text("")
+    expect(state(page)).to_have_text("Stopped")  # type: ignore[arg-type]
+
+
+def test_stop_reaches_the_site_although_the_page_is_left_at_once(page: Page, upstream: ScriptedUpstream) -> None:
+    upstream.script = speak_until_left
+    page.add_init_script(
+        """{
+          const { fetch } = window;
+          window.fetch = (url, init) => {
+            if (init?.method === "DELETE") sessionStorage.setItem("keepalive", String(init.keepalive));
+            return fetch(url, init);
+          };
+        }"""
+    )
+    page.reload()
+    ask(page)
+    has_shown(page, "and so on")
+
+    page.evaluate("document.querySelector('#chat [data-part=stop]').click(), location.assign('login/')")
+
+    assert upstream.left.wait(DEADLINE)
+    page.wait_for_url("**/login/")
+    # Otherwise the browser may cancel it with the page.
+    assert page.evaluate("sessionStorage.getItem('keepalive')") == "true"
 
 
 def test_stop_closes_the_upstream_although_the_page_was_reloaded_and_is_not_connected_yet(

@@ -59,6 +59,8 @@ export class ChatPanel extends Panel {
   #storage = new ConversationStorage(document.body.dataset.user ?? "");
   /** The id of the last message received. */
   #lastEventId = "";
+  /** The idempotency key of the last request. */
+  #key = "";
   /** How far the answer has been read. @type {import("./answer-reader.js").Progress | undefined} */
   #progress;
   /** The turn whose question is being edited. @type {Turn | null} */
@@ -122,11 +124,12 @@ export class ChatPanel extends Panel {
 
   /**
    * Restores the conversation and the draft after a reload. An answer that was still streaming continues through
-   * `resume`, from the id of the last message that was saved.
-   * @param {(question: Question, lastEventId: string, progress?: import("./answer-reader.js").Progress) => void} resume
+   * `resume`, from the last message that was saved.
+   * @param {(saved: import("./conversation.js").Saved) => void} resume
    */
   restore(resume) {
-    const { turns, lastEventId, progress } = this.#storage.load();
+    const loaded = this.#storage.load();
+    const { turns, lastEventId, progress, key } = loaded;
     this.#prompt.value ||= this.#storage.draft;
     for (const saved of turns) {
       this.#turn?.hideRetry();
@@ -144,18 +147,23 @@ export class ChatPanel extends Panel {
     if (last?.state === "running") {
       this.#lastEventId = lastEventId;
       this.#progress = progress;
+      this.#key = key;
       this.#connect();
-      resume(last.question, lastEventId, progress);
+      resume(loaded);
     }
     if (!touchOnly.matches && document.activeElement === document.body) this.#prompt.focus({ preventScroll: true });
   }
 
-  /** @param {Question} question */
-  begin(question) {
+  /**
+   * @param {Question} question
+   * @param {string} [key]  the idempotency key of its request
+   */
+  begin(question, key = "") {
     this.#abandon();
     this.#turn?.hideRetry();
     this.#add(question);
     this.#lastEventId = "";
+    this.#key = key;
     this.#progress = undefined;
     this.#typewriter = this.#valueOf("pacing") === "classic" ? new ClassicTypewriter() : new Typewriter();
     this.#meter.begin();
@@ -402,7 +410,7 @@ export class ChatPanel extends Panel {
       // A complete answer has ended, though not all of it may be shown yet: nothing more could be requested after a reload.
       turn === last ? turn.save(this.#typewriter.pending, this.#ending) : turn.save(),
     );
-    return { turns, lastEventId: this.#lastEventId, progress: this.#progress };
+    return { turns, lastEventId: this.#lastEventId, progress: this.#progress, key: this.#key };
   }
 
   #save() {

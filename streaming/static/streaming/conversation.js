@@ -14,8 +14,8 @@
 
 /**
  * `lastEventId`: id of the last message received for the last turn, if it is still running; `progress`: how far its
- * answer has been read.
- * @typedef {{ turns: SavedTurn[], lastEventId: string, progress?: import("./answer-reader.js").Progress }} Saved
+ * answer has been read; `key`: the idempotency key of its request.
+ * @typedef {{ turns: SavedTurn[], lastEventId: string, key: string, progress?: import("./answer-reader.js").Progress }} Saved
  */
 
 /**
@@ -127,11 +127,11 @@ export class ConversationStorage {
   /** @returns {Saved} */
   load() {
     try {
-      const { turns, lastEventId, progress } = JSON.parse(read(TURNS) || "{}");
+      const { turns, lastEventId, key, progress } = JSON.parse(read(TURNS) || "{}");
       const known = Array.isArray(turns) ? turns.filter(isTurn) : [];
-      return { turns: known, lastEventId: String(lastEventId ?? ""), progress };
+      return { turns: known, lastEventId: String(lastEventId ?? ""), key: String(key ?? ""), progress };
     } catch {
-      return { turns: [], lastEventId: "" };
+      return { turns: [], lastEventId: "", key: "" };
     }
   }
 

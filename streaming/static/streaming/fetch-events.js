@@ -203,7 +203,7 @@ function asGet({ body, ...options }) {
 }
 
 /** Like `crypto.randomUUID`, which exists only in secure contexts. */
-function randomKey() {
+export function randomKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

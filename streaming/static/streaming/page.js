@@ -4,6 +4,7 @@ import { AnswerReader } from "./answer-reader.js";
 import { ChatPanel } from "./chat.js";
 import { CutError, fetchEvents, RefusedError } from "./event-source.js";
 import { FetchPanel, PingPanel } from "./ping-and-fetch-panels.js";
+import { randomKey } from "./fetch-events.js";
 import { parseObject, word } from "./page-texts.js";
 
 /** @typedef {import("./sse.js").Message} Message */
@@ -22,9 +23,10 @@ function csrfToken() {
  * @param {string} address
  * @param {unknown} body
  * @param {import("./event-source.js").Options} options
+ * @param {string} [key]
  */
-function post(address, body, options) {
-  const headers = { "Content-Type": "application/json", "X-CSRFToken": csrfToken() };
+function post(address, body, options, key = randomKey()) {
+  const headers = { "Content-Type": "application/json", "X-CSRFToken": csrfToken(), "Idempotency-Key": key };
   // The server honours the Idempotency-Key of a request: a repeated one gets the answer already begun. Without a network
   // nothing was sent, so the request fails at once.
   const retry = { resend: navigator.onLine, attempts: 4 };
@@ -97,8 +99,19 @@ function stopListing() {
 
 /** @typedef {import("./chat.js").Question} Question */
 
+/** Where an answer can be resumed and stopped. @typedef {{ address: string, headers?: Record<string, string> }} Place */
+
+const STREAMS = `${document.body.dataset.base ?? "/"}streams`;
+
+/** By the key of its request, also before its response has begun. @param {string} key @returns {Place} */
+const placeOfKey = (key) => ({ address: STREAMS, headers: { "Idempotency-Key": key } });
+
+/** By the id of one of its messages. @param {string} eventId @returns {Place} */
+const placeOfEvent = (eventId) => ({ address: `${STREAMS}/${encodeURIComponent(eventId.split(":")[0] ?? "")}` });
+
 let answer = new AbortController();
-let answerAddress = ""; // the address at which the running answer can be stopped, once it has begun
+/** Where the running answer is. @type {Place | null} */
+let place = null;
 
 const chat = new ChatPanel({ ask, stop: stopAnswer });
 chat.restore(resumeAnswer);
@@ -110,16 +123,19 @@ function stopAnswer() {
 
 function cancelAnswer() {
   answer.abort();
-  stopOnServer(answerAddress);
-  answerAddress = "";
+  stopOnServer(place);
+  place = null;
 }
 
 /**
- * Closing the connection alone would let the model continue for a while.
- * @param {string} address  "" if it is not known
+ * Closing the connection alone would let the model continue for a while. The request is sent also if the user leaves
+ * the page at once.
+ * @param {Place | null} place
  */
-function stopOnServer(address) {
-  if (address) void fetch(address, { method: "DELETE", headers: { "X-CSRFToken": csrfToken() } }).catch(() => {});
+function stopOnServer(place) {
+  if (!place) return;
+  const headers = { ...place.headers, "X-CSRFToken": csrfToken() };
+  void fetch(place.address, { method: "DELETE", headers, keepalive: true }).catch(() => {});
 }
 
 /** @param {Question} question */
@@ -127,28 +143,24 @@ async function ask(question) {
   const { upstream, isCompared, ...body } = question;
   cancelAnswer();
   const { signal } = (answer = new AbortController());
-  chat.begin(question);
+  // Saved with the question before it is sent: after a reload the key finds the answer, which is not paid twice.
+  const key = randomKey();
+  place = placeOfKey(key);
+  chat.begin(question, key);
   if (isCompared) void showRaw(body, signal);
   const address = upstream === "default" ? chat.address : `${chat.address}/${encodeURIComponent(upstream)}`;
-  await readAnswer((options) => post(address, body, options), signal);
+  await readAnswer((options) => post(address, body, options, key), signal);
 }
 
 /**
- * Continues an answer of which the page has saved a part.
- * @param {Question} _
- * @param {string} lastEventId
- * @param {import("./answer-reader.js").Progress} [progress]
+ * Continues an answer of which the page has saved a part, or only the key of its request.
+ * @param {import("./conversation.js").Saved} saved
  */
-async function resumeAnswer(_, lastEventId, progress) {
+async function resumeAnswer({ lastEventId, progress, key }) {
   const { signal } = (answer = new AbortController());
-  if (!lastEventId) return chat.stop("failed", word("problem-cut"));
-  answerAddress = resumeAddress(lastEventId);
-  await readAnswer(
-    (options) => fetchEvents(resumeAddress(lastEventId), { ...options, lastEventId }),
-    signal,
-    true,
-    progress,
-  );
+  if (!lastEventId && !key) return chat.stop("failed", word("problem-cut"));
+  const { address, headers } = (place = lastEventId ? placeOfEvent(lastEventId) : placeOfKey(key));
+  await readAnswer((options) => fetchEvents(address, { ...options, headers, lastEventId }), signal, true, progress);
 }
 
 /**
@@ -160,19 +172,20 @@ async function resumeAnswer(_, lastEventId, progress) {
 async function readAnswer(open, signal, isResumed = false, progress) {
   let hasBegun = isResumed;
   let isOver = false;
-  // A request that is cancelled before its response has begun goes on until then: only the response says what to stop.
+  // A request that is cancelled before its response has begun goes on until then: it may have reached the server after
+  // what stops it.
   const request = new AbortController();
   signal.addEventListener("abort", () => hasBegun && request.abort());
   const options = {
     signal: request.signal,
     onOpen: (/** @type {Response} */ { headers }) => {
       hasBegun = true;
-      const address = headers.get("Content-Location") ?? "";
+      const address = headers.get("Content-Location");
       if (signal.aborted) {
-        stopOnServer(address);
+        stopOnServer(address ? { address } : null);
         return request.abort();
       }
-      answerAddress = address;
+      place = address ? { address } : null;
       chat.opened();
     },
     onCut: (/** @type {unknown} */ cut, /** @type {number} */ delay) =>
@@ -185,7 +198,7 @@ async function readAnswer(open, signal, isResumed = false, progress) {
       reader.receive(message);
       isOver = message.event === "done";
     }
-    answerAddress = "";
+    place = null;
     // A stream that is no longer stored gives no messages, and its end is unknown.
     if (isResumed && !isOver) chat.stop("failed", word("problem-cut"));
     else reader.end();
@@ -210,12 +223,6 @@ async function showRaw(body, signal) {
   } catch {
     // The moderated side reports the error.
   }
-}
-
-/** The address at which a partly shown answer can be resumed. @param {string} lastEventId */
-function resumeAddress(lastEventId) {
-  const [stream = ""] = lastEventId.split(":");
-  return `${document.body.dataset.base ?? "/"}streams/${encodeURIComponent(stream)}`;
 }
 
 // --- All panels
