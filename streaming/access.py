@@ -20,7 +20,7 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
-from streaming import api_keys, conf, limits, upstream_settings, upstreams
+from streaming import api_keys, conf, limits, registry, upstream_settings, upstreams
 from streaming.caller import caller_of
 from streaming.errors import Denied, PromptBlocked
 from streaming.formats import FormatError
@@ -78,7 +78,7 @@ def guarded(
                     await limits.admit(request, uses_upstream=not is_open)
                 if not arriving:
                     await collect_body(request)
-                response = await view(request, *args, **kwargs)
+                response = await registry.answered(functools.partial(view, request, *args, **kwargs))
                 if request.method == "HEAD" and response.streaming and not arriving:
                     response = await _head_response(response)
                 _end_usage(request, response)

@@ -46,6 +46,17 @@ class Denied(Exception):
         self.extensions = extensions
 
 
+class GoingDown(Denied):
+    """The server process goes down before the request has a response. Another process, or the next, can answer it."""
+
+    def __init__(self) -> None:
+        detail = "the server is being restarted: send the request again"
+        super().__init__(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "1"})
+
+    def for_log(self) -> str:
+        return "the server went down"
+
+
 class LimitReached(Denied):
     """The caller, or all callers together, use too much: ``limit`` names the limit, for operators.
 

@@ -44,6 +44,9 @@ Start = Callable[[], Awaitable[tuple[Source, Relay]]]
 
 _journals: WeakKeyDictionary[asyncio.AbstractEventLoop, Journal] = WeakKeyDictionary()
 
+DISCARDING_SECONDS = 1.0
+"""How long it may take at shutdown to free the idempotency keys of requests that were refused."""
+
 _DEAD_WORKER = Failure(503, "Service Unavailable", "the server process that sent this stream has died")
 
 
@@ -88,7 +91,10 @@ def known_state() -> dict[str, Any]:
 
 async def close() -> None:
     """Stores the newest events, so that other workers can resume their streams."""
-    if store := _journals.pop(asyncio.get_running_loop(), None):
+    if store := _journals.get(asyncio.get_running_loop()):
+        if _discarding:
+            await asyncio.wait(_discarding, timeout=DISCARDING_SECONDS)
+        _journals.pop(asyncio.get_running_loop(), None)
         await store.close()
 
 
@@ -135,7 +141,8 @@ async def _open_stream(info: StreamInfo, opening: _OpeningStream) -> LiveStream:
         # Shielded: if the client disconnects and retries, the upstream is still asked only once.
         live = await asyncio.shield(task)
     except asyncio.CancelledError:
-        if not opening.grace or not info.claim:  # without an idempotency key nobody can come back: no id was sent yet
+        # Without an idempotency key nobody can come back: no id was sent yet.
+        if not opening.grace or not info.claim or registry.is_draining():
             task.cancel()
         task.add_done_callback(partial(_discard_or_close, log, opening.meter))
         raise

@@ -49,6 +49,9 @@ By default asgiref gives every request a thread of its own until its response en
 The price of sharing: a slow synchronous call delays the other requests on its thread.
 """
 
+UNANSWERED_SECONDS = 5.0
+"""How long requests may go on to wait for an upstream at shutdown. Those without a response then get a 503."""
+
 LAST_REQUESTS_SECONDS = 1.0
 """How long requests may take to finish at shutdown once the streams have ended, so that no task is cut off."""
 
@@ -205,13 +208,16 @@ class GracefulShutdown:
             signal.raise_signal(number)
 
     async def _end_streams(self) -> None:
+        latest = self._loop.time() + UNANSWERED_SECONDS
         await registry.drain()
+        await registry.refuse_unanswered(latest)
+        await registry.drain(grace=LAST_REQUESTS_SECONDS)  # what would have gone on without a client
         await self._last_requests()
         await every_second.close()
         await resumption.close()
         await counters.close()
         await upstreams.close()
-        await self._last_requests()  # those that waited for an upstream now answer that they do not get one
+        await self._last_requests()
 
     async def _last_requests(self) -> None:
         if self._requests:

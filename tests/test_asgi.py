@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -209,30 +211,91 @@ def test_a_shutdown_sends_every_stream_its_final_message(make_site: Callable[...
     assert "Unclosed" not in site.log, "connections to upstreams are closed too"
 
 
-def test_a_shutdown_that_finds_requests_unanswered_leaves_no_task_behind(
-    make_site: Callable[..., Site], upstream: ScriptedUpstream
-) -> None:
-    """CPython 3.11 crashes at exit in most of these cases if Django's tasks are still pending."""
+def served_by(server: str, **constants: float) -> list[str]:
+    """A command that serves the site, with these constants of serving.py."""
+    set_them = "".join(f"serving.{name} = {value}; " for name, value in constants.items())
+    if server == "daphne":
+        run, arguments = "from daphne.cli import CommandLineInterface as it; it.entrypoint()", ["-p"]
+    else:
+        run, arguments = "import uvicorn; uvicorn.main()", ["--port"]
+    imports = "from ssesite import asgi; from streaming import serving; "
+    return ["-c", imports + set_them + run, *arguments, "{port}", "ssesite.asgi:application"]
 
-    async def say_nothing(connection: Connection) -> None:
-        await connection.until_left()
 
-    upstream.script = say_nothing
-    entry = {"URL": f"{upstream.url}/v1", "FORMAT": "openai", "MODELS": ["m"], "TIMEOUTS": {"head": 600}}
-    site = make_site(STREAMING_UPSTREAMS=json.dumps({"default": entry}))
-    asked_before = len(upstream.requests)
-    chat = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hello"}]}).encode()
-    requests = [("/v1/chat/completions", chat), ("/transfer", b'{"prompt": "Hello"}')] * 20
-    with ExitStack() as stack:
-        for path, body in requests:
-            stack.enter_context(site.connect(f"POST {path}\nContent-Type: application/json", body))
-        eventually(lambda: len(upstream.requests) == asked_before + 40, "the upstream is asked")
+CHAT = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hello"}]}).encode()
 
-        site.process.terminate()
 
-        assert site.process.wait(DEADLINE) == 0
-    assert "never retrieved" not in site.log
-    assert "Traceback" not in site.log
+def asking(site: Site, path: str, *headers: str) -> socket.socket:
+    """A request that waits for the upstream."""
+    body = CHAT if path.startswith("/v1") else b'{"prompt": "Hello"}'
+    return site.connect("\n".join([f"POST {path}", "Content-Type: application/json", *headers]), body)
+
+
+def in_front_of(upstream: ScriptedUpstream, **settings: object) -> str:
+    """STREAMING_UPSTREAMS with this one, which is waited for."""
+    entry = {"URL": f"{upstream.url}/v1", "FORMAT": "openai", "MODELS": ["m"], "TIMEOUTS": {"head": 600, "queue": 600}}
+    return json.dumps({"default": {**entry, **settings}})
+
+
+@pytest.mark.parametrize("server", ["daphne", "uvicorn"])
+class TestRequestsThatWaitForAnUpstreamAtAShutdown:
+    def test_get_its_answer_if_it_comes_soon(
+        self, make_site: Callable[..., Site], upstream: ScriptedUpstream, server: str
+    ) -> None:
+        may_answer = threading.Event()
+
+        async def answer_late(connection: Connection) -> None:
+            await asyncio.to_thread(may_answer.wait)
+            await connection.begin(kind="application/json")
+            await connection.send(b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}}]}')
+
+        upstream.script = answer_late
+        patient = served_by(server, UNANSWERED_SECONDS=600, LAST_REQUESTS_SECONDS=600, SHUTDOWN_SECONDS=600)
+        site = make_site(patient, STREAMING_UPSTREAMS=in_front_of(upstream))
+        asked_before = len(upstream.requests)
+        with asking(site, "/v1/chat/completions") as client, site.connect("GET /ping") as beside:
+            read_until(beside, b"\n\n")
+            eventually(lambda: len(upstream.requests) > asked_before, "the upstream is asked")
+
+            site.process.terminate()
+            read_until(beside, b"\r\n0\r\n\r\n")
+            may_answer.set()
+            answer = read_until(client, b"}]}")
+
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b'"content": "Hi"' in answer
+        site.process.wait(DEADLINE)
+
+    def test_are_told_otherwise_to_come_again_and_leave_no_task_behind(
+        self, make_site: Callable[..., Site], upstream: ScriptedUpstream, server: str
+    ) -> None:
+        """CPython 3.11 crashes at exit in most of these cases if Django's tasks are still pending."""
+        upstream.script = Connection.until_left
+        hasty = served_by(server, UNANSWERED_SECONDS=0, LAST_REQUESTS_SECONDS=600, SHUTDOWN_SECONDS=600)
+        site = make_site(hasty, STREAMING_UPSTREAMS=in_front_of(upstream, CONCURRENCY=15, PROXY=True))
+        asked_before = len(upstream.requests)
+        paths = ["/v1/chat/completions", "/transfer", "/proxy/default/chat/completions"] * 10
+        with ExitStack() as stack:
+            clients = [
+                stack.enter_context(asking(site, path, f"Idempotency-Key: {number % 15}"))
+                for number, path in enumerate(paths)
+            ]
+            # Some of them wait for the upstream, some for their turn, and some for another request with their key.
+            eventually(lambda: len(upstream.requests) == asked_before + 15, "the upstream is asked")
+            assert b'"ok"' in read_until(site.connect("GET /healthz"), b"}"), "what was sent before has arrived"
+
+            site.process.terminate()
+            answers = [read_until(client, b"}") for client in clients]
+
+            site.process.wait(DEADLINE)
+        assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 503 Service Unavailable"}
+        assert all(b"Retry-After: 1\r\n".lower() in answer.lower() for answer in answers)
+        assert all(b"the server is being restarted: send the request again" in answer for answer in answers)
+        assert b'"type": "server_error"' in answers[0]
+        assert b'{"status": 503, "title": "Service Unavailable", "detail": "' in answers[1]
+        assert "ended (error: the server went down)" in site.log
+        assert "never retrieved" not in site.log
+        assert "Traceback" not in site.log
 
 
 def test_a_shutdown_does_not_wait_for_ever_for_what_cannot_be_closed(make_site: Callable[..., Site]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from streaming import registry
+from streaming.errors import GoingDown
 
 
 class Stream:
@@ -30,6 +32,7 @@ class Stream:
 def a_registry_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(registry, "_streams", type(registry._streams)())
     monkeypatch.setattr(registry, "_draining", False)
+    monkeypatch.setattr(registry, "_is_refusing", False)
     return iter([None])
 
 
@@ -73,3 +76,33 @@ async def test_a_stream_that_begins_during_a_drain_is_stopped_at_once() -> None:
     late = registry.watch(Stream())
 
     assert late.reasons == ["drained"]
+
+
+@pytest.mark.usefixtures("virtual_time")
+class TestARequestWithoutAResponse:
+    async def test_has_until_then_to_get_one(self) -> None:
+        clock = asyncio.get_running_loop().time
+        before = clock()
+        ready = [asyncio.create_task(registry.answered(partial(asyncio.sleep, seconds, seconds))) for seconds in (1, 5)]
+        await asyncio.sleep(0)
+
+        await registry.refuse_unanswered(before + 3)
+
+        assert await ready[0] == 1
+        with pytest.raises(GoingDown):
+            await ready[1]
+        assert clock() - before < 5
+
+    async def test_is_not_waited_for_if_there_is_none(self) -> None:
+        before = asyncio.get_running_loop().time()
+
+        await registry.refuse_unanswered(before + 3)
+
+        assert asyncio.get_running_loop().time() == before
+
+    async def test_gets_one_that_takes_no_time_even_if_it_arrives_later(self) -> None:
+        await registry.refuse_unanswered(0)
+
+        assert await registry.answered(partial(asyncio.sleep, 0.1, "here")) == "here"
+        with pytest.raises(GoingDown):
+            await registry.answered(partial(asyncio.sleep, 5))
