@@ -16,7 +16,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
+from streaming.admin import downloads
 from streaming.models import LostUsage, UsageRecord
+from tests.conftest import whole_body
 
 pytestmark = pytest.mark.django_db
 
@@ -178,7 +180,7 @@ class TestTheFile:
         answer = client.get(f"{LIST}csv/{query}")
         assert answer["Content-Type"] == "text/csv; charset=utf-8"
         assert f"usage-{timezone.now():%Y-%m-%d}.csv" in answer["Content-Disposition"]
-        text = answer.content.decode("utf-8-sig")
+        text = whole_body(answer).decode("utf-8-sig")
         return list(csv.DictReader(io.StringIO(text, newline="")))
 
     def test_has_the_records_that_the_list_shows(self, moderator: Client) -> None:
@@ -190,6 +192,13 @@ class TestTheFile:
         assert (row["username"], row["prompt_tokens"], row["completion_tokens"]) == ("bob", "", "4")
         assert (row["reason"], row["status"], row["seconds"]) == ("stop", "200", "1.25")
         assert len(self.rows(moderator)) == 2
+
+    def test_has_all_of_them(self, moderator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(downloads, "ROWS_AT_ONCE", 2)
+        for number in range(5):
+            record(days=number, stream=str(number))
+
+        assert [row["stream"] for row in self.rows(moderator)] == ["0", "1", "2", "3", "4"]
 
     def test_has_no_formulas(self, moderator: Client) -> None:
         record(model="=HYPERLINK(1)", username="@ann")

@@ -14,9 +14,10 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import timezone
 
-from streaming.admin import hit_review
+from streaming.admin import downloads, hit_review
 from streaming.admin.hit_review import allows, passages
 from streaming.models import ModerationHit, ModerationRule, RuleList
+from tests.conftest import whole_body
 from tests.test_admin import text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_in_force_yet")]
@@ -221,7 +222,7 @@ class TestTheList:
 
         answer = moderator.get(f"{HITS}export/", {"stream": "s1"})
 
-        rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+        rows = list(csv.DictReader(io.StringIO(whole_body(answer).decode("utf-8-sig"))))
         assert len(rows) == 1
         assert [rows[0][name] for name in ("text", "before", "who", "pattern")] == [
             "'=1+1",
@@ -230,6 +231,20 @@ class TestTheList:
             "'+1",
         ]
         assert rows[0]["version"] == "7"
+
+    @pytest.mark.parametrize("at_once", [1, 2, 3, 6, 7])
+    def test_is_exported_whole_the_latest_first_however_many_hits_there_are(
+        self, moderator: Client, monkeypatch: pytest.MonkeyPatch, at_once: int
+    ) -> None:
+        monkeypatch.setattr(downloads, "ROWS_AT_ONCE", at_once)
+        now = timezone.now()
+        for number, ago in enumerate((9, 5, 5, 5, 5, 1)):  # some at the same moment
+            hit(text=str(number), when=now - timedelta(seconds=ago))
+        hit(text="of another stream", stream="s2")
+
+        answer = moderator.get(f"{HITS}export/", {"stream": "s1"})
+        rows = csv.DictReader(io.StringIO(whole_body(answer).decode("utf-8-sig")))
+        assert [row["text"] for row in rows] == ["5", "4", "3", "2", "1", "0"]
 
 
 @pytest.mark.usefixtures("groups")

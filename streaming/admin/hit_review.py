@@ -12,17 +12,18 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from streaming.admin.downloads import csv_download
 from streaming.editions import RuleEdition, changing
 from streaming.models import ModerationHit, ModerationRule, translated
 from streaming.moderation import Hit, Moderator, Rule, RuleError, RuleSet
 from streaming.moderation.folding import is_word_char
-from streaming.rule_files.csv import csv_line
 from streaming.visible_text import isolated, visible
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ else:
 QUEUED = 10
 """How many flags the queue shows at once."""
 
-MAX_EXPORTED = 100_000
 MAX_NEIGHBOUR = 20
 
 COLUMNS = (
@@ -142,20 +142,15 @@ class HitReview(_Base):
         page = {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "media": self.media}
         return render(request, f"admin/streaming/moderationhit/{template}", {**page, **context})
 
-    def export_view(self, request: HttpRequest) -> HttpResponse:
-        """The hits that the list shows, as CSV; the latest MAX_EXPORTED of them."""
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """The hits that the list shows with the same search and filters, on all its pages."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
             found = self.get_changelist_instance(request).get_queryset(request)
         except IncorrectLookupParameters:
             return HttpResponseRedirect(reverse("admin:streaming_moderationhit_changelist"))
-        rows = found.order_by("-when", "-pk").values_list(*COLUMNS)[:MAX_EXPORTED]
-        lines = [csv_line(COLUMNS), *map(csv_line, rows.iterator(chunk_size=2000))]
-        # With a BOM, from which Excel recognizes UTF-8.
-        response = HttpResponse("\ufeff" + "".join(lines), content_type="text/csv; charset=utf-8")
-        response["Content-Disposition"] = f'attachment; filename="hits-{timezone.now():%Y-%m-%d}.csv"'
-        return response
+        return csv_download("hits", found, COLUMNS)
 
 
 def _judged(request: HttpRequest, verdict: str) -> dict[str, Any]:

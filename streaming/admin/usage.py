@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming import sources, upstream_settings, usage_report
 from streaming.admin.charts import DAYS, DailyChart, first_day
+from streaming.admin.downloads import csv_download
 from streaming.admin.open_streams_page import OpenStreamsPage
 from streaming.formats import REASONS
 from streaming.models import LostUsage, UsageRecord
@@ -33,7 +33,6 @@ else:
     UsageAdmin = admin.ModelAdmin
 
 TOP = 10
-MAX_CSV_ROWS = 100_000
 
 
 class _KnownValuesFilter(admin.SimpleListFilter):
@@ -149,18 +148,14 @@ class UsageRecordAdmin(OpenStreamsPage, UsageAdmin):
         return response  # type: ignore[no-any-return]
 
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
-        """The records that the list shows with the same search and filters, the newest MAX_CSV_ROWS of all pages."""
+        """The records that the list shows with the same search and filters, on all its pages."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
             records = self.get_changelist_instance(request).get_queryset(request)
         except IncorrectLookupParameters:
             return HttpResponseRedirect(f"{reverse('admin:streaming_usagerecord_changelist')}?{ERROR_FLAG}=1")
-        lines: Iterator[str] = usage_report.csv_lines(records.order_by("-when", "-pk")[:MAX_CSV_ROWS])
-        # With a BOM, from which Excel recognizes UTF-8.
-        response = HttpResponse("\ufeff" + "".join(lines), content_type="text/csv; charset=utf-8")
-        response["Content-Disposition"] = f'attachment; filename="usage-{timezone.now():%Y-%m-%d}.csv"'
-        return response
+        return csv_download("usage", records, usage_report.COLUMNS)
 
 
 def _pair(prompt: int | None, completion: int | None) -> str:
