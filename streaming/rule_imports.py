@@ -374,12 +374,15 @@ def export(rules: QuerySet[ModerationRule] | None = None) -> Iterator[Row]:
     return (_row(values) for values in found.iterator(chunk_size=2000))
 
 
-def export_lists() -> list[Row]:
-    """What ``LIST_COLUMNS`` keeps of each list."""
+def export_lists(rules: QuerySet[ModerationRule] | None = None) -> list[Row]:
+    """What ``LIST_COLUMNS`` keeps of each list that these rules are in; of all by default."""
     fields = [name for name in LIST_COLUMNS if name != "rule_list"]
+    lists = RuleList.objects.order_by("name")
+    if rules is not None:
+        lists = lists.filter(pk__in=rules.order_by().values("rule_list"))
     return [
         Row("", rule_list=name, **dict(zip(fields, map(_hashable, values), strict=True)))
-        for name, *values in RuleList.objects.order_by("name").values_list("name", *fields)
+        for name, *values in lists.values_list("name", *fields)
     ]
 
 

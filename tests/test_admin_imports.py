@@ -18,8 +18,8 @@ from django.test import Client
 from streaming.admin.jobs import _in_language
 from streaming.editions import RuleEdition
 from streaming.models import ModerationHit, ModerationRule, RuleImport, RuleList
-from streaming.rule_files import read
-from streaming.rule_imports import export
+from streaming.rule_files import LIST_COLUMNS, read
+from streaming.rule_imports import carry_out, export
 from tests.conftest import whole_body
 
 # The import is carried out in a thread of its own.
@@ -225,6 +225,46 @@ def test_the_export_contains_the_rules_that_the_list_shows(moderator: Client, qu
     response = moderator.get(html.unescape(address))
 
     assert [row.pattern for _, row in read(response.content).rows] == patterns
+
+
+def test_an_export_brings_its_lists_back_as_they_were(moderator: Client) -> None:
+    off = RuleList.objects.create(name='off, "really",', enabled=False, note="two\nlines")
+    limited = RuleList.objects.create(name="=有效", on_trial=True, only_for=["group:staff"], applies_to="prompts")
+    rules.create(pattern="coffee", rule_list=off)
+    rules.create(pattern="tea", rule_list=limited)
+    columns = ("name", *LIST_COLUMNS[1:])
+    before = list(RuleList.objects.values_list(*columns))
+    everything = moderator.get(f"{LIST}export/").content
+    some = moderator.get(f"{LIST}export/?q=tea").content
+    RuleList.objects.all().delete()
+
+    send(moderator, everything, "rules.csv")
+    carry_out(RuleImport.objects.get())
+
+    assert list(RuleList.objects.values_list(*columns)) == before
+    assert dict(rules.values_list("pattern", "rule_list__name")) == {"coffee": off.name, "tea": limited.name}
+    assert set(read(some).lists) == {limited.name}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_lists_come_back_from_a_file_that_a_spreadsheet_has_saved_again(moderator: Client, delimiter: str) -> None:
+    """Spreadsheets fill rows up with empty cells, and many separate cells by semicolons."""
+    for number in range(3):
+        words = RuleList.objects.create(name=f'off, {number}; and on\t"off"', enabled=False)
+        rules.create(pattern=f"coffee {number}", rule_list=words)
+    text = moderator.get(f"{LIST}export/").content.decode("utf-8-sig")
+    table = list(csv.reader(io.StringIO(text, newline="")))
+    saved = io.StringIO()
+    width = max(map(len, table))
+    csv.writer(saved, delimiter=delimiter).writerows([*row, *[""] * (width - len(row))] for row in table)
+    encoded = saved.getvalue().encode("utf-16" if delimiter == "\t" else "utf-8-sig")
+
+    parsed = read(encoded)
+
+    assert [row for _, row in parsed.rows] == [*export()]
+    assert {name: row.enabled for name, row in parsed.lists.items()} == {
+        each.name: False for each in RuleList.objects.all()
+    }
 
 
 def test_an_export_with_a_filter_that_there_is_not_leads_back_to_the_list(moderator: Client) -> None:

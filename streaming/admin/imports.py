@@ -169,7 +169,7 @@ class ImportPages(JobPages):
         return self.run_on_page(request, what, job, lambda: undo_outcome(job, lambda undone: [_undo_message(undone)]))
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """The rules that the list shows with the same search and filters, on all its pages."""
+        """The rules that the list shows with the same search and filters, on all its pages, and their lists."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
@@ -177,7 +177,10 @@ class ImportPages(JobPages):
         except IncorrectLookupParameters:
             return HttpResponseRedirect(f"{reverse('admin:streaming_moderationrule_changelist')}?{ERROR_FLAG}=1")
         # With a BOM, from which Excel recognizes UTF-8.
-        lines: Iterator[str] = rule_files.write_csv(rule_imports.export(rules))
+        lines = [
+            *rule_files.write_lists(rule_imports.export_lists(rules)),
+            *rule_files.write_csv(rule_imports.export(rules)),
+        ]
         response = HttpResponse("\ufeff" + "".join(lines), content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="rules-{timezone.now():%Y-%m-%d}.csv"'
         return response

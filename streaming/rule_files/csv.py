@@ -28,6 +28,7 @@ NO_TABLE = ("words",)
 
 MAX_COLUMNS = 100
 _SAMPLES = 3
+_COMMENT = ("#", '"#')
 _SEPARATOR_LINE = re.compile(r"sep=([,;\t|])(?=[\r\n])", re.IGNORECASE)
 _LOOKED_AT = 200
 _MAX_LINES_OF_A_ROW = 2_000
@@ -92,7 +93,7 @@ def _table(text: str) -> tuple[str, str]:
 
 
 def _delimiter(text: str) -> str:
-    head = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
+    head = next((line for line in text.splitlines() if line.strip() and not line.startswith(_COMMENT)), "")
     return max(",;\t|", key=head.count)
 
 
@@ -299,27 +300,30 @@ MAX_LISTS = 10_000
 def write_lists(lists: Iterable[Row]) -> Iterator[str]:
     """Comments, to be written before a table: its columns cannot say which lists are not enabled, or limited.
 
-    A list that is neither needs none. Each has the cells of LIST_COLUMNS as JSON, so that it is one line.
+    A list that is neither needs none. Each has the cells of LIST_COLUMNS as JSON, so that it is one line; and that in
+    one cell, so that a spreadsheet saves it as it was.
     """
     for each in lists:
         if each != Row("", rule_list=each.rule_list):
-            yield f"{_LIST_COMMENT}{json.dumps([_cell(getattr(each, name)) for name in LIST_COLUMNS])}\r\n"
+            cells = json.dumps([_cell(getattr(each, name)) for name in LIST_COLUMNS])
+            yield csv_line([f"{_LIST_COMMENT}{cells}"])
 
 
 def read_lists(text: str) -> dict[str, Row]:
     """The lists in the comments at the beginning of a text, by name; comments that are not like that say nothing."""
     found: dict[str, Row] = {}
     for number, line in enumerate(io.StringIO(text), 1):
-        if not line.startswith("#") or len(found) >= MAX_LISTS:
+        if not line.startswith(_COMMENT) or len(found) >= MAX_LISTS:
             break
-        if line.startswith(_LIST_COMMENT) and (row := _list_of(number, line.removeprefix(_LIST_COMMENT))):
+        comment = line[1:].replace('""', '"') if line.startswith('"') else line
+        if comment.startswith(_LIST_COMMENT) and (row := _list_of(number, comment.removeprefix(_LIST_COMMENT))):
             found[row.rule_list] = row
     return found
 
 
 def _list_of(number: int, comment: str) -> Row | None:
     try:
-        cells = json.loads(comment)
+        cells, _rest = json.JSONDecoder().raw_decode(comment)  # behind it are the quotation mark and empty cells
     except (ValueError, RecursionError):
         return None
     if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
