@@ -66,21 +66,40 @@ def _undo(done: RuleImport, user_id: int | None, progress: Progress) -> Undone:
 
 
 def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int | None) -> int:
-    found = ModerationRule.objects.filter(pk__in=before, imported=done)
-    keep(found)
-    rules = list(found)
+    found = list(ModerationRule.objects.filter(pk__in=before, imported=done))
     earlier = {pk: old.pop("imported", None) for pk, old in before.items()}
     names = sorted({name for old in before.values() for name in old})
-    entries, now = [], timezone.now()
-    for rule in rules:
-        differences = {}
-        for name, old in before[rule.pk].items():
-            value = parse_datetime(old) if name in ("valid_from", "valid_until") and old else old
-            differences[name] = (getattr(rule, name), value)
-            setattr(rule, name, value)
-        rule.imported_id, rule.changed = earlier[rule.pk], now  # of an earlier import, which can be undone as well
-        entries.append((rule.pk, str(rule), [{"changed": rule_imports.change_message(differences)}]))
-    bulk_rows.write(ModerationRule, rules, [*names, "imported", "changed"])
+    messages = {rule.pk: _put_back(rule, before[rule.pk]) for rule in found}
+    taken = _taken(found)
+    rules = [rule for rule in found if rule.pk not in taken]
+    keep(ModerationRule.objects.filter(pk__in=[rule.pk for rule in rules]))
+    now = timezone.now()
+    for rule in found:
+        # Perhaps of an earlier import, which can be undone as well. What is left as it is belongs to none.
+        rule.imported_id, rule.changed = None if rule.pk in taken else earlier[rule.pk], now
+    bulk_rows.write(ModerationRule, rules, [*names, "fingerprint", "folded", "imported", "changed"])
+    bulk_rows.write(ModerationRule, [rule for rule in found if rule.pk in taken], ["imported"])
     if user_id is not None:
-        rule_imports.log(user_id, CHANGE, entries)
+        rule_imports.log(user_id, CHANGE, [(rule.pk, str(rule), [messages[rule.pk]]) for rule in rules])
     return len(rules)
+
+
+def _put_back(rule: ModerationRule, old: dict[str, Any]) -> dict[str, Any]:
+    """Gives a rule the values that it had, and returns what its history says of that."""
+    differences = {}
+    for name, kept in old.items():
+        value = parse_datetime(kept) if name in ("valid_from", "valid_until") and kept else kept
+        differences[name] = (getattr(rule, name), value)
+        setattr(rule, name, value)
+    rule.derive()
+    return {"changed": rule_imports.change_message(differences)}
+
+
+def _taken(rules: list[ModerationRule]) -> set[int]:
+    """Those of which, with the pattern that they had, there is another in their list by now."""
+    there = ModerationRule.objects.filter(fingerprint__in=[rule.fingerprint for rule in rules])
+    others = {
+        (fingerprint, rule_list): pk
+        for pk, fingerprint, rule_list in there.values_list("pk", "fingerprint", "rule_list")
+    }
+    return {rule.pk for rule in rules if others.get((rule.fingerprint, rule.rule_list_id), rule.pk) != rule.pk}

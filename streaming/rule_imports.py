@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
+from operator import attrgetter
 from pathlib import PurePath
 from typing import Any, TypeVar
 
@@ -31,7 +33,7 @@ from streaming.rule_files import (
     RowKey,
     read,
 )
-from streaming.rule_packs import Pack
+from streaming.rule_packs import Pack, title_in
 
 Progress = Callable[[int, int], None]
 """Called with the number of rules written so far and the total."""
@@ -126,14 +128,23 @@ def replaced_list(rule_import: RuleImport) -> str:
     return rule_import.defaults.get("rule_list", "") if rule_import.options.get("replaces") else ""
 
 
+def compare_import(rule_import: RuleImport, parsed: ParsedFile) -> Comparison:
+    """What this import would do."""
+    replaced = replaced_list(rule_import)
+    return compare(parsed, replaced, renews=bool(replaced and rule_import.options.get("pack")))
+
+
 def read_preview(rule_import: RuleImport) -> ParsedFile:
     """Parse the stored file. FileError if it is not a file of rules."""
     data = zlib.decompress(bytes(rule_import.data)) if rule_import.data else b""
     return read(data, rule_import.defaults, answers_of(rule_import), rule_import.name)
 
 
-def compare(parsed: ParsedFile, replaced: str = "") -> Comparison:
-    """``replaced`` is the name of the list whose rules are removed unless they are in the file."""
+def compare(parsed: ParsedFile, replaced: str = "", *, renews: bool = False) -> Comparison:
+    """``replaced`` is the name of the list whose rules are removed unless they are in the file.
+
+    ``renews``: it has a pack, and the file the pack as it is now.
+    """
     comparison = Comparison(refused=parsed.refused)
     for chunk in in_chunks(parsed.rows, CHUNK):
         existing = _existing_rules(row for _, row in chunk)
@@ -148,6 +159,8 @@ def compare(parsed: ParsedFile, replaced: str = "") -> Comparison:
                 comparison.unchanged.append((line, row))
     if replaced:
         comparison.removed = _not_in(parsed, replaced)
+    if renews:
+        _change_rather_than_replace(comparison, parsed.columns)
     return comparison
 
 
@@ -156,6 +169,30 @@ def _not_in(parsed: ParsedFile, replaced: str) -> list[tuple[int, str]]:
     rules = ModerationRule.objects.filter(rule_list__name=replaced).order_by("pk")
     found = rules.values_list("pk", "action", "kind", "compare", "pattern").iterator(chunk_size=2000)
     return [(pk, name_of(action, key[-1])) for pk, action, *key in found if (replaced, *key) not in there]
+
+
+def _change_rather_than_replace(comparison: Comparison, columns: Iterable[str]) -> None:
+    """A rule of a pack whose pattern was improved stays the same rule, with its action, its hits and its alerts."""
+    removed = [pk for pk, _name in comparison.removed]
+    former = [
+        (found[0], _row(found[1:]))
+        for pks in in_chunks(removed, CHUNK)
+        for found in ModerationRule.objects.filter(pk__in=pks).values_list("pk", *_ROW_COLUMNS)
+    ]
+    by_title, again = _by_title(former), _by_title(comparison.added)
+    for title in by_title.keys() & again.keys():
+        (pk, was), (line, row) = by_title[title], again[title]
+        comparison.changed.append(Change(line, pk, row, _differences(was, row, columns)))
+        comparison.added.remove((line, row))
+        comparison.removed = [each for each in comparison.removed if each[0] != pk]
+    comparison.changed.sort(key=attrgetter("line"))
+
+
+def _by_title(rows: Iterable[tuple[int, Row]]) -> dict[str, tuple[int, Row]]:
+    """Those that have a title of their own."""
+    found = [(title_in(row.note), (number, row)) for number, row in rows]
+    counts = Counter(title for title, _ in found)
+    return {title: each for title, each in found if title and counts[title] == 1}
 
 
 def _existing_rules(rows: Iterable[Row]) -> dict[RowKey, tuple[int, Row]]:
@@ -197,7 +234,7 @@ def carry_out(rule_import: RuleImport, user_id: int | None = None, progress: Pro
             state=RuleImport.State.DONE
         ):
             raise AlreadyDone
-        comparison = compare(parsed, replaced_list(rule_import))
+        comparison = compare_import(rule_import, parsed)
         total = len(comparison.added) + len(comparison.changed) + len(comparison.removed)
         work = _ImportRun(rule_import, user_id, total, progress, parsed.lists)
         for removed in in_chunks(comparison.removed, CHUNK):
@@ -277,7 +314,8 @@ class _ImportRun:
                 setattr(rule, name, _fields(change.row)[name])
         for rule in rules.values():
             rule.imported, rule.changed = self._import, self._now
-        bulk_rows.write(ModerationRule, rules.values(), [*names, "imported", "changed"])
+            rule.derive()
+        bulk_rows.write(ModerationRule, rules.values(), [*names, "fingerprint", "folded", "imported", "changed"])
         messages = {change.rule: {"changed": change_message(change.differences)} for change in changes}
         self._log(CHANGE, [(pk, str(rule), messages[pk]) for pk, rule in rules.items()])
         self._report(len(changes))

@@ -11,7 +11,8 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from streaming.clean_samples import clean_texts, find_matches, languages
-from streaming.models import ModerationRule, RuleImport, RuleList
+from streaming.import_undo import undo
+from streaming.models import HitAlert, ModerationRule, RuleImport, RuleList
 from streaming.moderation import Hit, Moderator, RuleSet, Text
 from streaming.rule_files import Row, find_problem, read
 from streaming.rule_packs import PACKS, Pack, PackRule
@@ -110,7 +111,9 @@ class TestInTheAdmin:
         RuleList.objects.update(name="our links", enabled=True)
         kept, gone = ModerationRule.objects.order_by("pk")[:2]
         ModerationRule.objects.filter(pk=kept.pk).update(action="block", category="x")
-        ModerationRule.objects.filter(pk=gone.pk).update(pattern="no longer in the pack")
+        ModerationRule.objects.filter(pk=gone.pk).update(
+            pattern="no longer in the pack", note="Something. https://else.example"
+        )
 
         self.add(moderator, "links")
 
@@ -119,6 +122,45 @@ class TestInTheAdmin:
         kept.refresh_from_db()
         assert (kept.action, kept.category) == ("block", "link")
         assert not ModerationRule.objects.filter(pk=gone.pk).exists()
+
+    def test_a_rule_that_finds_better_what_it_is_for_stays_the_same_rule(self, moderator: Client) -> None:
+        self.add(moderator, "links")
+        renewed = ModerationRule.objects.order_by("pk").first()
+        latest = renewed.pattern
+        renewed.pattern, renewed.compare = "as it was in an older release", "exact"
+        renewed.action, renewed.enabled = "block", False
+        renewed.save()
+        alert = HitAlert.objects.create(name="links", rule=renewed, emails="ann@example.com")
+
+        self.add(moderator, "links")
+
+        assert HitAlert.objects.get() == alert
+        renewed.refresh_from_db()
+        assert (renewed.pattern, renewed.compare, renewed.action, renewed.enabled) == (latest, "normal", "block", False)
+        assert renewed.fingerprint == renewed.make_fingerprint()
+        assert ModerationRule.objects.count() == len(PACKS["links"].rules)
+
+        undone = undo(RuleImport.objects.first())
+
+        assert (undone.restored, undone.kept) == (1, 0)
+        renewed.refresh_from_db()
+        assert (renewed.pattern, renewed.compare) == ("as it was in an older release", "exact")
+        assert renewed.fingerprint == renewed.make_fingerprint()
+        assert renewed.folded == renewed.pattern
+
+    def test_an_undo_leaves_a_rule_whose_former_pattern_another_has_by_now(self, moderator: Client) -> None:
+        self.add(moderator, "links")
+        renewed = ModerationRule.objects.order_by("pk").first()
+        latest = renewed.pattern
+        ModerationRule.objects.filter(pk=renewed.pk).update(pattern="as it was")
+        self.add(moderator, "links")
+        ModerationRule.objects.create(pattern="as it was", kind="regex", rule_list=RuleList.objects.get())
+
+        undone = undo(RuleImport.objects.first())
+
+        assert (undone.removed, undone.restored, undone.kept) == (0, 0, 1)
+        renewed.refresh_from_db()
+        assert (renewed.pattern, renewed.imported) == (latest, None)
 
     def test_its_rules_may_have_another_action(self, moderator: Client) -> None:
         self.add(moderator, "links", action="flag", new_list="where they lead")

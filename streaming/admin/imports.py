@@ -120,7 +120,7 @@ class ImportPages(JobPages):
             return HttpResponseRedirect(request.path)
         if request.method == "POST" and "_update" not in request.POST and not form.asks:
             return self._start_import(request, rule_import)
-        comparison = rule_imports.compare(parsed, rule_imports.replaced_list(rule_import))
+        comparison = rule_imports.compare_import(rule_import, parsed)
         context = {"rule_import": rule_import, "parsed": parsed, "comparison": comparison, "max_rows": PREVIEW_ROWS}
         context |= {**_preview_lists(comparison), **_warnings(comparison), "form": form}
         context["file_format"] = _FORMAT_NAMES[parsed.file_format]

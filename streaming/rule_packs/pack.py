@@ -48,7 +48,7 @@ class Pack:
                 group=each.group,
                 match_check=each.check,
                 overflow=each.overflow,
-                note=f"{each.title}. {each.source}",
+                note=f"{each.title}{_BEFORE_SOURCE}{each.source}",
             )
             for each in self.rules
         ]
@@ -56,6 +56,14 @@ class Pack:
     def as_file(self) -> bytes:
         """The pack as a CSV file, to be imported like any other."""
         return "".join(write_csv(self.rows(), _COLUMNS)).encode()
+
+
+_BEFORE_SOURCE = ". "
+
+
+def title_in(note: str) -> str:
+    """The title of a rule of a pack, by which it is known again when it has another pattern; empty if it has none."""
+    return note.rpartition(_BEFORE_SOURCE)[0]
 
 
 _COLUMNS = ("pattern", "kind", "category", "compare", "group", "match_check", "overflow", "note")
