@@ -79,10 +79,10 @@ def _sign(text: str, at: int, kind: str, previous: str) -> tuple[str | None, int
         return _reference_at(rest, at) or _code(rest, at)
     if kind == "json" and (m := re.match(r'\\(["\\/bfnrt])', rest)):
         return {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}.get(m[1], m[1]), at + 2
-    is_markdown = kind in ("deep", "decoded", "flat", "inner")
+    is_markdown = kind in ("deep", "decoded", "flat", "inner", "tag")
     if is_markdown and (m := re.match(r"!?\[|\]|\$\$", rest)):
         return "", at + m.end()
-    if kind in ("deep", "decoded", "inner") and (m := re.match(r"\\[()\[\]]", rest)):
+    if kind in ("deep", "decoded", "inner", "tag") and (m := re.match(r"\\[()\[\]]", rest)):
         return "", at + m.end()
     if is_markdown:
         if m := re.match(r"[*~`]+", rest):
@@ -200,8 +200,10 @@ def _characters(
     """
     white = white or _White()
     is_final, text = final or stop is not None, whole[:stop]
-    is_markdown = kind in ("deep", "decoded", "flat", "inner")
-    brackets, has_code, in_formula = 0, False, False
+    is_markdown = kind in ("deep", "decoded", "flat", "inner", "tag")
+    brackets: list[str] = []  # for each open one, what it may begin: a link, an image or nothing
+    has_code = in_formula = False
+    formula_ends_with = None  # in the decoded reading, which takes no brackets within for those of links
 
     def with_white(char: str, start: int, end: int) -> tuple[str, int, int]:
         folded = fold_letter(char, accents=accents)
@@ -217,17 +219,21 @@ def _characters(
         if is_markdown and spaces and "\n" in white.run and text[at] == ">":
             at += 1
             continue
-        may_end_link = text[at] != "]" or brackets > 0
-        construct = _construct(whole[at:], final=final) if is_markdown and may_end_link else None
-        if is_markdown and text[at] == "]" and brackets and construct != ("uncertain", 0):
-            brackets -= not has_code
+        closes = text[at] == "]" and is_markdown and bool(brackets) and not formula_ends_with
+        may_begin = closes and (has_code or brackets[-1] != "nothing") if text[at] == "]" else is_markdown
+        construct = _construct(whole[at:], final=final) if may_begin and kind != "tag" else None
+        if closes and not has_code and construct != ("uncertain", 0):
+            is_link = brackets.pop() == "link" and construct is not None and construct[0] == "link"
+            if is_link:
+                brackets = ["image" if each == "image" else "nothing" for each in brackets]
         if construct:
             name, size = construct
             if name == "uncertain":
                 return None
             end = at + size
             is_tag = whole[at] == "<"
-            if kind == "decoded" and is_tag and not _is_hidden_within(whole[at:end]):
+            is_known_address = name == "mail address" or re.match("(?i)<(https?|mailto|tel):", whole[at:end])
+            if kind == "decoded" and is_tag and not is_known_address and not _is_hidden_within(whole[at:end]):
                 yield with_white("<", at, at + 1)
                 end = at + 1
             elif name in ("address", "mail address") and kind != "flat":
@@ -238,7 +244,7 @@ def _characters(
                 begin = at + (1 if text[at] == "<" else 2)
                 for place in range(at, begin):
                     yield with_white(whole[place], place, place + 1)
-                reached = yield from within(end - 1, "inner", begin)
+                reached = yield from within(end - 1, "tag" if is_tag else "inner", begin)
                 if reached is None:
                     return None
                 if reached < end:
@@ -248,15 +254,22 @@ def _characters(
             continue
         before = text[:at][-1:]
         in_formula &= not (before == text[at] == "\n")
+        formula_ends_with = formula_ends_with if in_formula else None
         if in_formula and text[at] in "_^{}":
             at += 1
             continue
         if not is_final and re.fullmatch(SO_FAR[kind], text[at:]) and (text[at] != "_" or before.isalnum()):
             return None
-        in_formula |= kind in ("deep", "decoded") and re.match(r"\\[()\[\]]|\$\$", text[at:]) is not None
+        formula = re.match(r"\\[()\[\]]|\$\$", text[at:]) if kind in ("deep", "decoded") else None
+        in_formula |= formula is not None
+        if kind == "decoded" and formula:
+            ends_with = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}.get(formula[0])
+            if formula_ends_with in (None, formula[0]):
+                formula_ends_with = None if formula_ends_with else ends_with
         sign = _sign(text, at, kind, before)
-        brackets += is_markdown and (text[at] == "[" or text[at : at + 2] == "![")
-        has_code |= brackets > 0 and sign is not None and sign[0] == "" and "`" in text[at : sign[1]]
+        if is_markdown and not formula_ends_with and (text[at] == "[" or text[at : at + 2] == "!["):
+            brackets.append("link" if text[at] == "[" else "image")
+        has_code |= bool(brackets) and sign is not None and sign[0] == "" and "`" in text[at : sign[1]]
         if sign is None:
             yield with_white(text[at], at, at + 1)
             at += 1

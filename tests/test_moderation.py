@@ -244,6 +244,14 @@ class TestActions:
             ('<a b="d[ar](y">)n', '<a b="•[••](y">)•'),
             ("<!-- d[ar](x-->)n", "<!-- •[••](x-->)•"),
             ("<ab:d[ar](x>)n", "<ab:•[••](x>)•"),
+            # Links hold no links, so what follows the brackets around one is text, with links after it.
+            ("[a [b](c)](xd[a](<a\\>)b>)[r](x)n", "[a [b](c)](x•[•](<a\\>)b>)[•](x)•"),
+            ("[a [b](c)](x '[[a [b](c)](darn)](a\\)b)')", "[a [b](c)](x '[[a [b](c)](••••)](a\\)b)')"),
+            ("<!-- [a [b](c)](x 'da**rn**')-->", "<!-- [a [b](c)](x '••**••**')-->"),
+            # An image in what may be a tag is text until it is complete.
+            ('[<a b="![a](<da&#114;n>)">](a', '[<a b="![a](<••••>)">](a'),
+            ("$$[b](<d_ar_n>)$$", "$$[b](<•_••_•>)$$"),
+            ("<a b='[zorp](x)<darn@e.f>'", "<a b='[zorp](x)<••••@e.f>'"),
         ],
     )
     def test_a_link_counts_that_ends_beyond_what_is_shown_as_text_around_it(

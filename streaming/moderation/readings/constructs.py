@@ -62,6 +62,7 @@ class ConstructFinder:
     def __init__(self) -> None:
         self._link_end: LinkEnd | None = None
         self.follow_long: Callable[[str, int], int] | None = None
+        self.long_link: LinkEnd | None = None
 
     def forget(self) -> None:
         """Forgets how far it has looked at what is undecided."""
@@ -113,7 +114,7 @@ class ConstructFinder:
                 return Construct("hidden", end)
             here = end
         if stop == limit:
-            self.follow_long = link_end.skip_on
+            self.follow_long, self.long_link = link_end.skip_on, link_end
             return Construct("long", limit)
         return Construct("text", stop + 1) if final else Construct("undecided", at)
 

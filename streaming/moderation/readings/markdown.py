@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from streaming.moderation.readings.constructs import Construct, ConstructFinder
+from streaming.moderation.readings.brackets import NO_BRACKETS
+from streaming.moderation.readings.constructs import Construct, ConstructFinder, LinkEnd
 from streaming.moderation.readings.escapes import CODES, CODES_SO_FAR, REFERENCE, REFERENCE_SO_FAR, decoded
 from streaming.moderation.readings.letters import Letters
 from streaming.moderation.readings.medium_reader import Grammar, MediumReader, grammar
@@ -26,6 +27,8 @@ _BRACKET = r"(?P<bracket>!?\[|\])"
 _IN_ADDRESS = re.compile(_REFERENCE_OR_CODE)
 _BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _HIDDEN_WITHIN = re.compile(r"\]\(.*|</?[A-Z][A-Z0-9-]*\s*/?>", re.DOTALL | re.IGNORECASE)
+_KNOWN_ADDRESS = re.compile(r"<(?:(?:https?|mailto|tel):|[^\s:<>]*@)", re.IGNORECASE)
+_FORMULA_ENDS_WITH = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 _QUOTE_MARKERS = re.compile(r"[\s>]+")
 
 
@@ -36,29 +39,27 @@ class _MarkdownReader(MediumReader):
         super().__init__(letters)
         self._finder = ConstructFinder()
         self._skip_long: Callable[[str, int], int] | None = None
+        self._long_link: LinkEnd | None = None
         self._inside: _Inside | None = None
-        self.open_brackets = 0
-        """The brackets that a link may end. Backticks among them may hide one, so then they are not counted down."""
-        self.has_code = False
+        self.brackets = NO_BRACKETS
 
     _shows_long_tags = True
     """Whether tags and comments that are not complete at the limit are text: they may never end, or hide a word."""
 
     @property
     def minds_backticks(self) -> bool:  # type: ignore[override]
-        return self.open_brackets > 0 and not self.has_code
+        return self.brackets.depth > 0 and not self.brackets.has_code
 
     def follow(self, other: MediumReader) -> None:
         super().follow(other)
         self._finder.forget()
-        self._skip_long = self._inside = None
+        self._skip_long = self._inside = self._long_link = None
         if isinstance(other, _MarkdownReader):
-            self.open_brackets, self.has_code = other.open_brackets, other.has_code
+            self.brackets = other.brackets
 
     def agrees(self, other: MediumReader) -> bool:
         if isinstance(other, _MarkdownReader):
-            same = (self.open_brackets, self.has_code) == (other.open_brackets, other.has_code)
-            return same and super().agrees(other)
+            return self.brackets == other.brackets and super().agrees(other)
         return super().agrees(other)
 
     @property
@@ -74,8 +75,13 @@ class _MarkdownReader(MediumReader):
             return self._step_inside(self._inside, data, at, base, final=final)
         end = self._skip_long(data, at) if self._skip_long else at
         if end <= 0:
-            self._skip_long = None
+            self._end_long()
         return abs(end) if abs(end) > at else self._read_on(data, at, base, final=final)
+
+    def _end_long(self) -> None:
+        if self._long_link and self._long_link.is_closed:
+            self.brackets = self.brackets.around_link()
+        self._skip_long = self._long_link = None
 
     def _read_on(self, data: str, at: int, base: int, *, final: bool) -> int:
         construct = self._find(data, at, final=final)
@@ -84,7 +90,7 @@ class _MarkdownReader(MediumReader):
         return super()._step(data, at, base, final=final)
 
     def _find(self, data: str, at: int, *, final: bool) -> Construct | None:
-        may_begin = data[at] == "<" or (data[at] == "]" and self.open_brackets)
+        may_begin = data[at] == "<" or (data[at] == "]" and self.brackets.may_end_link)
         return self._finder.find(data, at, final=final) if may_begin else None
 
     def _read_construct(self, construct: Construct, data: str, at: int, base: int) -> int:
@@ -93,7 +99,7 @@ class _MarkdownReader(MediumReader):
         if kind == "undecided":
             return at
         if data[at] == "]":
-            self._close_bracket()
+            self._close_bracket(kind, data[at + 1])
         if kind == "text" or (kind == "long" and data[at] == "<" and self._shows_long_tags):
             self.late.append((base + at, base + end))
             self._read_text(data[at], base + at)
@@ -103,8 +109,12 @@ class _MarkdownReader(MediumReader):
             return self._read_address(data, at, end, base)
         return self._read_hidden(kind, data, at, end, base)
 
-    def _close_bracket(self) -> None:
-        self.open_brackets -= not self.has_code
+    def _close_bracket(self, kind: str, follows: str) -> None:
+        is_link = follows == "(" and self.brackets.is_last_of_link  # whether a label is one, its definition tells
+        self.brackets = self.brackets.closed()
+        self._long_link = self._finder.long_link if is_link and kind == "long" else None
+        if is_link and kind == "hidden":
+            self.brackets = self.brackets.around_link()
 
     def _read_text(self, char: str, start: int) -> None:
         """Reads the first character of what turned out to be no construct."""
@@ -131,17 +141,22 @@ class _MarkdownReader(MediumReader):
         """Reads a construct that pages hide, or the beginning of a long one. Returns the offset after what was read."""
         raise NotImplementedError
 
-    def _enter_formula(self) -> None:
+    def _see_formula(self, sign: str) -> None:
         """Notes the beginning or end of a formula."""
 
     def _read_as_text(self, kind: str, data: str, at: int, end: int, base: int) -> int:
-        """Begins a construct that pages may show as text, or a long one: its inside is Markdown too."""
+        """Begins a construct that pages may show as text, or a long one: its inside is Markdown too.
+
+        Where tags are text, links in them are links, which the decoded reading reads. But until such a link is complete
+        all of it may be seen, so here it is text.
+        """
         is_label = data.startswith("][", at)
         self.late.append((base + at, base + end + is_label))  # a label needs the next character
         begin = at + (2 if data[at] == "]" else 1)
         self.as_written(data[at:begin], base + at)
         is_closed = kind != "long"
-        self._inside = _Inside(_InnerReader(self.letters), end - is_closed - begin, is_closed=is_closed)
+        reader = _InnerReader(self.letters) if data[at] == "]" else _TagReader(self.letters)
+        self._inside = _Inside(reader, end - is_closed - begin, is_closed=is_closed)
         return begin
 
     def _step_inside(self, inside: _Inside, data: str, at: int, base: int, *, final: bool) -> int:
@@ -152,9 +167,9 @@ class _MarkdownReader(MediumReader):
 
     def _read_bracket(self, text: str, start: int) -> None:
         if text != "]":
-            self.open_brackets += 1
-        elif self.open_brackets:
-            self._close_bracket()
+            self.brackets = self.brackets.opened(is_image=text == "![")
+        elif self.brackets.depth:
+            self.brackets = self.brackets.closed()
 
     def _is_decided(self, data: str, at: int) -> bool:
         # Underscores that do not follow a word are emphasis whatever comes next (§6.2).
@@ -170,9 +185,10 @@ class _MarkdownReader(MediumReader):
             self._read_bracket(text, start)
             return
         if kind in ("nothing", "formula", "line_break"):
-            self.has_code |= "`" in text and self.open_brackets > 0
+            if "`" in text:
+                self.brackets = self.brackets.beside_code()
             if kind == "formula":
-                self._enter_formula()
+                self._see_formula(text)
             return
         if kind == "underscores":
             if self.previous.isalnum() and data[sign.end() : sign.end() + 1].isalnum():
@@ -217,7 +233,7 @@ class DeepReader(_MarkdownReader):
         super().follow(other)
         self._leave_formula()
 
-    def _enter_formula(self) -> None:
+    def _see_formula(self, sign: str) -> None:
         # Where it ends is not looked at: pages disagree, and reading more is no leak.
         self._is_in_formula, self.grammar = True, self._in_formula
 
@@ -244,8 +260,11 @@ class DeepReader(_MarkdownReader):
 class DecodedReader(DeepReader):
     """Also decodes codes, and reads breaks between lines as white space: a word does not go on after them.
 
-    Comments, addresses and tags with attributes are text in which links are links, as to a page without HTML.
+    Comments, addresses and tags with attributes are text in which links are links, as to a page without HTML. But no
+    brackets are those of links in a formula, as to a page with formulas.
     """
+
+    _formula_ends_with = ""
 
     grammar = grammar(
         DeepReader.grammar.may_begin.pattern,
@@ -264,7 +283,27 @@ class DecodedReader(DeepReader):
         return super()._read_hidden(kind, data, at, end, base)
 
     def _read_address(self, data: str, at: int, end: int, base: int) -> int:
+        if _KNOWN_ADDRESS.match(data, at, end):
+            return super()._read_address(data, at, end, base)
         return self._read_hidden("address", data, at, end, base)
+
+    def _see_formula(self, sign: str) -> None:
+        super()._see_formula(sign)
+        if not self._formula_ends_with:
+            self._formula_ends_with = _FORMULA_ENDS_WITH.get(sign, "")
+        elif sign == self._formula_ends_with:
+            self._formula_ends_with = ""
+
+    def _leave_formula(self) -> None:
+        super()._leave_formula()
+        self._formula_ends_with = ""
+
+    def _find(self, data: str, at: int, *, final: bool) -> Construct | None:
+        return None if self._formula_ends_with and data[at] == "]" else super()._find(data, at, final=final)
+
+    def _read_bracket(self, text: str, start: int) -> None:
+        if not self._formula_ends_with:
+            super()._read_bracket(text, start)
 
 
 class _InnerReader(DeepReader):
@@ -284,13 +323,20 @@ class _InnerReader(DeepReader):
             return self._read_construct(construct, data, at, base)
         return at + MediumReader._step(self, data[at:stop], 0, base + at, final=True)
 
-    def _enter_formula(self) -> None:
+    def _see_formula(self, sign: str) -> None:
         """It is read as a whole, without a formula of its own."""
 
     def _read_hidden(self, kind: str, data: str, at: int, end: int, base: int) -> int:
         if kind == "long" or not _HIDDEN_WITHIN.fullmatch(data, at, end):
             return self._read_as_text(kind, data, at, end, base)
         return end
+
+
+class _TagReader(_InnerReader):
+    """Reads the inside of a tag, a comment or an address as text in which nothing is hidden but emphasis."""
+
+    def _find(self, data: str, at: int, *, final: bool) -> Construct | None:
+        return None
 
 
 class _Inside:
