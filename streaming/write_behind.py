@@ -132,7 +132,8 @@ class WriteBehind(Generic[Item]):
     def _write_batch(self) -> bool:
         """Whether the next batch may follow at once."""
         while self._queue and len(self._batch) < BATCH:
-            self._batch.append(self._queue.popleft())
+            self._batch.append(self._queue[0])  # before it leaves the queue, so that it is waiting at every moment
+            self._queue.popleft()
         try:
             self._write_all()
         except Exception as error:  # noqa: BLE001 (a row may raise anything, and the others are written)
