@@ -304,7 +304,6 @@ class TestRedis:
         monkeypatch.setattr(redis_counters, "COMMAND_SECONDS", 0.2)
         server = RedisServer(tmp_path)
         counters = RedisCounters(server.url)
-        await counters.admit([Rate("r", 9, 60)], "m")
         server.hold_up()
 
         async with asyncio.timeout(DEADLINE):
