@@ -69,6 +69,11 @@ class LiveStream:
             log.on_reader_joined, log.on_reader_left = self._on_reader_joined, self._on_reader_left
         if meter:
             meter.progress, meter.is_opening = self, False
+        self._time_limit: asyncio.TimerHandle | None = None
+        if log and self._ends_at != NEVER:
+            self._time_limit = self._loop.call_at(self._ends_at, self._hand_over)
+        if log and log.readers:  # clients that joined while its source was being opened
+            self._hand_over()
 
     # --- For the first client's response
 
@@ -137,6 +142,8 @@ class LiveStream:
 
     def stop(self, reason: str) -> None:
         self._stopped = self._stopped or reason
+        if self._log:
+            self._hand_over()  # its first client may read nothing any more, and would hold the source open
         self._wait.interrupt()
 
     def close(self) -> None:
@@ -231,6 +238,8 @@ class LiveStream:
             self._keep(self._relay.stop(self._stopped or "abandoned"))
         self._relay.close()
         self._wait.close()
+        if self._time_limit:
+            self._time_limit.cancel()
         if self._on_finish:
             self._on_finish()
         if self._log:

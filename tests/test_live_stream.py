@@ -66,12 +66,15 @@ class Stream:
         self.journal = MemoryJournal(limits)
         self._grace = grace
 
-    async def begin(self) -> EventStreamResponse:
+    async def open(self) -> NativeWriter:
         writer = NativeWriter()
         self.id = writer.stream
         self.live: LiveStream | None = None
         self.log: StreamLog = await self.journal.open(StreamInfo(writer.stream), lambda reason: self.live.stop(reason))  # type: ignore[union-attr]
-        relay = Relay(TextChunks(), None, writer)
+        return writer
+
+    async def begin(self, opened: NativeWriter | None = None) -> EventStreamResponse:
+        relay = Relay(TextChunks(), None, opened or await self.open())
         self.live = LiveStream(self.source, relay, self.log, label="a test", grace=self._grace)
         return response_of(self.live)
 
@@ -97,7 +100,7 @@ class Client:
         self.messages: list[Message] = []
         self.is_at_end = False
 
-    async def read(self, until: Callable[[], bool] = lambda: False) -> None:
+    async def read(self, until: Callable[[], object] = lambda: False) -> None:
         """Until this holds, or the end."""
         async with asyncio.timeout(DEADLINE):
             while not until() and not self.is_at_end:
@@ -175,6 +178,29 @@ class TestWithOneClient:
         assert stream.source.given <= 11
         await client.leave()
 
+    async def test_is_stopped_at_once_although_its_client_reads_nothing(self) -> None:
+        stream = new_stream(Endless())
+        stalled = Client(await stream.begin())
+        await stalled.read(lambda: stalled.text != "")
+
+        await stream.journal.stop(stream.id)
+
+        await until(lambda: stream.source.closed)
+        assert (await stream.journal.find(stream.id)).ended == "stopped"
+        await stalled.read()
+        assert stalled.reason == "stopped"
+
+    async def test_ends_at_its_time_limit_although_its_client_reads_nothing(self, settings: Any) -> None:
+        settings.STREAMING_MAX_STREAM_SECONDS = 0.1
+        stream = new_stream(Endless())
+        stalled = Client(await stream.begin())
+        await stalled.read(lambda: stalled.messages)
+
+        await until(lambda: stream.source.closed)
+
+        await stalled.read()
+        assert stalled.reason == "length"
+
 
 class TestWithSeveralClients:
     async def test_sends_everything_to_each_client(self) -> None:
@@ -214,6 +240,36 @@ class TestWithSeveralClients:
         await stream.journal.stop(stream.id)
         await asyncio.gather(reading, slow.read())
         assert slow.text == fast.text
+
+    async def test_a_client_that_joined_before_the_stream_began_slows_it_down_too(self) -> None:
+        stream = new_stream(Endless(), stream_bytes=20_000)
+        opened = await stream.open()
+        stalled = Client(await stream.join())
+        fast = Client(await stream.begin(opened))
+        reading = asyncio.create_task(fast.read())
+
+        await until(lambda: not stream.log.has_room)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert stream.log.size < 25_000
+
+        await stream.journal.stop(stream.id)
+        await asyncio.gather(reading, stalled.read())
+        assert (stalled.text, stalled.reason) == (fast.text, "stopped")
+
+    async def test_a_client_that_joined_before_the_stream_began_keeps_it_running(self) -> None:
+        stream = new_stream(Source(["a"]), grace=0)
+        opened = await stream.open()
+        second = Client(await stream.join())
+        first = Client(await stream.begin(opened))
+        await first.read_text("a")
+
+        await first.leave()
+        stream.source.put("b")
+        stream.source.put(None)
+        await second.read()
+
+        assert (second.text, second.reason) == ("ab", "stop")
 
     async def test_a_stream_ends_at_its_time_limit_although_a_client_reads_nothing(self) -> None:
         stream = new_stream(Endless(), stream_bytes=20_000)
