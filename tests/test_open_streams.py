@@ -81,7 +81,15 @@ def make_llm_site(make_site: Callable[..., Site], upstream: ScriptedUpstream) ->
     upstream.script = speak_and_wait
 
     def make(command: list[str] | None = None, **env: str) -> Site:
-        entry = {"URL": f"{upstream.url}/v1", "FORMAT": "openai", "MODELS": ["one"], "PROXY": True}
+        # Nothing here is ever over because an upstream was waited for long enough.
+        timeouts = {"head": 10 * DEADLINE}
+        entry = {
+            "URL": f"{upstream.url}/v1",
+            "FORMAT": "openai",
+            "MODELS": ["one"],
+            "PROXY": True,
+            "TIMEOUTS": timeouts,
+        }
         site = make_site(command, STREAMING_UPSTREAMS=json.dumps({"llm": entry}), STREAMING_GRACE="0", **env)
         rule = "from streaming.models import *; ModerationRule.objects.create(pattern='darn')"
         assert manage(site.folder, "shell", "-c", rule).returncode == 0
@@ -111,7 +119,7 @@ class TestThePage:
         stopped = stop(browser, shown["key"])
 
         assert "The stream ends within a second." in stopped.text
-        assert b'{"reason": "stopped"}' in read_until(reader, b"stopped")
+        assert b'{"reason": "stopped"}' in read_until(reader, b'{"reason": "stopped"}')
         assert seen(browser, lambda streams: not streams) == []
         assert "This stream has ended already." in stop(browser, shown["key"]).text
 
@@ -152,7 +160,9 @@ class TestThePage:
         (shown,) = seen(browser, bool)
         stop(browser, shown["key"])
 
-        assert seen(browser, lambda streams: not streams) == [] or upstream.left.wait(DEADLINE)
+        assert upstream.left.wait(DEADLINE)
+        assert seen(browser, lambda streams: not streams) == []
+        assert b'event: done\ndata: {"reason": "stopped"}' in read_until(reader, b'{"reason": "stopped"}')
         reader.close()
 
 
@@ -194,7 +204,7 @@ class TestSeveralWorkers:
         theirs = next(each for each in shown if each["process"].endswith(f":{second.process.pid}"))
         stop(browser, theirs["key"])
 
-        assert b'{"reason": "stopped"}' in read_until(readers[1], b"stopped")
+        assert b'{"reason": "stopped"}' in read_until(readers[1], b'{"reason": "stopped"}')
         (left,) = seen(browser, lambda streams: len(streams) == 1)
         assert left["process"].endswith(f":{first.process.pid}")
         second.process.kill()
