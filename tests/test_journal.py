@@ -912,6 +912,46 @@ class TestAnUnavailableRedis:
                 await other.find(info.id)
             await other.open(replace(info, id="another"), nothing)
 
+    async def test_frees_the_key_of_a_stream_that_failed_although_its_client_left_meanwhile(
+        self, failing_redis: RedisServer
+    ) -> None:
+        async with working("redis", failing_redis) as workers:
+            journal = workers.make(beat=BEAT)
+            info = new_stream(claim="c")
+            log = await journal.open(info, nothing)
+            waiting = asyncio.create_task((await journal.follow(info.id)).read())
+
+            failing_redis.hold_up()
+            discarding = asyncio.create_task(journal.discard(log))
+            await asyncio.sleep(0)  # it asks Redis
+            discarding.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await discarding
+
+            async with asyncio.timeout(DEADLINE):
+                with pytest.raises(UnknownStream):
+                    await waiting
+            assert journal.state()["running"] == 0
+            failing_redis.go_on()
+            await until(lambda: not journal._writer._undeleted, "the stream is deleted")  # type: ignore[attr-defined]
+            await journal.open(replace(info, id="another"), nothing)
+
+    async def test_does_not_fill_the_memory_with_streams_that_are_no_longer_kept(
+        self, failing_redis: RedisServer
+    ) -> None:
+        async with working("redis", failing_redis) as workers:
+            journal = workers.make(Limits(keep=0), beat=BEAT)
+            await journal.start()
+            failing_redis.stop()
+            await until(lambda: journal.state()["status"] == "away", "it is noticed")
+
+            for _ in range(3):
+                log = await journal.open(new_stream(), nothing)
+                log.append(event(0), 1)
+                log.end("stop")
+
+            await until(lambda: not journal.state()["unstored"], "they are forgotten")
+
     async def test_that_goes_away_while_two_requests_with_one_key_wait_lets_one_of_them_begin(
         self, failing_redis: RedisServer
     ) -> None:

@@ -123,9 +123,11 @@ class RedisJournal:
         return None
 
     async def discard(self, log: StreamLog) -> None:
-        # Redis first: readers that wait here may claim the key as soon as they are notified.
-        await self._writer.discard(log)
-        await self._memory.discard(log)
+        try:
+            # Redis first: readers that wait here may claim the key as soon as they are notified.
+            await self._writer.discard(log)
+        finally:  # also if it is cancelled: whoever waits for the stream would wait for ever
+            await self._memory.discard(log)
 
     def state(self) -> dict[str, Any]:
         since = self._connections.away_since
@@ -337,6 +339,8 @@ class RedisJournal:
     async def _beat_once(self) -> None:
         await self._connections.quietly(self._renew())
         since = self._connections.away_since
+        if since is not None:
+            self._writer.drop_forgotten()
         if since is not None and time.monotonic() > since + AWAY_BEATS * self._beat:
             for replica in [running for running in self._replicas.values() if not running.ended]:
                 self._cut(replica, StoreUnavailable("the store of streams does not respond"))

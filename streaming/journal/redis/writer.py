@@ -126,6 +126,11 @@ class StreamWriter:
         for discarded in self._undeleted.values():
             self._connections.in_background(self._delete(discarded))
 
+    def drop_forgotten(self) -> None:
+        """While Redis is away: a stream that is no longer kept need not be stored any more, and would take memory."""
+        for stream in [stream for stream in self._unstored if stream not in self._memory]:
+            del self._unstored[stream]
+
     def touch_silent(self) -> None:
         """Keeps streams that have been silent for minutes from expiring."""
         now = time.monotonic()
