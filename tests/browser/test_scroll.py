@@ -239,6 +239,46 @@ def test_a_right_click_menu_does_not_stop_following(panel, wait_until):
     wait_until(panel, f"() => ({GAP})() <= 1")
 
 
+def test_a_scroll_that_was_destroyed_moves_nothing_and_listens_to_nothing(open_page, wait_until):
+    page = open_page(reduced_motion="reduce")
+    page.evaluate(
+        """async () => {
+          const { Scroll } = await import("/static/streaming/scroll.js");
+          const { addEventListener } = EventTarget.prototype, { observe, disconnect } = ResizeObserver.prototype;
+          globalThis.listening = [];
+          globalThis.observing = new Set();
+          EventTarget.prototype.addEventListener = function (type, act, options) {
+            if (!(this instanceof AbortSignal)) listening.push(options?.signal);
+            return addEventListener.call(this, type, act, options);
+          };
+          ResizeObserver.prototype.observe = function (target) { observing.add(this); observe.call(this, target); };
+          ResizeObserver.prototype.disconnect = function () { observing.delete(this); disconnect.call(this); };
+          globalThis.box = document.createElement("div");
+          box.style.cssText = "height: 100px; overflow: auto";
+          box.innerText = "a line ".repeat(900);
+          document.body.append(box);
+          globalThis.changes = [];
+          globalThis.scroll = new Scroll(box, box, (stuck) => changes.push(stuck));
+        }"""
+    )
+    at_end = "() => box.scrollHeight - box.clientHeight - box.scrollTop <= 1.5"
+    page.evaluate("scroll.follow()")
+    wait_until(page, at_end)
+
+    page.evaluate(
+        "scroll.destroy(); box.append(document.createElement('p')); box.lastChild.textContent = 'a line '.repeat(900)"
+    )
+    page.evaluate("scroll.follow()")
+
+    assert page.evaluate("[listening.length >= 8, listening.every((signal) => signal?.aborted), observing.size]") == [
+        True,
+        True,
+        0,
+    ]
+    assert not page.evaluate(at_end)
+    assert page.evaluate("[box.style.overflowAnchor, changes.length]") == ["", 0]
+
+
 def test_the_end_of_the_stream_does_not_scroll_a_reader(panel, wait_until):
     panel.locator("#chat .scroller").focus()
     panel.keyboard.press("Home")

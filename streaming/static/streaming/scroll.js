@@ -35,6 +35,7 @@ export class Scroll {
   #stuck = true;
   #isPressed = false;
   #touchY = 0;
+  #destroyed = new AbortController();
   #scroller;
   #content;
   #onChange;
@@ -52,7 +53,8 @@ export class Scroll {
     this.#onChange = onChange;
     this.#last = positionOf(scroller);
     this.#anchor();
-    const passive = { passive: true };
+    const { signal } = this.#destroyed;
+    const passive = { passive: true, signal };
     scroller.addEventListener("scroll", () => this.#scrolled(), passive);
     scroller.addEventListener(
       "wheel",
@@ -76,31 +78,51 @@ export class Scroll {
       },
       passive,
     );
-    scroller.addEventListener("keydown", (event) => {
-      if (isUpward(event)) this.#release();
-    });
+    scroller.addEventListener(
+      "keydown",
+      (event) => {
+        if (isUpward(event)) this.#release();
+      },
+      { signal },
+    );
     // Nothing moves under the pointer while the user selects text or drags the scrollbar.
-    scroller.addEventListener("pointerdown", ({ button }) => {
-      // Other buttons open a menu, and no pointerup follows.
-      this.#isPressed = button === 0;
-    });
+    scroller.addEventListener(
+      "pointerdown",
+      ({ button }) => {
+        // Other buttons open a menu, and no pointerup follows.
+        this.#isPressed = button === 0;
+      },
+      { signal },
+    );
     for (const type of ["pointerup", "pointercancel"])
-      addEventListener(type, () => {
-        this.#isPressed = false;
-      });
+      addEventListener(
+        type,
+        () => {
+          this.#isPressed = false;
+        },
+        { signal },
+      );
     const sizes = new ResizeObserver(() => this.follow());
     sizes.observe(scroller);
     sizes.observe(content);
+    signal.addEventListener("abort", () => sizes.disconnect());
   }
 
   /** Call after each frame that showed more text. */
   follow() {
+    if (this.#destroyed.signal.aborted) return;
     // The user may have scrolled in this frame; its scroll event is still to come.
     this.#scrolled();
     // The introduction shown before the first turn is read from its top.
     if (!this.#stuck || this.#isPressed || this.#content.clientHeight === 0) return;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#last = positionOf(this.#scroller);
+  }
+
+  /** Call when the scroller leaves the page, or shall no longer follow: nothing listens or moves any more. */
+  destroy() {
+    this.#destroyed.abort();
+    this.#scroller.style.overflowAnchor = "";
   }
 
   toEnd() {

@@ -4,4 +4,6 @@ export class Scroll {
   /** Call after each frame that showed more text. */
   follow(): void;
   toEnd(): void;
+  /** Call when the scroller leaves the page, or shall no longer follow: nothing listens or moves any more. */
+  destroy(): void;
 }
