@@ -197,6 +197,54 @@ def test_a_trial_updates_with_the_form_and_can_be_played(enter):
     expect(page.locator("[data-part=so-far]")).to_have_text("oh •••• it")
 
 
+UNREACHABLE = "() => { window.fetch = async () => { throw new TypeError('the network is gone') } }"
+REFUSED = "() => { window.fetch = async () => new Response('too long', { status: 413 }) }"
+
+
+@pytest.mark.parametrize(
+    ("failure", "sentence"),
+    [
+        ("", "you are no longer logged in, or may not see it"),
+        (UNREACHABLE, "the server cannot be reached"),
+        (REFUSED, "the server answered 413"),
+    ],
+    ids=["logged out", "unreachable", "refused"],
+)
+def test_what_an_earlier_text_gave_is_not_shown_beside_a_later_one_that_cannot_be_tried(enter, failure, sentence):
+    page = enter("try/")
+    page.locator("[name=text]").fill("Something to try")
+    page.get_by_role("button", name="Try it").click()
+    expect(page.locator("#trial")).to_contain_text("Something to try")
+    if failure:
+        page.evaluate(failure)
+    else:
+        page.context.clear_cookies(name="sessionid")
+
+    page.locator("[name=text]").fill("Another text")
+
+    expect(page.locator("#trial")).to_have_text(re.compile(f"^There is no result: {sentence}"))
+
+
+def test_a_trial_that_is_played_twice_goes_on_once(enter):
+    page = enter("try/")
+    page.locator("[name=text]").fill("Something to try, which takes some pieces")
+    page.locator("[name=cut]").fill("1")
+    expect(page.locator(".steps-player")).to_be_visible()
+
+    running = page.evaluate(
+        """() => {
+          const { setTimeout, clearTimeout } = window, running = new Set();
+          window.setTimeout = (...given) => { const id = setTimeout(...given); running.add(id); return id; };
+          window.clearTimeout = (id) => { running.delete(id); clearTimeout(id); };
+          const button = document.querySelector(".steps-player button");
+          for (let n = 0; n < 3; n++) button.click();
+          return running.size;
+        }"""
+    )
+
+    assert running == 1
+
+
 def test_a_dropped_file_is_previewed_imported_and_undone(enter):
     page = enter("import/")
     drop = """form => {

@@ -10,7 +10,8 @@ export class Fragment {
   }
 
   /**
-   * Posts the form and shows the response. After a failure the content stays as it was.
+   * Posts the form and shows the response; after a failure a sentence says why there is none, as what an earlier form
+   * gave would be wrong. The sentences are attributes of the target.
    * @param {string} address
    * @param {HTMLFormElement} form
    */
@@ -24,13 +25,23 @@ export class Fragment {
         headers: { "X-Requested-With": "fetch" },
         signal: running.signal,
       });
-      if (!response.ok || response.redirected) return;
+      // Who is no longer logged in is sent to the login.
+      if (response.redirected || response.status === 403) return this.#fail("denied");
+      if (!response.ok) return this.#fail("refused", String(response.status));
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       this.target.replaceChildren(...page.body.childNodes);
       this.target.dispatchEvent(new CustomEvent("loaded"));
-    } catch (error) {
-      if (!running.signal.aborted) throw error;
+    } catch {
+      if (!running.signal.aborted) this.#fail("unreachable");
     }
+  }
+
+  /** @param {"denied" | "refused" | "unreachable"} why @param {string} [status] */
+  #fail(why, status = "") {
+    const sentence = document.createElement("p");
+    sentence.className = "errornote";
+    sentence.textContent = (this.target.dataset[why] ?? "").replace("{status}", status);
+    this.target.replaceChildren(sentence);
   }
 
   /** Shows nothing, and not what may still be on its way. */

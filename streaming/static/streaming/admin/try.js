@@ -39,17 +39,19 @@ function setUpPlayer() {
     soFar.textContent = sent.slice(0, count).join("");
     held.textContent = count ? kept[count - 1] : "";
   };
+  let timer = 0;
   const play = () => {
     if (!slider.isConnected || slider.valueAsNumber >= rows.length) return;
     slider.valueAsNumber += 1;
     show();
-    setTimeout(play, PIECE_MILLISECONDS);
+    timer = window.setTimeout(play, PIECE_MILLISECONDS);
   };
   slider.addEventListener("input", (event) => {
     event.stopPropagation();
     show();
   });
   button.addEventListener("click", () => {
+    clearTimeout(timer);
     slider.valueAsNumber = 0;
     play();
   });
