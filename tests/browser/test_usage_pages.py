@@ -115,6 +115,21 @@ def test_open_streams_are_up_to_date_again_after_the_page_was_in_the_back_forwar
     expect(page.locator("[data-part=live]")).to_be_visible()
 
 
+def test_open_streams_are_not_promised_any_more_once_the_user_is_logged_out(enter):
+    page = enter(f"{USAGE}open/")
+    expect(page.locator("[data-part=live]")).to_be_visible()
+    page.evaluate("() => { window.fetch = async () => new Response('log in', { status: 403 }) }")
+
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    expect(page.locator("[data-part=lost]")).to_be_visible()
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+
+    expect(page.locator("[data-part=lost]")).to_be_hidden()
+    expect(page.locator("[data-part=live]")).to_be_hidden()
+    page.get_by_role("link", name="reload the page").click()
+    expect(page.locator("[data-part=live]")).to_be_visible()
+
+
 def test_the_stop_button_ends_a_stream(enter, usage_site):
     page = enter(f"{USAGE}open/")
     with closing(ask(usage_site)) as reader:

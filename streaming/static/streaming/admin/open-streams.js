@@ -11,13 +11,14 @@ const body = table.tBodies[0];
 const PARTS = ["who", "where", "chars", "held", "hits", "readers", "process"];
 
 const events = new FetchEventSource(table.dataset.events ?? "");
-events.onopen = () => showConnection(true);
-events.onerror = () => showConnection(false);
+events.onopen = () => showConnection("live");
+// A response that is no stream closes it: the user may no longer be logged in.
+events.onerror = () => showConnection(events.readyState === FetchEventSource.CLOSED ? "closed" : "lost");
 events.onmessage = (/** @type {MessageEvent} */ event) => {
   const { complete, streams } = JSON.parse(event.data);
   show("incomplete", !complete);
   show("none", streams.length === 0);
-  part(document, "count").textContent = String(streams.length);
+  write(document, "count", String(streams.length));
   update(streams);
 };
 // In the back/forward cache it only disconnects, and reconnects when the page is shown again.
@@ -25,10 +26,9 @@ addEventListener("pagehide", ({ persisted }) => {
   if (!persisted) events.close();
 });
 
-/** @param {boolean} isConnected */
-function showConnection(isConnected) {
-  show("live", isConnected);
-  show("lost", !isConnected);
+/** @param {"live" | "lost" | "closed"} state */
+function showConnection(state) {
+  for (const name of ["live", "lost", "closed"]) show(name, name === state);
 }
 
 /** Rows keep their place and their focus: only what has changed is written. @param {Row[]} streams */
@@ -58,9 +58,9 @@ function add(stream) {
   return row;
 }
 
-/** @param {HTMLElement} row @param {string} name @param {string} text */
-function write(row, name, text) {
-  const cell = part(row, name);
+/** A text that has not changed is left alone: it would be announced again. @param {ParentNode} parent @param {string} name @param {string} text */
+function write(parent, name, text) {
+  const cell = part(parent, name);
   if (cell.textContent !== text) cell.textContent = text;
 }
 
