@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.core import mail
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection
@@ -28,6 +28,7 @@ from django.utils import timezone
 from ssesite.email_settings import email_settings
 from streaming import alerts, webhooks
 from streaming.models import HitAlert, ModerationHit, ModerationRule, RuleList
+from streaming.rule_imports import save_preview
 from tests.conftest import DEADLINE, eventually
 from tests.test_admin import text_of
 
@@ -556,4 +557,28 @@ class TestWhatIsDeletedWithARuleOrAList:
             assert "another rule" not in page
         assert "2 alerts are only about them. They are deleted too" in asked[2]
         assert "about another rule about its rule" in asked[2]
+        replacing = save_preview(b"pattern\nb\n", "words.csv", "", {"rule_list": "words"}, replaces=True)
+        preview = text_of(moderator.get(f"{rules}import/{replacing.pk}/"))
+        assert "1 alert is only about them. It is deleted too" in preview
+        assert "about its rule" in preview
         assert HitAlert.objects.count() == 3
+
+    def test_stays_where_alerts_may_not_be_deleted(self, client: Client) -> None:
+        words = RuleList.objects.create(name="words")
+        rule = ModerationRule.objects.create(pattern="a", rule_list=words)
+        alert(name="about its rule", rule=rule)
+        user = User.objects.create_user("eve", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__endswith="_moderationrule"))
+        client.force_login(user)
+        rules = "/admin/streaming/moderationrule/"
+        replacing = save_preview(b"pattern\nb\n", "words.csv", "", {"rule_list": "words"}, replaces=True)
+
+        answers = [
+            client.post(rules, {"action": "delete", "_selected_action": [rule.pk], "post": "yes"}, follow=True),
+            client.post(f"{rules}import/{replacing.pk}/", follow=True),
+        ]
+
+        for answer in answers:
+            assert "1 alert is only about these rules, and you may not delete alerts." in text_of(answer)
+        assert HitAlert.objects.exists()
+        assert list(ModerationRule.objects.all()) == [rule]

@@ -15,7 +15,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from streaming import clean_samples, import_undo, rule_files, rule_imports
@@ -23,7 +23,7 @@ from streaming.admin.forms import display_value
 from streaming.admin.import_forms import ChoicesForm, ImportForm, PreviewForm
 from streaming.admin.jobs import LONG, Job, JobPages, undo_outcome
 from streaming.gc_pauses import no_long_pauses
-from streaming.models import ModerationHit, ModerationRule, RuleImport, RuleList
+from streaming.models import HitAlert, ModerationHit, ModerationRule, RuleImport, RuleList
 from streaming.visible_text import isolated
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ else:
 
 PREVIEW_ROWS = 100
 """How many added, changed and refused rules the preview lists."""
+
+MAX_ALERTS_LISTED = 20
 
 RECENT = 10
 RECENT_HITS = 1000
@@ -64,6 +66,18 @@ class ImportPages(JobPages):
 
     def has_import_permission(self, request: HttpRequest) -> bool:
         return self.has_add_permission(request) and self.has_change_permission(request)
+
+    def are_kept(self, request: HttpRequest, alerts: list[HitAlert]) -> bool:
+        """Whether rules cannot be deleted because these alerts, which would go with them, are not this person's to."""
+        if not alerts or request.user.has_perm("streaming.delete_hitalert"):
+            return False
+        message = ngettext(
+            "Nothing was deleted: %d alert is only about these rules, and you may not delete alerts.",
+            "Nothing was deleted: %d alerts are only about these rules, and you may not delete alerts.",
+            len(alerts),
+        )
+        self.message_user(request, message % len(alerts), messages.ERROR)
+        return True
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         may = {"has_import_permission": self.has_import_permission(request)}
@@ -118,11 +132,14 @@ class ImportPages(JobPages):
             rule_import.options = {**rule_import.options, **options}
             rule_import.save(update_fields=["defaults", "options"])
             return HttpResponseRedirect(request.path)
-        if request.method == "POST" and "_update" not in request.POST and not form.asks:
-            return self._start_import(request, rule_import)
         comparison = rule_imports.compare_import(rule_import, parsed)
+        alerts = _alerts_of(comparison.removed)
+        if request.method == "POST" and "_update" not in request.POST and not form.asks:
+            kept = self.are_kept(request, alerts)
+            return HttpResponseRedirect(request.path) if kept else self._start_import(request, rule_import)
         context = {"rule_import": rule_import, "parsed": parsed, "comparison": comparison, "max_rows": PREVIEW_ROWS}
         context |= {**_preview_lists(comparison), **_warnings(comparison), "form": form}
+        context |= {"alerts": alerts[:MAX_ALERTS_LISTED], "number_of_alerts": len(alerts)}
         context["file_format"] = _FORMAT_NAMES[parsed.file_format]
         return self._page(request, "import_preview.html", gettext("Import preview"), **context)
 
@@ -228,6 +245,12 @@ def _preview_lists(comparison: rule_imports.Comparison) -> dict[str, Any]:
     changed = [(change, list(_labelled(change.differences))) for change in comparison.changed[:PREVIEW_ROWS]]
     removed = [name for _, name in comparison.removed[:PREVIEW_ROWS]]
     return {"added": added, "changed": changed, "removed": removed, "refused": comparison.refused[:PREVIEW_ROWS]}
+
+
+def _alerts_of(removed: list[tuple[int, str]]) -> list[HitAlert]:
+    """The alerts that are only about one of these rules, and are deleted with it."""
+    pks = {pk for pk, _name in removed}
+    return [alert for alert in HitAlert.objects.exclude(rule=None) if alert.rule_id in pks] if pks else []
 
 
 def _labelled(differences: dict[str, tuple[Any, Any]]) -> Iterator[tuple[Any, str, str]]:

@@ -268,9 +268,11 @@ class ModerationRuleAdmin(RecordsWho, ScopedPages, ImportPages, TryPage, TrialPa
     @admin.action(description=_("Delete the selected rules"), permissions=["delete"])
     def delete(self, request: HttpRequest, rules: ModerationRuleQuerySet) -> HttpResponse | None:
         """Asks for confirmation first; the selection, possibly all results of a search, is sent back as it was."""
+        alerts = HitAlert.objects.filter(rule__in=rules.order_by().values("pk"))
+        if self.are_kept(request, list(alerts)):
+            return None
         if "post" not in request.POST:
             chosen = [(name, value) for name in SELECTION_FIELDS for value in request.POST.getlist(name)]
-            alerts = HitAlert.objects.filter(rule__in=rules.order_by().values("pk"))
             context = {"chosen": chosen, "count": rules.count(), "rules": rules[:MAX_DELETED_LISTED]}
             context |= {"alerts": alerts[:MAX_DELETED_LISTED], "number_of_alerts": alerts.count()}
             page = {**self.admin_site.each_context(request), "opts": self.opts, "title": gettext("Are you sure?")}
