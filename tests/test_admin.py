@@ -602,6 +602,23 @@ class TestTheCheckOfARule:
     def test_shows_the_error_of_an_invalid_rule(self, moderator: Client) -> None:
         assert "At character 1: the ( is not closed." in self.check(moderator, pattern="(a", kind="regex")
 
+    def test_shows_nothing_of_hits_to_those_who_may_not_see_them(self, client: Client) -> None:
+        ModerationHit.objects.create(
+            when=timezone.now(), version=1, offset=1, before="a secret of ", text="darn", after="ed people"
+        )
+        user = User.objects.create_user("eve", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__endswith="_moderationrule"))
+        client.force_login(user)
+
+        checked = client.post(f"{LIST}check/", {"pattern": "darn", "action": "block"})
+        previewed = client.post(f"{LIST}import/", {"text": "darned people", "action": "block"}, follow=True)
+
+        assert "tour.md" in text_of(checked)
+        assert "the last hit" not in text_of(checked)
+        assert "would be added" in text_of(previewed)
+        for page in (checked, previewed):
+            assert "a secret of" not in text_of(page)
+
     def test_is_a_separate_page_without_javascript(self, moderator: Client) -> None:
         page = moderator.post(f"{LIST}check/", {"pattern": "darn", "action": "block"})
 

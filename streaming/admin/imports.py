@@ -138,7 +138,7 @@ class ImportPages(JobPages):
             kept = self.are_kept(request, alerts)
             return HttpResponseRedirect(request.path) if kept else self._start_import(request, rule_import)
         context = {"rule_import": rule_import, "parsed": parsed, "comparison": comparison, "max_rows": PREVIEW_ROWS}
-        context |= {**_preview_lists(comparison), **_warnings(comparison), "form": form}
+        context |= {**_preview_lists(comparison), **_warnings(comparison, request.user), "form": form}
         context |= {"alerts": alerts[:MAX_ALERTS_LISTED], "number_of_alerts": len(alerts)}
         context["file_format"] = _FORMAT_NAMES[parsed.file_format]
         return self._page(request, "import_preview.html", gettext("Import preview"), **context)
@@ -219,11 +219,11 @@ _FORMAT_NAMES = {
 MAX_WARNINGS = 20
 
 
-def _warnings(comparison: rule_imports.Comparison) -> dict[str, Any]:
+def _warnings(comparison: rule_imports.Comparison, user: Any) -> dict[str, Any]:
     """The new rules that match in clean texts, and those that are very short."""
     rows = [*comparison.added, *((change.line, change.row) for change in comparison.changed)]
     texts = clean_samples.clean_texts()
-    recent = "\n\n".join(recent_texts())
+    recent = "\n\n".join(recent_texts(user))
     matches = clean_samples.find_matches(rows, texts | ({gettext("recent answers"): recent} if recent else {}))
     short = clean_samples.too_short(rows)
     return {
@@ -259,8 +259,10 @@ def _labelled(differences: dict[str, tuple[Any, Any]]) -> Iterator[tuple[Any, st
         yield field.verbose_name, display_value(name, old), display_value(name, new)
 
 
-def recent_texts() -> list[str]:
-    """The texts around the latest hits, as far as they are kept."""
+def recent_texts(user: Any) -> list[str]:
+    """The texts around the latest hits, as far as they are kept and this user may see them."""
+    if not user.has_perm("streaming.view_moderationhit"):
+        return []
     hits = ModerationHit.objects.exclude(text="").order_by("-when", "-pk").values_list("before", "text", "after")
     return ["".join(parts) for parts in hits[:RECENT_HITS]]
 

@@ -210,7 +210,7 @@ class ModerationRuleAdmin(RecordsWho, ScopedPages, ImportPages, TryPage, TrialPa
         if not self.has_view_permission(request):
             raise PermissionDenied
         form: Any = self.get_form(request, change=False, fields=None)(request.POST or None)
-        context = {"check": _Check(form) if request.method == "POST" else None}
+        context = {"check": _Check(form, request.user) if request.method == "POST" else None}
         template = "admin/streaming/moderationrule/check.html"
         if request.headers.get("X-Requested-With") == "fetch":
             return render(request, template, context)
@@ -320,7 +320,7 @@ def _differences(entry: LogEntry) -> Any:
 class _Check:
     """The check of a rule that is being edited: its error, or its warning and what it matches."""
 
-    def __init__(self, form: Any) -> None:
+    def __init__(self, form: Any, user: Any) -> None:
         form.is_valid()
         self.rule = form.instance.as_value()
         self.error = self.warning = ""
@@ -340,7 +340,5 @@ class _Check:
         if self.rule.compare == "loose":
             self.longest = self.shortest + (self.shortest - 1) * MAX_SEPARATORS
         self.held = MAX_SPAN if self.longest is None else min(self.longest, MAX_SPAN)
-        self.found = [
-            *(trial.matches(self.rule, name, [sources.read_document(name)]) for name in sources.DOCUMENTS),
-            trial.matches(self.rule, "", recent_texts(), most=5),
-        ]
+        texts = {name: [sources.read_document(name)] for name in sources.DOCUMENTS} | {"": recent_texts(user)}
+        self.found = [trial.matches(self.rule, name, found, most=3 if name else 5) for name, found in texts.items()]
