@@ -10,10 +10,10 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from streaming import bulk_rows, rule_history, rule_imports
-from streaming.editions import Edition, RuleEdition, changing, keep
+from streaming import bulk_rows, rule_history, rule_log
+from streaming.editions import CHUNK, Edition, RuleEdition, changing, keep
 from streaming.models import ModerationRule, RuleImport
-from streaming.rule_imports import CHUNK, AlreadyDone, Progress, in_chunks
+from streaming.rule_imports import AlreadyDone, Progress
 
 DELETED_AT_ONCE = 5_000
 
@@ -49,16 +49,16 @@ def _undo(done: RuleImport, user_id: int | None, progress: Progress) -> Undone:
         raise AlreadyDone
     done.refresh_from_db()
     total, restored, removed = done.added + done.changed, 0, 0
-    for part in in_chunks(dict(done.before).items(), CHUNK):
+    for part in bulk_rows.in_chunks(dict(done.before).items(), CHUNK):
         restored += _restore(done, dict(part), user_id)
         progress(restored, total)
     # Rules that were edited since no longer belong to the import: see ModerationRuleAdmin.save_model.
     rules = ModerationRule.objects.filter(imported=done)
-    for pks in in_chunks(list(rules.order_by("pk").values_list("pk", flat=True)), DELETED_AT_ONCE):
+    for pks in bulk_rows.in_chunks(list(rules.order_by("pk").values_list("pk", flat=True)), DELETED_AT_ONCE):
         gone = rules.filter(pk__lte=pks[-1])
         if user_id is not None:
-            names = rule_imports.names_of(gone.order_by())
-            rule_imports.log(user_id, DELETION, [(pk, name, []) for pk, name in names])
+            names = rule_log.names_of(gone.order_by())
+            rule_log.log(user_id, DELETION, [(pk, name, []) for pk, name in names])
         gone.delete()
         removed += len(pks)
         progress(restored + removed, total)
@@ -80,7 +80,7 @@ def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int |
     bulk_rows.write(ModerationRule, rules, [*names, "fingerprint", "folded", "imported", "changed"])
     bulk_rows.write(ModerationRule, [rule for rule in found if rule.pk in taken], ["imported"])
     if user_id is not None:
-        rule_imports.log(user_id, CHANGE, [(rule.pk, str(rule), [messages[rule.pk]]) for rule in rules])
+        rule_log.log(user_id, CHANGE, [(rule.pk, str(rule), [messages[rule.pk]]) for rule in rules])
     return len(rules)
 
 
@@ -92,7 +92,7 @@ def _put_back(rule: ModerationRule, old: dict[str, Any]) -> dict[str, Any]:
         differences[name] = (getattr(rule, name), value)
         setattr(rule, name, value)
     rule.derive()
-    return {"changed": rule_imports.change_message(differences)}
+    return {"changed": rule_log.change_message(differences)}
 
 
 def _taken(rules: list[ModerationRule]) -> set[int]:

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from streaming import bulk_rows, rule_imports
+from streaming import bulk_rows, rule_log
 from streaming.editions import CHUNK, Edition, Revision, RuleEdition, changing, keep, keep_added, kept_fields
 from streaming.models import ModerationRule, RuleList, name_of
 from streaming.rule_imports import Progress
@@ -252,7 +252,7 @@ class _PuttingBack:
         for at in range(0, len(pks), CHUNK):
             rows = model.objects.filter(pk__in=pks[at : at + CHUNK])
             if model is ModerationRule:
-                self._log(DELETION, [(pk, name, []) for pk, name in rule_imports.names_of(rows.order_by())])
+                self._log(DELETION, [(pk, name, []) for pk, name in rule_log.names_of(rows.order_by())])
             self._outcome.removed += rows.delete()[1].get(model._meta.label, 0)
             self._report(len(pks[at : at + CHUNK]))
 
@@ -297,7 +297,7 @@ class _PuttingBack:
                 ModerationRule._base_manager.filter(pk=row.pk).update(fingerprint=f"pk {row.pk}")
         names = [each.name for each in kept_fields(model) if any(_differs(each, row, existing) for row in rows)]
         bulk_rows.write(model, rows, [*names, "fingerprint", "folded", "changed"])
-        lists = rule_imports.list_names()
+        lists = rule_log.list_names()
         self._log(CHANGE, [(row.pk, str(row), [_message(existing[row.pk], row, lists)]) for row in rows])
 
     def _add(self, model: Any, rows: list[Any]) -> None:
@@ -312,7 +312,7 @@ class _PuttingBack:
 
     def _log(self, flag: int, entries: list[tuple[int, str, list[dict[str, Any]]]]) -> None:
         if self._user_id is not None:
-            rule_imports.log(self._user_id, flag, entries)
+            rule_log.log(self._user_id, flag, entries)
 
 
 def _differs(each: Any, row: Any, existing: dict[int, Any]) -> bool:
@@ -323,7 +323,7 @@ def _message(old: Any, new: Any, lists: dict[int, str]) -> dict[str, Any]:
     names = [(each.name, each.attname) for each in kept_fields(ModerationRule)]
     pairs = {name: (getattr(old, attname), getattr(new, attname)) for name, attname in names}
     differing = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    return {"changed": rule_imports.change_message(rule_imports.with_list_names(differing, lists))}
+    return {"changed": rule_log.change_message(rule_log.with_list_names(differing, lists))}
 
 
 def _row(model: Any, pk: int, kept: dict[str, Any], present: DjangoModel | None, lists: Collection[int]) -> Any:

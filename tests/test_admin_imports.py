@@ -18,8 +18,9 @@ from django.test import Client
 from streaming.admin.jobs import _in_language
 from streaming.editions import RuleEdition
 from streaming.models import ModerationHit, ModerationRule, RuleImport, RuleList
+from streaming.rule_exports import export
 from streaming.rule_files import LIST_COLUMNS, read
-from streaming.rule_imports import carry_out, export
+from streaming.rule_imports import carry_out
 from tests.conftest import whole_body
 
 # The import is carried out in a thread of its own.
@@ -535,7 +536,7 @@ class TestAnError:
         def fail(*args: Any) -> None:
             raise ConnectionError("the disk is full")
 
-        monkeypatch.setattr("streaming.rule_imports.log", fail)
+        monkeypatch.setattr("streaming.rule_log.log", fail)
         text = text_of(moderator.post(address))
 
         assert "Nothing was imported: the disk is full" in text

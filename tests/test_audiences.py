@@ -11,9 +11,9 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from streaming.models import ModerationRule
+from streaming.rule_exports import export
 from streaming.rule_fields import RuleScope, read_labels
 from streaming.rule_files import read, write_csv
-from streaming.rule_imports import export
 from tests.conftest import DEADLINE, PASSWORD, Connection, ScriptedUpstream, Site, eventually, manage
 from tests.test_limits import CHUNK, chat
 

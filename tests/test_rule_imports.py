@@ -21,8 +21,10 @@ from streaming import rule_imports
 from streaming.editions import Revision
 from streaming.import_undo import Undone, undo
 from streaming.models import ModerationRule, RuleImport, RuleList
+from streaming.rule_comparison import compare
+from streaming.rule_exports import export
 from streaming.rule_files import LIST_COLUMNS, Row, find_problem, read, write_csv
-from streaming.rule_imports import AlreadyDone, carry_out, compare, export, save_preview
+from streaming.rule_imports import AlreadyDone, carry_out, save_preview
 from tests.test_rule_files import ROWS
 
 pytestmark = pytest.mark.django_db

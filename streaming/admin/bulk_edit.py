@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from streaming import bulk_rows, rule_imports, upstreams
+from streaming import bulk_rows, rule_log, upstreams
 from streaming.editions import CHUNK, Edition, RuleEdition, changing, keep
 from streaming.models import ModerationRule, RuleList
 from streaming.moderation import RuleError, compile_rule
@@ -130,7 +130,7 @@ class _Done:
 
 def _change(rules: QuerySet[ModerationRule], changes: dict[str, Any], user_id: int) -> _Done:
     Edition.bump()
-    done, taken, lists = _Done(), set[tuple[str, int | None]](), rule_imports.list_names()
+    done, taken, lists = _Done(), set[tuple[str, int | None]](), rule_log.list_names()
     pks = list(rules.order_by("pk").values_list("pk", flat=True))
     for at in range(0, len(pks), CHUNK):
         found = list(ModerationRule.objects.filter(pk__in=pks[at : at + CHUNK]).order_by("pk"))
@@ -141,7 +141,7 @@ def _change(rules: QuerySet[ModerationRule], changes: dict[str, Any], user_id: i
         names = [name.removesuffix("_id") for name in changes]
         bulk_rows.write(ModerationRule, free, [*names, "fingerprint", "changed", "imported"])
         entries = [(rule.pk, str(rule), [_message(before[rule.pk], rule, lists)]) for rule in free]
-        rule_imports.log(user_id, CHANGE, entries)
+        rule_log.log(user_id, CHANGE, entries)
         done.changed += len(free)
     return done
 
@@ -182,4 +182,4 @@ def _without_conflicts(
 def _message(before: dict[str, Any], rule: ModerationRule, lists: dict[int, str]) -> dict[str, Any]:
     pairs = {name: (old, getattr(rule, name)) for name, old in before.items()}
     differing = {name.removesuffix("_id"): pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    return {"changed": rule_imports.change_message(rule_imports.with_list_names(differing, lists))}
+    return {"changed": rule_log.change_message(rule_log.with_list_names(differing, lists))}

@@ -18,12 +18,13 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from streaming import clean_samples, import_undo, rule_files, rule_imports
+from streaming import clean_samples, import_undo, rule_exports, rule_files, rule_imports
 from streaming.admin.forms import display_value
 from streaming.admin.import_forms import ChoicesForm, ImportForm, PreviewForm
 from streaming.admin.jobs import LONG, Job, JobPages, undo_outcome
 from streaming.gc_pauses import no_long_pauses
 from streaming.models import HitAlert, ModerationHit, ModerationRule, RuleImport, RuleList
+from streaming.rule_comparison import Comparison
 from streaming.visible_text import isolated
 
 if TYPE_CHECKING:
@@ -195,8 +196,8 @@ class ImportPages(JobPages):
             return HttpResponseRedirect(f"{reverse('admin:streaming_moderationrule_changelist')}?{ERROR_FLAG}=1")
         # With a BOM, from which Excel recognizes UTF-8.
         lines = [
-            *rule_files.write_lists(rule_imports.export_lists(rules)),
-            *rule_files.write_csv(rule_imports.export(rules)),
+            *rule_files.write_lists(rule_exports.export_lists(rules)),
+            *rule_files.write_csv(rule_exports.export(rules)),
         ]
         response = HttpResponse("\ufeff" + "".join(lines), content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="rules-{timezone.now():%Y-%m-%d}.csv"'
@@ -219,7 +220,7 @@ _FORMAT_NAMES = {
 MAX_WARNINGS = 20
 
 
-def _warnings(comparison: rule_imports.Comparison, user: Any) -> dict[str, Any]:
+def _warnings(comparison: Comparison, user: Any) -> dict[str, Any]:
     """The new rules that match in clean texts, and those that are very short."""
     rows = [*comparison.added, *((change.line, change.row) for change in comparison.changed)]
     texts = clean_samples.clean_texts()
@@ -236,7 +237,7 @@ def _warnings(comparison: rule_imports.Comparison, user: Any) -> dict[str, Any]:
     }
 
 
-def _preview_lists(comparison: rule_imports.Comparison) -> dict[str, Any]:
+def _preview_lists(comparison: Comparison) -> dict[str, Any]:
     """The first items of each kind, with values as text for a person."""
     added = [
         (line, row, display_value("kind", row.kind), display_value("action", row.action))

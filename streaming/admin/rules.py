@@ -20,7 +20,7 @@ from django.utils.text import smart_split, unescape_string_literal
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from streaming import rule_imports, rulebook, sources
+from streaming import rule_log, rulebook, sources
 from streaming.admin import trial
 from streaming.admin.bulk_edit import SELECTION_FIELDS, BulkEdit
 from streaming.admin.filters import ListFilter, VisibleValuesFilter
@@ -29,7 +29,7 @@ from streaming.admin.history_pages import HistoryPages, RecordsWho
 from streaming.admin.imports import ImportPages, recent_texts
 from streaming.admin.rules_on_trial import TrialPages
 from streaming.admin.try_page import TryPage
-from streaming.editions import RuleEdition, changing
+from streaming.editions import CHUNK, RuleEdition, changing
 from streaming.models import (
     HitAlert,
     ModerationHit,
@@ -202,7 +202,7 @@ class ModerationRuleAdmin(RecordsWho, ScopedPages, ImportPages, TryPage, TrialPa
         for part in message:
             if "changed" in part:
                 pairs = {name: (_initial(form, name), form.cleaned_data[name]) for name in names}
-                part["changed"]["values"] = rule_imports.change_message(pairs)["values"]
+                part["changed"]["values"] = rule_log.change_message(pairs)["values"]
         return message
 
     def check_view(self, request: HttpRequest) -> HttpResponse:
@@ -249,7 +249,7 @@ class ModerationRuleAdmin(RecordsWho, ScopedPages, ImportPages, TryPage, TrialPa
         others = rules.exclude(**{name: value})
         message = [{"changed": {"fields": [name], "values": {name: [not value, value]}}}]
         with changing(RuleEdition.What.BULK), transaction.atomic():
-            if names := rule_imports.names_of(others.order_by()):
+            if names := rule_log.names_of(others.order_by()):
                 self._log_all(request, CHANGE, names, message)
                 others.update(**{name: value}, imported=None)  # so that undoing the import does not undo this
         count = ngettext("%d rule was changed.", "%d rules were changed.", len(names)) % len(names)
@@ -278,7 +278,7 @@ class ModerationRuleAdmin(RecordsWho, ScopedPages, ImportPages, TryPage, TrialPa
             page = {**self.admin_site.each_context(request), "opts": self.opts, "title": gettext("Are you sure?")}
             return render(request, "admin/streaming/moderationrule/delete_many.html", {**page, **context})
         with changing(RuleEdition.What.DELETE), transaction.atomic():
-            names = rule_imports.names_of(rules.order_by())
+            names = rule_log.names_of(rules.order_by())
             self._log_all(request, DELETION, names, [])
             rules.order_by().delete()
         message = ngettext("%d rule was deleted.", "%d rules were deleted.", len(names)) % len(names)
@@ -286,9 +286,9 @@ class ModerationRuleAdmin(RecordsWho, ScopedPages, ImportPages, TryPage, TrialPa
         return None
 
     def _log_all(self, request: HttpRequest, flag: int, names: list[tuple[int, str]], message: list[Any]) -> None:
-        for at in range(0, len(names), rule_imports.CHUNK):
-            entries = [(pk, name, message) for pk, name in names[at : at + rule_imports.CHUNK]]
-            rule_imports.log(request.user.pk or 0, flag, entries)
+        for at in range(0, len(names), CHUNK):
+            entries = [(pk, name, message) for pk, name in names[at : at + CHUNK]]
+            rule_log.log(request.user.pk or 0, flag, entries)
 
 
 def _initial(form: Any, name: str) -> Any:

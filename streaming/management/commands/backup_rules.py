@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from streaming import rule_files, rule_imports
+from streaming import rule_exports, rule_files
 from streaming.management.commands._plain_errors import PlainCommand
 
 
@@ -18,7 +18,7 @@ class Command(PlainCommand):
         parser.add_argument("file", nargs="?", default="-", help="the file to write; - is stdout (default)")
 
     def handle(self, *args: Any, file: str, **options: Any) -> None:
-        lines = chain(rule_files.write_lists(rule_imports.export_lists()), rule_files.write_csv(rule_imports.export()))
+        lines = chain(rule_files.write_lists(rule_exports.export_lists()), rule_files.write_csv(rule_exports.export()))
         if file == "-":
             for line in lines:
                 self.stdout.write(line, ending="")

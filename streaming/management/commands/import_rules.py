@@ -14,6 +14,7 @@ from streaming import import_undo, rule_files, rule_imports
 from streaming.management.commands._plain_errors import PlainCommand
 from streaming.models import RuleImport
 from streaming.moderation import ACTIONS
+from streaming.rule_comparison import Comparison, compare
 
 MAX_LISTED = 20
 
@@ -44,7 +45,7 @@ class Command(PlainCommand):
             parsed = rule_files.read(data, defaults, answers, Path(file).name)
             self._print_questions(parsed, file)
             if dry_run:
-                return self._print_summary(rule_imports.compare(parsed), file, "would be ")
+                return self._print_summary(compare(parsed), file, "would be ")
             rule_import = rule_imports.save_preview(data, Path(file).name, "manage.py", defaults, answers)
             self._print_summary(rule_imports.carry_out(rule_import, progress=self._progress), file, "")
         except rule_files.FileError as error:
@@ -71,7 +72,7 @@ class Command(PlainCommand):
                 f"{file}, line {question.line}: lines with several words: {question.count:,}; see --joined."
             )
 
-    def _print_summary(self, comparison: rule_imports.Comparison, file: str, prefix: str) -> None:
+    def _print_summary(self, comparison: Comparison, file: str, prefix: str) -> None:
         for refusal in comparison.refused[:MAX_LISTED]:
             self.stderr.write(f"{file}, line {refusal.line}: {refusal.reason}")
         if (more := len(comparison.refused) - MAX_LISTED) > 0:
