@@ -140,6 +140,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "streaming.middleware.UnmigratedMiddleware",
     "streaming.middleware.IncorrectLookupMiddleware",
+    "streaming.middleware.AddedTwiceMiddleware",
 ]
 
 ROOT_URLCONF = "ssesite.urls"

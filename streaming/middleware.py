@@ -9,12 +9,13 @@ from typing import Any
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import RequestDataTooBig
 from django.core.handlers.base import BaseHandler
-from django.db import DatabaseError, DataError, connection
+from django.db import DatabaseError, DataError, IntegrityError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponsePermanentRedirect, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -25,6 +26,7 @@ from django.middleware.locale import LocaleMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.urls import NoReverseMatch
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.translation import gettext as _
 
 from streaming import conf
 from streaming.problems import Problem, renderer_at
@@ -205,13 +207,17 @@ class IncorrectLookupMiddleware(_ExceptionMiddleware):
     """
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        match = request.resolver_match
-        kind = (match.url_name or "").rpartition("_")[2] if match is not None and match.app_name == "admin" else ""
-        page = _without_query(kind, request)
+        page = _without_query(_kind_of_admin_page(request), request)
         if not page or request.method != "GET" or not _is_invalid_value(exception):
             return None
         logger.warning("cannot show an admin page with this query: %r", exception)
         return HttpResponseRedirect(page)
+
+
+def _kind_of_admin_page(request: HttpRequest) -> str:
+    """``changelist``, ``add``, ``change`` and so on; empty for other pages."""
+    match = request.resolver_match
+    return (match.url_name or "").rpartition("_")[2] if match is not None and match.app_name == "admin" else ""
 
 
 def _without_query(kind: str, request: HttpRequest) -> str:
@@ -230,6 +236,23 @@ def _is_invalid_value(exception: Exception) -> bool:
     """Errors of Python and databases for unusable values. SQLite reports a bad regular expression by message only."""
     values = (OverflowError, ValueError, TypeError, DataError)
     return isinstance(exception, values) or "user-defined function raised exception" in str(exception)
+
+
+class AddedTwiceMiddleware(_ExceptionMiddleware):
+    """Leads to the list when a form of the admin adds what another request has added at the same moment.
+
+    Django's own forms, of users and groups, look first and then save; in PostgreSQL two requests can do so at once, as
+    after a double click. The forms of rules and lists wait for each other.
+    """
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        is_added = request.method == "POST" and _kind_of_admin_page(request) == "add"
+        if not (is_added and isinstance(exception, IntegrityError)):
+            return None
+        messages.warning(
+            request, _("The same was added at the same moment, perhaps by a second click: it is here once.")
+        )
+        return HttpResponseRedirect(request.path.removesuffix("add/"))
 
 
 class UnmigratedMiddleware(_ExceptionMiddleware):

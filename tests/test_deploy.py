@@ -323,6 +323,13 @@ def test_what_is_added_twice_at_the_same_moment_is_there_once_and_the_form_says_
     assert "already" in " ".join(re.findall(r'class="errorlist.*?</ul>', refused, re.DOTALL))
 
 
+def test_a_group_that_is_added_twice_at_the_same_moment_is_in_the_list_once(deployed: Deployed) -> None:
+    answers = at_once(deployed, "auth_group", "/admin/auth/group/add/", {"name": "twice"})
+
+    assert [answer.status_code for answer in answers] == [302, 302]
+    assert {answer.headers["location"] for answer in answers} == {"/admin/auth/group/"}
+
+
 MAKE_KEYS = """
 INSERT INTO streaming_apikey
     (owner_id, hashed, name, prefix, last4, created, enabled, allowed_upstreams, allowed_models)
