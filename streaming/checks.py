@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,41 @@ from streaming.forwarded import read_networks
 from streaming.moderation import check_mask
 from streaming.upstream_settings import UpstreamConfig, read_config
 
+Check = Callable[..., list[CheckMessage]]
+
+
+def _register(**options: Any) -> Callable[[Check], Check]:
+    """Registers a check that says nothing where it cannot read a setting: ``check_kinds`` does."""
+
+    def decorate(check: Check) -> Check:
+        @functools.wraps(check)
+        def checked(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+            try:
+                return check(app_configs)
+            except ImproperlyConfigured:
+                return []
+
+        register(**options)(checked)
+        return checked
+
+    return decorate
+
 
 @register()
+def check_kinds(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Settings of the wrong kind: a text where a number belongs, and the like."""
+    readers = [value for name, value in vars(conf).items() if inspect.isfunction(value) and not name.startswith("_")]
+    messages: list[CheckMessage] = []
+    for read in readers:
+        try:
+            if not inspect.signature(read).parameters:
+                read()
+        except ImproperlyConfigured as error:
+            messages.append(Error(str(error), id="streaming.E013"))
+    return messages
+
+
+@_register()
 def check_daphne_is_first(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if settings.INSTALLED_APPS[:1] == ["daphne"]:
         return []
@@ -41,7 +76,7 @@ def check_daphne_is_first(app_configs: Sequence[AppConfig] | None, **_: Any) -> 
     ]
 
 
-@register()
+@_register()
 def check_asgi(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     path = conf.asgi_application()
     if not path:
@@ -60,7 +95,7 @@ def check_asgi(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
     ]
 
 
-@register()
+@_register()
 def check_urls(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if not hasattr(settings, "ROOT_URLCONF"):
         return []
@@ -73,7 +108,7 @@ def check_urls(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
     return []
 
 
-@register()
+@_register()
 def check_middleware(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Django's own are run inline (see ``asgi.wrap``); others that are only synchronous take a thread per stream."""
     messages: list[CheckMessage] = []
@@ -94,7 +129,7 @@ _ASYNC_RELATIVES = {
 }
 
 
-@register()
+@_register()
 def check_redis(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if not conf.redis_url():
         return []
@@ -108,14 +143,18 @@ def check_redis(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
     return []
 
 
-@register()
-def check_journal(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+@_register()
+def check_times_and_sizes(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     bytes_of_one = conf.journal_bytes()
     values = [
         ("STREAMING_GRACE", conf.stream_grace(), 0, "a number of seconds, 0 or more"),
         ("STREAMING_KEEP", conf.stream_keep(), 0, "a number of seconds, 0 or more"),
         ("STREAMING_JOURNAL_BYTES", bytes_of_one, 1, "a number of bytes above 0"),
         ("STREAMING_JOURNAL_TOTAL", conf.journal_total(), bytes_of_one, "at least STREAMING_JOURNAL_BYTES"),
+        ("STREAMING_HEAD_SECONDS", conf.head_seconds(), 0.001, "a number of seconds above 0"),
+        ("STREAMING_BODY_IDLE_SECONDS", conf.body_idle_seconds(), 0.001, "a number of seconds above 0"),
+        ("STREAMING_MAX_BODY_BYTES", conf.max_body_bytes(), 1, "a number of bytes above 0"),
+        ("STREAMING_USAGE_DAYS", conf.usage_days(), 0, "a number of days, 0 or more"),
     ]
     return [
         Error(f"{name} is {value:g}: it has to be {words}.", id="streaming.E010")
@@ -124,7 +163,7 @@ def check_journal(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Che
     ]
 
 
-@register()
+@_register()
 def check_limits(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Below 0 nothing would be limited: probably not what was meant."""
     limits = {
@@ -145,13 +184,13 @@ def check_limits(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Chec
     ]
 
 
-@register()
+@_register()
 def check_access(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     problem = conf.problem_with_access(conf.access())
     return [Error(problem, id="streaming.E003")] if problem else []
 
 
-@register(deploy=True)
+@_register(deploy=True)
 def check_access_for_deployment(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if settings.DEBUG or conf.access() != "public":
         return []
@@ -165,22 +204,29 @@ def check_access_for_deployment(app_configs: Sequence[AppConfig] | None, **_: An
     ]
 
 
-@register()
+@_register()
 def check_metrics(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if (readers := conf.metrics()) in ("staff", "public"):
         return []
     return [Error(f"STREAMING_METRICS is {readers!r}. It may be 'staff' or 'public'.", id="streaming.E011")]
 
 
-@register()
+@_register()
 def check_upstreams(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     for name, entry in conf.upstreams().items():
         try:
             messages += _problems_with(read_config(name, entry))
         except ImproperlyConfigured as error:
-            messages.append(Error(str(error), id="streaming.E001"))
+            messages.append(Error(_as_it_was_set(str(error)), id="streaming.E001"))
     return messages
+
+
+def _as_it_was_set(problem: str) -> str:
+    """The problem, with the names of the short settings if the upstream "default" comes from them."""
+    if _short_url() == conf.upstreams().get("default", {}).get("URL"):
+        return re.sub(r"STREAMING_UPSTREAMS\['default'\]\['(URL|FORMAT|MODELS|PROXY)'\]", r"UPSTREAM_\1", problem)
+    return problem
 
 
 def _problems_with(upstream: UpstreamConfig) -> Iterator[CheckMessage]:
@@ -211,7 +257,7 @@ def _looks_like_openai(url: str) -> bool:
     return known or path.endswith(("/v1", "/chat/completions", "/openai"))
 
 
-@register()
+@_register()
 def check_trusted_proxies(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     try:
         read_networks(conf.trusted_proxies())
@@ -221,7 +267,7 @@ def check_trusted_proxies(app_configs: Sequence[AppConfig] | None, **_: Any) -> 
     return []
 
 
-@register()
+@_register()
 def check_hosts_and_origins(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Entries that Django accepts, but that can never match anything."""
     host = re.compile(r"\*|\.?[^\s/:@]+|\[[0-9a-fA-F:.]+\]")
@@ -240,7 +286,7 @@ def check_hosts_and_origins(app_configs: Sequence[AppConfig] | None, **_: Any) -
     ]
 
 
-@register()
+@_register()
 def check_names(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Settings and environment variables with this app's prefixes that it does not read: probably typing mistakes."""
     known = _known_settings()
@@ -259,9 +305,14 @@ def _is_of_another_app(name: str, known: frozenset[str]) -> bool:
     return name.startswith("UPSTREAM_") and not conf.upstream_url() and not _meant(name, known)
 
 
+def _short_url() -> str:
+    """``UPSTREAM_URL``, from the settings or from the environment, as this project's settings read it."""
+    return conf.upstream_url() or os.environ.get("UPSTREAM_URL", "")
+
+
 def _without_effect(names: set[str]) -> Iterator[CheckMessage]:
     """The short settings of an upstream that nothing reads, because another one is missing or goes before them."""
-    url = conf.upstream_url() or os.environ.get("UPSTREAM_URL", "")
+    url = _short_url()
     if "UPSTREAM_URL" not in names:
         if lost := sorted(names & _SHORT):
             problem = f"{lost[0]} has no effect, because UPSTREAM_URL is not set."
@@ -303,7 +354,7 @@ def _unknown(kind: str, names: Iterable[str], known: frozenset[str]) -> Iterator
         yield checks.Warning(f"The {kind} {name} means nothing to this project.", hint=hint, id="streaming.W006")
 
 
-@register()
+@_register()
 def check_the_mask(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     try:
         check_mask(conf.mask())
@@ -312,7 +363,7 @@ def check_the_mask(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
     return []
 
 
-@register()
+@_register()
 def check_the_browser_library_is_there(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if finders.find("streaming/vendor/markdown-it.js"):
         return []

@@ -1,15 +1,19 @@
 """All settings of this app, with their defaults. Nothing else in the app reads a ``STREAMING_`` or
 ``UPSTREAM_`` setting or REDIS_URL.
 
-They are ordinary Django settings. They are read at each use, so tests can override them.
+They are ordinary Django settings. They are read at each use, so tests can override them. ImproperlyConfigured, with a
+sentence, if a value is of the wrong kind: ``checks.py`` reports it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T", int, float)
 
 OPEN_BODY_BYTES = 1_000_000
 """The limit for request bodies at addresses that are open to everyone. Authenticated callers may send
@@ -25,6 +29,9 @@ def upstreams() -> dict[str, dict[str, Any]]:
     Without an entry "default" that is the one of ``UPSTREAM_URL``, and without that this site's own ``/stream``.
     """
     entries: dict[str, dict[str, Any]] = getattr(settings, "STREAMING_UPSTREAMS", {})
+    if not isinstance(entries, Mapping) or not all(isinstance(entry, Mapping) for entry in entries.values()):
+        # Without the value, which may have keys of LLM services in it.
+        raise ImproperlyConfigured("STREAMING_UPSTREAMS has to be a dict from names to dicts, like DATABASES.")
     key = str(getattr(settings, "UPSTREAM_API_KEY", "") or "").strip()
     short = upstream_of_short_settings(
         upstream_url(),
@@ -73,8 +80,7 @@ def problem_with_access(access: object) -> str | None:
 
 def allowed_origins() -> Collection[str]:
     """``STREAMING_ALLOWED_ORIGINS``: other sites whose pages may use this one (CORS), like ``https://app.example``."""
-    origins: Collection[str] = getattr(settings, "STREAMING_ALLOWED_ORIGINS", ())
-    return origins
+    return _texts("STREAMING_ALLOWED_ORIGINS")
 
 
 def trusted_proxies() -> tuple[str, ...]:
@@ -82,7 +88,7 @@ def trusted_proxies() -> tuple[str, ...]:
 
     Addresses, networks, or ``unix`` for a Unix socket.
     """
-    return tuple(getattr(settings, "STREAMING_TRUSTED_PROXIES", ()))
+    return tuple(_texts("STREAMING_TRUSTED_PROXIES"))
 
 
 def stores_hit_texts() -> bool:
@@ -92,7 +98,7 @@ def stores_hit_texts() -> bool:
 
 def usage_days() -> int:
     """``STREAMING_USAGE_DAYS``: days for which usage records are kept. 0: until ``manage.py prune_usage``."""
-    return int(getattr(settings, "STREAMING_USAGE_DAYS", 400))
+    return _whole_number("STREAMING_USAGE_DAYS", 400)
 
 
 def metrics() -> str:
@@ -115,22 +121,22 @@ def mask() -> str:
 
 def max_body_bytes() -> int:
     """``STREAMING_MAX_BODY_BYTES``: the longest body of a request, in bytes."""
-    return int(getattr(settings, "STREAMING_MAX_BODY_BYTES", 25_000_000))
+    return _whole_number("STREAMING_MAX_BODY_BYTES", 25_000_000)
 
 
 def max_streams() -> int:
     """``STREAMING_MAX_STREAMS``: streams that are open at once in one process. 0: no limit, here as below."""
-    return int(getattr(settings, "STREAMING_MAX_STREAMS", 5_000))
+    return _whole_number("STREAMING_MAX_STREAMS", 5_000)
 
 
 def streams_per_caller() -> int:
     """``STREAMING_STREAMS_PER_CALLER``: streams that a user has open at once. An API key may have its own limit."""
-    return int(getattr(settings, "STREAMING_STREAMS_PER_CALLER", 50))
+    return _whole_number("STREAMING_STREAMS_PER_CALLER", 50)
 
 
 def streams_per_address() -> int:
     """``STREAMING_STREAMS_PER_ADDRESS``: streams that callers without a login have open at once from one address."""
-    return int(getattr(settings, "STREAMING_STREAMS_PER_ADDRESS", 200))
+    return _whole_number("STREAMING_STREAMS_PER_ADDRESS", 200)
 
 
 def requests_per_minute() -> int:
@@ -138,7 +144,7 @@ def requests_per_minute() -> int:
 
     An API key may have a limit of its own.
     """
-    return int(getattr(settings, "STREAMING_REQUESTS_PER_MINUTE", 600))
+    return _whole_number("STREAMING_REQUESTS_PER_MINUTE", 600)
 
 
 def tokens_per_day() -> int:
@@ -146,57 +152,57 @@ def tokens_per_day() -> int:
 
     An API key may have a limit of its own. The request that reaches the limit is still answered.
     """
-    return int(getattr(settings, "STREAMING_TOKENS_PER_DAY", 0))
+    return _whole_number("STREAMING_TOKENS_PER_DAY", 0)
 
 
 def max_prompt_chars() -> int:
     """``STREAMING_MAX_PROMPT_CHARS``: characters of text in one prompt."""
-    return int(getattr(settings, "STREAMING_MAX_PROMPT_CHARS", 2_000_000))
+    return _whole_number("STREAMING_MAX_PROMPT_CHARS", 2_000_000)
 
 
 def max_message_chars() -> int:
     """``STREAMING_MAX_MESSAGE_CHARS``: characters of one message of an upstream. An image comes in one message."""
-    return int(getattr(settings, "STREAMING_MAX_MESSAGE_CHARS", 8 << 20))
+    return _whole_number("STREAMING_MAX_MESSAGE_CHARS", 8 << 20)
 
 
 def max_stream_bytes() -> int:
     """``STREAMING_MAX_STREAM_BYTES``: bytes of one answer. It then ends as ``length``."""
-    return int(getattr(settings, "STREAMING_MAX_STREAM_BYTES", 100_000_000))
+    return _whole_number("STREAMING_MAX_STREAM_BYTES", 100_000_000)
 
 
 def max_stream_seconds() -> float:
     """``STREAMING_MAX_STREAM_SECONDS``: how long one answer may take. It then ends as ``length``."""
-    return float(getattr(settings, "STREAMING_MAX_STREAM_SECONDS", 3600))
+    return _number("STREAMING_MAX_STREAM_SECONDS", 3600)
 
 
 def head_seconds() -> float:
     """``STREAMING_HEAD_SECONDS``: how long the head of a request may take. Only Daphne's limit can be set."""
-    return float(getattr(settings, "STREAMING_HEAD_SECONDS", 20))
+    return _number("STREAMING_HEAD_SECONDS", 20)
 
 
 def body_idle_seconds() -> float:
     """``STREAMING_BODY_IDLE_SECONDS``: how long the body of a request may pause while it is read."""
-    return float(getattr(settings, "STREAMING_BODY_IDLE_SECONDS", 30))
+    return _number("STREAMING_BODY_IDLE_SECONDS", 30)
 
 
 def stream_grace() -> float:
     """``STREAMING_GRACE``: seconds a stream goes on without a client. 0: it ends when its last client leaves."""
-    return float(getattr(settings, "STREAMING_GRACE", 30))
+    return _number("STREAMING_GRACE", 30)
 
 
 def stream_keep() -> float:
     """``STREAMING_KEEP``: seconds a stream can still be read after its end."""
-    return float(getattr(settings, "STREAMING_KEEP", 300))
+    return _number("STREAMING_KEEP", 300)
 
 
 def journal_bytes() -> int:
     """``STREAMING_JOURNAL_BYTES``: bytes kept of one stream, and sent ahead of its slowest client."""
-    return int(getattr(settings, "STREAMING_JOURNAL_BYTES", 1 << 20))
+    return _whole_number("STREAMING_JOURNAL_BYTES", 1 << 20)
 
 
 def journal_total() -> int:
     """``STREAMING_JOURNAL_TOTAL``: how many bytes of memory a process keeps streams in."""
-    return int(getattr(settings, "STREAMING_JOURNAL_TOTAL", 256 << 20))
+    return _whole_number("STREAMING_JOURNAL_TOTAL", 256 << 20)
 
 
 def redis_url() -> str:
@@ -214,4 +220,28 @@ def environment_names() -> frozenset[str]:
 
     Empty: the project does not say, and nothing is reported.
     """
-    return frozenset(getattr(settings, "STREAMING_ENVIRONMENT", ()))
+    return frozenset(_texts("STREAMING_ENVIRONMENT"))
+
+
+def _whole_number(name: str, default: int) -> int:
+    return _converted(name, default, int, "a whole number")
+
+
+def _number(name: str, default: float) -> float:
+    return _converted(name, default, float, "a number")
+
+
+def _converted(name: str, default: T, convert: Callable[[Any], T], words: str) -> T:
+    value = getattr(settings, name, default)
+    try:
+        return convert(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ImproperlyConfigured(f"{name} is {value!r}: it has to be {words}.") from None
+
+
+def _texts(name: str) -> Collection[str]:
+    texts: Collection[str] = getattr(settings, name, ())
+    is_list = isinstance(texts, Collection) and not isinstance(texts, str | bytes | Mapping)
+    if not is_list or not all(isinstance(text, str) for text in texts):
+        raise ImproperlyConfigured(f"{name} is {texts!r}: it has to be a list of strings.")
+    return texts

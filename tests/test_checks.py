@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.staticfiles import finders
+from django.core.checks import CheckMessage, run_checks
 
 from streaming import checks, conf
 from streaming.upstream_settings import read_config
@@ -49,6 +51,48 @@ def test_public_access_in_production_is_a_warning(settings: Any, access: str, de
     settings.STREAMING_ACCESS, settings.DEBUG = access, debug
 
     assert ids(checks.check_access_for_deployment(None)) == found
+
+
+NUMBERS = re.findall(r'_number\("(\w+)"', Path(conf.__file__).read_text("utf-8"))
+LISTS = ["STREAMING_ALLOWED_ORIGINS", "STREAMING_TRUSTED_PROXIES"]
+
+
+class TestASettingOfTheWrongKind:
+    @pytest.mark.parametrize("value", [None, "soon", "", [], {"a": 1}, float("nan"), float("inf")], ids=repr)
+    @pytest.mark.parametrize("name", NUMBERS)
+    def test_is_one_error_if_it_has_to_be_a_number(self, settings: Any, name: str, value: object) -> None:
+        setattr(settings, name, value)
+
+        (error,) = ours(run_checks())
+        assert error.msg.startswith(f"{name} is {value}" if isinstance(value, float) else f"{name} is {value!r}")
+        assert "it has to be " in error.msg
+
+    @pytest.mark.parametrize("value", [None, "127.0.0.1", 5, [5], {"127.0.0.1": 1}], ids=repr)
+    @pytest.mark.parametrize("name", LISTS)
+    def test_is_one_error_if_it_has_to_be_a_list(self, settings: Any, name: str, value: object) -> None:
+        setattr(settings, name, value)
+
+        (error,) = ours(run_checks())
+        assert error.msg == f"{name} is {value!r}: it has to be a list of strings."
+
+    @pytest.mark.parametrize("value", [None, "https://llm", ["https://llm"], {"default": "https://llm"}], ids=repr)
+    def test_is_one_error_if_it_has_to_be_a_dict_and_says_no_secret(self, settings: Any, value: object) -> None:
+        settings.STREAMING_UPSTREAMS = value
+
+        (error,) = ours(run_checks())
+        assert error.msg == "STREAMING_UPSTREAMS has to be a dict from names to dicts, like DATABASES."
+
+    async def test_is_a_500_that_says_where_to_look(self, settings: Any, async_client: Any) -> None:
+        settings.STREAMING_UPSTREAMS = ["https://llm"]
+
+        response = await async_client.post("/transfer", {"prompt": "Hello"}, content_type="application/json")
+
+        assert response.status_code == 500
+        assert response.json()["detail"] == "the site's settings are wrong: 'manage.py check' says which"
+
+
+def ours(messages: Iterable[CheckMessage]) -> list[CheckMessage]:
+    return [message for message in messages if str(message.id).startswith("streaming.")]
 
 
 def test_an_invalid_upstream_is_an_error(settings: Any) -> None:
@@ -290,11 +334,14 @@ class TestTheShortWayToOneUpstream:
         ("written", "said"),
         [
             ({"UPSTREAM_URL": "http://llm/v1"}, "streaming.W003"),
-            ({"UPSTREAM_URL": "llm:8000"}, "it has to be like http://host:port/path"),
+            ({"UPSTREAM_URL": "llm:8000"}, "UPSTREAM_URL is 'llm:8000': it has to be like http://host:port/path"),
             ({"UPSTREAM_URL": "http://llm", "UPSTREAM_FORMAT": "opnai"}, "is 'opnai': it may be native, openai, text"),
             ({"UPSTREAM_MODELS": ["a"]}, "UPSTREAM_MODELS has no effect, because UPSTREAM_URL is not set"),
             ({"UPSTREAM_URL": "http://llm", "UPSTREAM_TOKEN": "x"}, "The setting UPSTREAM_TOKEN means nothing"),
-            ({"UPSTREAM_URL": "http://llm", "UPSTREAM_PROXY": "off"}, "['PROXY'] is 'off': it has to be true or false"),
+            (
+                {"UPSTREAM_URL": "http://llm", "UPSTREAM_PROXY": "off"},
+                "UPSTREAM_PROXY is 'off': it has to be true or false",
+            ),
         ],
     )
     def test_is_checked(self, settings: Any, written: dict[str, Any], said: str) -> None:
@@ -341,7 +388,7 @@ def test_an_unknown_format_is_named(tmp_path: Path) -> None:
     run = manage(tmp_path, "check", UPSTREAM_URL="http://127.0.0.1:9", UPSTREAM_FORMAT="xml")
 
     assert run.returncode == 1
-    assert "STREAMING_UPSTREAMS['default']['FORMAT'] is 'xml'" in run.stderr
+    assert "UPSTREAM_FORMAT is 'xml'" in run.stderr
 
 
 class TestTheProjectAround:
@@ -408,13 +455,13 @@ class TestTheProjectAround:
     ],
 )
 def test_sizes_and_times_of_the_journal_that_make_no_sense_are_reported(settings: Any, name: str, value: float) -> None:
-    assert checks.check_journal(None) == []
+    assert checks.check_times_and_sizes(None) == []
     settings.STREAMING_GRACE = settings.STREAMING_KEEP = 0
-    assert checks.check_journal(None) == []
+    assert checks.check_times_and_sizes(None) == []
 
     setattr(settings, name, value)
 
-    assert f"{name} is " in words(checks.check_journal(None))
+    assert f"{name} is " in words(checks.check_times_and_sizes(None))
 
 
 @pytest.mark.parametrize(
