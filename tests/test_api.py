@@ -358,7 +358,7 @@ class TestModels:
         listed = service.client.models.list()
 
         assert [(each.id, each.owned_by) for each in listed] == [
-            ("simulated", "ssesite"),
+            ("simulated", "streaming"),
             ("one", "first"),
             ("shared", "first"),
         ]

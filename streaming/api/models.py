@@ -20,6 +20,9 @@ from streaming.problems import openai_error
 from streaming.sources import SIMULATED
 from streaming.upstream_settings import Route
 
+OWNER = "streaming"
+"""The owner of the simulated model: this app, whatever the project is called."""
+
 _started = int(time.time())
 
 
@@ -41,14 +44,14 @@ async def list_models(request: HttpRequest) -> HttpResponseBase:
     models = upstream_settings.routes() if await may_use_upstreams(request) else {}
     usable = {name: await permitted(request, routes) for name, routes in models.items()}
     owners = {name: routes[0].upstream.name for name, routes in usable.items() if routes}
-    data = [_model(name, owner) for name, owner in {SIMULATED: "ssesite", **owners}.items()]
+    data = [_model(name, owner) for name, owner in {SIMULATED: OWNER, **owners}.items()]
     return JsonResponse({"object": "list", "data": data})
 
 
 @guarded("GET", everyone=True, errors=openai_error)
 async def retrieve_model(request: HttpRequest, name: str) -> HttpResponseBase:
     if name == SIMULATED:
-        return JsonResponse(_model(name, "ssesite"))
+        return JsonResponse(_model(name, OWNER))
     await require_caller(request)
     await upstreams.discover_models()
     routes = await require_permitted(request, find_routes(name))
