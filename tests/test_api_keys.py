@@ -57,7 +57,7 @@ class TestTheCommand:
     @pytest.mark.parametrize(
         ("superusers", "arguments", "sentence"),
         [
-            ([], ["x"], "There is no superuser"),
+            ([], ["x"], "There is no superuser: make one with 'manage.py createsuperuser', or name"),
             (["ann", "eve"], ["x"], "more than one superuser"),
             (["ann"], ["x", "--owner", "nobody"], "no user 'nobody'"),
             (["ann"], [" "], "1 to 100 characters"),

@@ -117,9 +117,10 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user {name!r}.")
         if len(found := users.filter(is_superuser=True, is_active=True)[:2]) == 1:
             return found[0]
-        raise CommandError(
-            f"There is {'more than one' if found else 'no'} superuser: name the key's owner with --owner."
-        )
+        if found:
+            raise CommandError("There is more than one superuser: name the key's owner with --owner.")
+        words = "make one with 'manage.py createsuperuser', or name the key's owner with --owner"
+        raise CommandError(f"There is no superuser: {words}.")
 
 
 def _rights(key: ApiKey) -> str:
