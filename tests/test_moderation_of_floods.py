@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streaming.moderation import (
+    Hit,
     Medium,
     Moderator,
     Outcome,
@@ -26,9 +27,11 @@ from streaming.moderation import (
     regex_syntax,
     validators,
 )
+from streaming.moderation.edges import Edges, Ending
 from streaming.moderation.loose_words import LooseWords
 from streaming.moderation.regex_automaton import Regexes
 from streaming.moderation.scanning_of_allowed import ReachOfRegexes
+from streaming.moderation.walks import Walks
 from tests import test_moderation as moderation
 
 MAIL = r"[\w.+-]+@[\w-]+\.[\w.]+"
@@ -235,3 +238,92 @@ def test_the_categories_of_all_characters_are_kept_as_ranges() -> None:
     assert len(named) < 5_000
     assert all(unicodedata.category(chr(code)) == name for name, span in named for code in span)
     assert sum(last - first + 1 for _, (first, last) in named) == char_sets.LAST + 1
+
+
+@settings(max_examples=200, **moderation.LIBERAL)
+@given(
+    pattern=st.sampled_from(["a+b", "(?:a|b)*c", "a.{0,2}b", "[ab]{2,}|bc+", "a+(?=c)", "(?<=a)b+", "ab*$", "a?b?c"]),
+    text=st.text("abc", max_size=9),
+    whole_word=st.booleans(),
+    span=st.integers(1, 9),
+    final=st.booleans(),
+)
+@example(pattern="aab", text="aacaab", whole_word=False, span=3, final=False)
+def test_of_the_matches_with_one_end_the_first_is_found_however_few_are_followed(
+    pattern: str, text: str, whole_word: bool, span: int, final: bool
+) -> None:
+    node = compile_rule(Rule(1, pattern, "regex")).node
+    assert node
+    regexes = Regexes([(node, 1)], span, Edges(whole_word=whole_word, accents=False))
+    loose = LooseWords([("ab", 1), ("abb", 2)], span, Edges(whole_word=whole_word, accents=False))
+
+    for each, read in ((regexes, text), (loose, text.replace("c", "-"))):
+        matches, again = (each.matches(read, "", final=final) for _ in range(2))
+        starts = list(matches.starts())
+        first: dict[Ending, int] = {}
+        for start in starts:
+            for ending in matches.ends(start):
+                first.setdefault(ending, start)
+
+        found = [(ending, start) for start in starts for ending in again.fresh_ends(start)]
+
+        assert dict(reversed(found)) == first
+
+
+@pytest.mark.parametrize(
+    ("rule", "flood"),
+    [
+        (Rule(1, "a+b", "regex", "block"), "a" * 500 + "b"),
+        (Rule(1, "darn", action="block", compare="loose"), "d" * 500 + "arn"),
+    ],
+    ids=["regex", "loose"],
+)
+def test_each_symbol_of_a_flood_is_followed_once_for_all_blocks_in_one_state(
+    rule: Rule, flood: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    walk = Walks.walk
+
+    def counted(self: Walks[int], start: int, state: int | None, limit: int) -> Iterator[tuple[int, int]]:
+        for at, reached in walk(self, start, state, limit):
+            steps.append(at)
+            yield at, reached
+
+    monkeypatch.setattr(Walks, "walk", counted)
+    moderator = Moderator(RuleSet([rule]))
+
+    assert moderator.feed(flood)[-1] == Hit(rule, 0, len(flood))
+    assert 0 < len(steps) < 4 * len(flood)  # 125,000 if each match were followed by itself
+
+
+@pytest.mark.parametrize(
+    "allowing",
+    [
+        Rule(2, "darn it", "regex"),
+        Rule(2, r"darn(?=\s)", "regex"),
+        Rule(2, "darn it", compare="loose"),
+        Rule(2, "darn it[ 0-9]*", "regex", check="luhn"),
+        Rule(2, "darn it"),
+    ],
+    ids=lambda rule: f"{rule.pattern} {rule.compare} {rule.check}",
+)
+def test_an_allow_rule_that_was_removed_by_hand_allows_nothing(allowing: Rule) -> None:
+    rule_set = RuleSet([Rule(1, "darn"), replace(allowing, action="allow")])
+
+    assert moderation.read(rule_set, "oh darn it 00 x").shown == "oh darn it 00 x"
+    assert moderation.read(rule_set.extended([], [2]), "oh darn it 00 x").shown == "oh •••• it 00 x"
+
+
+@settings(**moderation.LIBERAL)
+@given(spans=st.lists(st.tuples(st.integers(0, 20), st.integers(1, 9)), max_size=12), forgotten=st.integers(0, 25))
+def test_how_far_matches_reach_is_known_from_those_that_lie_in_no_other(
+    spans: list[tuple[int, int]], forgotten: int
+) -> None:
+    reach = found.Reach()
+    for start, size in spans:
+        reach.add(start, start + size)
+    reach.forget(forgotten)
+
+    for at in range(30):
+        furthest = max((start + size for start, size in spans if start <= at), default=0)
+        assert reach.of(at) == (furthest if furthest > forgotten else 0)

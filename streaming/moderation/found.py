@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from itertools import accumulate, groupby
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from streaming.moderation.edges import Ending
@@ -21,25 +21,55 @@ NEVER = 1 << 62
 """An offset after every character."""
 
 
-class Allowances:
-    """The spans in which matches do not count. From ``live`` on they are not known yet."""
+class Reach:
+    """How far the matches reach that begin at or before each character. Offsets count from the start of the text."""
 
-    def __init__(self, spans: Iterable[tuple[int, int]], live: int) -> None:
-        spans = sorted(spans)
-        self._starts = [start for start, _ in spans]
-        self._reach = list(accumulate((end for _, end in spans), max))
+    def __init__(self) -> None:
+        # Of the matches that lie within none of the others. So both ascend.
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def add(self, start: int, end: int) -> None:
+        if self.of(start) >= end:
+            return
+        first, last = bisect_left(self._starts, start), bisect_right(self._ends, end)
+        self._starts[first:last], self._ends[first:last] = [start], [end]
+
+    def of(self, start: int) -> int:
+        before = bisect_right(self._starts, start)
+        return self._ends[before - 1] if before else 0
+
+    def forget(self, end: int) -> None:
+        """Forgets the matches that end by then."""
+        count = bisect_right(self._ends, end)
+        del self._starts[:count], self._ends[:count]
+
+    def copy(self) -> Reach:
+        copied = Reach()
+        copied._starts, copied._ends = self._starts[:], self._ends[:]
+        return copied
+
+
+class Allowances:
+    """The spans in which matches do not count, in a window with this ``offset``. From ``live`` on they are not known
+    yet."""
+
+    def __init__(self, reaches: Sequence[Reach], offset: int, live: int) -> None:
+        self._reaches = reaches
+        self._offset = offset
         self.live = live
 
     def covers(self, match: Match) -> bool:
         return self.reach_from(match.start) >= -match.minus_end
 
     def reach_from(self, start: int) -> int:
-        """Up to where a match that begins at ``start`` does not count."""
-        before = bisect_right(self._starts, start)
-        return self._reach[before - 1] if before else 0
+        """Up to where a match that begins at ``start`` does not count; not after ``start`` if any counts."""
+        if not self._reaches:
+            return 0
+        return max(reach.of(self._offset + start) for reach in self._reaches) - self._offset
 
 
-NO_ALLOWANCES = Allowances((), NEVER)
+NO_ALLOWANCES = Allowances((), 0, NEVER)
 
 
 class Found:
@@ -71,9 +101,10 @@ class Found:
         """Whether it has found that there is no match, or no further one."""
 
     def all(self) -> Iterator[Match]:
+        """The matches, but for those that end like one that began before them, and lie within it."""
         has_failed = True
         for start in self._starts():
-            for ending in self._matches.ends(start):
+            for ending in self._matches.fresh_ends(start):
                 if ending.rank not in self._removed:
                     has_failed = False
                     yield self._match(start, ending)

@@ -20,6 +20,7 @@ from streaming.moderation.edges import Edges, Ending
 from streaming.moderation.folding import fold, fold_letter, is_mark, is_word_char, moving_marks
 from streaming.moderation.shared import Shared
 from streaming.moderation.unicode_tables import LOOK_ALIKES
+from streaming.moderation.walks import Walks
 
 MAX_SEPARATORS = 3
 
@@ -133,6 +134,8 @@ class Progress(Shared, dict[str, "Progress"]):
     """
 
     __slots__ = ("apart", "may_grow", "threads", "together", "words")
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __init__(self, words: LooseWords, threads: dict[_Thread, bool]) -> None:
         self.words = words
@@ -331,6 +334,8 @@ class LooseMatches:
         self._text = text
         self._before = before
         self._final = final
+        # What stands before a match decides whether it may have separators in it.
+        self._walks = {joins: Walks(self._progress_at) for joins in (False, True)}
 
     def starts(self) -> Iterator[int]:
         return (at for at in range(len(self._text)) if self._words.begins_with(self._text[at]))
@@ -348,6 +353,20 @@ class LooseMatches:
             if progress.together >= 0 or progress.apart >= 0:
                 yield from self._endings(progress, start, at + 1)
 
+    def fresh_ends(self, start: int) -> Iterator[Ending]:
+        """The same, but for what ends like a match that was asked for before, and began before it."""
+        words, text = self._words, self._text
+        if not words.may_begin(text, start, self._before):
+            return
+        walks, limit = self._walks[self._joins_before(start)], min(start + words.max_span, len(text))
+        for at, progress in walks.walk(start, self._progress_at(words.match_from(self._before), start), limit):
+            if progress.together >= 0 or progress.apart >= 0:
+                yield from self._endings(progress, start, at + 1)
+
+    def _progress_at(self, progress: Progress, at: int) -> Progress | None:
+        after = progress[self._text[at]] if at < len(self._text) else None
+        return after if after is not None and after.threads else None
+
     def _endings(self, progress: Progress, start: int, end: int) -> Iterator[Ending]:
         if not self._words.edges.may_end(self._text, end, final=self._final):
             return
@@ -357,10 +376,13 @@ class LooseMatches:
             yield Ending(end, progress.apart, looks=True)
 
     def _stands_alone(self, start: int, end: int) -> bool:
-        before = self._text[start - 1] if start else self._before
-        if before and _joins(before):
+        if self._joins_before(start):
             return False
-        return not _joins(self._text[end]) if end < len(self._text) else self._final
+        return not joins_words(self._text[end]) if end < len(self._text) else self._final
+
+    def _joins_before(self, start: int) -> bool:
+        before = self._text[start - 1] if start else self._before
+        return before != "" and joins_words(before)
 
     def starts_beyond(self, start: int, end: int) -> Iterable[int]:
         """The starts from ``start`` to ``end`` of which a match may end after ``end``."""
@@ -370,5 +392,6 @@ class LooseMatches:
         return reversed(list(self.ends(start)))
 
 
-def _joins(symbol: str) -> bool:
+def joins_words(symbol: str) -> bool:
+    """Whether a match with separators in it may not stand beside this symbol."""
     return symbol != "_" and is_word_char(symbol)

@@ -314,16 +314,11 @@ class Engine:
     def _allowed(self, *, final: bool) -> Allowances:
         if not self._watch.exempting:
             return NO_ALLOWANCES
-        size = len(self._window.raw)
-        if final:
-            removed = self._plan.removed
-            found = (
-                found_up_to(each.automaton, each.spelling, (0, size), removed).all() for each in self._watch.exempting
-            )
-            return Allowances(((match.start, -match.minus_end) for each in found for match in each), NEVER)
-        spans = [span for each in self._watch.exempting for span in each.reach()]
-        live = min(each.live(0).first(0) for each in self._watch.exempting)
-        return Allowances(spans, min(live, self._undecided_from()))
+        reaches = [each.reach(final=final) for each in self._watch.exempting]
+        live = NEVER
+        if not final:
+            live = min(self._undecided_from(), *(each.live(0).first(0) for each in self._watch.exempting))
+        return Allowances(reaches, self._window.offset, live)
 
     def _first_block(self, allowed: Allowances, *, final: bool) -> tuple[int, Match] | None:
         """The block match that is known first, unless an allowance covers it, and how much text makes it known."""

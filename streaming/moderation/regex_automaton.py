@@ -25,6 +25,7 @@ from streaming.moderation.regex_nodes import Node
 from streaming.moderation.regex_states import State, StateMachine
 from streaming.moderation.shared import Shared
 from streaming.moderation.validators import REACH, Beginnings, Check
+from streaming.moderation.walks import Walks
 
 _END = -1
 """Stands for the positions after the end of a text; the first step backwards determines what they are."""
@@ -260,6 +261,7 @@ class RegexMatches:
         self._before = before
         self._final = final
         self._failed = failed
+        self._walks = Walks(self._positions_at)
         self._ways = [0] * len(text) if self._is_dull() else regexes.trace(text, final=final)
 
     def _is_dull(self) -> bool:
@@ -302,6 +304,23 @@ class RegexMatches:
         if not is_complete:
             yield from self._overflow(start)
 
+    def fresh_ends(self, start: int) -> Iterator[Ending]:
+        """The same, but for what ends like a match that was asked for before, and began before it.
+
+        Two matches at the same positions have the same future, so the second one is not followed any further.
+        """
+        regexes = self._regexes
+        if regexes.overflows or regexes.check:
+            yield from self.ends(start)
+            return
+        if not regexes.may_begin(self._text, start, self._before):
+            return
+        limit = min(start + regexes.max_span, len(self._text))
+        for at, positions in self._walks.walk(start, self._ways[start] & self._firsts(start) or None, limit):
+            ahead = self._ahead(positions, at + 1) if regexes.positions.after else 0
+            if positions & regexes.positions.final or ahead:
+                yield from self._endings(start, at + 1, positions, ahead)
+
     def from_longest(self, start: int) -> Iterator[Ending]:
         """The matches that begin at ``start``, longest first."""
         is_complete = False
@@ -316,6 +335,12 @@ class RegexMatches:
         regexes = self._regexes
         if regexes.overflows and (rank := regexes.overflow(self._text, start, self._before)) >= 0:
             yield Ending(start + regexes.max_span, rank)
+
+    def _positions_at(self, positions: int, at: int) -> int | None:
+        """The positions that follow these with the symbol at an index, on the way to an end; None if none does."""
+        if at >= len(self._text):
+            return None
+        return self._regexes.positions.forwards.step(positions) & self._ways[at] or None
 
     def _ends_of(self, start: int) -> Iterator[tuple[int, int, int]]:
         """Where the patterns that begin at ``start`` end: the end, the positions there, and the lookahead met."""

@@ -315,6 +315,9 @@ class LiteralMatches:
             if node.rank >= 0 and literals.edges.may_end(text, at + 1, final=self._final):
                 yield Ending(at + 1, node.rank)
 
+    def fresh_ends(self, start: int) -> Iterator[Ending]:
+        return self.ends(start)
+
     def starts_beyond(self, start: int, end: int) -> Iterable[int]:
         """The starts from ``start`` to ``end`` of which a match may end after ``end``."""
         return range(start, end)

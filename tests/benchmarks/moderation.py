@@ -226,7 +226,7 @@ def of_hard_texts(_: list[str]) -> None:
 def worst() -> list[tuple[str, list[Rule], str, Medium]]:
     """(name, rules, text, medium): texts that an attacker would write to these rules."""
     length = 12_000
-    coins = "".join(random.Random(1).choice("ab") for _ in range(length))
+    coins = "".join(random.Random(1).choices("ab", k=length))
     only_a = "a" * length
     a, b_after = Rule(1, "a"), Rule(2, "a" * 255 + "b")
     mail, allowed = Rule(3, REGEXES[0], "regex"), {"kind": "regex", "action": "allow"}
