@@ -400,11 +400,17 @@ class ScriptedUpstream:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             connection = Connection(await reader.readuntil(b"\r\n\r\n"), reader, writer)
             self.requests.append(connection)
+            left = self.left
             await self.script(connection)
             if connection.closed.is_set():
-                self.left.set()
+                left.set()
         self.open -= 1
         writer.close()
+
+    def forget(self) -> None:
+        """For the next test: nobody has asked yet, and who asked before and leaves only now does not count."""
+        self.requests.clear()
+        self.left = threading.Event()
 
     def stop(self) -> None:
         async def close() -> None:

@@ -98,9 +98,8 @@ def the_service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture
 def service(the_service: Service) -> Service:
     the_service.asked.clear()
-    the_service.upstream.requests.clear()
-    the_service.upstream.left.clear()
-    the_service.other.left.clear()
+    the_service.upstream.forget()
+    the_service.other.forget()
     return the_service
 
 

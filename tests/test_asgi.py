@@ -52,7 +52,7 @@ def shared(
 @pytest.fixture
 def relaying(shared: RelayingSite, upstream: ScriptedUpstream) -> RelayingSite:
     """A site in front of the upstream, which streams leave with their client."""
-    upstream.left.clear()
+    upstream.forget()
     eventually(lambda: not upstream.open, "the streams of the test before have ended")
     shared.logged_before = len(shared.log)
     return shared

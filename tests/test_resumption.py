@@ -132,8 +132,7 @@ def public(migrated: Any, upstream: ScriptedUpstream, tmp_path_factory: pytest.T
 
 @pytest.fixture
 def answers(upstream: ScriptedUpstream) -> Answers:
-    upstream.requests.clear()
-    upstream.left.clear()
+    upstream.forget()
     return Answers(upstream)
 
 

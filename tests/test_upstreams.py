@@ -20,6 +20,7 @@ from django.test import AsyncRequestFactory
 
 from streaming import formats, upstreams
 from streaming.answer import AnswerModeration
+from streaming.counters import counters
 from streaming.live_stream import LiveStream
 from streaming.moderation import RuleSet
 from streaming.problems import problem_of
@@ -1237,9 +1238,12 @@ class TestConcurrency:
         configure(CONCURRENCY=1, TIMEOUTS={"queue": 20})
         first = await connected()
         leaving, waiting = (asyncio.create_task(connected()) for _ in range(2))
-        await asyncio.sleep(0.05)
+        while len(counters()._queues.get("upstream:default", ())) < 2:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0)
         assert upstream.accepted == 1
         leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
 
         first.close()
 

@@ -35,8 +35,7 @@ class Model:
         self.go_on = threading.Event()
         self.go_on.set()
         self.refusal = ""
-        upstream.requests.clear()
-        upstream.left.clear()
+        upstream.forget()
         upstream.script = self._answer
 
     @property
