@@ -12,7 +12,7 @@ from django.utils.dateparse import parse_datetime
 
 from streaming import bulk_rows, rule_history, rule_log
 from streaming.editions import CHUNK, Edition, RuleEdition, changing, keep
-from streaming.models import ModerationRule, RuleImport
+from streaming.models import HitAlert, ModerationRule, RuleImport
 from streaming.rule_imports import AlreadyDone, Progress
 
 DELETED_AT_ONCE = 5_000
@@ -25,6 +25,8 @@ class Undone:
     removed: int
     restored: int
     kept: int
+    alerts: int = 0
+    """Of those that were only about rules that are removed, and are deleted with them."""
 
 
 def undo(done: RuleImport, user: Any = None, progress: Progress | None = None) -> Undone:
@@ -48,7 +50,7 @@ def _undo(done: RuleImport, user_id: int | None, progress: Progress) -> Undone:
     if not RuleImport.objects.filter(pk=done.pk, state=RuleImport.State.DONE).update(state=RuleImport.State.UNDONE):
         raise AlreadyDone
     done.refresh_from_db()
-    total, restored, removed = done.added + done.changed, 0, 0
+    total, restored, removed, alerts = done.added + done.changed, 0, 0, 0
     for part in bulk_rows.in_chunks(dict(done.before).items(), CHUNK):
         restored += _restore(done, dict(part), user_id)
         progress(restored, total)
@@ -59,10 +61,10 @@ def _undo(done: RuleImport, user_id: int | None, progress: Progress) -> Undone:
         if user_id is not None:
             names = rule_log.names_of(gone.order_by())
             rule_log.log(user_id, DELETION, [(pk, name, []) for pk, name in names])
-        gone.delete()
+        alerts += gone.delete()[1].get(HitAlert._meta.label, 0)
         removed += len(pks)
         progress(restored + removed, total)
-    return Undone(removed, restored, kept=done.added + done.changed - removed - restored)
+    return Undone(removed, restored, done.added + done.changed - removed - restored, alerts)
 
 
 def _restore(done: RuleImport, before: dict[int, dict[str, Any]], user_id: int | None) -> int:

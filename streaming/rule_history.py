@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 
 from streaming import bulk_rows, rule_log
 from streaming.editions import CHUNK, Edition, Revision, RuleEdition, changing, keep, keep_added, kept_fields
-from streaming.models import ModerationRule, RuleList, name_of
+from streaming.models import HitAlert, ModerationRule, RuleList, name_of
 from streaming.rule_imports import Progress
 
 Kept = dict[str, Any] | None
@@ -36,6 +36,8 @@ class Outcome:
     """The names of rules of which there is another with the same pattern, kind and comparison in the same list, and of
     lists of which there is another with the same name."""
     edited_since: int = 0
+    alerts: int = 0
+    """Of those that were only about rules and lists that are removed, and are deleted with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +255,9 @@ class _PuttingBack:
             rows = model.objects.filter(pk__in=pks[at : at + CHUNK])
             if model is ModerationRule:
                 self._log(DELETION, [(pk, name, []) for pk, name in rule_log.names_of(rows.order_by())])
-            self._outcome.removed += rows.delete()[1].get(model._meta.label, 0)
+            deleted = rows.delete()[1]
+            self._outcome.removed += deleted.get(model._meta.label, 0)
+            self._outcome.alerts += deleted.get(HitAlert._meta.label, 0)
             self._report(len(pks[at : at + CHUNK]))
 
     def _report(self, count: int) -> None:

@@ -28,7 +28,7 @@ from django.utils import timezone
 from ssesite.email_settings import email_settings
 from streaming import alerts, webhooks
 from streaming.models import HitAlert, ModerationHit, ModerationRule, RuleList
-from streaming.rule_imports import save_preview
+from streaming.rule_imports import carry_out, save_preview
 from tests.conftest import DEADLINE, eventually
 from tests.test_admin import text_of
 
@@ -562,6 +562,20 @@ class TestWhatIsDeletedWithARuleOrAList:
         assert "1 alert is only about them. It is deleted too" in preview
         assert "about its rule" in preview
         assert HitAlert.objects.count() == 3
+
+    def test_is_counted_where_an_undo_deletes_it(self, moderator: Client) -> None:
+        rules = "/admin/streaming/moderationrule/"
+        done = save_preview(b"pattern\none\n", "words.csv", "", {})
+        carry_out(done)
+        alert(name="about its rule", rule=ModerationRule.objects.get())
+        undone = [moderator.post(f"{rules}import/{done.pk}/undo/", follow=True)]
+        carry_out(save_preview(b"pattern\ntwo\n", "words.csv", "", {}))
+        alert(name="about its rule", rule=ModerationRule.objects.get())
+        undone.append(moderator.post(f"{rules}editions/{ModerationRule.objects.version()}/undo/", follow=True))
+
+        for page in undone:
+            assert "1 alert that was only about them was deleted too." in text_of(page)
+        assert not HitAlert.objects.exists()
 
     def test_stays_where_alerts_may_not_be_deleted(self, client: Client) -> None:
         words = RuleList.objects.create(name="words")

@@ -18,7 +18,7 @@ from django.utils.translation import gettext, ngettext
 
 from streaming import rule_history
 from streaming.admin.forms import display_value
-from streaming.admin.jobs import LONG, Job, JobPages, undo_outcome
+from streaming.admin.jobs import LONG, Job, JobPages, alerts_too, undo_outcome
 from streaming.editions import KEEP_DAYS, Edition, Revision, RuleEdition, changing
 from streaming.models import ModerationRule, RuleList
 from streaming.rule_history import MODELS, Difference
@@ -200,6 +200,7 @@ def _messages(message: str, outcome: rule_history.Outcome) -> list[str]:
     """What was done, and a warning if not all could be."""
     counts = gettext("As they were: %(restored)d; removed: %(removed)d.")
     text = f"{message} {counts % {'restored': outcome.restored, 'removed': outcome.removed}}"
+    text += alerts_too(outcome.alerts)
     if outcome.edited_since:
         text += " " + gettext("Left as they are, because they were changed again later: %d.") % outcome.edited_since
     if not outcome.skipped:

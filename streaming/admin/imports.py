@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from streaming import clean_samples, import_undo, rule_exports, rule_files, rule_imports
 from streaming.admin.forms import display_value
 from streaming.admin.import_forms import ChoicesForm, ImportForm, PreviewForm
-from streaming.admin.jobs import LONG, Job, JobPages, undo_outcome
+from streaming.admin.jobs import LONG, Job, JobPages, alerts_too, undo_outcome
 from streaming.gc_pauses import no_long_pauses
 from streaming.models import HitAlert, ModerationHit, ModerationRule, RuleImport, RuleList
 from streaming.rule_comparison import Comparison
@@ -133,9 +133,12 @@ class ImportPages(JobPages):
             rule_import.options = {**rule_import.options, **options}
             rule_import.save(update_fields=["defaults", "options"])
             return HttpResponseRedirect(request.path)
+        is_started = request.method == "POST" and "_update" not in request.POST and not form.asks
+        if is_started and not rule_imports.replaced_list(rule_import):
+            return self._start_import(request, rule_import)
         comparison = rule_imports.compare_import(rule_import, parsed)
         alerts = _alerts_of(comparison.removed)
-        if request.method == "POST" and "_update" not in request.POST and not form.asks:
+        if is_started:
             kept = self.are_kept(request, alerts)
             return HttpResponseRedirect(request.path) if kept else self._start_import(request, rule_import)
         context = {"rule_import": rule_import, "parsed": parsed, "comparison": comparison, "max_rows": PREVIEW_ROWS}
@@ -270,7 +273,7 @@ def recent_texts(user: Any) -> list[str]:
 
 def _undo_message(undone: import_undo.Undone) -> str:
     message = gettext("The import was undone. Removed: %(removed)d, restored to their previous values: %(restored)d.")
-    message = message % {"removed": undone.removed, "restored": undone.restored}
+    message = message % {"removed": undone.removed, "restored": undone.restored} + alerts_too(undone.alerts)
     if undone.kept:
         left = gettext("Not undone because they were edited or deleted since, or are no longer kept: %d.")
         message += " " + left % undone.kept

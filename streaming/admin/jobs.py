@@ -12,7 +12,7 @@ from django.db import connections
 from django.http import HttpRequest, StreamingHttpResponse
 from django.template.loader import render_to_string
 from django.utils.html import format_html
-from django.utils.translation import get_language, gettext, override
+from django.utils.translation import get_language, gettext, ngettext, override
 
 from streaming.gc_pauses import no_long_pauses
 from streaming.rule_imports import AlreadyDone, Progress
@@ -71,6 +71,18 @@ class JobPages(_Base):
         response["X-Accel-Buffering"] = "no"
         response["Content-Encoding"] = "identity"
         return response
+
+
+def alerts_too(count: int) -> str:
+    """What is said of alerts that were deleted with rules; empty if there were none."""
+    if not count:
+        return ""
+    message = ngettext(
+        "%d alert that was only about them was deleted too.",
+        "%d alerts that were only about them were deleted too.",
+        count,
+    )
+    return f" {message % count}"
 
 
 def undo_outcome(job: Job, messages: Callable[[Any], list[str]]) -> str:
