@@ -821,6 +821,28 @@ def test_a_footnote_number_moves_to_its_text_without_changing_the_url(open_page)
     expect(page.locator("aside.under-test")).to_be_in_viewport()
 
 
+def test_the_focus_moves_with_a_footnote_whatever_its_label_is_written_like_and_a_translator_wraps(open_page):
+    page = open_page()
+    script = """
+    const root = makeRoot();
+    const view = new MarkdownView(root, { noteLabel: "Footnote" });
+    for (const character of "Fact[^Note], fact[^2].\\n\\n[^note]: Wikipedia\\n[^2]: Another\\n") {
+      view.append(character);
+      view.flush();
+    }
+    view.end();
+    const wrapped = document.createElement("font"), number = root.querySelectorAll("button")[1];
+    wrapped.append(...number.childNodes);
+    number.append(wrapped);
+    """
+    run(page, script)
+
+    page.get_by_role("button", name="Footnote Note", exact=True).press("Enter")
+    expect(page.locator("aside[data-note=note]")).to_be_focused()
+    page.locator("button[data-note] font").click()
+    expect(page.locator("aside[data-note='2']")).to_be_focused()
+
+
 def test_words_with_a_caret_in_brackets_are_not_footnotes_until_they_are_defined(workbench):
     script = """
     const shown = [];

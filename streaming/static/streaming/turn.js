@@ -12,6 +12,7 @@ import { word } from "./page-texts.js";
 const viewOptions = () => ({
   copyLabel: word("copy-code"),
   taskLabels: /** @type {[string, string]} */ ([word("task-open"), word("task-done")]),
+  noteLabel: word("footnote"),
   headingOffset: 3,
 });
 

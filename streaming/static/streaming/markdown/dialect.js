@@ -13,8 +13,9 @@ export { isHarmless };
 /** @typedef {import("../vendor/markdown-it.js").Token} Token */
 /**
  * Options that depend on the surrounding page. copyLabel: label of the copy button of each code block (`Code` in code.js
- * handles it); taskLabels: labels of open and of completed tasks; headingOffset: the level of the heading above the text.
- * @typedef {{ copyLabel?: string, taskLabels?: [string, string], headingOffset?: number }} Page
+ * handles it); taskLabels: labels of open and of completed tasks; noteLabel: what the number of a footnote is called;
+ * headingOffset: the level of the heading above the text.
+ * @typedef {{ copyLabel?: string, taskLabels?: [string, string], noteLabel?: string, headingOffset?: number }} Page
  */
 /** `open`: the last inline text may continue; `bracketed`: see heal.js. @typedef {import("../vendor/markdown-it.js").Env & { bracketed?: Set<string> } & Page} Env */
 /** @typedef {import("../vendor/markdown-it.js").MarkdownIt} Markdown */

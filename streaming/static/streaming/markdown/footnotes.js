@@ -11,7 +11,7 @@ const REFERENCE = /\[(\^([^\s[\]]+))\]/y;
  */
 export function readNoteReference(state, silent) {
   const { env, md, src, pos, linkLevel } = state;
-  const { references = {}, bracketed } = /** @type {Env} */ (env);
+  const { references = {}, bracketed, noteLabel } = /** @type {Env} */ (env);
   REFERENCE.lastIndex = pos;
   const [text, name = "", label = ""] = REFERENCE.exec(src) ?? [];
   const key = md.utils.normalizeReference(name);
@@ -24,6 +24,7 @@ export function readNoteReference(state, silent) {
     state.push("note", "button", 1).attrs = [
       ["type", "button"],
       ["data-note", label],
+      ...(noteLabel ? [/** @type {[string, string]} */ (["aria-label", `${noteLabel} ${label}`])] : []),
     ];
     state.push("text", "", 0).content = label;
     state.push("note", "", -1);

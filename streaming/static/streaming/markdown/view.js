@@ -199,11 +199,15 @@ function blockOf(node, root) {
  */
 const isBefore = (node, last) => last !== null && (last === node || (last.compareDocumentPosition(node) & 2) !== 0);
 
-/** Moves from a footnote's number to its text. @param {Event} event */
+/** Moves the focus from a footnote's number, which a translator may have wrapped, to its text. @param {Event} event */
 function showNote({ target, currentTarget }) {
-  const { note } = /** @type {HTMLElement} */ (target).dataset;
-  const text = /** @type {Element} */ (currentTarget).querySelector(`aside[data-note="${CSS.escape(note ?? "")}"]`);
-  text?.scrollIntoView({ block: "nearest" });
+  const label = (/** @type {HTMLElement} */ { dataset }) => md.utils.normalizeReference(dataset.note ?? "");
+  const button = /** @type {Element} */ (target).closest("button[data-note]");
+  /** @type {NodeListOf<HTMLElement>} */
+  const notes = /** @type {Element} */ (currentTarget).querySelectorAll("aside[data-note]");
+  const text = button && [...notes].find((note) => label(note) === label(/** @type {HTMLElement} */ (button)));
+  text?.setAttribute("tabindex", "-1");
+  text?.focus();
 }
 
 /** The element that contains the last character: later cells of a row may still be empty. @param {Element} root */

@@ -7,6 +7,8 @@ export interface ViewOptions {
   copyLabel?: string;
   /** Labels of open and of completed tasks in task lists. */
   taskLabels?: [string, string];
+  /** What the number of a footnote is called, such as "Footnote". */
+  noteLabel?: string;
   /** The level of the heading above the text. */
   headingOffset?: number;
 }
