@@ -105,6 +105,47 @@ def test_an_answer_interrupted_five_times_and_reloaded_once_is_complete_and_was_
     assert len(upstream.requests) == 1
 
 
+# Only waits for the next attempt become short, not the 45 s after which a silent connection counts as lost.
+SHORT_WAITS = """{
+  const { setTimeout } = window;
+  window.setTimeout = (act, delay, ...given) => setTimeout(act, delay < 40_000 ? delay / 100 : delay, ...given);
+}"""
+
+
+@pytest.mark.parametrize("is_reloaded", [False, True])
+def test_an_answer_is_asked_for_again_while_the_server_is_away_for_a_minute(
+    page: Page, proxy: CuttingProxy, upstream: ScriptedUpstream, is_reloaded: bool
+) -> None:
+    may_end = threading.Event()
+    upstream.script = in_words(WORDS, 0.05, may_end)  # type: ignore[assignment]
+    page.add_init_script(SHORT_WAITS)
+    page.reload()
+    ask(page)
+    has_shown(page, WORDS[5])
+    tries: list[int] = []
+
+    def refuse(route: Route) -> None:
+        tries.append(len(tries))
+        if len(tries) > 8:
+            route.continue_()
+        elif len(tries) % 2:
+            route.fulfill(status=503)
+        else:
+            route.abort()
+
+    page.route("**/streams/*", refuse)
+    if is_reloaded:
+        page.reload()
+    else:
+        proxy.cut()
+    wait_for(page, lambda: len(tries) > 8)
+    may_end.set()
+
+    expect(state(page)).to_have_text("Done")  # type: ignore[arg-type]
+    expect(page.locator("#chat article")).to_have_text("".join(WORDS).strip())
+    assert len(upstream.requests) == 1
+
+
 def test_stop_closes_the_upstream_at_once(page: Page, upstream: ScriptedUpstream) -> None:
     upstream.script = speak_until_left
     ask(page)

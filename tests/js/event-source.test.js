@@ -318,24 +318,33 @@ test("a POST is not resumed at another origin, which must not receive its header
   assert.equal(other.requests.length, 0);
 });
 
-test("a redirected POST is not resumed at the other origin either", async () => {
-  const other = await serve((_, response) => {
-    if (other.requests.length > 1) return response.writeHead(404).end();
-    response.setHeader("Content-Location", "/streams/s");
-    stream(response, "id: 1\ndata: a\n\n");
+for (const [where, address] of [
+  ["a page", (url) => url],
+  ["a worker, whose addresses may be relative", () => "/"],
+])
+  test(`a redirected POST of ${where} is not resumed at the other origin either`, async (t) => {
+    const other = await serve((_, response) => {
+      if (other.requests.length > 1) return response.writeHead(404).end();
+      response.setHeader("Content-Location", "/streams/s");
+      stream(response, "id: 1\ndata: a\n\n");
+    });
+    const { url } = await serve((_, response) => response.writeHead(307, { Location: other.url }).end());
+    t.after(() => delete globalThis.location);
+    globalThis.location = { href: url };
+    const fetch = (relative, init) => globalThis.fetch(new URL(relative, url), init);
+    const headers = { Authorization: "Bearer secret" };
+
+    const error = await failure(
+      fetchEvents(address(url), { method: "POST", body: "{}", headers, fetch, retry: quick }),
+    );
+
+    assert.ok(error instanceof CutError);
+    // Like every client, fetch removes the header when it follows the redirect.
+    assert.deepEqual(
+      other.requests.map((request) => request.headers.authorization),
+      [undefined],
+    );
   });
-  const { url } = await serve((_, response) => response.writeHead(307, { Location: other.url }).end());
-  const headers = { Authorization: "Bearer secret" };
-
-  const error = await failure(fetchEvents(url, { method: "POST", body: "{}", headers, retry: quick }));
-
-  assert.ok(error instanceof CutError);
-  // Like every client, fetch removes the header when it follows the redirect.
-  assert.deepEqual(
-    other.requests.map((request) => request.headers.authorization),
-    [undefined],
-  );
-});
 
 test("a non-GET request has an Idempotency-Key, one per call and the same in every attempt", async () => {
   const { url, requests } = await serve((_, response) =>
@@ -453,6 +462,31 @@ test("the delay doubles after each failure, with full jitter, up to a maximum", 
   assert.deepEqual(delays, [5, 10, 20, 20, 20]);
 });
 
+test("the delay that the server asks for grows with each further failure too", async () => {
+  const { url, requests } = await serve((_, response) =>
+    requests.length === 1 ? stream(response, "retry: 100\ndata: a\n\n") : response.destroy(),
+  );
+  const delays = [];
+  const retry = { from: 10, to: 40, attempts: 5, random: () => 0.5 };
+
+  await failure(fetchEvents(url, { retry, onCut: (_, delay) => delays.push(delay) }));
+
+  assert.deepEqual(delays, [100, 105, 110, 120, 120]);
+});
+
+for (const [status, expected] of [
+  [429, 2],
+  [503, 2],
+  [500, 1],
+])
+  test(`a first request that is answered ${status} is sent ${expected === 1 ? "once, though" : "again where"} firstToo is set`, async () => {
+    const { url, requests } = await serve((_, response) =>
+      requests.length === 1 ? response.writeHead(status).end() : stream(response, DONE),
+    );
+    await all(fetchEvents(url, { retry: { ...quick, firstToo: true } })).catch(() => {});
+    assert.equal(requests.length, expected);
+  });
+
 test("a reconnect waits as long as the server's retry field says", async () => {
   const { url, requests } = await serve((_, response) =>
     stream(response, requests.length === 1 ? "retry: 150\ndata: a\n\n" : DONE),
@@ -482,7 +516,7 @@ for (const [what, asked, date, expected] of [
       const stopped = new AbortController();
       const onCut = (cut, delay) => delays.push(delay) === 2 && stopped.abort();
 
-      await failure(fetchEvents(url, { signal: stopped.signal, onCut }));
+      await failure(fetchEvents(url, { signal: stopped.signal, onCut, retry: { random: () => 0 } }));
 
       assert.deepEqual(delays, [100, expected]);
     });

@@ -15,6 +15,7 @@ import { readBeginning, CutError, RefusedError } from "./stream-errors.js";
  * @property {boolean} [openCounts]  an opened response resets the failure count, as in HTML 9.2.2; otherwise only a message does
  * @property {boolean} [resend]  send a non-GET request again with the same Idempotency-Key: only for requests that may be
  *   repeated, or servers that honour such keys
+ * @property {boolean} [firstToo]  a first request that is refused with 429, 502, 503 or 504 is sent again too, like a reconnect
  * @property {() => number} [random]
  */
 
@@ -102,7 +103,7 @@ export async function* fetchEvents(url, options = {}) {
     } catch (error) {
       signal?.throwIfAborted();
       if (error === NO_CONTENT) return;
-      if (!isTransient(error, isReconnect)) throw error;
+      if (!isTransient(error, isReconnect || (mayResend && Boolean(retry && retry.firstToo)))) throw error;
       const canReturn = mayResend || address !== "" || (options.resume && state.lastEventId !== "");
       if (!canReturn)
         throw new CutError(`the connection was cut, and a ${options.method} is not sent twice`, { cause: error });
@@ -111,7 +112,10 @@ export async function* fetchEvents(url, options = {}) {
       if (retry === false || failures > (retry?.attempts ?? 8)) throw error;
       const delay = Math.min(
         Math.max(
-          state.retry === undefined ? backoff(failures, retry) : Math.max(state.retry, MIN_RETRY_DELAY),
+          // Only further failures add to what the server asks for (HTML 9.2.3 allows it).
+          state.retry === undefined
+            ? backoff(failures, retry)
+            : Math.max(state.retry, MIN_RETRY_DELAY) + backoff(failures - 1, retry),
           error instanceof RefusedError ? Math.min(error.retryAfter, MAX_RETRY_AFTER) : 0,
         ),
         MAX_TIMER,
@@ -217,7 +221,7 @@ function addressOf({ headers, url }, requested) {
   const location = headers.get("Content-Location");
   if (!location || !URL.canParse(location, url)) return "";
   const address = new URL(location, url);
-  const { origin } = new URL(requested, globalThis.document?.baseURI ?? url);
+  const { origin } = new URL(requested, globalThis.document?.baseURI ?? globalThis.location?.href ?? url);
   return address.origin === origin && address.href !== url ? address.href : "";
 }
 
@@ -235,11 +239,11 @@ function isEventStream(response) {
 /**
  * Whether another attempt may help.
  * @param {unknown} error
- * @param {boolean} isReconnect
+ * @param {boolean} mayBeRefused
  */
-function isTransient(error, isReconnect) {
+function isTransient(error, mayBeRefused) {
   return (
-    error instanceof CutError || (isReconnect && error instanceof RefusedError && TRANSIENT_STATUSES.has(error.status))
+    error instanceof CutError || (mayBeRefused && error instanceof RefusedError && TRANSIENT_STATUSES.has(error.status))
   );
 }
 
@@ -250,5 +254,5 @@ function isTransient(error, isReconnect) {
  */
 function backoff(failures, retry) {
   const { from = 1000, to = 30_000, random = Math.random } = retry || {};
-  return random() * Math.min(to, from * 2 ** (failures - 1));
+  return failures && random() * Math.min(to, from * 2 ** (failures - 1));
 }

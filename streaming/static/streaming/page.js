@@ -19,6 +19,10 @@ function csrfToken() {
   return cookie?.split("=")[1] || content;
 }
 
+// An answer that has begun is kept for minutes: for about two of them it is asked for again, also while the server is
+// restarting or its store is away.
+const RESUMING = { attempts: 12, firstToo: true };
+
 /**
  * @param {string} address
  * @param {unknown} body
@@ -30,7 +34,11 @@ function post(address, body, options, key = randomKey()) {
   // The server honours the Idempotency-Key of a request: a repeated one gets the answer already begun. Without a network
   // nothing was sent, so the request fails at once.
   const retry = { resend: navigator.onLine, attempts: 4 };
-  return fetchEvents(address, { method: "POST", headers, body: JSON.stringify(body), retry, ...options });
+  const onOpen = (/** @type {Response} */ response) => {
+    retry.attempts = RESUMING.attempts;
+    return options.onOpen?.(response);
+  };
+  return fetchEvents(address, { ...options, method: "POST", headers, body: JSON.stringify(body), retry, onOpen });
 }
 
 // --- Ping
@@ -160,7 +168,12 @@ async function resumeAnswer({ lastEventId, progress, key }) {
   const { signal } = (answer = new AbortController());
   if (!lastEventId && !key) return chat.stop("failed", word("problem-cut"));
   const { address, headers } = (place = lastEventId ? placeOfEvent(lastEventId) : placeOfKey(key));
-  await readAnswer((options) => fetchEvents(address, { ...options, headers, lastEventId }), signal, true, progress);
+  await readAnswer(
+    (options) => fetchEvents(address, { ...options, headers, lastEventId, retry: RESUMING }),
+    signal,
+    true,
+    progress,
+  );
 }
 
 /**
@@ -267,6 +280,6 @@ function problemOf({ problem }) {
 /** The login address with a link back to this page; empty if the error is not a missing login. @param {unknown} error */
 function loginOf(error) {
   const login = error instanceof RefusedError && error.status === 401 && problemOf(error).login;
-  const address = typeof login === "string" && login.startsWith("/") ? login : "";
+  const address = typeof login === "string" && /^\/(?![/\\])/.test(login) ? login : "";
   return address && `${address}?next=${encodeURIComponent(location.pathname)}`;
 }

@@ -13,6 +13,8 @@ export interface Retry {
   openCounts?: boolean;
   /** Send a non-GET request again, for up to four minutes: only for requests that may be repeated. */
   resend?: boolean;
+  /** A first request that is refused with 429, 502, 503 or 504 is sent again too, like a reconnect. */
+  firstToo?: boolean;
   random?: () => number;
 }
 
