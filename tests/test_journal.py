@@ -841,6 +841,30 @@ class TestRedis:
 
         assert await reading == events(0, 9)
 
+    async def test_that_evicted_a_part_of_a_stream_gets_the_events_in_memory_again(
+        self, redis_workers: Workers, redis: Redis
+    ) -> None:
+        driver, other = redis_workers.make(beat=BEAT), redis_workers.make(beat=BEAT)
+        log, bystander = await driver.open(new_stream(), nothing), await driver.open(new_stream(), nothing)
+        texts = [str(number) * 100_000 for number in range(10)]  # more than are stored in one call
+        for number, text in enumerate(texts[:5]):
+            log.append(event(number, text), 1)
+        reading = asyncio.create_task(whole(await other.follow(log.info.id, -1)))
+        await until_stored(driver)
+
+        await redis.delete(f"streams:{{{log.info.id}}}:meta")
+        for number, text in enumerate(texts[5:], 5):
+            log.append(event(number, text), 1)
+        bystander.append(event(0), 1)
+        bystander.end("stop")
+        await until_stored(driver)
+        later = asyncio.create_task(whole(await other.follow(log.info.id, 3)))
+        log.end("stop")
+
+        assert text_of(await later) == "".join(texts[4:])
+        assert text_of(await reading) == "".join(texts)
+        assert await whole(await other.follow(bystander.info.id)) == event(0)
+
     async def test_that_lost_its_data_reports_a_gap_for_events_not_in_memory(
         self, redis_workers: Workers, redis: Redis
     ) -> None:

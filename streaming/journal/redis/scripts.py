@@ -9,8 +9,10 @@ n. Its fields: ``f`` the number of its first event, ``d`` the encoded events, ``
 from __future__ import annotations
 
 OPEN = """
--- KEYS: meta, claim. ARGV: the id, the prefix of other streams' keys, seconds to live, "1" if it has a claim; fields.
+-- KEYS: meta, claim, log. ARGV: the id, the prefix of other streams' keys, seconds to live, "1" if it has a claim; then
+-- the fields of the metadata.
 -- Gives the id and the fingerprint of the stream that has the claim already, or nothing.
+-- A log without its metadata is what eviction has left of the stream, which is stored again from its beginning.
 if ARGV[4] == '1' then
   local other = redis.call('GET', KEYS[2])
   if other and other ~= ARGV[1] then
@@ -19,6 +21,7 @@ if ARGV[4] == '1' then
   end
   redis.call('SET', KEYS[2], ARGV[1], 'EX', 86400)
 end
+redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[1], unpack(ARGV, 5))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return {}

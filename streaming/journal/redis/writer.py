@@ -77,14 +77,14 @@ class StreamWriter:
             "last": -1,
             "ended": "",
         }
-        meta, _ = keys.of_stream(info.id)
+        meta, entries = keys.of_stream(info.id)
         flat = itertools.chain.from_iterable(fields.items())
         args: list[Any] = [info.id, keys.PREFIX, self._running_ttl, int(with_claim), *flat]
         if self._connections.is_away:
             return
         log.may_be_stored = True
         try:
-            other = await self._open(keys=[meta, keys.of_claim(info.claim)], args=args)
+            other = await self._open(keys=[meta, keys.of_claim(info.claim), entries], args=args)
         except STORE_ERRORS as error:
             self._connections.set_away(error)
             return
