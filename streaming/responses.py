@@ -167,6 +167,7 @@ class RelayResponse(_StreamingResponse):
     def _break_off(self, reason: str) -> None:
         self._stopped = self._stopped or reason
         self._wait.interrupt()
+        self._upstream.close()  # a client that reads nothing any more would hold it open
 
     async def _stream_chunks(self) -> AsyncGenerator[bytes]:
         try:

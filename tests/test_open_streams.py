@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import httpx
@@ -143,6 +143,29 @@ class TestThePage:
         stop(browser, shown["key"])
 
         assert shown["where"] == "proxy, llm"
+        assert upstream.left.wait(DEADLINE)
+        reader.close()
+
+    @pytest.mark.parametrize("path", ["/transfer/llm", "/proxy/llm/chat/completions"])
+    def test_stops_a_flood_that_its_client_does_not_read(
+        self, make_llm_site: Callable[..., Site], upstream: ScriptedUpstream, path: str
+    ) -> None:
+        async def flood(connection: Connection) -> None:
+            await connection.body()
+            await connection.begin()
+            left = asyncio.create_task(connection.until_left())
+            with suppress(ConnectionError):
+                while not left.done():
+                    await connection.send(f"data: {json.dumps(DELTA)}\n\n".encode() * 100)
+            await left
+
+        upstream.script = flood
+        site = make_llm_site()
+        reader, browser = ask(site, path), logged_in(site)
+
+        (shown,) = seen(browser, bool)
+        stop(browser, shown["key"])
+
         assert upstream.left.wait(DEADLINE)
         reader.close()
 
