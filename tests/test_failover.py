@@ -195,6 +195,8 @@ class TestAnUpstreamThatFails:
         routed.second.script = note
         chat(routed.site, stream=True)
         assert prompts == [[{"role": "user", "content": "ahoy"}]]
+        nested = json.loads("[" * 600 + "]" * 600)
+        assert chat(routed.site, stream=True, metadata=nested).status_code == 200
         code = "from streaming.models import UsageRecord as U; print(*U.objects.values_list('upstream', flat=True))"
         eventually(
             lambda: set(manage(routed.site.folder, "shell", "-v0", "-c", code).stdout.split()) == {"second"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -58,7 +58,8 @@ class Attempts:
     async def _prepare(self, number: int) -> upstreams.Attempt:
         route, guardrail = self._routes[number], self._guardrails[number]
         if self._moderated is None or guardrail.prompts is not self.guardrail.prompts:
-            self._moderated = copy.deepcopy(self._fields) if self._moderates_again else self._fields
+            # Not deepcopy, which goes less deep than JSON that was read.
+            self._moderated = json.loads(json.dumps(self._fields)) if self._moderates_again else self._fields
             guardrail.meter.prompt_chars = None
             await guardrail.moderate_prompt(self._moderated)
         self.guardrail = guardrail
