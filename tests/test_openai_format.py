@@ -1191,6 +1191,10 @@ def test_any_message_is_read_or_refused(data: str, event: str) -> None:
         OpenAIReader(keep_raw=True).feed(Message.unchecked(data, event))
 
 
+def test_an_error_that_is_nested_too_deeply_is_none() -> None:
+    assert read_error_body(b"[" * 600 + b"]" * 600, "application/json") is None
+
+
 @given(anything | st.text())
 def test_any_error_is_read_within_bounds(value: Any) -> None:
     body = json.dumps(value).encode() if not isinstance(value, str) else value.encode("utf-8", "replace")

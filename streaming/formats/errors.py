@@ -116,7 +116,7 @@ def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
 def read_error(value: Any) -> ErrorFacts | None:
     """The error in a JSON value; None without one."""
     if isinstance(value, list):
-        return next((facts for item in value[:8] if (facts := read_error(item))), None)
+        return next((facts for item in value[:8] if isinstance(item, dict) and (facts := read_error(item))), None)
     if not isinstance(value, dict):
         return None
     for key in ("error", "errors"):
