@@ -15,7 +15,7 @@ from typing import Any
 from weakref import WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, Error, transaction
+from django.db import Error, transaction
 from django.db.models import F, Sum
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
@@ -302,8 +302,9 @@ class _Quotas:
             return known.tokens
         try:
             tokens = await _tokens_since(subject, _midnight())
-        except DatabaseError:
+        except Error:  # InterfaceError is no DatabaseError
             return known.tokens if known and known.day == day else 0
+        known = self._totals.get(subject)  # another request may have read it meanwhile
         if known and known.day == day:
             tokens = max(tokens, known.tokens)  # some rows may still wait to be written
         if len(self._totals) >= self.MAX_TOTALS:

@@ -415,6 +415,16 @@ class TestTokensToday:
 
         assert await quotas.today("key:7") == 34
 
+    async def test_include_what_this_process_records_while_others_read_them(self) -> None:
+        quotas = usage_log._Quotas()
+        reading = [asyncio.create_task(quotas.today("key:7")) for _ in range(5)]
+
+        await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
+        quotas.add(meter(api_key_id=7, tokens=usage_log.usage_meter.TokenCounts(30, 4)))
+        await asyncio.gather(*reading)
+
+        assert await quotas.today("key:7") == 34
+
     async def test_of_a_user_are_those_of_all_their_keys_and_sessions(self) -> None:
         quotas = usage_log._Quotas()
         for key, user, tokens in ((7, 3, 20), (None, 3, 5), (8, 4, 100)):
