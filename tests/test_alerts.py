@@ -135,6 +135,12 @@ class TestAnAlert:
         assert sent.subject == "Alert “many”: 3 hits"
         assert "In the last 10 minutes there were 3 hits" in sent.body
 
+    def test_is_sent_although_the_clock_was_far_ahead_when_it_was_sent_before(self) -> None:
+        alert(cooldown=60, last_sent=timezone.now() + timedelta(days=1))
+        hits(3)
+
+        assert alerts.check() == 1
+
     def test_is_not_sent_again_before_its_cooldown_has_passed(self) -> None:
         alert(cooldown=60)
         hits(3)

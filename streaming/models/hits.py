@@ -132,7 +132,8 @@ class HitAlert(models.Model):
         return timedelta(minutes=self.cooldown)
 
     def is_resting(self, now: datetime) -> bool:
-        return self.last_sent is not None and now < self.last_sent + self.cooldown_time
+        # Both ways: a clock that was put back does not keep it quiet for longer.
+        return self.last_sent is not None and abs(now - self.last_sent) < self.cooldown_time
 
     def about(self) -> str:
         """What it counts, as text for a person."""
