@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.answer import AnswerModeration, medium_of
-from streaming.formats import ChoiceEnd, Delta, Notice, Part, RawChunk, StreamEnd, TextPart
+from streaming.answer.moderation import MAX_TEXTS
+from streaming.formats import ChoiceEnd, Delta, FormatError, Notice, Part, RawChunk, Snapshot, StreamEnd, TextPart
 from streaming.hit_context import HitContext
 from streaming.moderation import Rule, RuleSet
 
@@ -144,6 +145,22 @@ def test_text_without_matches_keeps_its_order(turns: list[Turn]) -> None:
     out = moderated(*([turn] for turn in turns), rules=rules)
 
     assert order_of(out) == order_of([Delta(text, channel) for channel, text in turns])
+
+
+def feed_texts(moderation: AnswerModeration, kind: type[Delta | Snapshot | TextPart]) -> None:
+    for number in range(MAX_TEXTS + 1):
+        for _ in moderation.feed([kind("x", f"field{number}")]):
+            pass
+
+
+@pytest.mark.parametrize("kind", [Delta, Snapshot, TextPart])
+def test_an_answer_of_too_many_texts_is_refused_before_it_fills_the_memory(kind: Any) -> None:
+    with pytest.raises(FormatError, match="more than 4,096 texts"):
+        feed_texts(AnswerModeration(RULES), kind)
+
+
+def test_a_prompt_may_have_as_many_messages_as_it_likes() -> None:
+    feed_texts(AnswerModeration(RULES, is_prompt=True), Delta)
 
 
 class TestAnAtomicTextThatIsRepeated:

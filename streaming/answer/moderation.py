@@ -16,12 +16,26 @@ from streaming.answer.joined_parts import JoinedParts, run_of_answer, run_of_pro
 from streaming.answer.media import medium_of
 from streaming.answer.outcomes import PAUSE, SLICE_CHARS, Step, clean
 from streaming.answer.snapshots import SnapshotStream
-from streaming.formats import ChoiceEnd, Delta, Failure, Notice, Part, RawChunk, Snapshot, StreamEnd, TextPart
+from streaming.formats import (
+    ChoiceEnd,
+    Delta,
+    Failure,
+    FormatError,
+    Notice,
+    Part,
+    RawChunk,
+    Snapshot,
+    StreamEnd,
+    TextPart,
+)
 from streaming.hit_context import HitHandler
 from streaming.moderation import RuleSet
 
 CHARS_OF_A_START = 100
 """The fixed cost of starting a text, expressed in characters."""
+
+MAX_TEXTS = 4096
+"""The limit for the texts of one answer, by choice and channel: each takes about 10 KB until the answer ends."""
 
 ENDS = (StreamEnd, Failure)
 """The parts after which nothing follows."""
@@ -31,7 +45,7 @@ class AnswerModeration:
     """The moderation of all texts of one answer, with separate state for each choice and channel.
 
     ``feed`` yields the parts that are now certain, and a PAUSE after each slice of a long text. The caller must stop
-    iterating after a StreamEnd or a Failure.
+    iterating after a StreamEnd or a Failure. FormatError if the answer has more than MAX_TEXTS texts.
     """
 
     def __init__(
@@ -46,8 +60,10 @@ class AnswerModeration:
         self._rule_set = rule_set
         self._on_hit = on_hit
         self._is_json = is_json
+        self._is_prompt = is_prompt
         self._secrets = tuple(secrets)  # the operator's credentials, which an upstream's errors may quote
         self._channels: dict[_ChannelKey, DeltaStream | SnapshotStream] = {}
+        self._names = set[tuple[int, str]]()  # of all texts so far
         self._texts = AtomicTexts(rule_set, on_hit)
         run_of = run_of_prompt if is_prompt else run_of_answer
         self._joined = JoinedParts(rule_set, on_hit, self._undecided_text, run_of)
@@ -95,6 +111,7 @@ class AnswerModeration:
                 if not isinstance(part, TextPart):
                     yield from self._cleaned(part)
                 else:
+                    self._count(part.choice, part.channel)
                     yield from self._released_for((TextPart, part.choice, part.channel), parts, at)
                     yield from self._texts.feed(part)
                     chars += len(part.text) + CHARS_OF_A_START
@@ -124,10 +141,16 @@ class AnswerModeration:
         stream = self._channels.get(key)
         if stream is None:
             kind, choice, channel = key
+            self._count(choice, channel)
             made = DeltaStream if kind is Delta else SnapshotStream
             medium = medium_of(channel, is_json=self._is_json)
             stream = self._channels[key] = made(self._rule_set, self._on_hit, choice, channel, medium)
         return stream
+
+    def _count(self, choice: int, channel: str) -> None:
+        self._names.add((choice, channel))
+        if len(self._names) > MAX_TEXTS and not self._is_prompt:
+            raise FormatError(f"an upstream's answer has more than {MAX_TEXTS:,} texts")
 
     def _is_only_active(self, key: _ChannelKey) -> bool:
         """Whether this was the only channel of its choice with text in the last message: nearly always true."""
