@@ -6,13 +6,14 @@ The README documents each setting in its table "Settings".
 import contextlib
 import json
 import os
+import re
 import secrets
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env
+from environs import Env, EnvError
 
 from ssesite.email_settings import email_settings
 from streaming import sqlite_connection
@@ -174,8 +175,24 @@ SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", False)
 SECURE_HSTS_PRELOAD = env.bool("SECURE_HSTS_PRELOAD", False)
 
+
 # CONN_MAX_AGE stays 0: under ASGI a persistent connection belongs to a thread, not to a request.
-DATABASES = {"default": env.dj_db_url("DATABASE_URL", f"sqlite:///{STATE_DIR / 'db.sqlite3'}", conn_max_age=0)}
+def configured_database() -> dict[str, Any]:
+    scheme, _, rest = env.str("DATABASE_URL", "").partition("://")
+    after_host = re.sub(r"^[^/?#]*", "", rest)
+    if not scheme.startswith("sqlite") and ("@" in after_host or "#" in after_host or rest.count("@") > 1):
+        raise ImproperlyConfigured(
+            "DATABASE_URL has a sign in its password that belongs to the URL: write %40 for @, %2F for /, %3F for ?, "
+            "%23 for # and %25 for %."
+        )
+    try:
+        return dict(env.dj_db_url("DATABASE_URL", f"sqlite:///{STATE_DIR / 'db.sqlite3'}", conn_max_age=0))
+    except EnvError as error:
+        words = "it has to be like sqlite:///db.sqlite3 or postgres://user:password@host/name"
+        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {words}.") from error
+
+
+DATABASES = {"default": configured_database()}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql" and not find_spec("psycopg"):
     raise ImproperlyConfigured(
         "DATABASE_URL names PostgreSQL, and its driver is not installed: pip install 'django-streaming-llm[postgres]'."

@@ -174,6 +174,28 @@ def test_another_database_can_be_set(machine: Path) -> None:
     assert "init_command" not in default.get("OPTIONS", {})
 
 
+@pytest.mark.parametrize("password", ["p@ss", "p/ss", "p#ss", "p?ss", "a@b/c#d"])
+def test_a_password_with_signs_of_a_url_is_refused_without_saying_it(machine: Path, password: str) -> None:
+    said = refused(machine, DATABASE_URL=f"postgres://user:{password}@host/name")
+
+    assert "write %40 for @" in said
+    assert password not in said
+
+
+def test_a_password_with_encoded_signs_and_a_file_with_signs_are_read(machine: Path) -> None:
+    (databases,) = read(machine, "DATABASES", SECRET_KEY="x", DATABASE_URL="postgres://u:%40%2F%3F%23%25@h/n")
+    assert databases["default"]["PASSWORD"] == "@/?#%"
+
+    assert read(machine, "DEBUG", SECRET_KEY="x", DATABASE_URL="sqlite:////data/a@b@c#d/db.sqlite3") == [False]
+
+
+@pytest.mark.parametrize("url", ["", "db.sqlite3", "postgres://user:password@host:port/name", "oracel://x"])
+def test_a_database_url_that_means_nothing_is_refused_with_an_example(machine: Path, url: str) -> None:
+    said = refused(machine, DATABASE_URL=url)
+
+    assert said.endswith("it has to be like sqlite:///db.sqlite3 or postgres://user:password@host/name.")
+
+
 def test_postgresql_without_its_driver_says_which_extra_to_install(machine: Path) -> None:
     (machine / "sitecustomize.py").write_text(
         "import sys, importlib.util as util\n"
