@@ -249,7 +249,13 @@ def _read_headers(where: str, entry: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(headers := entry.get("HEADERS", {}), Mapping):
         raise ImproperlyConfigured(f"{where}['HEADERS'] has to be a dict.")
     key = _read_key_file(where, entry) or _read_key_variable(where, entry)
-    return {"Authorization": f"Bearer {key}", **headers} if key else dict(headers)
+    headers = {"Authorization": f"Bearer {key}", **headers} if key else dict(headers)
+    for name, value in headers.items():
+        if not (isinstance(name, str) and _is_token(name)):
+            raise ImproperlyConfigured(f"{where}['HEADERS'] has {name!r}, which is no name of a header.")
+        if not (isinstance(value, str) and re.fullmatch(r"[^\x00-\x08\x0a-\x1f\x7f]*", value)):
+            raise ImproperlyConfigured(f"{where}['HEADERS'][{name!r}] has to be one line of text.")
+    return headers
 
 
 def _read_key_variable(where: str, entry: Mapping[str, Any]) -> str:
@@ -257,6 +263,8 @@ def _read_key_variable(where: str, entry: Mapping[str, Any]) -> str:
         return ""
     if not (key := os.environ.get(str(variable), "").strip()):
         raise ImproperlyConfigured(f"{where}['API_KEY_ENV'] names {variable!r}, which is not set in the environment.")
+    if not key.isprintable():
+        raise ImproperlyConfigured(f"{where}['API_KEY_ENV'] names {variable!r}, which has not one line with a key.")
     return key
 
 

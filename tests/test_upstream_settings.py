@@ -97,6 +97,10 @@ class TestTheSettings:
             ({"URL": "http://x", "TIMEOUTS": {"head": None}}, "TIMEOUTS"),
             ({"URL": "http://x", "TIMEOUTS": 5}, "TIMEOUTS"),
             ({"URL": "http://x", "HEADERS": ["Authorization"]}, "HEADERS"),
+            ({"URL": "http://x", "HEADERS": {"X-Key": "a\nb"}}, "has to be one line of text"),
+            ({"URL": "http://x", "HEADERS": {"X-Key": 5}}, "has to be one line of text"),
+            ({"URL": "http://x", "HEADERS": {"X Key": "a"}}, "'X Key', which is no name of a header"),
+            ({"URL": "http://x", "API_KEY_ENV": "OF_TWO_LINES"}, "'OF_TWO_LINES', which has not one line with a key"),
             ({"URL": "http://x", "FORWARD": "Authorization"}, "FORWARD"),
             ({"URL": "http://x", "API_KEY_ENV": "NOBODY_HAS_SET_IT"}, "NOBODY_HAS_SET_IT"),
             ({"URL": "http://x", "MODELS": "m"}, "MODELS"),
@@ -133,7 +137,10 @@ class TestTheSettings:
             ({"URL": "http://x", "PROXY_URL": 3}, "PROXY_URL"),
         ],
     )
-    def test_that_are_invalid_are_named(self, entry: dict[str, Any], word: str) -> None:
+    def test_that_are_invalid_are_named(
+        self, monkeypatch: pytest.MonkeyPatch, entry: dict[str, Any], word: str
+    ) -> None:
+        monkeypatch.setenv("OF_TWO_LINES", "secret\nsecret")
         with pytest.raises(ImproperlyConfigured, match=word) as wrong:
             read_config("x", entry)
 
