@@ -287,6 +287,15 @@ def check_hosts_and_origins(app_configs: Sequence[AppConfig] | None, **_: Any) -
 
 
 @_register()
+def check_script_name(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    prefix = settings.FORCE_SCRIPT_NAME
+    if not prefix or re.fullmatch(r"(/[^/?#\s]+)+", prefix):
+        return []
+    problem = f"FORCE_SCRIPT_NAME is {prefix!r}: it has to begin with a slash and end without one, like /ai."
+    return [Error(problem, id="streaming.E014")]
+
+
+@_register()
 def check_names(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Settings and environment variables with this app's prefixes that it does not read: probably typing mistakes."""
     known = _known_settings()

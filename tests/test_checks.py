@@ -384,6 +384,16 @@ def test_each_mistake_in_the_environment_is_one_sentence(tmp_path: Path) -> None
     assert "Is UPSTREAM_MODELS meant?" in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("prefix", "is_fine"),
+    [(None, True), ("/ai", True), ("/a/b", True), ("ai", False), ("/ai/", False), ("/", False), ("http://x/ai", False)],
+)
+def test_a_prefix_begins_with_a_slash_and_ends_without_one(settings: Any, prefix: str | None, is_fine: bool) -> None:
+    settings.FORCE_SCRIPT_NAME = prefix
+
+    assert ids(checks.check_script_name(None)) == ([] if is_fine else ["streaming.E014"])
+
+
 def test_an_unknown_format_is_named(tmp_path: Path) -> None:
     run = manage(tmp_path, "check", UPSTREAM_URL="http://127.0.0.1:9", UPSTREAM_FORMAT="xml")
 
