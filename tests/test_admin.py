@@ -472,6 +472,22 @@ class TestConcurrentEdits:
         rule.refresh_from_db()
         assert rule.category == "mine"
 
+    def test_the_same_form_sent_twice_as_by_a_double_click_is_no_conflict(self, moderator: Client) -> None:
+        rule = rules.create(pattern="darn", upstreams=["one"], valid_until=timezone.now() + timedelta(days=1))
+        sent = as_sent(moderator.get(change(rule)), category="new", action="block")
+        row = in_the_list(rules.create(pattern="other"), category="c")
+        shown = moderator.get(LIST, {"q": "other"}).context["cl"].formset[0]
+        row["form-0-changed"] = shown["changed"].value()
+
+        answers = [moderator.post(change(rule), sent) for _ in range(2)]
+        answers += [moderator.post(f"{LIST}?q=other", row) for _ in range(2)]
+
+        assert [answer.status_code for answer in answers] == [302] * 4
+        assert set(rules.values_list("pattern", "category", "action")) == {
+            ("darn", "new", "block"),
+            ("other", "c", "mask"),
+        }
+
     def test_a_rule_that_was_deleted_meanwhile_can_be_added_again(self, moderator: Client) -> None:
         rule = rules.create(pattern="darn", category="c", upstreams=["default"], whole_word=True)
         page = moderator.get(change(rule))

@@ -155,24 +155,26 @@ class RuleForm(VersionedForm):
         return str(self.cleaned_data["pattern"]).replace("\r\n", "\n")
 
     def clean(self) -> dict[str, Any]:
-        values = super().clean() or {}
         for name, value in _DEFAULTS.items():
-            if name in self.fields and values.get(name) in (None, ""):
-                values[name] = value
-        return values
+            if name in self.fields and self.cleaned_data.get(name) in (None, ""):
+                self.cleaned_data[name] = value
+        return super().clean()
 
 
 def _refuse_if_changed_since(
     form: Any, loaded_version: str, values: dict[str, Any], field: str, state: Callable[[Any], str]
 ) -> None:
-    """ValidationError if another moderator has changed it since. Saving again succeeds: the form shown again has the
-    new state in this field."""
+    """ValidationError if another moderator has changed it since, and not to the same, as a second click does.
+
+    Saving again succeeds: the form shown again has the new state in this field.
+    """
     Edition.lock()
     now = type(form.instance)._base_manager.filter(pk=form.instance.pk).first()
     if now is None or now.changed.isoformat() == loaded_version:
         return
-    _override_data(form, form.add_prefix(field), state(now))
-    raise ValidationError([_conflict_message(now), *_current_values(now, values, form.fields)])
+    if differences := _current_values(now, values, form.fields):
+        _override_data(form, form.add_prefix(field), state(now))
+        raise ValidationError([_conflict_message(now), *differences])
 
 
 def _override_data(form: Any, name: str, value: str) -> None:
@@ -198,7 +200,7 @@ def _conflict_message(now: ModerationRule | RuleList) -> str:
 
 def _current_values(now: ModerationRule | RuleList, values: dict[str, Any], fields: Any) -> list[str]:
     """A sentence for each field whose value in the database differs from the form."""
-    names = [name for name in fields if name in values and name not in ("changed", "loaded_version")]
+    names = [name for name in fields if name in values and name not in ("id", "changed", "loaded_version")]
     differing = [name for name in names if values[name] != getattr(now, name)]
     labels = {name: str(fields[name].label or name) for name in differing}
     message = _("{label}: it is now “{value}”.")
