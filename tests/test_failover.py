@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from streaming import upstream_settings, upstreams
+from streaming.upstream_settings import discovered
 from streaming.upstreams import discovery
 from tests.conftest import DEADLINE, Connection, ScriptedUpstream, Site, eventually, free_port, manage
 from tests.test_limits import CHUNK, chat, chunk
@@ -226,7 +227,7 @@ def test_a_key_that_is_limited_to_one_of_them_uses_only_that(
 class TestDiscovery:
     @pytest.fixture(autouse=True)
     def nothing_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(upstream_settings, "_discovered", {})
+        monkeypatch.setattr(discovered, "_discovered", {})
         monkeypatch.setattr(discovery, "_due", {})
 
     @pytest.fixture

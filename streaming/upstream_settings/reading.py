@@ -1,131 +1,25 @@
-"""Reads and validates ``STREAMING_UPSTREAMS``: the addresses of the upstreams, and the models that each one has."""
+"""Reads and validates an entry of ``STREAMING_UPSTREAMS``."""
 
 from __future__ import annotations
 
-import base64
 import difflib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from yarl import URL
 
-from streaming import conf
+from streaming.upstream_settings import discovered
+from streaming.upstream_settings.config import IDLE_SECONDS, Timeouts, UpstreamConfig, is_token
 
 LLM_IDLE_SECONDS = 600.0
 """The default idle timeout of LLM APIs: reasoning models can be silent for minutes."""
-
-IDLE_SECONDS = 60.0
-"""The default idle timeout of all other upstreams."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Timeouts in seconds: to connect, until the response head, between two chunks of the body, and in total; and how
-    long to wait for one of the upstream's CONCURRENCY slots (0: not at all).
-
-    ``idle`` and ``total`` may be None: no limit. A client that requests a stream is answered after ``head`` seconds at
-    the latest; the upstream's response head may then still take ``idle`` seconds, if that is longer.
-    """
-
-    connect: float = 5.0
-    head: float = 15.0
-    idle: float | None = IDLE_SECONDS
-    total: float | None = None
-    queue: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamConfig:
-    """One entry of ``STREAMING_UPSTREAMS``, validated."""
-
-    name: str
-    url: str
-    format: str = "native"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    models: tuple[str, ...] = ()
-    """The public names of its models. The first is the default, for requests that name no model."""
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    """Its own names of models that have another one in public."""
-    discovers: bool = False
-    """Whether it also has the models that its own ``/models`` lists."""
-    order: int = 0
-    """Of several upstreams that have a model, those of the lowest order are tried first."""
-    weight: float = 1.0
-    """Its share of the requests among upstreams of the same order."""
-    cooldown: float = 15.0
-    """Seconds after a failure for which other upstreams of the model are tried before it."""
-    timeouts: Timeouts = Timeouts()
-    forward: frozenset[str] = frozenset()
-    """Additional client headers to forward, in lower case: private ones, or ones that a new request would not have."""
-    verify: bool | str = True
-    """Whether its certificate is verified; or the file or folder of the certificate authorities to trust."""
-    cert: tuple[str, ...] = ()
-    """The file of the client certificate, and the file of its key unless one file contains both."""
-    socket: str = ""
-    """The path of a Unix socket; ``url`` then only supplies the path and the Host header."""
-    proxy_url: str | None = None
-    """The outgoing proxy: taken from the environment if this is None; no proxy if it is empty."""
-    concurrency: int | None = None
-    is_open_to_proxy: bool = False
-    """Whether clients may reach it through ``/proxy``."""
-    reports_usage: bool = False
-    """Whether it is asked to report the tokens of a stream (``stream_options.include_usage``)."""
-
-    def own_name(self, model: str) -> str:
-        """The upstream's own name of a model that has this public name."""
-        return self.aliases.get(model, model)
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The operator's credentials in its headers and URLs, in every encoding in which they may be quoted."""
-        in_headers = (secret for key, value in self.headers.items() for secret in _secrets_in_header(key, value))
-        in_urls = (secret for url in (self.url, self.proxy_url or "") for secret in _secrets_in_url(url))
-        found = [*in_headers, *in_urls]
-        encoded = (form for secret in found for form in (secret, quote(secret, safe=""), unquote(secret)))
-        return tuple(dict.fromkeys(form for form in encoded if len(form) >= SHORTEST_SECRET))
-
-
-def _secrets_in_header(name: str, value: str) -> Iterator[str]:
-    """The values of a header whose name marks it as secret; in any other header, the words that look like keys."""
-    if not SECRET.search(name):
-        yield from LIKE_A_KEY.findall(value)
-        return
-    scheme, _, rest = value.strip().partition(" ")
-    for part in re.split(r"[\s;,]+", rest if rest and _is_token(scheme) else value):
-        yield part
-        yield part.partition("=")[2].strip('"')  # a cookie's value, or an authentication parameter
-    if scheme.lower() == "basic":
-        with suppress(ValueError):
-            login = base64.b64decode(rest).decode()
-            yield from (login, login.partition(":")[2])
-
-
-def _secrets_in_url(url: str) -> Iterator[str]:
-    parts = urlsplit(url)
-    yield parts.password or ""
-    # Some gateways expect their key as the user name, others as a path segment or a query parameter.
-    for words in (parts.username or "", parts.path, parts.query):
-        yield from LIKE_A_KEY.findall(words)
-    yield from (value for name, value in parse_qsl(parts.query) if SECRET.search(name))
-
-
-SECRET = re.compile("auth|key|token|secret|cookie|pass|pwd|credential|signature|session", re.IGNORECASE)
-"""Found in the names of headers and parameters whose values are secret."""
-
-LIKE_A_KEY = re.compile(r"\b(?=\w*[0-9])(?=\w*[A-Za-z])[A-Za-z0-9_]{16,}\b", re.ASCII)
-"""At least 16 mixed letters and digits, which neither words nor version numbers are."""
-
-SHORTEST_SECRET = 6
-"""Characters: anything shorter could occur in a text by chance."""
 
 
 _FORMATS = ("native", "openai", "text")
@@ -157,7 +51,7 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
         url,
         form,
         headers=_read_headers(where, entry),
-        models=tuple(dict.fromkeys([*_read_models(where, entry), *_discovered.get((name, url), ())])),
+        models=tuple(dict.fromkeys([*_read_models(where, entry), *discovered.models_of(name, url)])),
         discovers=form == "openai" and entry.get("DISCOVER", False),
         aliases=dict(entry["MODELS"]) if isinstance(entry.get("MODELS"), Mapping) else {},
         order=int(_read_number(where, entry, "ORDER", 0, "a whole number", lambda it: it == int(it))),
@@ -173,12 +67,6 @@ def read_config(name: str, entry: Mapping[str, Any]) -> UpstreamConfig:
         is_open_to_proxy=entry.get("PROXY", False),
         reports_usage=form == "openai" and entry.get("USAGE", True),
     )
-
-
-def secrets_of(name: str) -> tuple[str, ...]:
-    """The operator's credentials for the upstream of this name; none for this site's built-in one."""
-    entry = conf.upstreams().get(name)
-    return read_config(name, entry).secrets if entry else ()
 
 
 def _read_address(where: str, entry: Mapping[str, Any]) -> tuple[str, str]:
@@ -208,14 +96,9 @@ def _masked(url: str) -> str:
 
 def _read_forward(where: str, entry: Mapping[str, Any]) -> frozenset[str]:
     names = entry.get("FORWARD", ())
-    if isinstance(names, str) or not all(isinstance(name, str) and _is_token(name) for name in names):
+    if isinstance(names, str) or not all(isinstance(name, str) and is_token(name) for name in names):
         raise ImproperlyConfigured(f"{where}['FORWARD'] has to be a list of headers.")
     return frozenset(name.lower() for name in names)
-
-
-def _is_token(name: str) -> bool:
-    """Whether it is a token as defined by RFC 9110, section 5.6.2."""
-    return re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) is not None
 
 
 def _read_verify(where: str, entry: Mapping[str, Any]) -> bool | str:
@@ -251,7 +134,7 @@ def _read_headers(where: str, entry: Mapping[str, Any]) -> dict[str, str]:
     key = _read_key_file(where, entry) or _read_key_variable(where, entry)
     headers = {"Authorization": f"Bearer {key}", **headers} if key else dict(headers)
     for name, value in headers.items():
-        if not (isinstance(name, str) and _is_token(name)):
+        if not (isinstance(name, str) and is_token(name)):
             raise ImproperlyConfigured(f"{where}['HEADERS'] has {name!r}, which is no name of a header.")
         if not (isinstance(value, str) and re.fullmatch(r"[^\x00-\x08\x0a-\x1f\x7f]*", value)):
             raise ImproperlyConfigured(f"{where}['HEADERS'][{name!r}] has to be one line of text.")
@@ -328,101 +211,3 @@ def _is_readable(url: str) -> bool:
         return bool(URL(url).host)
     except ValueError:
         return False
-
-
-def names() -> list[str]:
-    return list(dict.fromkeys(["default", *conf.upstreams()]))
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What the page needs to know about an upstream to send requests to it."""
-
-    name: str
-    plays_documents: bool
-    """Whether it accepts the fields of ``/stream``. LLM APIs reject fields that they do not know."""
-    models: tuple[str, ...]
-
-
-def choices() -> list[Choice]:
-    """All upstreams, "default" first."""
-    entries = {name: conf.upstreams().get(name) for name in names()}
-    configs = {name: read_config(name, entry) if entry else None for name, entry in entries.items()}
-    return [Choice(name, not it or it.format == "native", it.models if it else ()) for name, it in configs.items()]
-
-
-def default_plays_documents() -> bool:
-    """Whether "default" accepts the fields of ``/stream``: if it is this site or another one with the native format.
-
-    LLM APIs reject requests with fields that they do not know.
-    """
-    entry = conf.upstreams().get("default")
-    return entry is None or read_config("default", entry).format == "native"
-
-
-def default_is_open_to_proxy() -> bool:
-    """Whether ``/proxy`` relays "default": if it is this site's ``/stream``, or if its entry has PROXY."""
-    entry = conf.upstreams().get("default")
-    return entry is None or read_config("default", entry).is_open_to_proxy
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """An upstream that has a model, and the model's name there."""
-
-    upstream: UpstreamConfig
-    model: str
-
-
-def routes() -> dict[str, list[Route]]:
-    """The models that ``/v1/models`` lists, and all upstreams that have each of them."""
-    found: dict[str, list[Route]] = {}
-    for name, entry in conf.upstreams().items():
-        upstream = read_config(name, entry)
-        for model in upstream.models if upstream.format == "openai" else ():
-            found.setdefault(model, []).append(Route(upstream, upstream.own_name(model)))
-    return found
-
-
-def models() -> dict[str, tuple[str, str]]:
-    """The listed models: a dict from the name to the first upstream that has it, and the model's name there."""
-    return {model: (found[0].upstream.name, found[0].model) for model, found in routes().items()}
-
-
-def public_names(upstream: str, model: str) -> list[str]:
-    """The names by which clients may ask for this model of this upstream."""
-    config = read_config(upstream, conf.upstreams()[upstream])
-    listed = [name for name in config.models if config.own_name(name) == model]
-    is_unlisted = not config.models  # it is asked for any model
-    return [*listed, *(f"{upstream}/{name}" for name in listed or [model]), *([model] if is_unlisted else [])]
-
-
-def find_routes(model: str) -> list[Route]:
-    """The upstreams that have this model; none if there is none. ``upstream/model`` names one of them.
-
-    The first upstream that lists no models gets the requests for models that no upstream lists.
-    """
-    if found := routes().get(model):
-        return found
-    for name, entry in conf.upstreams().items():
-        upstream = read_config(name, entry)
-        if upstream.format == "openai":
-            if (public := model.removeprefix(f"{name}/")) in upstream.models:
-                return [Route(upstream, upstream.own_name(public))]
-            if not upstream.models:
-                return [Route(upstream, model)]
-    return []
-
-
-_discovered: dict[tuple[str, str], tuple[str, ...]] = {}
-"""By name and URL of an upstream: the models that its own ``/models`` has listed."""
-
-
-def set_discovered(upstream: UpstreamConfig, models: Iterable[str]) -> None:
-    _discovered[upstream.name, upstream.url] = tuple(models)
-
-
-def discovering() -> list[UpstreamConfig]:
-    """The upstreams with DISCOVER."""
-    configs = (read_config(name, entry) for name, entry in conf.upstreams().items())
-    return [upstream for upstream in configs if upstream.discovers]
