@@ -560,6 +560,15 @@ def _is_alive(rule: Rule, chars: str, first: int) -> bool:
     return any(each and (not rule.group or each.start(1) < len(chars) <= each.end(1)) for each in found)
 
 
+class _Rest(NamedTuple):
+    """What may continue a match of the maximum length: the symbols after it, its own, and the one before it."""
+
+    rule: Rule
+    symbols: tuple[Symbol, ...]
+    chars: str
+    before: str
+
+
 class _Acting:
     """A text whose matches are applied from left to right."""
 
@@ -574,8 +583,18 @@ class _Acting:
         self._at = 0
         self._swallows = False
         self._removes_number = False  # a string has replaced the beginning of a number in JSON
+        self._rest: _Rest | None = None
 
     def pass_until(self, end: int) -> None:
+        while self._rest:
+            start = self._rest.symbols[0].start if self._rest.symbols else end + 1
+            if start > end or any(map(str.isalnum, self._text[self._at : start])):
+                break  # words that this reading leaves out may be matches of their own
+            self._show_until(start)
+            self._go_on(self._rest)
+        self._show_until(end)
+
+    def _show_until(self, end: int) -> None:
         if end <= self._at:
             return
         follows = _REST_OF_NUMBER if self._removes_number else ATTACHED
@@ -591,6 +610,9 @@ class _Acting:
             return
         rule = self._rules[place.rank]
         self.pass_until(place.start)
+        if place.start < self._at:
+            return
+        self._rest = None
         symbols = self._symbols_of(self._text, place.reading)
         first, last = _acted(rule, "".join(symbol.char for symbol in symbols), place.first, place.last)
         self.shown += self._kept(place.start, symbols[first].start)
@@ -600,7 +622,9 @@ class _Acting:
         self._at = -place.minus_end
         self._swallows = place.reading.kind != "raw"
         if rule.kind == "regex" and place.last - place.first == SPAN and last == place.last:
-            self._go_on(rule, place)
+            chars = "".join(symbol.char for symbol in symbols[place.first : last])
+            before = symbols[place.first - 1].char if place.first else ""
+            self._go_on(_Rest(rule, symbols[last:], chars, before))
 
     def _kept(self, start: int, end: int) -> str:
         """What is shown of a part of a match on which its rule does not act."""
@@ -610,18 +634,20 @@ class _Acting:
             self._removes_number = not text
         return text
 
-    def _go_on(self, rule: Rule, place: Place) -> None:
-        """A match of the maximum length is extended while it could still become a longer one."""
-        symbols = self._symbols_of(self._text, place.reading)
-        chars = "".join(symbol.char for symbol in symbols)
-        end = place.last
-        while end < len(symbols) and symbols[end].end <= self._end and _is_alive(rule, chars[: end + 1], place.first):
-            if any(map(str.isalnum, self._text[symbols[end - 1].end : symbols[end].start])):
-                break  # words that this reading leaves out may be matches of their own
-            end += 1
-        if end > place.last:
-            self.shown += self._replaced(rule, symbols[place.last : end], is_rest=True)
-            self._at = symbols[end - 1].end
+    def _go_on(self, rest: _Rest) -> None:
+        """A match of the maximum length is extended while it could still become a longer one, up to the next gap."""
+        count, at, chars = 0, self._at, rest.before + rest.chars
+        for symbol in rest.symbols:
+            chars += symbol.char
+            if symbol.start > at or symbol.end > self._end or not _is_alive(rest.rule, chars, len(rest.before)):
+                break
+            count, at = count + 1, symbol.end
+        if count:
+            self.shown += self._replaced(rest.rule, rest.symbols[:count], is_rest=True)
+            self._at = at
+        chars = rest.chars + "".join(symbol.char for symbol in rest.symbols[:count])
+        is_over = count < len(rest.symbols) and rest.symbols[count].start <= at
+        self._rest = None if is_over else rest._replace(symbols=rest.symbols[count:], chars=chars)
 
     def _replaced(self, rule: Rule, symbols: tuple[Symbol, ...], *, is_rest: bool = False) -> str:
         """The text shown for a match: its masks or replacement, and what is kept of the ignored characters within."""
@@ -632,7 +658,7 @@ class _Acting:
                 stretches.append((self._gap(self._text[at : symbol.start], before), symbol))
                 at = symbol.end
             before = symbol.char
-        if self._medium == "json":
+        if self._medium == "json" and stretches:
             return self._replaced_in_json(rule, stretches, is_rest=is_rest)
         if rule.action != "mask":
             text = rule.replacement if rule.action == "replace" and not is_rest else ""

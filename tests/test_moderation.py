@@ -339,6 +339,72 @@ class TestActions:
                 text = f"{quote}a 'b'){more}"
                 check_against_the_oracle(kept, "json", cut(text, size))
 
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("<ab:a>\u0302>", "<••••>\u0302•"),
+            ("ab\u0e35$\\\n\u0301>", "••••\\\n\u0301•"),
+            ("abxy*z<<b", "••••*••••"),
+            ("abxyz**<<b", "•••••RR<<b"),
+            ("<ab:a>xyz", "<••••Ryz"),
+            ("<ab:a>-xy", "<••••>•••"),
+            ("<ab:a>\\", "<••••>•"),
+            ("abxy*z*bomb", "••••*•*"),
+        ],
+    )
+    def test_a_match_beyond_the_limit_goes_on_after_signs_unless_they_are_matches_of_their_own(
+        self, text: str, shown: str
+    ) -> None:
+        rules = [Rule(1, "a(b.*)", "regex"), Rule(2, "bomb", action="block")]
+        rules += [Rule(n, word, action="replace", replacement="R" * (n - 2)) for n, word in ((3, ">x"), (4, "**"))]
+
+        cuts = [[text], list(text), *([text[:at], text[at:]] for at in range(1, len(text)))]
+        check_against_the_oracle(rules, "markdown", *cuts)
+        assert read(compiled(rules), text, medium="markdown").shown == shown
+
+    @pytest.mark.parametrize("overflow", ["pass", "match"])
+    @pytest.mark.parametrize("compare", ["normal", "exact"])
+    @pytest.mark.parametrize(
+        "pattern",
+        [r"a.{3}\b", "a.{3}$", "(a.{3})(?=b)", r"\ba.*\b", r"(?<!x)a.*\B", "(?m)a.*$", "ab.*(?!x)", "a[^x]*\\b"],
+    )
+    @pytest.mark.parametrize(
+        "text", ["abab", "aab a", "aabbxx", "xab1<b>", "ab, b a", "abb\na", "aabbx", "a1\\d\\", "\\u0061b.b"]
+    )
+    def test_a_match_as_long_as_the_limit_waits_for_the_character_after_it(
+        self, text: str, pattern: str, compare: Any, overflow: Any
+    ) -> None:
+        rule = Rule(1, pattern, "regex", compare=compare, overflow=overflow)
+        rules = RuleSet([replace(rule, action=action) for action in ("mask", "flag")], max_span=4)
+
+        whole = read(rules, text, medium="markdown")
+        for size in (1, 2, 3):
+            reading = read(rules, *cut(text, size), medium="markdown")
+            assert (reading.shown, sorted(reading.found, key=str)) == (whole.shown, sorted(whole.found, key=str))
+
+    @pytest.mark.parametrize("medium", ["plain", "markdown"])
+    def test_a_match_as_long_as_the_limit_is_complete_with_the_character_after_it(self, medium: Medium) -> None:
+        rules = RuleSet([Rule(1, r"a.{3}\b", "regex")], max_span=4)
+
+        reading = read(rules, *"abcd", finish=False, medium=medium)
+        assert (reading.shown, reading.moderator.held) == ("", 4)
+        reading.feed(" ")
+        assert reading.shown == "•••• "
+        assert read(rules, *"abcde").shown == "abcde"
+
+    def test_a_code_after_a_match_beyond_the_limit_that_was_read_through_codes_is_one_letter(self) -> None:
+        rules = RuleSet([Rule(1, "a.*b", "regex")], max_span=4)
+
+        for pieces in (["a%61ab1<é%61b"], ["a%61ab1<é", "%61b"], list("a%61ab1<é%61b")):
+            assert read(rules, *pieces, medium="markdown").shown == "•••••••••"
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 100])
+    @pytest.mark.parametrize("text", ["&#97;\u0e33 ", "a\u0e33", "a\u0e33b", "xa\u0e2b\u0e35\u0e35 b"])
+    def test_blocks_that_one_letter_of_two_symbols_decides_are_known_together(self, text: str, size: int) -> None:
+        rule = Rule(1, r"(a|b)\b.?", "regex", "block", group=1)
+
+        check_against_the_oracle([rule], "markdown", cut(text, size))
+
     @pytest.mark.parametrize("size", [1, 2, 3, 100])
     def test_a_joiner_goes_with_the_rest_of_a_match_that_grew_beyond_the_limit(self, size: int) -> None:
         rules = RuleSet([Rule(1, "a.*b", "regex", action="replace", replacement="x")], max_span=4)

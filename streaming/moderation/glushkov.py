@@ -59,6 +59,7 @@ class Positions:
             self.endings.append(Ending(rank, last, self.after & ~after, own))
         self.first = self._follow[0]
         self.grows = mask_of(p for p, follow in enumerate(self._follow) if follow and p)
+        self.reads_on = mask_of(p for p, follow in enumerate(self._follow) if follow & ~self.after and p)
         self.final_edge = mask_of(p for p, follow in enumerate(self._follow) if follow & self.after_edge)
         self.forwards = _Arrows(self._follow)
         self.backwards = _Arrows(_reversed(self._follow))
@@ -176,14 +177,17 @@ class Positions:
             self._follow[position] |= targets
 
     def _measure(self) -> list[int]:
-        """Returns, for each position with a successor, the least number of further symbols that a match needs."""
+        """Returns, for each position with a successor, the least number of further symbols that a match needs.
+
+        A match needs the symbol of its lookahead to be known, but that is not one of its own.
+        """
         distance: dict[int, int] = {}
-        reached, wave, steps = 0, self.backwards.step(self.final | self.after), 1
-        while wave & ~reached:
+        reached, wave, steps = 0, self.backwards.step(self.after), 0
+        while wave & ~reached or not steps:
             for position in bits_of(wave & ~reached):
                 distance[position] = steps
             reached |= wave
-            wave, steps = self.backwards.step(wave), steps + 1
+            wave, steps = self.backwards.step(wave | (0 if steps else self.final)), steps + 1
         return [distance.get(position, 0) for position in range(len(self._follow))]
 
     # Queries

@@ -47,6 +47,7 @@ class Engine:
         self._watch = Watch(plan, window)
         self._output = Output(plan, window, mask)
         self._may_skim = not plan.exempting
+        self._overflows = any(getattr(machine.automaton, "overflows", False) for machine in plan.machines)
         self._looks_back = any(machine.looks_back for machine in plan.machines)
         self.blocked = False
         self._hit_in = ""  # the text that was skimmed last, if it has a hit
@@ -86,6 +87,8 @@ class Engine:
         self._hit_in = ""
         if not self._may_skim or not text:
             return None
+        if self._overflows and len(window.raw) + len(text) >= self._plan.max_span:
+            return None  # a match may begin and overflow in it, and not go on after it
         if not window.may_skim(text):
             return self._skim_emphasis(text)
         for spelling in window.active:
@@ -234,13 +237,23 @@ class Engine:
         decided: list[Decided] = []
         if self._output.rest:
             self._output.go_on(block, decided)
-        live = min(block, self._output.rest_from())
+        live = block
         for scanner in self._watch.replacing:
             if scanner.state.may_grow or scanner.goes_on_with_open():
                 live = min(live, scanner.live(self._output.shown).first(self._output.shown))
+        if self._output.rest:
+            live = self._release_with_rest(block, live, decided)
         self._output.show(live, decided)
         self._forget(block)
         return decided
+
+    def _release_with_rest(self, block: int, live: int, decided: list[Decided]) -> int:
+        """Decides text in which a match goes on that was cut. Returns the offset from which on nothing is certain."""
+        while self._output.go_on_after(live, block, decided):
+            live = block
+            for scanner in self._watch.replacing:
+                live = min(live, scanner.live(self._output.shown).first(self._output.shown))
+        return min(live, self._output.rest_from())
 
     def _forget(self, block_from: int) -> None:
         """Drops what can no longer matter from the window; ``block_from`` is where a block could begin."""
@@ -357,9 +370,13 @@ class Engine:
                 first = each.first(least)
                 if first is not None and (match is None or first < match):
                     match = first
-            if match is None or match.start >= hold:
+            if match is None or match.start >= hold or self._output.rest:
                 # It only grows as more is decided, so it is computed only when needed.
                 hold = min(bound, *(each.first(self._output.shown) for each in live)) if live else bound
+                certain = hold if match is None else min(hold, match.start)
+                if self._output.rest and self._output.go_on_after(certain, bound, decided):
+                    least = self._output.shown
+                    continue
                 if match is None or match.start >= hold:
                     return hold
             if allowed.covers(match):

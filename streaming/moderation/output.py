@@ -124,6 +124,19 @@ class Output:
         wanted = regexes.positions.of_rank(match.rank, in_group=in_group)
         return Rest(state, spelling, wanted, match.rank) if state.positions & wanted else None
 
+    def go_on_after(self, certain: int, bound: int, decided: list[Decided]) -> bool:
+        """The same after characters that its reading leaves out, if they end by ``certain``, before any other match.
+
+        Returns whether more is decided.
+        """
+        before, at = self.shown, self.rest_from()
+        if not self.rest or at > min(certain, bound):
+            return False
+        self.show(at, decided)
+        if self.rest:
+            self.go_on(bound, decided)
+        return self.shown > before
+
     def _searched(self, spelling: Spelling) -> str:
         """The symbols of a spelling in which matches are found: those before a block."""
         if self._known == NEVER:
@@ -141,7 +154,8 @@ class Output:
     def go_on(self, bound: int, decided: list[Decided]) -> None:
         """Applies the rule to the continuation of a match that was cut at ``max_span``, up to where a block begins.
 
-        Words that this reading leaves out end it, since they may be matches of their own.
+        It stops at characters that this reading leaves out, where matches of other readings may begin. It may go on
+        after them, unless there was one, or there were words.
         """
         rest, window = self.rest, self._window
         assert rest  # noqa: S101 (the callers check it)
@@ -152,10 +166,7 @@ class Output:
             bound = spelling.end_of_known(bound, self._known, window.raw)
         size = spelling.index_of_end(bound) - self._incomplete_escape(spelling, bound)
         start = at = spelling.index(self.shown)
-        while alive and at < size:
-            if _has_words(window.raw[spelling.end(at) if at > start else self.shown : spelling.begin(at)]):
-                alive = False
-                break
+        while alive and at < size and spelling.begin(at) <= (spelling.end(at) if at > start else self.shown):
             after = state[spelling.chars[at]]
             alive = bool(after.positions & wanted)
             if alive:

@@ -209,17 +209,13 @@ class Regexes(Shared):
         state = self.match_from(text[start - 1] if start else before)
         for symbol in text[start : start + self.max_span]:
             state = state[symbol]
-            if not self.continues(state):
+            if not state.positions & self.positions.reads_on:
                 return -1
-        return self.positions.rank_of_any(state.positions & ~self.positions.after)
+        return self.positions.rank_of_any(state.positions & self.positions.reads_on)
 
     def any_overflow(self, text: str, before: str) -> bool:
         starts = range(len(text) - self.max_span + 1)
         return any(self.begins_with(text[at]) and self.overflow(text, at, before) >= 0 for at in starts)
-
-    def continues(self, state: State) -> bool:
-        """Whether a match that was cut at ``max_span`` still continues in this state."""
-        return bool(state.positions & ~self.positions.after)
 
     def leading_to(self, positions: Iterable[int]) -> State:
         """The state from which, going backwards, the positions are found that lead to these."""

@@ -346,8 +346,11 @@ class Spelling:
         if not own.letters.open:
             return self._read_at(count - 1, raw)
         # An open letter is decided by the letter after it, if that has arrived; it may be open itself.
-        if count < len(self.chars):
-            return self._read_at(count, raw)
+        following = self.index(self.end(count))
+        while following < len(self.chars) and goes_on(self.chars[following]):
+            following += 1
+        if following < len(self.chars):
+            return self._read_at(following, raw)
         if not self.open or not self.reading.letters.spans:
             return len(raw) + 1
         start, end = self.reading.letters.spans[0]

@@ -214,7 +214,11 @@ class Window:
 
     def current(self, spelling: Spelling) -> Spelling:
         """The spelling that is kept up to date for this one."""
-        return spelling if spelling in self.active else spelling.leader
+        if spelling in self.active:
+            return spelling
+        if self.is_forked and self.has_codes:
+            return self.by_key[spelling.key._replace(kind="flat")]  # it is asleep: see ``_wakes``
+        return spelling.leader
 
     def agree(self) -> bool:
         """Whether all readings agree on everything that still matters, so that they may join."""
