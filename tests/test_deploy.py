@@ -80,7 +80,7 @@ class Deployed:
     def manage(self, *arguments: str, **env: str) -> str:
         command = [sys.executable, "-m", "ssesite", *arguments]
         done = subprocess.run(
-            command, env={**self.env, **env}, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+            command, env={**self.env, **env}, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -124,7 +124,12 @@ class Deployed:
         context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
         host = {"Host": f"{NAME}:{self.port}", **options.pop("headers", {})}
         client = httpx.Client(
-            http2=True, verify=context, base_url=f"https://127.0.0.1:{self.port}", headers=host, timeout=30, **options
+            http2=True,
+            verify=context,
+            base_url=f"https://127.0.0.1:{self.port}",
+            headers=host,
+            timeout=DEADLINE,
+            **options,
         )
         client.event_hooks["request"] = [lambda request: request.extensions.update(sni_hostname=NAME)]
         return client
@@ -137,7 +142,7 @@ class Deployed:
     def ask_site(self, path: str) -> httpx.Response:
         """Asks the site itself, as nginx does, over a new connection."""
         headers = {"Host": NAME, "X-Forwarded-Proto": "https", "Authorization": f"Bearer {self.key}"}
-        return httpx.get(f"http://127.0.0.1:{self.site_port}{path}", headers=headers, timeout=30)
+        return httpx.get(f"http://127.0.0.1:{self.site_port}{path}", headers=headers, timeout=DEADLINE)
 
     def answers(self) -> bool:
         with suppress(httpx.HTTPError), self.client() as client:
@@ -166,7 +171,7 @@ def llm() -> Iterator[ScriptedUpstream]:
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory, llm: ScriptedUpstream) -> Iterator[Deployed]:
     deployed = Deployed(tmp_path_factory.mktemp("deployed"), llm)
-    eventually(lambda: deployed.answers() or deployed.site.poll() is not None, "the site answers through nginx", 60)
+    eventually(lambda: deployed.answers() or deployed.site.poll() is not None, "the site answers", 3 * DEADLINE)
     assert deployed.site.poll() is None, deployed.log
     yield deployed
     deployed.stop()
