@@ -235,12 +235,13 @@ def english() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_written_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests in this process record neither usage nor uses of keys: a thread that writes them would lock tables that
-    are emptied after a test. Tests of what is recorded have logs or servers of their own."""
-    from streaming import api_keys, usage_log
+    """Requests in this process record neither hits nor usage nor uses of keys, and no hit has alerts checked: a thread
+    that does so would be at work in a later test. Tests of what is recorded have logs or servers of their own."""
+    from streaming import alerts, api_keys, hit_log, usage_log
 
-    monkeypatch.setattr(usage_log._usage_log, "put", lambda _: None)
-    monkeypatch.setattr(api_keys._last_used, "put", lambda _: None)
+    for log in (hit_log._hit_log, usage_log._usage_log, api_keys._last_used):
+        monkeypatch.setattr(log, "put", lambda _: None)
+    monkeypatch.setattr(alerts, "wake", lambda: None)
 
 
 @pytest.fixture

@@ -46,6 +46,8 @@ def make_log() -> Iterator[Callable[..., HitLog]]:
     yield make
     for log in made:
         log.close()
+        if log._thread:
+            log._thread.join(DEADLINE)
 
 
 def wait_for(log: HitLog) -> None:

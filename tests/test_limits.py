@@ -498,8 +498,8 @@ class TestTwoWorkersWithRedis:
         eventually(lambda: llm.open == 0, "the clients have left")
         eventually(lambda: chat(other, key).status_code == 200, "both are free")
         passed = 3
-        while (answer := chat(workers[passed % 2], key)).status_code == 200:
-            passed += 1
+        while (answer := chat(workers[passed % 2], key)).status_code == 200 or "open already" in answer.text:
+            passed += answer.status_code == 200  # the other worker may not have heard yet that an answer has ended
         assert answer.status_code == 429
         assert answer.headers["x-ratelimit-remaining-requests"] == "0"
         refilled = (time.monotonic() - began) / 10

@@ -1248,7 +1248,7 @@ class TestConcurrency:
         first.close()
 
         (await waiting).close()
-        assert upstream.accepted == 2
+        assert len(upstream.requests) == 2
         configure(CONCURRENCY=1, TIMEOUTS={"queue": 0.1})
         again = await connected()
         with pytest.raises(upstreams.Busy, match=r"none ended within 0\.1 s"):

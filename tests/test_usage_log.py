@@ -343,6 +343,8 @@ def make_log() -> Iterator[Callable[..., UsageLog]]:
     yield make
     for log in made:
         log.close()
+        if log._thread:
+            log._thread.join(DEADLINE)
 
 
 @with_database

@@ -11,6 +11,7 @@ import random
 import re
 import shutil
 import signal
+import threading
 import time
 import uuid
 from collections import Counter
@@ -39,11 +40,15 @@ LONG = 120.0
 
 
 class Model:
-    """The upstream: answers each prompt with its own words, one by one, and counts the requests."""
+    """The upstream: answers each prompt with its own words, one by one, and counts the requests and what it said.
+
+    An answer ends after its number of words, or once it may.
+    """
 
     def __init__(self, upstream: ScriptedUpstream) -> None:
         self.upstream = upstream
-        self.asked = Counter[str]()
+        self.asked, self.said = Counter[str](), Counter[str]()
+        self.may_end = threading.Event()
         self.open = 0
         upstream.script = self._answer
 
@@ -54,6 +59,9 @@ class Model:
         try:
             await connection.begin()
             for word in words(fields["prompt"], fields["words"]):
+                if self.may_end.is_set():
+                    break
+                self.said[fields["prompt"]] += 1
                 await connection.send(f'data: {{"delta": "{word}"}}\n\n'.encode())
                 await asyncio.sleep(fields["seconds"])
             await connection.send(b'event: done\ndata: {"reason": "stop"}\n\n')
@@ -304,7 +312,7 @@ async def test_a_killed_worker_is_reported_to_every_client_once(doomed_cluster: 
 @pytest.mark.parametrize("emptied", [False, True], ids=["with its data", "empty"])
 async def test_a_restart_of_redis_loses_nothing(doomed_cluster: Cluster, emptied: bool) -> None:
     cluster = doomed_cluster
-    answers = [cluster.answer(words=600, seconds=0.01) for _ in range(20)]
+    answers = [cluster.answer(words=100_000, seconds=0.01) for _ in range(20)]
     reading = [asyncio.create_task(answer.read()) for answer in answers]
     await until(lambda: all(len(answer.messages) > 10 for answer in answers))
 
@@ -317,10 +325,13 @@ async def test_a_restart_of_redis_loses_nothing(doomed_cluster: Cluster, emptied
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     await asyncio.to_thread(cluster.redis.start)
     # Cut while it comes back: they are refused for a moment, and then read on, from either worker.
+    before = [answer.attempts for answer in answers]
     cluster.proxy.cut()
+    await until(lambda: all(a.attempts > b for a, b in zip(answers, before, strict=True)))
+    cluster.model.may_end.set()
     await asyncio.gather(*reading)
 
-    cluster.check(answers)
+    cluster.check(said_in_full(cluster, answers))
 
 
 async def test_a_worker_that_shuts_down_notifies_its_clients_and_its_answers_are_kept(doomed_cluster: Cluster) -> None:
@@ -328,28 +339,35 @@ async def test_a_worker_that_shuts_down_notifies_its_clients_and_its_answers_are
     leaving, other = cluster.workers
     done = await cluster.answer(first_base=leaving.url).read()
     running = cluster.answer(first_base=leaving.url, words=100_000)
-    reader_here = cluster.answer(first_base=other.url, words=300, seconds=0.02)
+    reader_here = cluster.answer(first_base=other.url, words=100_000, seconds=0.02)
     reading = [asyncio.create_task(answer.read()) for answer in (running, reader_here)]
     await until(lambda: len(running.messages) > 5 and len(reader_here.messages) > 5)
-    tab = Answer(cluster.proxy.url, first_base=leaving.url, words=300, prompt=reader_here.prompt)
+    tab = Answer(cluster.proxy.url, first_base=leaving.url, words=100_000, prompt=reader_here.prompt)
     tab.address = reader_here.address
     reading.append(asyncio.create_task(tab.read()))
     await until(lambda: len(tab.messages) > 5)
 
     leaving.process.terminate()
+    await reading[0]
+    await until(lambda: tab.attempts > 1)  # its stream goes on elsewhere: it is cut, and comes back
+    cluster.model.may_end.set()
     await asyncio.gather(*reading)
     # uvicorn raises the signal again when it has done its work.
     assert await asyncio.to_thread(leaving.process.wait, DEADLINE) in (0, -signal.SIGTERM)
 
     assert running.reason == "drained"
-    assert tab.attempts > 1, "its stream goes on elsewhere: it was cut, and came back"
     again = [
         replace(answer, base=other.url, first_base="", messages=[], last_event_id="") for answer in (done, running)
     ]
     await read_all(again)
     assert [answer.reason for answer in again] == ["stop", "drained"]
     assert again[1].text == running.text
-    cluster.check([done, reader_here, tab, again[0]])
+    cluster.check([done, again[0], *said_in_full(cluster, [reader_here, tab])])
+
+
+def said_in_full(cluster: Cluster, answers: list[Answer]) -> list[Answer]:
+    """Answers that ended when they might: their words are all that was said."""
+    return [replace(answer, words=cluster.model.said[answer.prompt]) for answer in answers]
 
 
 async def until(condition: object) -> None:
