@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import platform
@@ -9,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,6 +149,21 @@ class Scripted:
             await connection.send(b"".join(encode(Message(json.dumps(data), event)) for event, data in messages))
 
         self.upstream.script = script
+
+    def pauses(self, *pieces: str) -> threading.Event:
+        """To each request from now on: the first of these pieces, and the rest when what is returned is set."""
+        may_go_on = threading.Event()
+
+        async def script(connection: Connection) -> None:
+            await connection.begin()
+            for piece in pieces:
+                await connection.send(encode(Message(json.dumps({"delta": piece}))))
+                while not may_go_on.is_set():  # noqa: ASYNC110 (it is set in another thread)
+                    await asyncio.sleep(0.01)
+            await connection.send(encode(Message('{"reason": "stop"}', "done")))
+
+        self.upstream.script = script
+        return may_go_on
 
     def refuses(self, status: str) -> None:
         async def script(connection: Connection) -> None:

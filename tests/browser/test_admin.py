@@ -75,7 +75,7 @@ def enter(browser, admin_site):
         page.locator("[name=username]").fill("admin")
         page.locator("[name=password]").fill(PASSWORD)
         page.locator("[type=submit]").click()
-        page.wait_for_url(f"**{RULES}**")
+        page.wait_for_url(f"{admin_site.url}{RULES}**")
         return page
 
     yield enter

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import wait_until
+
 SCROLLER = "document.querySelector('#chat .scroller')"
 GAP = f"() => {{ const s = {SCROLLER}; return s.scrollHeight - s.clientHeight - s.scrollTop }}"
 TOP = f"() => {SCROLLER}.scrollTop"
@@ -40,6 +42,13 @@ def panel(request, open_page) -> Page:
 
 def say(page: Page, paragraphs: int) -> None:
     page.evaluate("text => say(text)", "Some words that fill a line or two of this answer.\n\n" * paragraphs)
+
+
+def press(page: Page, key: str, until: str) -> None:
+    """Returns when the key's scrolling is over, and this holds: its animation takes back what scrolls meanwhile."""
+    page.evaluate(f"globalThis.isOver = false; {SCROLLER}.onscrollend = () => {{ isOver = {until}; }}")
+    page.keyboard.press(key)
+    wait_until(page, "() => isOver")
 
 
 def frames(page: Page, count: int = 2) -> None:
@@ -186,12 +195,10 @@ def test_scrolling_up_with_a_key_stops_following(panel, wait_until, key):
 
 def test_reaching_the_end_resumes_following(panel, wait_until):
     panel.locator("#chat .scroller").focus()
-    panel.keyboard.press("Home")
-    wait_until(panel, f"() => ({TOP})() === 0")
+    press(panel, "Home", until=f"({TOP})() === 0")
     expect(panel.get_by_role("button", name=LATEST)).to_be_visible()
 
-    panel.keyboard.press("End")
-    wait_until(panel, f"() => ({GAP})() <= 1")
+    press(panel, "End", until=f"({GAP})() <= 1")
     expect(panel.get_by_role("button", name=LATEST)).to_be_hidden()
 
     say(panel, 5)
@@ -279,10 +286,9 @@ def test_a_scroll_that_was_destroyed_moves_nothing_and_listens_to_nothing(open_p
     assert page.evaluate("[box.style.overflowAnchor, changes.length]") == ["", 0]
 
 
-def test_the_end_of_the_stream_does_not_scroll_a_reader(panel, wait_until):
+def test_the_end_of_the_stream_does_not_scroll_a_reader(panel):
     panel.locator("#chat .scroller").focus()
-    panel.keyboard.press("Home")
-    wait_until(panel, f"() => ({TOP})() === 0")
+    press(panel, "Home", until=f"({TOP})() === 0")
 
     panel.evaluate("finish()")
     frames(panel)
