@@ -22,6 +22,7 @@ from streaming.caller import caller_of
 from streaming.errors import BadRequest
 from streaming.formats import Failure, Writer
 from streaming.interruptible_wait import Interrupted, InterruptibleWait
+from streaming.joined_stream import JoinedStream
 from streaming.journal import (
     WHOLE,
     AlreadyClaimed,
@@ -33,7 +34,7 @@ from streaming.journal import (
     StreamState,
     UnknownStream,
 )
-from streaming.live_stream import JoinedStream, LiveStream
+from streaming.live_stream import LiveStream
 from streaming.relay import Relay, TextChunks
 from streaming.requests import is_reconnect
 from streaming.responses import EventStreamResponse, Source, label_of

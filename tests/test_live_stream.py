@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from streaming import registry
 from streaming.formats import NativeWriter
+from streaming.joined_stream import JoinedStream
 from streaming.journal import Limits, MemoryJournal, StreamInfo, StreamLog
-from streaming.live_stream import JoinedStream, LiveStream
+from streaming.live_stream import LiveStream
 from streaming.relay import Relay, TextChunks
 from streaming.responses import EventStreamResponse
 from streaming.sse import Message, Parser
