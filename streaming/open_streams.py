@@ -10,7 +10,7 @@ import json
 import os
 import socket
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from streaming import conf, resumption
 from streaming.journal import JournalError, UnknownStream
@@ -27,21 +27,21 @@ class OpenStream(NamedTuple):
     """A request that is being answered."""
 
     key: str
-    stream: str
+    stream: str = ""
     """The first digits of its stream's id."""
-    who: str
-    endpoint: str
-    upstream: str
-    model: str
-    since: str
+    who: str = ""
+    endpoint: str = ""
+    upstream: str = ""
+    model: str = ""
+    since: str = ""
     """When the request arrived (ISO 8601, UTC)."""
-    seconds: int
-    chars: int
-    held: int
+    seconds: int = 0
+    chars: int = 0
+    held: int = 0
     """Characters that moderation holds back."""
-    hits: int
-    readers: int
-    process: str
+    hits: int = 0
+    readers: int = 0
+    process: str = ""
     """The host and process that answers it."""
 
     @property
@@ -85,9 +85,14 @@ async def everywhere() -> OpenStreams:
     except JournalError:
         return OpenStreams(tuple(mine.values()), is_complete=False)
     here = _process()
-    others = [OpenStream(**fields) for _, notice in posted for fields in json.loads(notice)]
+    others = [_read(fields) for _, notice in posted for fields in json.loads(notice)]
     others = [each for each in others if each.process != here]
     return OpenStreams(tuple(sorted([*mine.values(), *others], key=lambda each: (each.since, each.key))))
+
+
+def _read(fields: dict[str, Any]) -> OpenStream:
+    """One of another worker, which may run another version of this app: while a new one is deployed, both run."""
+    return OpenStream(**{name: value for name, value in fields.items() if name in OpenStream._fields})
 
 
 async def stop(key: str) -> bool:

@@ -271,6 +271,16 @@ async def test_a_notice_in_memory_is_that_of_this_process() -> None:
     assert await journal.notices() == []
 
 
+async def test_those_of_a_worker_with_another_version_of_this_app_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = MemoryJournal(Limits())
+    monkeypatch.setattr(open_streams.resumption, "journal", lambda: journal)
+
+    await journal.post(json.dumps([{"key": "k", "who": "ann", "new": 1}]).encode())
+
+    (shown,) = (await open_streams.everywhere()).streams
+    assert (shown.key, shown.who, shown.seconds) == ("k", "ann", 0)
+
+
 async def test_a_stop_that_comes_too_late_for_one_stream_does_not_keep_others_from_being_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
