@@ -71,6 +71,7 @@ class TestBuiltInDocuments:
         response.close()
 
     @pytest.mark.django_db(transaction=True)
+    @pytest.mark.usefixtures("no_client_outlives_its_loop")
     @pytest.mark.parametrize("address", ["/transfer", "/proxy"])
     async def test_need_no_login_through_the_built_in_upstream(self, address: str) -> None:
         response = await client(ELSEWHERE).post(address)
