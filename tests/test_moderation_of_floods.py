@@ -28,8 +28,9 @@ from streaming.moderation import (
     validators,
 )
 from streaming.moderation.edges import Edges, Ending
-from streaming.moderation.loose_words import LooseWords
+from streaming.moderation.loose_words import LooseMatches, LooseWords
 from streaming.moderation.regex_automaton import Regexes
+from streaming.moderation.rules import Action
 from streaming.moderation.scanning_of_allowed import ReachOfRegexes
 from streaming.moderation.walks import Walks
 from tests import test_moderation as moderation
@@ -294,6 +295,30 @@ def test_each_symbol_of_a_flood_is_followed_once_for_all_blocks_in_one_state(
 
     assert moderator.feed(flood)[-1] == Hit(rule, 0, len(flood))
     assert 0 < len(steps) < 4 * len(flood)  # 125,000 if each match were followed by itself
+
+
+@pytest.mark.parametrize("action", ["mask", "block", "allow"])
+def test_each_beginning_of_a_loose_word_with_an_accent_is_not_followed_again_with_each_piece(
+    action: Action, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its letters may still get a mark, so the last one is always open."""
+    looked_at: list[int] = []
+    ends = LooseMatches.ends
+    monkeypatch.setattr(LooseMatches, "ends", lambda self, start: (looked_at.append(start), ends(self, start))[1])
+    moderator = Moderator(RuleSet([Rule(1, "dárn", action=action, compare="loose"), Rule(2, "d")]))
+
+    for _ in range(300):
+        moderator.feed("d")
+
+    assert len(looked_at) < 10
+
+
+@pytest.mark.parametrize("text", ["x d.á.r.n y", "dá-rn darná dárn", "a dárná", "dd.á.rnn", "xd.á.r.n dárnn."])
+@pytest.mark.parametrize("action", ["mask", "block", "allow"])
+def test_a_loose_word_with_an_accent_waits_for_what_follows_it_alike_in_every_cut(text: str, action: Action) -> None:
+    rules = [Rule(1, "dárn", action=action, compare="loose"), Rule(2, "n")]
+
+    moderation.check_against_the_oracle(rules, "plain", list(text), [text], moderation.cut(text, 2))
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,9 @@ class RescanningScanner(Scanner):
         self.state = state
         return bool(state.is_hit)
 
+    def _waiting_starts(self, start: int) -> Iterable[int]:
+        return super()._waiting_starts(start) if self.state.is_hit else ()  # it is a hit if any match is complete
+
     def _open_starts(self, start: int, more: str, *, or_final: bool) -> Iterator[int]:
         spelling, edges = self.spelling, self.automaton.edges
         last = more[-1:] or spelling.chars[-1:]

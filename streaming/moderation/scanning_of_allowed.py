@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ from streaming.moderation.found import Automaton, Reach, found_up_to
 from streaming.moderation.glushkov import union
 from streaming.moderation.loose_words import LooseWords, Progress, joins_words
 from streaming.moderation.regex_states import State
-from streaming.moderation.scanning import LiteralScanner, RegexScanner, RescanningScanner
+from streaming.moderation.scanning import LiteralScanner, RegexScanner, RescanningScanner, Scanner
 from streaming.moderation.spelling import Match, Spelling
 from streaming.moderation.window import Window
 
@@ -136,6 +136,9 @@ class _ReachByStates(RescanningScanner):
 class ReachOfRegexes(_ReachByStates, RegexScanner):
     """How far the regular expressions of allow rules reach."""
 
+    def _waiting_starts(self, start: int) -> Iterable[int]:
+        return Scanner._waiting_starts(self, start)  # it has no state that tells whether a match is complete
+
     @cached_property
     def _ends(self) -> tuple[int, int]:
         """The positions at which a match ends, and those of the symbol after one, but for rules that were removed."""
@@ -183,6 +186,16 @@ class ReachOfLooseWords(_ReachByStates):
             joins: bool = key[1] if isinstance(key, tuple) else key != "" and joins_words(str(key))
             self._add((state, joins), state, starts)
 
+    def _waiting_starts(self, start: int) -> Iterable[int]:
+        spelling = self.spelling
+        complete = [
+            begun - spelling.dropped
+            for key, (progress, starts) in self._begun.items()
+            if progress.together >= 0 or (progress.apart >= 0 and not (isinstance(key, tuple) and key[1]))
+            for begun, _ in starts
+        ]
+        return sorted(index for index in complete if index >= spelling.index(start))
+
     def _end_with(self, end: int) -> None:
         for key, (progress, starts) in self._begun.items():
             joins = isinstance(key, tuple) and key[1]
@@ -214,6 +227,9 @@ class ReachOfCheckedRegexes(RegexScanner):
     def follow(self, other: RescanningScanner) -> None:
         super().follow(other)
         self._reach, self._again_from = Reach(), 0
+
+    def _waiting_starts(self, start: int) -> Iterable[int]:
+        return Scanner._waiting_starts(self, start)
 
     def reach(self, *, final: bool) -> Reach:
         offset = self._window.offset
