@@ -30,6 +30,7 @@ from streaming.moderation import (
 from streaming.moderation.edges import Edges, Ending
 from streaming.moderation.loose_words import LooseMatches, LooseWords
 from streaming.moderation.regex_automaton import Regexes
+from streaming.moderation.regex_states import StateMachine
 from streaming.moderation.rules import Action
 from streaming.moderation.scanning_of_allowed import ReachOfRegexes
 from streaming.moderation.walks import Walks
@@ -295,6 +296,18 @@ def test_each_symbol_of_a_flood_is_followed_once_for_all_blocks_in_one_state(
 
     assert moderator.feed(flood)[-1] == Hit(rule, 0, len(flood))
     assert 0 < len(steps) < 4 * len(flood)  # 125,000 if each match were followed by itself
+
+
+def test_the_states_of_a_long_gap_are_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten: list[StateMachine] = []
+    monkeypatch.setattr(StateMachine, "_forget", forgotten.append)
+    moderator = Moderator(RuleSet([Rule(1, "a.{0,4000}!", "regex")]))
+
+    moderator.feed("ab" * 2_000)
+    for char in "abb" * 50:
+        moderator.feed(char)
+
+    assert not forgotten, "else each piece would make thousands of them again"
 
 
 @pytest.mark.parametrize("action", ["mask", "block", "allow"])

@@ -72,6 +72,10 @@ class Positions:
         self.has_cut = cut != 0
 
     @property
+    def count(self) -> int:
+        return len(self._sets)
+
+    @property
     def ranks(self) -> list[int]:
         return [ending.rank for ending in self.endings]
 

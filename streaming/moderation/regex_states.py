@@ -7,7 +7,9 @@ from collections.abc import Callable
 from streaming.moderation.glushkov import Positions
 from streaming.moderation.shared import Shared
 
-_MAX_STATES = 4096
+_MIN_STATES, _MAX_STATES, _MAX_BITS = 4_096, 10_000, 1 << 26
+"""How many states are kept: at least, at most, and with at most so many bits. A gap of 4,000 has twice as many."""
+
 _MAX_TRANSITIONS = 1 << 16
 
 
@@ -60,12 +62,13 @@ class StateMachine(Shared):
         self._first = places.first
         self._states: dict[int, State] = {}
         self._transitions = 0
+        self._most = max(_MIN_STATES, min(_MAX_STATES, _MAX_BITS // places.count))
         self.start = State(self, start, begins=False)
         self.hit: State = _Hit(self, 0, begins=False)
 
     def go(self, state: State, symbol: str) -> State:
         positions = self.step(state.positions, symbol)
-        if len(self._states) >= _MAX_STATES or self._transitions >= _MAX_TRANSITIONS:
+        if len(self._states) >= self._most or self._transitions >= _MAX_TRANSITIONS:
             self._forget()
         self._transitions += 1
         state[symbol] = found = self.state(positions)
