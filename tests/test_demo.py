@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 
 from streaming.management.commands import _llama
 from streaming.management.commands.demo import SAMPLE_RULES
-from tests.conftest import DEADLINE, Site, environment, eventually, free_port, manage, read_until
+from tests.conftest import DEADLINE, ROOT, Site, end, environment, eventually, free_port, manage, read_until
 
 DEMO = ["manage.py", "demo", "--port", "{port}"]
 
@@ -132,6 +132,30 @@ def refusal(folder: Path, *arguments: str, **env: str) -> str:
     assert run.stdout == ""
     [sentence] = run.stderr.strip().splitlines()
     return sentence
+
+
+def test_two_that_begin_at_the_same_moment_share_a_new_database(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "manage.py"), "demo", "--port"]
+    logs = [tmp_path / f"{number}.log" for number in range(2)]
+    demos = []
+    for log in logs:
+        with log.open("wb") as out:
+            demos.append(
+                subprocess.Popen([*command, str(free_port())], env=environment(tmp_path), stdout=out, stderr=out)
+            )
+    try:
+        for log, started in zip(logs, demos, strict=True):
+            eventually(
+                lambda log=log, started=started: "Press Ctrl-C" in log.read_text() or started.poll() is not None,
+                "it has started",
+                3 * DEADLINE,
+            )
+
+        assert ["Press Ctrl-C" in log.read_text() for log in logs] == [True, True], [log.read_text() for log in logs]
+        assert sum("with the password" in log.read_text() for log in logs) == 1
+    finally:
+        for started in demos:
+            end(started)
 
 
 def test_a_port_in_use_is_reported_in_one_sentence(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import socket
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -61,7 +64,8 @@ class Command(BaseCommand):
             raise CommandError(_llama.BEFORE_DOWNLOADING)
         self._check_port(host, port)
         others = _reachable_by_others(host)
-        password, path, key = self._prepare()
+        with _one_at_a_time():
+            password, path, key = self._prepare()
         shown = f"[{host}]" if ":" in host else host
         site = f"http://{'localhost' if host in ('0.0.0.0', '::') else shown}:{port}"  # noqa: S104 (only compared)
         self.stdout.write(f"The page:   {site}/")
@@ -155,6 +159,23 @@ class Command(BaseCommand):
             for fields in SAMPLE_RULES:
                 ModerationRule.objects.create(**fields)
         return password
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two demos that begin at the same moment would both create the tables of a new SQLite database."""
+    database = settings.DATABASES["default"]
+    try:
+        folder = os.open(Path(database["NAME"]).parent, os.O_RDONLY)
+    except OSError:  # the database says what is wrong, if anything is
+        yield
+        return
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 LOCAL_NAMES = {"localhost", "127.0.0.1", "[::1]"}
