@@ -71,6 +71,19 @@ def test_a_file_that_does_not_exist_is_reported_in_one_sentence(
         call_command(*command, file)
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(("target", "says"), [("nowhere/rules.csv", "No such file"), ("folder", "Is a directory")])
+def test_a_backup_that_cannot_be_written_names_the_file_and_leaves_nothing(
+    tmp_path: Path, target: str, says: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+
+    with pytest.raises(CommandError, match=f"{tmp_path / target}.*: {says}"):
+        call_command("backup_rules", tmp_path / target)
+
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
+
+
 def test_a_full_disk_is_reported_in_one_sentence(migrated: Path, tmp_path: Path) -> None:
     (tmp_path / "db.sqlite3").write_bytes((migrated / "db.sqlite3").read_bytes())
     command = [sys.executable, str(ROOT / "manage.py"), "moderate", str(ROOT / "README.md")]

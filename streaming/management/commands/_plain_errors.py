@@ -17,4 +17,5 @@ class PlainCommand(BaseCommand):
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used ({error}). Run 'migrate'?") from error
         except OSError as error:
-            raise CommandError(f"The command failed: {error.strerror or error}.") from error
+            file = f"{error.filename}: " if error.filename else ""
+            raise CommandError(f"The command failed: {file}{error.strerror or error}.") from error

@@ -25,6 +25,9 @@ class Command(PlainCommand):
             return
         # Whole, or not at all: a backup that broke off must not replace the previous one.
         unfinished = Path(f"{file}.unfinished")
-        with unfinished.open("w", encoding="utf-8", newline="") as target:
-            target.writelines(lines)
-        unfinished.replace(file)
+        try:
+            with unfinished.open("w", encoding="utf-8", newline="") as target:
+                target.writelines(lines)
+            unfinished.replace(file)
+        finally:
+            unfinished.unlink(missing_ok=True)
