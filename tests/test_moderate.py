@@ -6,10 +6,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
-from tests.conftest import DEADLINE, ROOT, environment, eventually
+from tests import warm_starts
+from tests.conftest import DEADLINE, ROOT, environment, eventually, manage
 
 SUMMARY = re.compile(
     r"([\d,]+) characters of markdown, ([\d,]+) hits, held: mean ([\d.]+), p99 (\d+); ([\d.]+) µs per character\n\Z"
@@ -20,13 +22,16 @@ def moderate(
     folder: Path, *arguments: object, text: str | bytes | None = None, rules: str | bytes | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs the command, with this on stdin and these rules in a file."""
-    command = [sys.executable, str(ROOT / "manage.py"), "moderate", *map(str, arguments)]
+    command = [str(ROOT / "manage.py"), "moderate", *map(str, arguments)]
     if rules is not None:
         (folder / "rules").write_bytes(rules.encode() if isinstance(rules, str) else rules)
         command += ["--rules", "rules"]
-    data = text.encode() if isinstance(text, str) else text
-    run = subprocess.run(command, env=environment(folder), cwd=folder, input=data, capture_output=True, check=False)
-    return subprocess.CompletedProcess(command, run.returncode, run.stdout.decode(), run.stderr.decode())
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write(text.encode() if isinstance(text, str) else text or b"")
+        given.seek(0)
+        returncode = warm_starts.start(command, environment(folder), folder, out, err, given).wait(240)
+        printed = [written.seek(0) or written.read().decode() for written in (out, err)]
+    return subprocess.CompletedProcess(command, returncode, *printed)
 
 
 def complaint(run: subprocess.CompletedProcess[str]) -> str:
@@ -120,8 +125,7 @@ def test_an_upstream_that_nobody_knows_is_refused(tmp_path: Path) -> None:
 def test_uses_the_rules_of_the_database_by_default(migrated: Path, tmp_path: Path) -> None:
     (tmp_path / "db.sqlite3").write_bytes((migrated / "db.sqlite3").read_bytes())
     made = "from streaming.models import ModerationRule as R; R.objects.create(pattern='darn', action='drop')"
-    shell = [sys.executable, str(ROOT / "manage.py"), "shell", "-c", made]
-    subprocess.run(shell, env=environment(tmp_path), check=True, capture_output=True)
+    assert manage(tmp_path, "shell", "-c", made).returncode == 0
 
     run = moderate(tmp_path, "--explain", text="oh darn it")
 

@@ -44,15 +44,17 @@ def ran(process: warm_starts.WarmProcess | subprocess.Popen[bytes], out: object,
     return returncode, out.read().decode(), err.read().decode()  # type: ignore[attr-defined]
 
 
-def test_finds_what_a_cold_start_finds(folder: Path) -> None:
+@pytest.mark.parametrize("has_input", [False, True], ids=["without input", "with input"])
+def test_finds_what_a_cold_start_finds(folder: Path, has_input: bool) -> None:
     env = {"PYTHONUNBUFFERED": "1", "SECRET_KEY": "x", "LANG": "C.UTF-8"}
     words = [str(folder / "manage.py"), "one", "two three"]
-    with TemporaryFile() as out, TemporaryFile() as err:
-        process = warm_starts.start(words, env, folder, out, err)
+    (folder / "given").write_bytes("Öne line\r\nand another".encode() if has_input else b"")
+    with TemporaryFile() as out, TemporaryFile() as err, (folder / "given").open("rb") as given:
+        process = warm_starts.start(words, env, folder, out, err, given if has_input else None)
         warm = ran(process, out, err)
-    with TemporaryFile() as out, TemporaryFile() as err:
+    with TemporaryFile() as out, TemporaryFile() as err, (folder / "given").open("rb") as given:
         command = [sys.executable, *words]
-        streams = {"stdout": out, "stderr": err, "stdin": subprocess.DEVNULL}
+        streams = {"stdout": out, "stderr": err, "stdin": given if has_input else subprocess.DEVNULL}
         cold = ran(subprocess.Popen(command, env=env, cwd=folder, **streams), out, err)  # type: ignore[call-overload]
 
     assert isinstance(process, warm_starts.WarmProcess)

@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -89,12 +90,13 @@ class WarmStarter:
                 [sys.executable, __file__], stdin=other, env={**env, "PYTHONUNBUFFERED": "1"}, start_new_session=True
             )
 
-    def start(self, words: list[str], env: dict[str, str], folder: Path, out: IO[bytes], err: IO[bytes]) -> WarmProcess:
-        """``words``: what follows ``python``: ``-m`` and a module, or a file, and arguments."""
+    def start(self, words: list[str], env: dict[str, str], folder: Path, streams: Sequence[IO[bytes]]) -> WarmProcess:
+        """``words``: what follows ``python``: ``-m`` and a module, or a file, and arguments; ``streams``: its standard
+        input, output and errors."""
         status, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         asked = json.dumps([words, env, str(folder)]).encode()
         with self._lock, other:
-            socket.send_fds(self._channel, [asked], [out.fileno(), err.fileno(), other.fileno()])
+            socket.send_fds(self._channel, [asked], [each.fileno() for each in (*streams, other)])
             answer = self._channel.recv(LARGEST)
         if not answer:
             status.close()
@@ -107,17 +109,24 @@ _has_failed = "COLD_STARTS" in os.environ or not hasattr(os, "pidfd_open")  # Li
 
 
 def start(
-    words: list[str], env: dict[str, str], folder: Path, out: IO[bytes], err: IO[bytes]
+    words: list[str],
+    env: dict[str, str],
+    folder: Path,
+    out: IO[bytes],
+    err: IO[bytes],
+    given: IO[bytes] | None = None,
 ) -> WarmProcess | subprocess.Popen[bytes]:
-    """Starts Python with these arguments: warm if possible."""
+    """Starts Python with these arguments, and with ``given`` as its standard input: warm if possible."""
     global _starter, _has_failed
     if not _has_failed and _can_be_warm(words, env):
         try:
             _starter = _starter or WarmStarter()
-            return _starter.start(words, env, folder, out, err)
+            with Path(os.devnull).open("rb") as nothing:
+                return _starter.start(words, env, folder, (given or nothing, out, err))
         except OSError:
             _has_failed = True
-    return subprocess.Popen([sys.executable, *words], env=env, cwd=folder, stdout=out, stderr=err)
+    streams = {"stdin": given or subprocess.DEVNULL, "stdout": out, "stderr": err}
+    return subprocess.Popen([sys.executable, *words], env=env, cwd=folder, **streams)
 
 
 def _can_be_warm(words: list[str], env: dict[str, str]) -> bool:
@@ -147,15 +156,15 @@ def _await_a_program(channel: socket.socket) -> list[str]:
             os.close(status)
         if channel not in ready:
             continue
-        asked, descriptors, _, _ = socket.recv_fds(channel, LARGEST, 3)
+        asked, descriptors, _, _ = socket.recv_fds(channel, LARGEST, 4)
         if not asked:  # the tests have ended
             _terminate([pid for pid, _ in running.values()])
         pid = os.fork()
         if not pid:
             channel.close()
-            return _take_over(*json.loads(asked), *descriptors[:2])
-        running[os.pidfd_open(pid)] = pid, descriptors[2]
-        for each in descriptors[:2]:
+            return _take_over(*json.loads(asked), descriptors[:3])
+        running[os.pidfd_open(pid)] = pid, descriptors[3]
+        for each in descriptors[:3]:
             os.close(each)
         channel.send(b"%d" % pid)
 
@@ -166,9 +175,9 @@ def _terminate(pids: list[int]) -> NoReturn:
     os._exit(0)
 
 
-def _take_over(words: list[str], env: dict[str, str], folder: str, out: int, err: int) -> list[str]:
+def _take_over(words: list[str], env: dict[str, str], folder: str, streams: Sequence[int]) -> list[str]:
     """Makes this process that of the program."""
-    for number, descriptor in enumerate((os.open(os.devnull, os.O_RDONLY), out, err)):
+    for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
     os.closerange(3, 1 + max(int(each.name) for each in Path("/proc/self/fd").iterdir()))
     os.chdir(folder)

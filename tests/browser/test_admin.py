@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
-from tests.conftest import PASSWORD, ROOT, Site, environment
+from tests.conftest import PASSWORD, ROOT, Site, manage
 
 SHOTS = ROOT / ".screenshots"
 RULES = "/admin/streaming/moderationrule/"
@@ -58,8 +56,8 @@ MORE_PAGES = {
 def admin_site(migrated: Path, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("admin")
     shutil.copytree(migrated, folder, dirs_exist_ok=True)
-    command = [sys.executable, str(ROOT / "manage.py"), "shell", "-c", SEED]
-    subprocess.run(command, env=environment(folder), check=True, capture_output=True)
+    seeded = manage(folder, "shell", "-c", SEED)
+    assert seeded.returncode == 0, seeded.stderr
     site = Site(folder)
     yield site
     site.stop()

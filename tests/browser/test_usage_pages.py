@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Visit
 from tests.browser.test_accessibility import violations  # noqa: F401 (a fixture)
 from tests.browser.test_admin import LOOKS, photograph
-from tests.conftest import PASSWORD, ROOT, Site, environment, read_until
+from tests.conftest import PASSWORD, Site, manage, read_until
 
 USAGE = "/admin/streaming/usagerecord/"
 SEED = """
@@ -37,8 +35,8 @@ for number in range(200):
 def usage_site(migrated: Path, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("usage-pages")
     shutil.copytree(migrated, folder, dirs_exist_ok=True)
-    command = [sys.executable, str(ROOT / "manage.py"), "shell", "-c", SEED]
-    subprocess.run(command, env=environment(folder), check=True, capture_output=True)
+    seeded = manage(folder, "shell", "-c", SEED)
+    assert seeded.returncode == 0, seeded.stderr
     site = Site(folder, STREAMING_GRACE="0")
     yield site
     site.stop()
