@@ -33,7 +33,8 @@ urlpatterns = [path("broken", fail), path("", include("ssesite.urls"))]
 
 
 def json_lines(site: Site) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in site.log.splitlines() if line.startswith("{")]
+    whole = site.log.rpartition("\n")[0]  # the last line may be being written
+    return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
 
 def finished(site: Site) -> list[dict[str, Any]]:
