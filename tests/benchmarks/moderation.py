@@ -234,6 +234,9 @@ def worst() -> list[tuple[str, list[Rule], str, Medium]]:
     lone, flag = Rule(6, "ttp"), replace(mail, action="flag")
     random_key = Rule(7, "[a-z0-9]{20,}", "regex", check="entropy:3.5")
     loose, long_block = Rule(8, "darn", compare="loose"), Rule(9, "a" * 4_000 + "b", action="block")
+    until_b, until_c = Rule(10, "a(?s:.*)b", **allowed), Rule(11, "a(?s:.*)c", **allowed)
+    darn_allowed = replace(loose, action="allow")
+    blocking, stars = Rule(12, "ab+a", "regex", action="block"), _repeated("*a*b", length)
 
     def regex(*patterns: str) -> list[Rule]:
         return [Rule(pattern, pattern, "regex") for pattern in patterns]
@@ -244,6 +247,7 @@ def worst() -> list[tuple[str, list[Rule], str, Medium]]:
         ("`a+` on aaaa", regex("a+"), only_a, "plain"),
         ("`a.{200}b` on aaaa", regex("a.{200}b"), only_a, "plain"),
         ("`a.{200}c` on abba", [counted], coins, "plain"),
+        ("`a.{0,4000}c` on abba", regex("a.{0,4000}c"), coins, "plain"),
         ("`a.{0,4000}c` on aaaa", regex("a.{0,4000}c"), only_a, "plain"),
         ("`(?:a|b)*c` and `[ab]a[ab]{7}` on abba", regex("(?:a|b)*c", "[ab]a[ab]{7}"), coins, "plain"),
         ("`a.{200}c` and the word a on abba", [counted, a], coins, "plain"),
@@ -275,6 +279,12 @@ def worst() -> list[tuple[str, list[Rule], str, Medium]]:
             _repeated("a" * 1_499 + "b", length),
             "plain",
         ),
+        ("the word d, loose darn allowed, on dddd", [Rule(1, "d"), darn_allowed], "d" * length, "plain"),
+        ("loose dárn on dddd", [Rule(1, "dárn", compare="loose")], "d" * length, "plain"),
+        ("`ab+a` and `a(?s:.*)c` on abba", regex("ab+a", "a(?s:.*)c"), coins, "plain"),
+        ("`ab+a`, `a(?s:.*)c` allowed, on abba", [*regex("ab+a"), until_c], coins, "plain"),
+        ("`ab+a`, `a(?s:.*)c` allowed, on \\*a\\*b in Markdown", [*regex("ab+a"), until_c], stars, "markdown"),
+        ("`ab+a` blocks, `a(?s:.*)b` allowed, on abba", [blocking, until_b], "aaaa" + coins, "plain"),
         ("20 random letters on abba", [random_key], coins, "plain"),
         (
             "20 random letters on a…abcdefghijklmn (64)",
