@@ -142,10 +142,10 @@ def test_a_form_of_30_mb_blocks_no_stream_and_uses_no_memory(served: Site) -> No
     before = served.ps.memory_info().rss
     # A busy machine makes a pause long now and then; only what is long each time is the server's own.
     for _ in range(5):
-        if (longest := longest_pause_during_forms(served)) < 1:
+        if (longest := longest_pause_during_forms(served)) < 2:
             break
 
-    assert longest < 1, "it was 3 to 11 s when forms were parsed before anybody asked for them"
+    assert longest < 2, "it was 3 to 11 s when forms were parsed before anybody asked for them"
     assert served.ps.memory_info().rss - before < 30e6
 
 
