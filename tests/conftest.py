@@ -33,6 +33,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
 from django.utils import translation
+from hypothesis import HealthCheck, settings
 
 from tests import warm_starts
 
@@ -46,6 +47,11 @@ DEADLINE = 60.0
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # In the background of a shell Ctrl-C is ignored, and the servers that tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# A busy machine may pause a test for longer than Hypothesis allows.
+settings.register_profile("busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 
 for part in ("connect", "read", "write", "pool"):

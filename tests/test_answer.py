@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.answer import AnswerModeration, medium_of
@@ -123,7 +123,6 @@ WORDS = RuleSet([Rule(1, "darn"), Rule(2, "rat"), Rule(3, "nerd it"), Rule(4, r"
 turns = st.lists(st.tuples(st.sampled_from("ab"), st.text("darnt eit12", min_size=1, max_size=4)), max_size=14)
 
 
-@settings(deadline=None)
 @given(turns, st.booleans())
 def test_no_match_is_sent_whole_and_no_text_is_lost_however_channels_alternate(turns: list[Turn], raw: bool) -> None:
     out = moderated(*([turn] for turn in turns), rules=WORDS, raw=raw)
@@ -137,7 +136,6 @@ def test_no_match_is_sent_whole_and_no_text_is_lost_however_channels_alternate(t
         assert not any(shown[at : at + 3].isdigit() for at in range(len(shown) - 2))
 
 
-@settings(deadline=None)
 @given(turns)
 def test_text_without_matches_keeps_its_order(turns: list[Turn]) -> None:
     rules = RuleSet([Rule(1, "darn you all"), Rule(2, "rate of entry"), Rule(3, "tide and")])

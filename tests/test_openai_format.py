@@ -793,7 +793,6 @@ CALM = RuleSet([rule for rule in RULES.rules if rule.action != "block"])
 pieces = st.lists(st.tuples(st.integers(0, 1), st.text("darn it secret!", max_size=5)), max_size=12)
 
 
-@settings(deadline=None)
 @given(pieces, st.integers(1, 200))
 async def test_each_choice_is_moderated_like_its_whole_text_in_every_cut(
     pieces: list[tuple[int, str]], size: int

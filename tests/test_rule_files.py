@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.utils.translation import override
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.models import ModerationRule
@@ -316,7 +316,6 @@ ROWS = st.builds(
 )
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(ROWS.filter(lambda row: not find_problem(row)), max_size=5, unique_by=lambda row: row.key))
 def test_writing_and_reading_gives_the_same_rows(rows: list[Row]) -> None:
     data = "".join(write_csv(rows)).encode("utf-8-sig")
