@@ -247,12 +247,22 @@ class AddedTwiceMiddleware(_ExceptionMiddleware):
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         is_added = request.method == "POST" and _kind_of_admin_page(request) == "add"
-        if not (is_added and isinstance(exception, IntegrityError)):
+        if not (is_added and _is_there_already(exception)):
             return None
         messages.warning(
             request, _("The same was added at the same moment, perhaps by a second click: it is here once.")
         )
         return HttpResponseRedirect(request.path.removesuffix("add/"))
+
+
+UNIQUE_VIOLATION = "23505"
+"""PostgreSQL's code (https://www.postgresql.org/docs/current/errcodes-appendix.html); its words are translated."""
+
+
+def _is_there_already(exception: Exception) -> bool:
+    """Whether a row was refused because of one with the same values, and not because of a row that it refers to."""
+    is_duplicate = getattr(exception.__cause__, "sqlstate", "") == UNIQUE_VIOLATION
+    return isinstance(exception, IntegrityError) and (is_duplicate or "UNIQUE constraint failed" in str(exception))
 
 
 class UnmigratedMiddleware(_ExceptionMiddleware):

@@ -20,7 +20,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.core import mail
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, IntegrityError, connection
 from django.db.models.signals import pre_save
 from django.test import Client, override_settings
 from django.utils import timezone
@@ -521,6 +521,24 @@ class TestAnEdit:
 
         assert (sent, alerts.check()) == ([1], 0)
         assert HitAlert.objects.get().name == "very many"
+
+    def test_does_not_say_that_an_alert_is_there_whose_rule_was_deleted_at_the_same_time(
+        self, moderator: Client
+    ) -> None:
+        rule = ModerationRule.objects.create(pattern="gone")
+
+        def elsewhere(**_: Any) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM streaming_moderationrule WHERE id = %s", [rule.pk])
+
+        pre_save.connect(elsewhere, sender=HitAlert)
+        try:
+            with pytest.raises(IntegrityError):
+                moderator.post(f"{PAGE}add/", {**self.FIELDS, "rule": str(rule.pk)})
+        finally:
+            pre_save.disconnect(elsewhere, sender=HitAlert)
+
+        assert not HitAlert.objects.exists()
 
 
 def test_hits_of_streams_send_an_alert_while_the_stream_goes_on(make_site: Any, receiver: Receiver) -> None:
