@@ -221,7 +221,8 @@ def _characters(
             continue
         closes = text[at] == "]" and is_markdown and bool(brackets) and not formula_ends_with
         may_begin = closes and (has_code or brackets[-1] != "nothing") if text[at] == "]" else is_markdown
-        construct = _construct(whole[at:], final=final) if may_begin and kind != "tag" else None
+        may_begin &= kind != "tag" or text[at] == "<"
+        construct = _construct(whole[at:], final=final) if may_begin else None
         if closes and not has_code and construct != ("uncertain", 0):
             is_link = brackets.pop() == "link" and construct is not None and construct[0] == "link"
             if is_link:
@@ -240,7 +241,7 @@ def _characters(
                 yield from within(end - 1, "address", at + 1)
             elif kind in ("decoded", "flat") and re.fullmatch(r"(?i)<br\s*/?>", whole[at:end]):
                 yield with_white("\n", at, end)
-            elif kind == "flat" or (kind == "inner" and not _is_hidden_within(whole[at:end])):
+            elif kind == "flat" or (kind in ("inner", "tag") and not _is_hidden_within(whole[at:end])):
                 begin = at + (1 if text[at] == "<" else 2)
                 for place in range(at, begin):
                     yield with_white(whole[place], place, place + 1)

@@ -99,7 +99,8 @@ DEEP, DECODED, FLAT, WRITTEN, JSON = Key("deep"), Key("decoded"), Key("flat"), K
         ("a\\\nb", "ab", "a\nb"),
         ("a  \nb", "a  \nb", "a  \nb"),
         ("<a b='[][c*d*]'>", "", "<a b='cd'>"),
-        ("<a b='[c](x)d<b>e</b><f g=h*i*>'>j", "j", "<a b='c(x)d<b>e</b><f g=hi>'>j"),
+        ("<a b='[c](x)d<b>e</b><f g=h*i*>'>j", "j", "<a b='c(x)de<f g=hi>'>j"),
+        ("<a b='c<br>d'>e", "e", "<a b='cd'>e"),
         # A link within what may be another one, a tag, a comment or an address, and which ends with it or beyond it.
         ("[][](a[b](<c\\>)d>)e", "e", "](abe"),
         ("[](<a[b](c>)d", "d", "](<abd"),

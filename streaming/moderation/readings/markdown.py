@@ -333,10 +333,10 @@ class _InnerReader(DeepReader):
 
 
 class _TagReader(_InnerReader):
-    """Reads the inside of a tag, a comment or an address as text in which nothing is hidden but emphasis."""
+    """Reads the inside of a tag, a comment or an address, in which links are text."""
 
     def _find(self, data: str, at: int, *, final: bool) -> Construct | None:
-        return None
+        return super()._find(data, at, final=final) if data[at] == "<" else None
 
 
 class _Inside:
