@@ -57,6 +57,7 @@ NUMBERS = re.findall(r'_number\("(\w+)"', Path(conf.__file__).read_text("utf-8")
 LISTS = ["STREAMING_ALLOWED_ORIGINS", "STREAMING_TRUSTED_PROXIES"]
 
 
+@pytest.mark.django_db  # which Django 6's checks of fields ask what it supports
 class TestASettingOfTheWrongKind:
     @pytest.mark.parametrize("value", [None, "soon", "", [], {"a": 1}, float("nan"), float("inf")], ids=repr)
     @pytest.mark.parametrize("name", NUMBERS)
