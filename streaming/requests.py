@@ -107,7 +107,7 @@ def read_completion_request(request: HttpRequest) -> CompletionRequest:
     body = read_body(request)
     try:
         fields = read_request_json(body)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadRequest("the body is not JSON") from error
     if not isinstance(fields, dict):
         raise BadRequest("the body is not a JSON object")

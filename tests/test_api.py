@@ -451,12 +451,24 @@ class TestErrors:
         assert error_of(answer)["param"] == param
         assert service.upstream.requests == []
 
-    @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b"\xff", b"[" * 100_000])
+    @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b"\xff"])
     def test_report_a_body_that_is_not_a_request(self, service: Service, body: bytes) -> None:
         answer = service.ask(body)
 
         assert answer.status_code == 400
         assert "body is not" in error_of(answer)["message"]
+
+    @pytest.mark.parametrize("depth", [701, 933, 936, 100_000])
+    @pytest.mark.parametrize("stream", ["true", "false"])
+    def test_report_a_body_that_is_nested_too_deeply(self, service: Service, stream: str, depth: int) -> None:
+        nested = "[" * depth + "]" * depth
+        body = f'{{"model": "one", "messages": {json.dumps(HELLO)}, "stream": {stream}, "metadata": {nested}}}'
+
+        answer = service.ask(body.encode())
+
+        assert answer.status_code == 400
+        assert error_of(answer)["message"] == "the JSON of the body is nested too deeply"
+        assert service.upstream.requests == []
 
     def test_have_openais_format_wherever_they_are_raised(self, service: Service) -> None:
         url, client = f"{service.site.url}/v1", httpx.Client(timeout=DEADLINE)

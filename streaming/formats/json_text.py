@@ -6,7 +6,12 @@ import json
 import math
 from typing import Any
 
+from streaming.errors import PromptTooDeep
 from streaming.formats.parts import FormatError
+
+MAX_DEPTH = 700
+"""How deeply a request may be nested. Python reads up to 1,000 levels, but what was read near that limit can neither be
+written again nor moderated."""
 
 
 def _finite(number: str) -> float | None:
@@ -28,11 +33,25 @@ def finite(number: str) -> float:
 
 
 def read_request_json(body: bytes) -> Any:
-    """The JSON that a client sent. Raises ValueError, or RecursionError if it is nested too deeply.
+    """The JSON that a client sent. Raises ValueError, or PromptTooDeep if it is nested deeper than MAX_DEPTH.
 
     NaN and Infinity, which Python accepts and other programs do not, are refused, and numbers that would become them.
     """
-    return json.loads(body, parse_constant=finite, parse_float=finite)
+    try:
+        data = json.loads(body, parse_constant=finite, parse_float=finite)
+    except RecursionError as error:
+        raise PromptTooDeep from error
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(data, MAX_DEPTH):
+        raise PromptTooDeep
+    return data
+
+
+def _is_deeper(data: Any, levels: int) -> bool:
+    level = [data]
+    for _ in range(levels + 1):
+        nested = [each for each in level if isinstance(each, dict | list)]
+        level = [child for each in nested for child in (each.values() if isinstance(each, dict) else each)]
+    return bool(nested)
 
 
 def read_object(data: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ def chat_completion_fields(upstream: UpstreamConfig, body: bytes) -> Fields:
     """A chat completion request from ``{"prompt": ...}`` or ``{"messages": [...]}``. Other fields are kept."""
     try:
         fields = read_request_json(body or b"{}")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadPrompt(upstream.name, "takes JSON, which the body is not") from error
     if not isinstance(fields, dict):
         raise BadPrompt(upstream.name, "takes a JSON object, which the body is not")
