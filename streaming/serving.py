@@ -23,7 +23,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.signals import request_started
 from django.db import close_old_connections, reset_queries
 
-from streaming import counters, registry, resumption, upstreams
+from streaming import counters, registry, resumption, upstreams, write_behind
 from streaming.forwarded import with_forwarded_scheme
 from streaming.gc_pauses import raise_threshold
 from streaming.log_lines import note_request_id
@@ -105,10 +105,15 @@ def wrap(django_application: ASGIHandler) -> Application:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """ASGI's lifespan. Nothing is left to do at either end: signals end the streams, before a server would."""
-    for event in ("startup", "shutdown"):
-        await receive()
-        await send({"type": f"lifespan.{event}.complete"})
+    """ASGI's lifespan. Signals end the streams, before a server would; what is recorded of them is written here.
+
+    uvicorn ends by the default action of the signal, so that nothing in Python runs after this.
+    """
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await write_behind.close_all()
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 def ending_with_request(receive: Receive, opened: RequestScope) -> Receive:

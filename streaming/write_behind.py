@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import threading
@@ -9,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from django.db import InterfaceError, OperationalError, connections
 
@@ -99,7 +101,9 @@ class WriteBehind(Generic[Item]):
             self._start()
 
     def close(self) -> None:
-        """Write the remaining rows, within CLOSE_SECONDS."""
+        """Write the remaining rows, within CLOSE_SECONDS. Further calls do nothing."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         self._filled.set()
         if self._thread:
@@ -117,6 +121,7 @@ class WriteBehind(Generic[Item]):
                     logger.warning("no %s can be written now: %s", self._what, error)
                     return
                 self._thread = thread
+                _started.add(self)
                 atexit.register(self.close)
 
     def _run(self) -> None:
@@ -185,3 +190,12 @@ class WriteBehind(Generic[Item]):
         with self._lock:
             self.lost += count
             self._unreported += count
+
+
+_started: WeakSet[WriteBehind[Any]] = WeakSet()
+"""Those that have a thread."""
+
+
+async def close_all() -> None:
+    """Writes what is left in this process, within CLOSE_SECONDS: for servers that end without calling ``atexit``."""
+    await asyncio.gather(*[asyncio.to_thread(each.close) for each in list(_started)])

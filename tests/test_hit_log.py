@@ -384,8 +384,11 @@ def test_a_choice_index_of_any_size_can_be_recorded(make_site: Any, upstream: Sc
     assert httpx.get(f"{site.url}/healthz", headers=site.as_staff).json()["hits"] == {"waiting": 0, "lost": 0}
 
 
-def test_hits_survive_the_end_of_the_server(make_site: Any) -> None:
-    site = make_site()
+@pytest.mark.parametrize(
+    "command", [None, ["-m", "uvicorn", "--port", "{port}", "ssesite.asgi:application"]], ids=["daphne", "uvicorn"]
+)
+def test_what_is_recorded_survives_the_end_of_the_server(make_site: Any, command: list[str] | None) -> None:
+    site = make_site(command)
     add_rule(site.folder, pattern="darn")
     httpx.get(f"{site.url}/transfer?interval=0")
 
@@ -393,6 +396,7 @@ def test_hits_survive_the_end_of_the_server(make_site: Any) -> None:
     site.process.wait(DEADLINE)
 
     assert rows(site, "SELECT count(*) FROM streaming_moderationhit") == [(2,)]
+    assert rows(site, "SELECT count(*) FROM streaming_usagerecord WHERE endpoint = 'transfer'") == [(1,)]
 
 
 def test_the_limits_are_those_in_the_readme() -> None:
