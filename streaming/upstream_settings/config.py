@@ -1,4 +1,4 @@
-"""One upstream as the settings describe it, and the credentials that nobody may be told."""
+"""One upstream as the settings describe it, and its credentials, which no response or log contains."""
 
 from __future__ import annotations
 
