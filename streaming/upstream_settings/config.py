@@ -1,4 +1,4 @@
-"""One upstream as the settings describe it, and its credentials, which no response or log contains."""
+"""One upstream as the settings describe it, with its credentials, which have to stay secret."""
 
 from __future__ import annotations
 
